@@ -1,0 +1,77 @@
+/**
+ * Sessions to PostgreSQL. Guarantee: every session of ours gives values as the server's own text form under the same settings
+ * (time zone, date style, float digits, bytea, interval style), so a value has one text wherever it is read.
+ */
+import pg from 'pg';
+import { messageOf, PipelineError } from '#schemas/errors.ts';
+
+/** Settings that decide a value's text form. The walsender, chunk reads, the sink and verify must all use these. */
+export const VALUE_SETTINGS: Readonly<Record<string, string>> = {
+  TimeZone: 'UTC',
+  DateStyle: 'ISO, YMD',
+  IntervalStyle: 'postgres',
+  extra_float_digits: '1',
+  bytea_output: 'hex',
+  xmlbinary: 'base64',
+  client_encoding: 'UTF8',
+  search_path: 'pg_catalog',
+  lc_monetary: 'C',
+};
+
+export interface SessionOptions {
+  readonly applicationName: string;
+  readonly settings?: Readonly<Record<string, string>>;
+  /** Milliseconds; 10 s when absent. */
+  readonly connectTimeoutMs?: number;
+  readonly role: 'source' | 'target';
+}
+
+/** Everything as text: json would lose big numbers, dates their microseconds. */
+const textOnly: pg.CustomTypesConfig = { getTypeParser: () => (value: string | Buffer) => value as string };
+
+/** Client options for `url` (a postgres:// URL; sslmode and sslrootcert as libpq spells them). */
+export function clientConfig(url: string, options: SessionOptions): pg.ClientConfig {
+  const settings = { ...VALUE_SETTINGS, ...options.settings };
+  const flags = Object.entries(settings).map(([name, value]) => `-c ${name}=${value.replaceAll(/[\\ ]/g, String.raw`\$&`)}`);
+  return {
+    connectionString: url,
+    application_name: options.applicationName,
+    options: flags.join(' '),
+    types: textOnly,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
+    connectionTimeoutMillis: options.connectTimeoutMs ?? 10_000,
+  };
+}
+
+/** Opens a session. @throws PipelineError CF-2001 / CF-5001 when the server cannot be reached or refuses the role. */
+export async function connect(url: string, options: SessionOptions): Promise<pg.Client> {
+  const client = new pg.Client(clientConfig(url, options));
+  // An idle session whose server goes away reports it by event; the next query fails with the cause, so nothing is lost here.
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+    return client;
+  } catch (error) {
+    await client.end().catch(() => undefined);
+    throw new PipelineError(options.role === 'source' ? 'CF-2001' : 'CF-5001', `cannot connect to the ${options.role} (${maskUrl(url)}): ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+/** The URL without its password, for messages. */
+export function maskUrl(url: string): string {
+  return url.replace(/(:\/\/[^:/@]*):[^@]*@/, '$1:***@').replace(/([?&]password=)[^&]*/, '$1***');
+}
+
+/** One row of text values; undefined when the query gave none. */
+export async function queryRow(client: pg.ClientBase, sql: string, values: readonly unknown[] = []): Promise<Record<string, string | null> | undefined> {
+  const result = await client.query<Record<string, string | null>>(sql, [...values]);
+  return result.rows[0];
+}
+
+export async function queryRows(client: pg.ClientBase, sql: string, values: readonly unknown[] = []): Promise<Record<string, string | null>[]> {
+  const result = await client.query<Record<string, string | null>>(sql, [...values]);
+  return result.rows;
+}

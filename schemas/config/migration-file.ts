@@ -1,0 +1,74 @@
+/** What a read and checked migration file holds (the zod schema and the reader are in read-migration-file.ts). */
+export interface MigrationFile {
+  readonly path: string;
+  /** Also slot, publication, topic prefix; [a-z][a-z0-9_]*, at most 48 characters. */
+  readonly name: string;
+  readonly source: { readonly postgres: string };
+  readonly target: { readonly postgres: string };
+  readonly tables: readonly TableEntry[];
+  readonly settings: PipelineSettings;
+}
+
+/** One entry of `tables:`; globs are resolved against the catalogue by the mapping compiler. */
+export interface TableEntry {
+  /** `schema.table`, either part may be a glob with `*`. */
+  readonly from: string;
+  /** `schema.table`; a `*` stands for the source's own name; absent = same schema and name. */
+  readonly to?: string;
+  readonly exclude: readonly string[];
+  /** Keyed by source column. */
+  readonly columns: Readonly<Record<string, ColumnEntry>>;
+  readonly unmapped: 'error' | 'ignore';
+  readonly where?: Readonly<Record<string, FilterEntry>>;
+  readonly existing: 'refuse' | 'merge' | 'truncate';
+  /** Place of the entry in the file, for findings. */
+  readonly line: number;
+  readonly column: number;
+}
+
+export interface ColumnEntry {
+  readonly to?: string;
+  readonly cast?: string;
+  /** IANA zone for timestamp → timestamptz (or back). */
+  readonly zone?: string;
+  readonly drop: boolean;
+  readonly line: number;
+  readonly column: number;
+}
+
+/** `value`, `[values]`, or `{ not: value | [values] }`; null matches NULL. Always as text. */
+export interface FilterEntry {
+  readonly op: 'in' | 'not-in';
+  readonly values: readonly (string | null)[];
+}
+
+export interface PipelineSettings {
+  readonly copy: {
+    /** Chunks read at the same time. */
+    readonly parallel: number;
+    /** First chunk's size in rows; later ones adapt to `chunkTargetMs`. */
+    readonly chunkRows: number;
+    readonly chunkTargetMs: number;
+    readonly maxRowsPerSecond?: number;
+    readonly maxBytesPerSecond?: number;
+    /** Back off while the source has more than this many active sessions. */
+    readonly maxSourceActiveSessions?: number;
+  };
+  readonly sink: {
+    readonly parallel: number;
+    /** Applied with synchronous_commit off: progress commits with the data, so a lost commit is applied again. */
+    readonly synchronousCommit: boolean;
+    /** Most row changes applied in one round before the next statement batch. */
+    readonly batchRows: number;
+  };
+  readonly slot: {
+    readonly create: boolean;
+    readonly failover: boolean;
+    /** Above this many bytes retained on the source: `onBudget`. */
+    readonly budgetBytes?: number;
+    readonly onBudget: 'warn' | 'drop';
+  };
+  readonly publication: { readonly create: boolean };
+  readonly heartbeatSeconds: number;
+  readonly log: { readonly retainBytes: number };
+}

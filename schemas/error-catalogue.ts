@@ -1,0 +1,55 @@
+/**
+ * The catalogue of error codes. CF-1xxx input and file · CF-2xxx source · CF-3xxx change log · CF-4xxx mapping and transform ·
+ * CF-5xxx target and sink · CF-6xxx verify and repair · CF-7xxx control and command line.
+ */
+export interface CatalogueEntry {
+  readonly meaning: string;
+  /** `timed`: tried again with back-off by itself; `operator`: after somebody acted; `never`: a new start is needed. */
+  readonly retry: 'timed' | 'operator' | 'never';
+  readonly remedy: string;
+  /** Exit code of a command that ends with it (design §12). */
+  readonly exit: 1 | 2 | 3 | 10 | 11;
+}
+
+function entry(exit: CatalogueEntry['exit'], retry: CatalogueEntry['retry'], meaning: string, remedy: string): CatalogueEntry {
+  return { meaning, retry, remedy, exit };
+}
+
+export const catalogue = {
+  'CF-1001': entry(2, 'never', 'A log sequence number is malformed.', 'Write it as PostgreSQL does, for example 16/B374D848.'),
+  'CF-1002': entry(2, 'operator', 'The migration file cannot be read.', 'Check the path given with -f.'),
+  'CF-1003': entry(2, 'operator', 'The migration file is not valid YAML.', 'Mend the line named.'),
+  'CF-1004': entry(2, 'operator', 'The migration file has an unknown or wrong entry.', 'Mend the entry named.'),
+  'CF-1005': entry(2, 'operator', 'An environment variable that the file refers to is not set.', 'Set it, then start again.'),
+  'CF-1006': entry(2, 'operator', 'The migration file is too large or expands without bound.', 'Remove aliases and anchors; keep the file under 1 MiB.'),
+  'CF-1007': entry(2, 'operator', 'The command line is not valid.', 'See --help.'),
+  'CF-1008': entry(2, 'operator', 'A table or column named in the file does not exist.', 'Mend the name, or create it.'),
+  'CF-2001': entry(3, 'timed', 'The source cannot be reached.', 'Check host, port, and that the server accepts connections.'),
+  'CF-2002': entry(3, 'operator', 'The source is not ready for logical replication.', 'Run the SQL named, then restart the server where it says so.'),
+  'CF-2003': entry(3, 'operator', 'The source role lacks a privilege.', 'Run the GRANT named.'),
+  'CF-2004': entry(1, 'operator', 'The replication slot is gone or lost.', 'The changes since the last applied LSN are no longer on the source: clean up and copy again.'),
+  'CF-2005': entry(1, 'operator', 'The source is another system, or a timeline that does not hold what was already read.', 'Point the file at the right server, or start a new migration.'),
+  'CF-2006': entry(1, 'operator', 'A table changed its shape in a way that the mapping does not cover.', 'Change the mapping or the table, then resume.'),
+  'CF-2007': entry(1, 'timed', 'A chunk could not be read.', 'It is tried again by itself.'),
+  'CF-2008': entry(2, 'operator', 'A table cannot be replicated as it is.', 'Run the SQL named.'),
+  'CF-2009': entry(3, 'operator', 'The replication slot is in use by another session.', 'Stop the other instance, then start again.'),
+  'CF-3001': entry(1, 'operator', 'The change log cannot be written.', 'Free disk space in the data directory; it goes on by itself.'),
+  'CF-3002': entry(1, 'operator', 'The change log is damaged before its tail.', 'Restore the data directory, or start again with an empty one.'),
+  'CF-3003': entry(1, 'never', 'An offset lies outside what the change log still holds.', 'Copy again: the records were removed by retention.'),
+  'CF-3004': entry(3, 'operator', 'The data directory is in use by another instance.', 'Stop the other instance, or give another --data.'),
+  'CF-4001': entry(2, 'operator', 'Source and target do not fit under this mapping.', 'Mend the file or the tables as named.'),
+  'CF-4002': entry(1, 'operator', 'A row cannot be mapped.', 'Change the mapping or the row, then resume.'),
+  'CF-5001': entry(3, 'timed', 'The target cannot be reached.', 'Check host, port, and that the server accepts connections.'),
+  'CF-5002': entry(3, 'operator', 'The target role lacks a privilege.', 'Run the GRANT named.'),
+  'CF-5003': entry(1, 'operator', 'The target rejected a row; its table is held.', 'Mend the cause on the target, then resume.'),
+  'CF-5004': entry(2, 'operator', 'A target table already holds rows.', 'Say `existing: merge` or `existing: truncate` for it, or empty it.'),
+  'CF-5005': entry(1, 'never', 'Another sink has taken over this migration.', 'Only one instance may run; this one stops.'),
+  'CF-5006': entry(1, 'operator', 'The target shows another state than the change log expects.', 'The target was restored or changed: verify, then copy again what differs.'),
+  'CF-6001': entry(11, 'operator', 'Source and target differ.', 'Run crossfade repair.'),
+  'CF-6002': entry(1, 'operator', 'Something could not be compared at one point of the stream.', 'Run crossfade verify again.'),
+  'CF-7001': entry(1, 'operator', 'No running instance answers.', 'Start it with crossfade up, or give --url.'),
+  'CF-7002': entry(1, 'never', 'The command failed.', 'Read the cause; run again with --json for its details.'),
+  'CF-7003': entry(3, 'operator', 'Another instance runs this migration.', 'Stop it first; two would write the same target.'),
+} as const satisfies Record<string, CatalogueEntry>;
+
+export type ErrorCode = keyof typeof catalogue;

@@ -1,0 +1,97 @@
+/**
+ * Frames of the raw log in one process. A frame is either a pgoutput message, byte for byte (tag upper case: schemas/pgoutput),
+ * or one of ours (tag lower case, then JSON, for chunk rows JSON and COPY text). Guarantee: encode and decode are inverse.
+ *
+ * Order in the log: [epoch] { begin, (relation | row | chunk-rows | chunk-deletes)*, commit }* with table-state and copy-complete
+ * between transactions. A transaction cut off by an epoch frame is void: the reader appends it again whole.
+ * Rows of a chunk stand inside the transaction of its high watermark, so they take its commit LSN and ordinals 1…n.
+ */
+export const FRAME = {
+  epoch: 0x65, // e
+  chunkRows: 0x6b, // k
+  chunkDeletes: 0x64, // d
+  tableState: 0x73, // s
+  copyComplete: 0x61, // a
+} as const;
+
+/** A reader has started; records of a lower epoch that follow are a zombie's and are ignored. */
+export interface EpochFrame {
+  readonly epoch: number;
+  readonly systemId: string;
+  readonly timeline: number;
+}
+
+/** Rows of a finished chunk as COPY text lines (each ends with \n; `\N` null), columns in the order named. Source names and values. */
+export interface ChunkRowsHeader {
+  readonly chunk: string;
+  /** Root table (or the table itself). */
+  readonly schema: string;
+  readonly table: string;
+  readonly columns: readonly string[];
+  readonly rows: number;
+  /** Clear the target table first: the first frame of a keyless table's only chunk. */
+  readonly truncate: boolean;
+  /** True when this belongs to a re-copy: the rows may exist on the target. */
+  readonly recopy: boolean;
+  /** True on the last frame of its chunk. */
+  readonly last: boolean;
+}
+
+/** Keys asked for by a re-copy that the source does not have: deleted on the target. Values in the order of `keyColumns`. */
+export interface ChunkDeletes {
+  readonly chunk: string;
+  readonly schema: string;
+  readonly table: string;
+  readonly keyColumns: readonly string[];
+  readonly keys: readonly (readonly string[])[];
+}
+
+/**
+ * waiting: no chunk begun; the stream's changes of the table before this are covered by its chunks and may be skipped.
+ * copying: from here on the stream's changes count. following: every chunk is in the log before this.
+ * held: the reader stopped this table (shape change that the mapping does not cover); `error` says why.
+ */
+export interface TableStateFrame {
+  readonly schema: string;
+  readonly table: string;
+  readonly state: 'waiting' | 'copying' | 'following' | 'held';
+  readonly rowsEstimated?: number;
+  readonly error?: string;
+}
+
+/** Every chunk of the initial copy lies before this. */
+export interface CopyCompleteFrame {
+  /** Exclusive end of the last high watermark's commit. */
+  readonly lsn: string;
+}
+
+export function encodeJsonFrame(tag: number, body: unknown): Buffer {
+  return Buffer.concat([Buffer.from([tag]), Buffer.from(JSON.stringify(body), 'utf8')]);
+}
+
+export function decodeJsonFrame<T>(frame: Buffer): T {
+  return JSON.parse(frame.toString('utf8', 1)) as T;
+}
+
+/** Header part of a chunk-rows frame; the COPY text follows it as further parts, never copied. */
+export function encodeChunkHeader(header: ChunkRowsHeader): Buffer {
+  const json = Buffer.from(JSON.stringify(header), 'utf8');
+  const head = Buffer.allocUnsafe(5 + json.length);
+  head[0] = FRAME.chunkRows;
+  head.writeUInt32BE(json.length, 1);
+  json.copy(head, 5);
+  return head;
+}
+
+export function decodeChunkRows(frame: Buffer): { readonly header: ChunkRowsHeader; readonly rows: Buffer } {
+  const length = frame.readUInt32BE(1);
+  return { header: JSON.parse(frame.toString('utf8', 5, 5 + length)) as ChunkRowsHeader, rows: frame.subarray(5 + length) };
+}
+
+/** Content of our logical messages (prefix `crossfade`), as JSON. */
+export type OurMessage =
+  | { readonly kind: 'low' | 'high'; readonly name: string; readonly chunk: string; readonly attempt: string }
+  | { readonly kind: 'marker'; readonly name: string; readonly id: string }
+  | { readonly kind: 'heartbeat'; readonly name: string; readonly id: string };
+
+export const MESSAGE_PREFIX = 'crossfade';

@@ -1,0 +1,68 @@
+/**
+ * The compiled mapping: what the file means for these two catalogues. Guarantee: transformer, sink, reader (which columns),
+ * verify and repair take the meaning of the file from here and nowhere else.
+ *
+ * A column's value passes as the source's own text. A declared cast is PostgreSQL's own cast and is computed by a server: the
+ * sink applies it in SQL on the way in, verify applies the same expression to the source. So the TypeScript side is a pure
+ * projection and filter of text values.
+ */
+import type { CatalogColumn } from '../table.ts';
+
+export interface ColumnMapping {
+  readonly target: string;
+  /** Target column's type with and without modifier, as SQL. */
+  readonly targetType: string;
+  readonly targetBaseType: string;
+  readonly source: CatalogColumn;
+  /** Undefined: the source's text is read by the target type's input function. */
+  readonly cast?: ColumnCast;
+}
+
+export interface ColumnCast {
+  /** Type that the source text is read as before the cast (source base type when built in, else text). */
+  readonly fromType: string;
+  /** SQL with `$$` where the value stands, e.g. `($$)::numeric(12,2)` or `($$ AT TIME ZONE 'Europe/Berlin')`. */
+  readonly sql: string;
+}
+
+export type ExistingPolicy = 'refuse' | 'merge' | 'truncate';
+
+export interface TableMapping {
+  readonly from: { readonly schema: string; readonly name: string };
+  readonly to: { readonly schema: string; readonly name: string };
+  /** Written columns, in target order; generated columns of the target are left out. */
+  readonly columns: readonly ColumnMapping[];
+  /** Source columns that identify a row in the stream (design §2); empty = keyless. */
+  readonly sourceKey: readonly string[];
+  /** Target columns that the upsert conflicts on, same order as sourceKey; empty = keyless. */
+  readonly targetKey: readonly string[];
+  /** Some target identity column is GENERATED ALWAYS: inserts say OVERRIDING SYSTEM VALUE. */
+  readonly overridesIdentity: boolean;
+  readonly filter?: RowFilter;
+  readonly existing: ExistingPolicy;
+  /** Source columns that the file drops or ignores. */
+  readonly dropped: readonly string[];
+}
+
+/** Conjunction of conditions over source columns, on their text form. `null` in `values` matches NULL. */
+export interface RowFilter {
+  readonly conditions: readonly FilterCondition[];
+}
+
+export interface FilterCondition {
+  readonly column: string;
+  readonly op: 'in' | 'not-in';
+  readonly values: readonly (string | null)[];
+}
+
+export interface CompiledMapping {
+  readonly name: string;
+  /** sha256 of the canonical JSON of everything that changes a row's target form. */
+  readonly hash: string;
+  readonly tables: readonly TableMapping[];
+}
+
+/** Map key for a table: schema and name joined by a character no identifier of ours can confuse. */
+export function tableId(table: { readonly schema: string; readonly name: string }): string {
+  return `${table.schema}\u0001${table.name}`;
+}

@@ -1,0 +1,59 @@
+/**
+ * Hooks for crash tests and for checking the checks. Guarantee: without an installed hook both functions do nothing and cost one
+ * comparison. Only a composition root installs them, and only when the environment asks for it.
+ */
+
+/** Places where a crash test may strike, in the order of a change's life. */
+export const FAILPOINTS = [
+  'start.connected',
+  'start.log-recovered',
+  'start.epoch-written',
+  'chunk.read',
+  'chunk.rows-read',
+  'chunk.high-watermark',
+  'log.append',
+  'log.written',
+  'log.synced',
+  'slot.confirm',
+  'sink.begin',
+  'sink.applied',
+  'sink.commit',
+  'sink.committed',
+  'changeover',
+] as const;
+export type Failpoint = (typeof FAILPOINTS)[number];
+
+/** Guards that a test may switch off to see itself go red. */
+export const GUARDS = [
+  'visibility', // chunk accepted without looking at transactions streamed but invisible
+  'visibility-memory', // what the guard must remember is not restored after a restart
+  'merge', // partial changes in a window do not complete the chunk's row
+  'window', // changes in a window do not exclude the chunk's rows
+  'truncate-window', // a truncate does not empty open chunks
+  'key-recopy', // a key change with absent columns is not copied again
+  'carry', // absent columns of a key change are not taken from the old target row
+  'duplicate', // the sink applies what it has applied before
+  'library-ack', // standby status as the library's acknowledge() sends it: LSN + 1
+  'early-ack', // the slot moves to what was received, not to what is durable
+  'shape', // chunk shape is not compared with the stream's
+  'partition-watch', // attached and detached leaves go unnoticed
+  'epoch', // the sink does not check its epoch
+] as const;
+export type Guard = (typeof GUARDS)[number];
+
+let strike: ((point: Failpoint) => void) | undefined;
+let disabled: ReadonlySet<string> = new Set();
+
+export function installTestHooks(options: { readonly onFailpoint?: (point: Failpoint) => void; readonly disabledGuards?: readonly string[] }): void {
+  strike = options.onFailpoint;
+  disabled = new Set(options.disabledGuards ?? []);
+}
+
+export function failpoint(point: Failpoint): void {
+  if (strike !== undefined) strike(point);
+}
+
+/** True unless a test has switched this guard off. */
+export function guarded(guard: Guard): boolean {
+  return disabled.size === 0 || !disabled.has(guard);
+}
