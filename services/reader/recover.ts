@@ -1,0 +1,80 @@
+/**
+ * What a starting reader learns from the log. Guarantee: it depends on durable records only, and never claims a commit that is
+ * not whole in the log.
+ */
+import { decodeCommit, TAG } from '#schemas/pgoutput/message.ts';
+import { PipelineError } from '#schemas/errors.ts';
+import { formatLsn, maxLsn, parseLsn, ZERO_LSN, type Lsn } from '#schemas/lsn.ts';
+import type { Offset, Topic } from '#connectors/change-log/change-log.ts';
+import { readAll } from '#services/runtime/records.ts';
+import type { SlotHealth, SystemIdentity } from '#connectors/source/postgres/slot.ts';
+import type { DurableRecord, EpochRecord, ReaderRecord } from './control-records.ts';
+
+export interface RecoveredLog {
+  /** Nothing was ever read: a new migration. */
+  readonly fresh: boolean;
+  readonly lastCommit: Lsn;
+  readonly durableEnd: Lsn;
+  /** Highest LSN that the slot may have been told. */
+  readonly confirmed: Lsn;
+  readonly identity: SystemIdentity | undefined;
+}
+
+/** Reads the control records, then the raw tail behind the last durable record. */
+export async function recoverLog(raw: Topic, progress: Topic): Promise<RecoveredLog> {
+  let durable: DurableRecord | undefined;
+  let epoch: EpochRecord | undefined;
+  let confirmed = ZERO_LSN;
+  await readAll(progress, progress.start(0), (frame) => {
+    const record = JSON.parse(frame.toString('utf8')) as ReaderRecord | { readonly t: string };
+    if (record.t === 'durable') {
+      durable = record as DurableRecord;
+      confirmed = maxLsn(confirmed, parseLsn(durable.confirm));
+    } else if (record.t === 'epoch') epoch = record as EpochRecord;
+  });
+  let lastCommit = durable ? parseLsn(durable.commitLsn) : ZERO_LSN;
+  let durableEnd = durable ? parseLsn(durable.endLsn) : ZERO_LSN;
+  const from: Offset = Math.max(raw.start(0), Math.min(durable?.offset ?? 0, raw.end(0)));
+  await readAll(raw, from, (frame) => {
+    if (frame[0] !== TAG.commit) return;
+    const commit = decodeCommit(frame);
+    lastCommit = maxLsn(lastCommit, commit.commitLsn);
+    durableEnd = maxLsn(durableEnd, commit.endLsn);
+  });
+  const identity = epoch && { systemId: epoch.systemId, timeline: epoch.timeline };
+  return { fresh: durable === undefined && raw.end(0) === 0, lastCommit, durableEnd, confirmed, identity };
+}
+
+/** @throws PipelineError CF-2005 when the source is not the one that was read before, or lost what was read. */
+export function checkIdentity(known: SystemIdentity | undefined, now: SystemIdentity & { readonly forkLsn?: Lsn }, highestEnd: Lsn): void {
+  if (!known) return;
+  if (known.systemId !== now.systemId) {
+    throw new PipelineError('CF-2005', `the source is system ${now.systemId}; this migration read from system ${known.systemId}`);
+  }
+  if (now.timeline < known.timeline) {
+    throw new PipelineError('CF-2005', `the source is on timeline ${now.timeline}, behind timeline ${known.timeline} that was read before`);
+  }
+  if (now.timeline > known.timeline && (now.forkLsn === undefined || now.forkLsn < highestEnd)) {
+    throw new PipelineError(
+      'CF-2005',
+      `the source was failed over to timeline ${now.timeline} at ${now.forkLsn === undefined ? 'an unknown LSN' : formatLsn(now.forkLsn)}, but changes up to ${formatLsn(highestEnd)} were read from the old one`,
+      { remedy: 'The target shows changes that the new primary never had: clean up and copy again.' },
+    );
+  }
+}
+
+/** @throws PipelineError CF-2004 when the slot cannot give what follows the log's tail. */
+export function checkSlot(name: string, slot: SlotHealth | undefined, log: RecoveredLog): void {
+  if (!slot) {
+    if (log.fresh) return;
+    throw new PipelineError('CF-2004', `replication slot ${name} is gone; the log ends at ${formatLsn(log.durableEnd)}`);
+  }
+  if (slot.walStatus === 'lost') throw new PipelineError('CF-2004', `replication slot ${name} has lost the WAL it needs (wal_status = lost)`);
+  if (slot.plugin !== 'pgoutput') {
+    throw new PipelineError('CF-2004', `replication slot ${name} uses the plugin ${slot.plugin}, not pgoutput`, { remedy: 'Give the migration another name, or drop that slot.' });
+  }
+  const known = maxLsn(log.confirmed, log.durableEnd);
+  if (!log.fresh && slot.confirmedFlush > known) {
+    throw new PipelineError('CF-2004', `replication slot ${name} was moved to ${formatLsn(slot.confirmedFlush)} by somebody else, past ${formatLsn(known)} that is durable here`);
+  }
+}

@@ -1,0 +1,187 @@
+import { describe, expect, test } from 'vitest';
+import type { Topic } from '#connectors/change-log/change-log.ts';
+import { toLsn, ZERO_LSN } from '#schemas/lsn.ts';
+import type { CopyHooks } from '#services/reader/copy/copy-port.ts';
+import { Follower } from '#services/reader/follow.ts';
+import { begin, commit, insert, logicalMessage, ourMessage, relation, update } from '#test/support/frames.ts';
+
+const R = relation({ oid: 9, name: 't', columns: [{ name: 'id', key: true }, { name: 'v' }] });
+
+/** A topic whose appends become durable when the test says so. */
+class HeldTopic {
+  readonly appended: { readonly tags: string; readonly settle: PromiseWithResolvers<void> }[] = [];
+  #end = 0;
+
+  readonly topic: Topic = {
+    name: 'held',
+    partitions: 1,
+    append: async (_partition, batch) => {
+      const baseOffset = this.#end;
+      this.#end += batch.count;
+      const bytes = Buffer.concat(batch.parts);
+      let tags = '';
+      for (let at = 0; at < bytes.length; at += 4 + bytes.readUInt32BE(at)) tags += String.fromCharCode(bytes[at + 4]!);
+      const settle = Promise.withResolvers<void>();
+      this.appended.push({ tags, settle });
+      await settle.promise;
+      return { baseOffset, endOffset: baseOffset + batch.count };
+    },
+    partitionFor: () => 0,
+    start: () => 0,
+    end: () => this.#end,
+    read: () => {
+      throw new Error('not read in this test');
+    },
+    commit: async () => undefined,
+    committed: () => undefined,
+    trim: async () => undefined,
+    size: () => 0,
+  };
+
+  get tags(): string[] {
+    return this.appended.map((a) => a.tags);
+  }
+
+  async settle(index: number): Promise<void> {
+    this.appended[index]!.settle.resolve();
+    await turn();
+  }
+}
+
+/** Lets every promise that is already settled run its reactions. */
+async function turn(): Promise<void> {
+  for (let i = 0; i < 20; i++) await Promise.resolve();
+}
+
+const noCopy: CopyHooks = {
+  onBegin: () => undefined,
+  onRelation: () => undefined,
+  isTracked: () => false,
+  onChange: () => undefined,
+  onTruncate: () => undefined,
+  onMessage: () => undefined,
+  recordsBeforeCommit: () => [],
+  recordsAfterCommit: () => [],
+  onDurable: () => undefined,
+  slotCeiling: () => undefined,
+};
+
+function follow(options: { readonly lastCommit?: bigint; readonly copy?: Partial<CopyHooks> } = {}): {
+  follower: Follower;
+  raw: HeldTopic;
+  progress: HeldTopic;
+  errors: unknown[];
+} {
+  const raw = new HeldTopic();
+  const progress = new HeldTopic();
+  const errors: unknown[] = [];
+  const follower = new Follower({
+    name: 'm',
+    raw: raw.topic,
+    progress: progress.topic,
+    copy: { ...noCopy, ...options.copy },
+    lastCommit: toLsn(options.lastCommit ?? 0n),
+    durableEnd: ZERO_LSN,
+    pause: () => undefined,
+    resume: () => undefined,
+    fail: (error) => errors.push(error),
+  });
+  return { follower, raw, progress, errors };
+}
+
+function send(follower: Follower, ...frames: readonly Buffer[]): void {
+  for (const frame of frames) follower.onMessage(frame);
+}
+
+describe('the follower', () => {
+  test('counts a commit as durable only once its append is', async () => {
+    const { follower, raw } = follow();
+    send(follower, begin(100n), insert(9, ['1', 'a']), commit(100n, 110n));
+    expect(raw.tags).toEqual(['BIC']);
+    expect(follower.durableEnd).toBe(0n);
+    await raw.settle(0);
+    expect(follower.durableEnd).toBe(110n);
+    expect(follower.durableOffset).toBe(3);
+  });
+
+  test('gathers the commits that arrive while an append is under way into the next one', async () => {
+    const { follower, raw } = follow();
+    for (const lsn of [100n, 110n, 120n]) send(follower, begin(lsn), insert(9, ['1', 'a']), commit(lsn, lsn + 10n));
+    expect(raw.tags).toEqual(['BIC']);
+    await raw.settle(0);
+    expect(raw.tags).toEqual(['BIC', 'BICBIC']);
+    expect(follower.durableEnd).toBe(110n);
+    await raw.settle(1);
+    expect(follower.durableEnd).toBe(130n);
+  });
+
+  test('does not append again what the log already holds, and takes a commit that starts where the last one ended', async () => {
+    const { follower, raw } = follow({ lastCommit: 100n });
+    send(follower, begin(100n), insert(9, ['1', 'a']), commit(100n, 110n));
+    expect(raw.tags).toEqual([]);
+    send(follower, begin(110n), insert(9, ['2', 'b']), commit(110n, 120n));
+    expect(raw.tags).toEqual(['BIC']);
+    await raw.settle(0);
+    expect(follower.durableEnd).toBe(120n);
+  });
+
+  test('lets rows wait until the description of their table is durable', async () => {
+    const { follower, raw, progress } = follow();
+    send(follower, begin(100n), R, insert(9, ['1', 'a']), commit(100n, 110n));
+    expect(raw.tags).toEqual([]);
+    expect(progress.appended).toHaveLength(1);
+    await progress.settle(0);
+    expect(raw.tags).toEqual(['BRIC']);
+  });
+
+  test('writes nothing for a transaction without changes of ours', async () => {
+    const { follower, raw } = follow();
+    send(follower, begin(100n), logicalMessage('someone', 'else'), commit(100n, 110n));
+    expect(raw.tags).toEqual([]);
+    expect(follower.durableEnd).toBe(110n);
+  });
+
+  test('ignores messages of another migration', () => {
+    const { follower, raw } = follow();
+    send(follower, begin(100n), ourMessage({ kind: 'marker', name: 'other', id: 'x' }), commit(100n, 110n));
+    expect(raw.tags).toEqual([]);
+  });
+
+  test('lets a keepalive move the slot only while nothing is pending', async () => {
+    const { follower, raw } = follow();
+    send(follower, begin(100n), insert(9, ['1', 'a']), commit(100n, 110n));
+    follower.onKeepalive(toLsn(500n));
+    expect(follower.durableEnd).toBe(0n);
+    await raw.settle(0);
+    expect(follower.durableEnd).toBe(110n);
+    follower.onKeepalive(toLsn(500n));
+    expect(follower.durableEnd).toBe(500n);
+    send(follower, begin(600n));
+    follower.onKeepalive(toLsn(650n));
+    expect(follower.durableEnd).toBe(500n);
+  });
+
+  test('puts the copier’s rows inside the transaction of their high watermark and its state records behind it', () => {
+    const { follower, raw } = follow({
+      copy: { recordsBeforeCommit: () => [[Buffer.from('k'), Buffer.from('rows')]], recordsAfterCommit: () => [[Buffer.from('s')]] },
+    });
+    send(follower, begin(100n), ourMessage({ kind: 'high', name: 'm', chunk: 'c', attempt: 'a' }), commit(100n, 110n));
+    expect(raw.tags).toEqual(['BMkCs']);
+  });
+
+  test('asks the copier only about changes of tables that it tracks', () => {
+    const seen: string[] = [];
+    const { follower } = follow({ copy: { isTracked: (oid) => oid === 9, onChange: (_m, r) => seen.push(r.name) } });
+    send(follower, begin(100n), R, update(9, ['1', 'b']), commit(100n, 110n));
+    expect(seen).toEqual(['t']);
+  });
+
+  test('ends the session when an append fails, and claims nothing of it', async () => {
+    const { follower, raw, errors } = follow();
+    send(follower, begin(100n), insert(9, ['1', 'a']), commit(100n, 110n));
+    raw.appended[0]!.settle.reject(new Error('disk full'));
+    await turn();
+    expect(errors).toHaveLength(1);
+    expect(follower.durableEnd).toBe(0n);
+  });
+});
