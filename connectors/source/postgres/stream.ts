@@ -2,16 +2,17 @@
  * The walsender's stream. Guarantee: messages arrive in order as views over a reused buffer (copy what is kept), and the standby
  * status sent is exactly the flush LSN the caller names: nothing here acknowledges by itself.
  *
- * Transport: pg-logical-replication with a plugin of ours that hands the raw bytes on. Its own acknowledge() sends LSN + 1, which
+ * Transport: pg-logical-replication opens and closes the stream; the bytes are taken at the socket (copy-both.ts). Its own acknowledge() sends LSN + 1, which
  * skips a commit record that starts exactly there, and its timer confirms what was only received; neither is used.
  */
 import { LogicalReplicationService } from 'pg-logical-replication';
 import type pg from 'pg';
-import { formatLsn, parseLsn, ZERO_LSN, type Lsn } from '#schemas/lsn.ts';
+import { formatLsn, readLsn, ZERO_LSN, type Lsn } from '#schemas/lsn.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import { quoteIdent } from '#schemas/table.ts';
 import { clientConfig } from '#connectors/postgres/session.ts';
+import { divertCopyData, type Socket } from './copy-both.ts';
 
 export interface StreamOptions {
   readonly url: string;
@@ -41,10 +42,14 @@ type Plugin = Parameters<LogicalReplicationService['subscribe']>[0];
 
 /** The parts of node-postgres's connection that the protocol needs and its types leave out. */
 interface CopyBothConnection {
-  readonly stream: { pause(): void; resume(): void; destroy(): void; readonly destroyed: boolean };
+  readonly stream: Socket & { pause(): void; resume(): void; destroy(): void; readonly destroyed: boolean };
   sendCopyFromChunk(chunk: Buffer): void;
 }
 
+/** XLogData: tag, start, end, clock; then the pgoutput message. Keepalive: tag, end, clock, reply requested. */
+const XLOG_DATA = 0x77;
+const XLOG_DATA_HEADER_BYTES = 25;
+const KEEPALIVE = 0x6b;
 /** Longest wait for the server to close the stream before the socket is dropped. */
 const STOP_TIMEOUT_MS = 2_000;
 
@@ -65,9 +70,18 @@ export async function startStream(options: StreamOptions, handlers: StreamHandle
     connection?.stream.destroy();
     reject(streamError(error));
   };
-  const plugin = rawPlugin(options, (client) => (connection = client), handlers.onMessage, fail);
-  service.on('heartbeat', (end, _timestamp, replyRequested) => {
-    if (!ended) handlers.onKeepalive(parseLsn(end), replyRequested);
+  const receive = (payload: Buffer): void => {
+    if (ended) return;
+    try {
+      if (payload[0] === XLOG_DATA) handlers.onMessage(payload.subarray(XLOG_DATA_HEADER_BYTES));
+      else if (payload[0] === KEEPALIVE) handlers.onKeepalive(readLsn(payload, 1), payload[17] === 1);
+    } catch (error) {
+      fail(error);
+    }
+  };
+  const plugin = rawPlugin(options, (open) => {
+    connection = open;
+    divertCopyData(open.stream, receive);
   });
   service.on('error', fail);
   const started = Promise.withResolvers<void>();
@@ -98,12 +112,7 @@ export async function startStream(options: StreamOptions, handlers: StreamHandle
   };
 }
 
-function rawPlugin(
-  options: StreamOptions,
-  connected: (connection: CopyBothConnection) => void,
-  onMessage: (message: Buffer) => void,
-  fail: (error: unknown) => void,
-): Plugin {
+function rawPlugin(options: StreamOptions, connected: (connection: CopyBothConnection) => void): Plugin {
   const plugin = {
     name: 'pgoutput',
     options: {},
@@ -114,14 +123,7 @@ function rawPlugin(
         `START_REPLICATION SLOT ${quoteIdent(options.slot)} LOGICAL 0/0 (proto_version '1', publication_names '${publication}', messages 'true')`,
       );
     },
-    parse: (message: Buffer): undefined => {
-      try {
-        onMessage(message);
-      } catch (error) {
-        fail(error);
-      }
-      return undefined;
-    },
+    parse: (): undefined => undefined,
   };
   return plugin as unknown as Plugin;
 }
