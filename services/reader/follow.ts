@@ -5,12 +5,12 @@
  * If the process dies here: what was appended after the last whole commit is voided by the next start's epoch record and appended
  * again; whole commits are recognised by their commit LSN and not appended again.
  */
-import { decodeBegin, decodeCommit, decodeMessage, decodeRelation, decodeTruncate, relationOid, TAG, type Begin, type Relation } from '#schemas/pgoutput/message.ts';
+import { decodeBegin, decodeCommit, decodeMessage, decodeRelation, decodeTruncate, relationOid, TAG, type Commit, type Relation } from '#schemas/pgoutput/message.ts';
 import { MESSAGE_PREFIX, type OurMessage } from '#schemas/frame/frame.ts';
 import { invariant, PipelineError } from '#schemas/errors.ts';
 import { maxLsn, ZERO_LSN, type Lsn } from '#schemas/lsn.ts';
 import type { Offset, Topic } from '#connectors/change-log/change-log.ts';
-import type { CopyHooks } from './copy/copy-port.ts';
+import type { CopyHooks, CopyRecords } from './copy/copy-port.ts';
 import { BatchBuilder } from './batch-builder.ts';
 import type { RelationRecord } from './control-records.ts';
 
@@ -46,9 +46,11 @@ export class Follower {
   readonly #batch = new BatchBuilder();
   readonly #relations = new Map<number, Relation>();
   #nextOffset: Offset;
-  #begin: Begin | undefined;
   #beginFrame: Buffer = Buffer.alloc(0);
+  #commitLsn: Lsn = ZERO_LSN;
   #inTransaction = false;
+  /** The open transaction's Begin is in the log's batches. */
+  #opened = false;
   #skipping = false;
   #hasOurMessage = false;
   #lastCommit: Lsn;
@@ -60,6 +62,10 @@ export class Follower {
   #pendingBytes = 0;
   #paused = false;
   #failed = false;
+  /** Rows of a huge chunk are being put in; the stream waits. */
+  #draining = false;
+  readonly #backlog: Buffer[] = [];
+  #whenRoom: (() => void) | undefined;
   /** Last whole commit in the batch being gathered. */
   #batchEnd: BatchEnd | undefined;
   /** Appends wait for this: relation records have to be durable before the rows that need them. */
@@ -94,11 +100,16 @@ export class Follower {
   }
 
   onMessage(message: Buffer): void {
+    if (this.#draining) this.#backlog.push(Buffer.from(message));
+    else this.#take(message);
+  }
+
+  #take(message: Buffer): void {
     switch (message[0]) {
       case TAG.insert:
       case TAG.update:
       case TAG.delete:
-        if (!this.#skipping) this.#change(message);
+        this.#change(message);
         return;
       case TAG.begin:
         this.#onBegin(message);
@@ -110,9 +121,7 @@ export class Follower {
         this.#onRelation(message);
         return;
       case TAG.truncate:
-        if (this.#skipping) return;
-        this.#open();
-        this.#batch.add(message);
+        this.#add(message);
         this.#options.copy.onTruncate(decodeTruncate(message));
         return;
       case TAG.message:
@@ -120,9 +129,7 @@ export class Follower {
         return;
       case TAG.origin:
       case TAG.type:
-        if (this.#skipping || !this.#inTransaction) return;
-        this.#open();
-        this.#batch.add(message);
+        if (this.#inTransaction) this.#add(message);
         return;
       default:
         throw new PipelineError('CF-2001', `unknown pgoutput message ${String.fromCharCode(message[0] ?? 0)}: the server speaks another protocol version`);
@@ -137,59 +144,93 @@ export class Follower {
   }
 
   #change(message: Buffer): void {
-    this.#open();
-    this.#batch.add(message);
+    this.#add(message);
     const { copy } = this.#options;
     const oid = relationOid(message);
     if (copy.isTracked(oid)) copy.onChange(message, this.#relation(oid));
     if (this.#batch.bytes >= BATCH_BYTES) this.#flush();
   }
 
-  /** Begin is written with the transaction's first record, so empty transactions leave nothing. */
-  #open(): void {
-    if (this.#inTransaction && this.#begin) {
+  /** One record of the open transaction. Begin is written with the first one, so empty transactions leave nothing. */
+  #add(message: Buffer): void {
+    if (this.#skipping) return;
+    if (!this.#opened) {
       this.#batch.add(this.#beginFrame);
-      this.#begin = undefined;
+      this.#opened = true;
     }
+    this.#batch.add(message);
   }
 
   #onBegin(message: Buffer): void {
     invariant(!this.#inTransaction, 'a transaction begins inside another');
     const begin = decodeBegin(message);
     this.#inTransaction = true;
+    this.#opened = false;
     this.#hasOurMessage = false;
     this.#skipping = begin.commitLsn <= this.#lastCommit;
-    this.#begin = begin;
+    this.#commitLsn = begin.commitLsn;
     this.#beginFrame = Buffer.from(message);
     this.#options.copy.onBegin(begin);
   }
 
   #onCommit(message: Buffer): void {
-    const { copy } = this.#options;
     const commit = decodeCommit(message);
-    this.#inTransaction = false;
     this.#receivedEnd = maxLsn(this.#receivedEnd, commit.endLsn);
-    if (this.#skipping) {
+    if (this.#hasOurMessage && !this.#skipping) void this.#addCopied(Buffer.from(message), commit);
+    else this.#endTransaction(message, commit, []);
+  }
+
+  #endTransaction(message: Buffer, commit: Commit, recordsAfter: CopyRecords): void {
+    this.#inTransaction = false;
+    if (this.#skipping || !this.#opened) {
+      // Nothing of it is for the log: it is durable as soon as all before it is.
+      if (!this.#skipping && this.#batch.count === 0 && this.#inFlight === 0) this.#durableEnd = maxLsn(this.#durableEnd, commit.endLsn);
       this.#skipping = false;
-      return;
-    }
-    if (this.#hasOurMessage) for (const record of copy.recordsBeforeCommit(commit.commitLsn)) this.#addRecord(record);
-    if (this.#begin) {
-      // Nothing of the transaction is for us. It is durable as soon as all before it is.
-      this.#begin = undefined;
-      if (this.#batch.count === 0 && this.#inFlight === 0) this.#durableEnd = maxLsn(this.#durableEnd, commit.endLsn);
       return;
     }
     this.#batch.add(message);
     this.#lastCommit = commit.commitLsn;
-    if (this.#hasOurMessage) for (const record of copy.recordsAfterCommit(commit.endLsn)) this.#batch.addParts(record);
+    for (const record of recordsAfter) this.#batch.addParts(record);
     this.#batchEnd = { end: commit.endLsn, commit: commit.commitLsn, offset: this.#nextOffset + this.#batch.count };
     if (this.#inFlight === 0 || this.#batch.bytes >= BATCH_BYTES) this.#flush();
   }
 
-  #addRecord(parts: readonly Buffer[]): void {
-    this.#batch.addParts(parts);
-    if (this.#batch.bytes >= BATCH_BYTES) this.#flush();
+  /**
+   * Chunk rows go in before their high watermark's commit. A huge chunk comes from a spool file piece by piece: what the stream gives
+   * meanwhile waits in `#backlog`, which the paused socket bounds.
+   */
+  async #addCopied(message: Buffer, commit: Commit): Promise<void> {
+    const { copy } = this.#options;
+    try {
+      for (const record of copy.recordsBeforeCommit(commit.commitLsn)) {
+        this.#batch.addParts(record);
+        if (this.#batch.bytes >= BATCH_BYTES) this.#flush();
+        if (this.#pending() <= MAX_PENDING_BYTES) continue;
+        this.#draining = true;
+        await this.#room();
+        if (this.#failed) return;
+      }
+      this.#endTransaction(message, commit, copy.recordsAfterCommit(commit.endLsn));
+      this.#draining = false;
+      for (let next = this.#backlog.shift(); next; next = this.#backlog.shift()) {
+        this.#take(next);
+        if (this.#draining) return;
+      }
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #pending(): number {
+    return this.#pendingBytes + this.#batch.bytes;
+  }
+
+  /** Resolves once less than half the bound is pending. */
+  #room(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#whenRoom = resolve;
+    this.#pressure();
+    return promise;
   }
 
   #onRelation(message: Buffer): void {
@@ -197,26 +238,20 @@ export class Follower {
     this.#relations.set(relation.oid, relation);
     this.#options.copy.onRelation(relation);
     if (this.#skipping || !this.#inTransaction) return;
-    this.#open();
-    const record: RelationRecord = { t: 'relation', offset: this.#nextOffset + this.#batch.count, oid: relation.oid, frame: message.toString('base64') };
-    this.#batch.add(message);
+    this.#add(message);
+    const offset = this.#nextOffset + this.#batch.count - 1;
+    const record: RelationRecord = { t: 'relation', offset, oid: relation.oid, frame: message.toString('base64') };
     this.#holdFor(appendControl(this.#options.progress, record));
   }
 
   #onLogicalMessage(message: Buffer): void {
     const decoded = decodeMessage(message);
-    if (decoded.prefix !== MESSAGE_PREFIX || !decoded.transactional || this.#skipping || !this.#begin && !this.#inTransaction) return;
+    if (decoded.prefix !== MESSAGE_PREFIX || !decoded.transactional || !this.#inTransaction) return;
     const our = JSON.parse(decoded.content.toString('utf8')) as OurMessage;
     if (our.name !== this.#options.name) return;
-    const commitLsn = this.#begin?.commitLsn ?? this.#openCommit;
-    this.#open();
-    this.#batch.add(message);
+    this.#add(message);
     this.#hasOurMessage = true;
-    this.#options.copy.onMessage(our, decoded, commitLsn);
-  }
-
-  get #openCommit(): Lsn {
-    return this.#beginFrame.length > 0 ? decodeBegin(this.#beginFrame).commitLsn : ZERO_LSN;
+    this.#options.copy.onMessage(our, decoded, this.#commitLsn);
   }
 
   #relation(oid: number): Relation {
@@ -272,7 +307,7 @@ export class Follower {
   }
 
   #pressure(): void {
-    const pending = this.#pendingBytes + this.#batch.bytes;
+    const pending = this.#pending();
     if (!this.#paused && pending > MAX_PENDING_BYTES) {
       this.#paused = true;
       this.#options.pause();
@@ -280,11 +315,15 @@ export class Follower {
       this.#paused = false;
       this.#options.resume();
     }
+    if (!this.#whenRoom || pending >= MAX_PENDING_BYTES / 2) return;
+    this.#whenRoom();
+    this.#whenRoom = undefined;
   }
 
   #fail(error: unknown): void {
     if (this.#failed) return;
     this.#failed = true;
+    this.#whenRoom?.();
     this.#options.fail(error);
   }
 }

@@ -37,7 +37,7 @@ export interface ReaderOptions {
   readonly progress: Topic;
   readonly tables: readonly CatalogTable[];
   readonly settings: PipelineSettings;
-  readonly copy: CopyHooks & { onStreamRestart(): void };
+  readonly copy: CopyHooks;
   /** Highest LSN that the target shows; undefined before the change-over. For the check of a fail-over. */
   readonly appliedLsn: () => Lsn | undefined;
   /** Called once, when the first stream runs and the epoch is durable. */

@@ -63,6 +63,7 @@ const noCopy: CopyHooks = {
   recordsBeforeCommit: () => [],
   recordsAfterCommit: () => [],
   onDurable: () => undefined,
+  onStreamRestart: () => undefined,
   slotCeiling: () => undefined,
 };
 
