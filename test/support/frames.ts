@@ -90,7 +90,11 @@ export function relation(r: RelationText): Buffer {
     .name(r.name)
     .text(r.identity ?? 'd')
     .int16(r.columns.length);
-  for (const c of r.columns) w.byte(c.key ? 1 : 0).name(c.name).int32(c.typeOid ?? 25).int32(c.typmod ?? -1);
+  for (const c of r.columns)
+    w.byte(c.key ? 1 : 0)
+      .name(c.name)
+      .int32(c.typeOid ?? 25)
+      .int32(c.typmod ?? -1);
   return w.done();
 }
 

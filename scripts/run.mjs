@@ -1,0 +1,65 @@
+/** What `npm run demo | test | prove | bench | check` call: installs what is missing, then runs the right thing on Node 26. */
+import { spawnSync } from 'node:child_process';
+import { readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { binDirectory, ensureInstalled, root, run, runProgram, toolEnvironment } from './bootstrap.mjs';
+
+const [task, ...args] = process.argv.slice(2);
+const tool = (name) => join(binDirectory, name);
+
+const CHECKS = [
+  ['oxfmt', '--check'],
+  ['oxlint', '--type-aware', '--deny-warnings'],
+  ['tsc', '-p', '.', '--noEmit'],
+  ['knip'],
+  ['vitest', 'run', 'test/unit', 'test/architecture.test.ts'],
+];
+
+/** Each check says one line when it is green, everything when it is not; all of them run. */
+function check() {
+  let failed = 0;
+  for (const [name, ...flags] of CHECKS) {
+    const startMs = performance.now();
+    const result = spawnSync(tool(name), flags, { cwd: root, env: toolEnvironment(), encoding: 'utf8', maxBuffer: 1 << 28 });
+    const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
+    process.stdout.write(`${result.status === 0 ? 'ok    ' : 'FAILED'} ${[name, ...flags].join(' ')} (${seconds} s)\n`);
+    if (result.status === 0) continue;
+    failed++;
+    process.stdout.write(`${result.stdout ?? ''}${result.stderr ?? ''}${result.error?.message ?? ''}\n`);
+  }
+  return failed === 0 ? 0 : 1;
+}
+
+async function test() {
+  const report = join(root, '.cache', 'test.json');
+  rmSync(report, { force: true });
+  const code = await run(tool('vitest'), ['run', '--root', root, ...args]);
+  const skipped = skippedTests(report);
+  if (skipped.length > 0) process.stdout.write(`skipped: ${skipped.join(' · ')}\n`);
+  return code;
+}
+
+/** Titles, which say what the test would have needed. */
+function skippedTests(report) {
+  try {
+    const tests = JSON.parse(readFileSync(report, 'utf8')).testResults.flatMap((file) => file.assertionResults);
+    return tests.filter((result) => ['skipped', 'pending', 'todo'].includes(result.status)).map((result) => result.fullName);
+  } catch {
+    return []; // another reporter was asked for
+  }
+}
+
+const tasks = {
+  demo: () => runProgram('services/demo/main.ts', args),
+  prove: () => runProgram('test/prove/main.ts', args),
+  bench: () => runProgram('test/bench/main.ts', args),
+  test: async () => process.exit(await test()),
+  check: () => process.exit(check()),
+};
+
+if (!Object.hasOwn(tasks, task)) {
+  process.stderr.write(`usage: node scripts/run.mjs ${Object.keys(tasks).join(' | ')} [arguments]\n`);
+  process.exit(2);
+}
+ensureInstalled();
+await tasks[task]();

@@ -1,0 +1,17 @@
+/** `npm test`. Quiet when green; each file in a process of its own, so a server it forgot ends with it. */
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    exclude: ['test/prove/**', 'test/bench/**', '**/node_modules/**'],
+    pool: 'forks',
+    maxWorkers: 2, // two cores are what a small machine has; every scenario starts servers of its own
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    teardownTimeout: 20_000,
+    silent: 'passed-only',
+    reporters: ['dot', 'json'],
+    outputFile: { json: '.cache/test.json' },
+  },
+});
