@@ -33,6 +33,7 @@ export const catalogue = {
   'CF-2007': entry(1, 'timed', 'A chunk could not be read.', 'It is tried again by itself.'),
   'CF-2008': entry(2, 'operator', 'A table cannot be replicated as it is.', 'Run the SQL named.'),
   'CF-2009': entry(3, 'operator', 'The replication slot is in use by another session.', 'Stop the other instance, then start again.'),
+  'CF-2010': entry(3, 'operator', 'Something on the source is not carried over, or slows the start.', 'Read the line; move it by hand or wait, where it matters to you.'),
   'CF-3001': entry(1, 'operator', 'The change log cannot be written.', 'Free disk space in the data directory; it goes on by itself.'),
   'CF-3002': entry(1, 'operator', 'The change log is damaged before its tail.', 'Restore the data directory, or start again with an empty one.'),
   'CF-3003': entry(1, 'never', 'An offset lies outside what the change log still holds.', 'Copy again: the records were removed by retention.'),
@@ -45,11 +46,15 @@ export const catalogue = {
   'CF-5004': entry(2, 'operator', 'A target table already holds rows.', 'Say `existing: merge` or `existing: truncate` for it, or empty it.'),
   'CF-5005': entry(1, 'never', 'Another sink has taken over this migration.', 'Only one instance may run; this one stops.'),
   'CF-5006': entry(1, 'operator', 'The target shows another state than the change log expects.', 'The target was restored or changed: verify, then copy again what differs.'),
+  'CF-5007': entry(3, 'operator', 'Triggers or foreign keys of the target act on the rows applied.', 'Run the SQL named.'),
+  'CF-5008': entry(3, 'operator', 'The target server cannot take the rows as it is set up.', 'Run the SQL named.'),
   'CF-6001': entry(11, 'operator', 'Source and target differ.', 'Run crossfade repair.'),
   'CF-6002': entry(1, 'operator', 'Something could not be compared at one point of the stream.', 'Run crossfade verify again.'),
   'CF-7001': entry(1, 'operator', 'No running instance answers.', 'Start it with crossfade up, or give --url.'),
   'CF-7002': entry(1, 'never', 'The command failed.', 'Read the cause; run again with --json for its details.'),
   'CF-7003': entry(3, 'operator', 'Another instance runs this migration.', 'Stop it first; two would write the same target.'),
+  'CF-7004': entry(1, 'operator', 'The running instance refused the token.', 'Set CROSSFADE_TOKEN to the token that it was started with.'),
+  'CF-7005': entry(2, 'operator', 'The command belongs to a later version.', 'See crossfade --help for the commands of this version.'),
 } as const satisfies Record<string, CatalogueEntry>;
 
 export type ErrorCode = keyof typeof catalogue;

@@ -3,8 +3,10 @@
  * that is not yet durable.
  *
  * Caller promises: appends to one partition are made one after another (each may be started before the last resolved; order of
- * calls is the order in the log). Implementer promises: resolve in call order; a batch is stored and delivered whole or not at all.
- * Not promised: order between partitions or topics.
+ * calls is the order in the log); it bounds, in bytes, what it has in flight; one call at a time on a cursor. Implementer promises:
+ * resolve in call order; a batch is stored and delivered whole or not at all; when one append is refused, every one behind it that was
+ * begun before its caller could hear of that is refused too, so no batch is stored without the ones before it.
+ * Not promised: order between partitions or topics. An append that a crash left unresolved may be there afterwards, or not.
  */
 export type Offset = number;
 
@@ -22,7 +24,10 @@ export interface ReadBatch {
 }
 
 export interface Cursor {
-  /** Next batch at or after the cursor; waits for one. Undefined once `signal` fired. A batch may begin below the offset asked for. */
+  /**
+   * Next batch at or after the cursor; waits for one. Undefined once `signal` fired or the log closed. A batch may begin below the
+   * offset asked for. @throws PipelineError CF-3002 when it is not what was written, CF-3003 when it was trimmed.
+   */
   next(signal: AbortSignal): Promise<ReadBatch | undefined>;
   /** Like next, but undefined at once when nothing more is durable. */
   poll(): Promise<ReadBatch | undefined>;
@@ -32,7 +37,7 @@ export interface Cursor {
 export interface Topic {
   readonly name: string;
   readonly partitions: number;
-  /** Resolves once durable. @throws PipelineError CF-3001 when it cannot be written (disk full): nothing of the batch is kept, and a later append may succeed. */
+  /** Resolves once durable. @throws PipelineError CF-3001 when it cannot be written (disk full): nothing of the batch is kept, and an append in a later turn of the event loop may succeed. */
   append(partition: number, batch: RecordBatch): Promise<{ readonly baseOffset: Offset; readonly endOffset: Offset }>;
   /** Partition for a key: murmur2 over the key bytes, as the Java client does. */
   partitionFor(key: Buffer): number;
@@ -41,7 +46,7 @@ export interface Topic {
   end(partition: number): Offset;
   /** @throws PipelineError CF-3003 when `from` lies below `start` or above `end`. */
   read(partition: number, from: Offset): Cursor;
-  /** Durable position of a consumer group; stored ones never move backwards. */
+  /** Durable position of a consumer group; never moves backwards. @throws PipelineError CF-3001 not writable, CF-3003 beyond `end`. */
   commit(group: string, partition: number, offset: Offset): Promise<void>;
   committed(group: string, partition: number): Offset | undefined;
   /** Removes whole segments that lie fully below `before`. */

@@ -20,7 +20,7 @@ export interface RecoveredLog {
   readonly identity: SystemIdentity | undefined;
 }
 
-/** Reads the control records, then the raw tail behind the last durable record. */
+/** Reads the control records, then the raw tail behind the last durable record. @throws PipelineError CF-3002 when the raw log lost records */
 export async function recoverLog(raw: Topic, progress: Topic): Promise<RecoveredLog> {
   let durable: DurableRecord | undefined;
   let epoch: EpochRecord | undefined;
@@ -34,7 +34,10 @@ export async function recoverLog(raw: Topic, progress: Topic): Promise<Recovered
   });
   let lastCommit = durable ? parseLsn(durable.commitLsn) : ZERO_LSN;
   let durableEnd = durable ? parseLsn(durable.endLsn) : ZERO_LSN;
-  const from: Offset = Math.max(raw.start(0), Math.min(durable?.offset ?? 0, raw.end(0)));
+  if (durable && durable.offset > raw.end(0)) {
+    throw new PipelineError('CF-3002', `the raw log ends at offset ${raw.end(0)}, but ${durable.offset} were durable and the slot has moved past them`);
+  }
+  const from: Offset = Math.max(raw.start(0), durable?.offset ?? 0);
   await readAll(raw, from, (frame) => {
     if (frame[0] !== TAG.commit) return;
     const commit = decodeCommit(frame);

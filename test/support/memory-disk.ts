@@ -46,6 +46,13 @@ class Inode {
 
   /** Writes back the dirty sectors that `keep` says, then counts them all as clean. */
   writeBack(keep: () => boolean): void {
+    this.flush(keep);
+    this.dirty.clear();
+    if (this.durable.length === this.live.length) this.lengthDirty = false;
+  }
+
+  /** Writes back the dirty sectors that `keep` says. */
+  flush(keep: () => boolean): void {
     const length = this.lengthDirty && !keep() ? this.durable.length : this.live.length;
     const next = Buffer.alloc(length);
     this.durable.copy(next);
@@ -54,12 +61,14 @@ class Inode {
       if (from < length && keep()) this.live.copy(next, from, from, Math.min(from + SECTOR_BYTES, length));
     }
     this.durable = next;
-    this.dirty.clear();
-    if (length === this.live.length) this.lengthDirty = false;
   }
 }
 
 export class MemoryDisk {
+  /** A sync that fails leaves rubbish in the sectors it should have written, as a failing medium does. */
+  spoilsOnFailedSync = false;
+  /** The kernel begins to write back at once, instead of now and then. */
+  writesBackAtOnce = false;
   /** Asked before each call. */
   fault: ((call: Call) => Fault | undefined) | undefined;
   readonly #random: Random;
@@ -194,17 +203,22 @@ export class MemoryDisk {
     return {
       write: async (buffers, position) => {
         const bytes = Buffer.concat(buffers);
-        await call('write', (fault) =>
-          inode.write(bytes.subarray(0, fault.kind === 'stop' ? this.#random.between(0, bytes.length) : (fault.afterBytes ?? 0)), position),
-        );
+        await call('write', (fault) => {
+          const done = fault.kind === 'stop' ? this.#random.between(0, bytes.length) : (fault.afterBytes ?? 0);
+          inode.write(bytes.subarray(0, done), position);
+          this.#mayWriteBack(inode);
+        });
         inode.write(bytes, position);
+        this.#mayWriteBack(inode);
       },
       read: async (buffer, position) => {
         await call('read');
         return inode.live.copy(buffer, 0, Math.min(position, inode.live.length));
       },
       datasync: async () => {
-        await call('datasync', (fault) => (fault.kind === 'reject' ? inode.writeBack(() => this.#random.chance(0.5)) : undefined));
+        await call('datasync', (fault) => {
+          if (fault.kind === 'reject') this.#failSync(inode);
+        });
         inode.writeBack(() => true);
       },
       truncate: async (length) => {
@@ -214,6 +228,19 @@ export class MemoryDisk {
       size: async () => inode.live.length,
       close: async () => undefined,
     };
+  }
+
+  #mayWriteBack(inode: Inode): void {
+    if (this.writesBackAtOnce) inode.flush(() => true);
+    else if (this.#random.chance(0.2)) inode.flush(() => this.#random.chance(0.5));
+  }
+
+  #failSync(inode: Inode): void {
+    const dirty = [...inode.dirty];
+    inode.writeBack(() => this.#random.chance(0.5));
+    if (!this.spoilsOnFailedSync) return;
+    for (const sector of dirty)
+      inode.durable.fill(0xee, sector * SECTOR_BYTES, Math.min((sector + 1) * SECTOR_BYTES, inode.durable.length));
   }
 
   async #call(call: Call, of: { readonly generation: number; readonly onFault?: (fault: Fault) => void }): Promise<void> {

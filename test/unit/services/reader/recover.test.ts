@@ -59,6 +59,11 @@ describe('a starting reader', () => {
     });
   });
 
+  test('refuses a raw log that is shorter than what the slot was told is durable', async () => {
+    const progress = topicOf([json({ t: 'durable', offset: 3, commitLsn: '0/64', endLsn: '0/6E', confirm: '0/6E' })]);
+    await expect(recoverLog(topicOf([begin(100n)]), progress)).rejects.toMatchObject({ code: 'CF-3002' });
+  });
+
   test('calls an empty log fresh', async () => {
     expect(await recoverLog(topicOf([]), topicOf([]))).toMatchObject({ fresh: true, lastCommit: ZERO_LSN });
   });

@@ -1,0 +1,45 @@
+/** POST /v1/…: what an operator may tell a running instance. Guarantee: an action gets only a body that its schema passed. */
+import type { FastifyInstance } from 'fastify';
+import {
+  emptyRequestSchema,
+  type MarkerBody,
+  markerRequestSchema,
+  type MarkerResult,
+  type RecopyBody,
+  recopyRequestSchema,
+  type ThrottleBody,
+  throttleRequestSchema,
+  type ThrottleResult,
+} from '#schemas/status/control-request.ts';
+import { parseBody } from './error-replies.ts';
+
+/** What the composition root lends to HTTP. Each resolves when the request is durable or done, and rejects with a PipelineError. */
+export interface ControlActions {
+  /** Resolves once the request cannot be lost; the copy itself goes on after. */
+  recopy(request: RecopyBody): Promise<void>;
+  /** The copy stops between chunks; streaming goes on. */
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  throttle(request: ThrottleBody): Promise<ThrottleResult>;
+  /** Writes a marker on the source and waits until it is applied on the target. */
+  marker(request: MarkerBody): Promise<MarkerResult>;
+}
+
+export function registerControlRoutes(app: FastifyInstance, actions: ControlActions): void {
+  app.post('/v1/recopy', async (request, reply) => {
+    await actions.recopy(parseBody(recopyRequestSchema, request.body));
+    return reply.code(202).send({ ok: true });
+  });
+  app.post('/v1/pause', async (request) => {
+    parseBody(emptyRequestSchema, request.body);
+    await actions.pause();
+    return { ok: true };
+  });
+  app.post('/v1/resume', async (request) => {
+    parseBody(emptyRequestSchema, request.body);
+    await actions.resume();
+    return { ok: true };
+  });
+  app.post('/v1/throttle', async (request) => actions.throttle(parseBody(throttleRequestSchema, request.body)));
+  app.post('/v1/marker', async (request) => actions.marker(parseBody(markerRequestSchema, request.body)));
+}

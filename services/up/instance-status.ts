@@ -1,0 +1,63 @@
+/**
+ * Status of the running instance (design §12). Guarantee: what is not known is null; lag counts from the source's own LSN and commit
+ * times, and is zero only when everything the source had at that look is applied.
+ */
+import { formatLsn, type Lsn } from '#schemas/lsn.ts';
+import { tableId, type CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
+import type { StatusResult, TableStatus } from '#schemas/status/status-result.ts';
+import type { Copier } from '#services/reader/copy/copier.ts';
+import type { Reader } from '#services/reader/reader.ts';
+import type { Sink } from '#services/sink/sink.ts';
+
+export interface Parts {
+  readonly name: string;
+  readonly mapping: CompiledMapping;
+  readonly reader: Pick<Reader, 'status'>;
+  readonly copier: Pick<Copier, 'progress' | 'complete'>;
+  readonly sink: Pick<Sink, 'status'>;
+  readonly drift: () => number | null;
+}
+
+export function instanceStatus(parts: Parts): StatusResult {
+  const reader = parts.reader.status();
+  const sink = parts.sink.status();
+  const copied = new Map(parts.copier.progress().map((table) => [tableId({ schema: table.schema, name: table.table }), table]));
+  const applied = new Map(sink.tables.map((table) => [tableId(table.from), table]));
+  const tables = parts.mapping.tables.map((table): TableStatus => {
+    const chunks = copied.get(tableId(table.from));
+    const rows = applied.get(tableId(table.from));
+    const error = rows?.error ?? chunks?.error;
+    return {
+      from: `${table.from.schema}.${table.from.name}`,
+      to: `${table.to.schema}.${table.to.name}`,
+      phase: error === undefined ? (rows?.state ?? 'waiting') : 'held',
+      rowsCopied: rows?.rowsCopied ?? 0,
+      rowsEstimated: Math.max(0, Math.round(chunks?.rowsEstimated ?? 0)),
+      changesApplied: rows?.changesApplied ?? 0,
+      ...(error !== undefined && { error }),
+    };
+  });
+  const held = tables.some((table) => table.phase === 'held');
+  return {
+    name: parts.name,
+    phase: sink.appliedLsn === undefined ? 'copying' : 'following',
+    tables,
+    lag: lagOf(reader.currentLsn, sink.appliedLsn, sink.commitTimeMs),
+    source: {
+      lsn: reader.currentLsn === undefined ? null : formatLsn(reader.currentLsn),
+      slot: { retainedBytes: reader.slot ? Math.max(0, reader.slot.retainedBytes) : null, status: reader.slot?.walStatus ?? null },
+    },
+    applied: { lsn: sink.appliedLsn === undefined ? null : formatLsn(sink.appliedLsn), exact: sink.appliedLsn !== undefined && !held },
+    restarts: reader.restarts,
+    deadLetters: 0,
+    drift: parts.drift(),
+  };
+}
+
+/** Between the source's LSN at the last look and the state that the target shows. */
+function lagOf(current: Lsn | undefined, applied: Lsn | undefined, commitTimeMs: number | undefined): StatusResult['lag'] {
+  if (current === undefined || applied === undefined) return { bytes: null, seconds: null, known: false };
+  const bytes = current > applied ? Number(current - applied) : 0;
+  const seconds = commitTimeMs === undefined ? null : Math.max(0, (Date.now() - commitTimeMs) / 1000);
+  return { bytes, seconds: bytes === 0 ? 0 : seconds, known: true };
+}
