@@ -25,11 +25,34 @@ export interface CatalogColumn {
   readonly hasDefault: boolean;
   /** pg_type.typlen: -1 means it may be TOASTed. */
   readonly typeLength: number;
+  /** Extension that owns the type (of an array: its element type): the same name there is the same type, in any schema. */
+  readonly extension?: string;
+  /** pg_type.typname (of an array: its element's), without schema. */
+  readonly typeName?: string;
+  /** What a domain rests on, down to the last type that is not a domain. */
+  readonly domainBase?: Pick<
+    CatalogColumn,
+    'typeOid' | 'typmod' | 'type' | 'baseType' | 'typtype' | 'builtin' | 'elementOid' | 'extension' | 'typeName'
+  >;
+  /** The default, or the expression of a generated column, as SQL. */
+  readonly defaultSql?: string;
+  /** Sequence that the column owns (serial, identity). */
+  readonly ownsSequence?: boolean;
+  /** Collation other than the type's own, as SQL. */
+  readonly collation?: string;
 }
 
 export interface CatalogKey {
   readonly indexName: string;
   readonly columns: readonly string[];
+  /** True when a column's collation is nondeterministic: values with different text may be the same key. */
+  readonly inexact?: boolean;
+}
+
+export interface CatalogCheck {
+  readonly name: string;
+  /** `CHECK (…)` as PostgreSQL prints it. */
+  readonly definition: string;
 }
 
 export interface CatalogForeignKey {
@@ -39,6 +62,8 @@ export interface CatalogForeignKey {
   readonly toTable: string;
   readonly toColumns: readonly string[];
   readonly deferrable: boolean;
+  /** `FOREIGN KEY (…) REFERENCES …` as PostgreSQL prints it. */
+  readonly definition?: string;
 }
 
 export interface CatalogTable {
@@ -50,7 +75,7 @@ export interface CatalogTable {
   /** In attribute order, dropped ones left out. */
   readonly columns: readonly CatalogColumn[];
   readonly primaryKey?: CatalogKey;
-  /** Unique, valid, immediate indexes over not-null plain columns, the primary key left out. */
+  /** Unique, valid, immediate indexes over not-null plain columns, the primary key left out; no inexact ones but a replica identity. */
   readonly uniqueKeys: readonly CatalogKey[];
   readonly replicaIdentity: ReplicaIdentity;
   /** Columns of the index named by REPLICA IDENTITY USING INDEX. */
@@ -64,6 +89,13 @@ export interface CatalogTable {
   readonly relfilenode: number;
   readonly rowSecurity: boolean;
   readonly leaves: readonly CatalogLeaf[];
+  /** Unique, valid, immediate indexes of which some column may be null: good as an upsert's target, not as an identity. */
+  readonly nullableUniqueKeys?: readonly CatalogKey[];
+  readonly checks?: readonly CatalogCheck[];
+  /** Extension that owns the table: globs leave it out. */
+  readonly extension?: string;
+  /** `RANGE (day)`: how a partitioned root is split. */
+  readonly partitionKey?: string;
 }
 
 export interface CatalogLeaf {
@@ -74,6 +106,58 @@ export interface CatalogLeaf {
   readonly replicaIdentity: ReplicaIdentity;
   readonly rowEstimate: number;
   readonly bytes: number;
+  /** Columns of the leaf's own REPLICA IDENTITY USING INDEX. */
+  readonly identityKey?: CatalogKey;
+  readonly unlogged?: boolean;
+}
+
+/** A type made by a user (or an extension), for comparing and for CREATE statements. */
+export interface CatalogType {
+  readonly oid: number;
+  readonly schema: string;
+  readonly name: string;
+  /** d domain · e enum · c composite · r range. */
+  readonly kind: 'd' | 'e' | 'c' | 'r';
+  readonly extension?: string;
+  readonly labels: readonly string[];
+  readonly attributes: readonly { readonly name: string; readonly type: string }[];
+  /** Base type of a domain, subtype of a range. */
+  readonly base?: string;
+  readonly notNull: boolean;
+  readonly defaultSql?: string;
+  readonly checks: readonly CatalogCheck[];
+}
+
+export interface CatalogSequence {
+  readonly schema: string;
+  readonly name: string;
+  /** Column that owns it: `schema.table.column` parts. */
+  readonly owner?: { readonly schema: string; readonly table: string; readonly column: string };
+  /** As text: 64 bits. Undefined when never used or not visible to the role. */
+  readonly lastValue?: string;
+}
+
+/** What logical replication does not carry, found in the schemas read. */
+export interface CatalogOddity {
+  readonly kind: 'view' | 'materialized-view' | 'foreign-table' | 'rule' | 'inheritance' | 'unlogged-table';
+  readonly schema: string;
+  readonly name: string;
+}
+
+export interface Catalog {
+  /** server_version_num, for example 180004. */
+  readonly serverVersion: number;
+  readonly database: string;
+  readonly encoding: string;
+  readonly collation: string;
+  readonly tables: readonly CatalogTable[];
+  readonly types: readonly CatalogType[];
+  readonly sequences: readonly CatalogSequence[];
+  readonly oddities: readonly CatalogOddity[];
+  readonly extensions: readonly { readonly name: string; readonly schema: string; readonly version: string }[];
+  /** User schemas there are, also empty ones. */
+  readonly schemas: readonly string[];
+  readonly largeObjects: number;
 }
 
 /** Columns that identify a row in the stream and in chunks: replica identity index, else primary key; undefined = keyless. */

@@ -21,9 +21,11 @@ export interface TableEntry {
   readonly unmapped: 'error' | 'ignore';
   readonly where?: Readonly<Record<string, FilterEntry>>;
   readonly existing: 'refuse' | 'merge' | 'truncate';
-  /** Place of the entry in the file, for findings. */
+  /** Place of `from` in the file, for findings. */
   readonly line: number;
   readonly column: number;
+  /** Place of `to`, where there is one. */
+  readonly toPlace?: { readonly line: number; readonly column: number };
 }
 
 export interface ColumnEntry {
@@ -36,10 +38,12 @@ export interface ColumnEntry {
   readonly column: number;
 }
 
-/** `value`, `[values]`, or `{ not: value | [values] }`; null matches NULL. Always as text. */
+/** `value`, `[values]`, or `{ not: value | [values] }`; null matches NULL. Always as text, as written in the file. */
 export interface FilterEntry {
   readonly op: 'in' | 'not-in';
   readonly values: readonly (string | null)[];
+  readonly line?: number;
+  readonly column?: number;
 }
 
 export interface PipelineSettings {

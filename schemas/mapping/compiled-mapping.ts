@@ -30,7 +30,7 @@ export type ExistingPolicy = 'refuse' | 'merge' | 'truncate';
 export interface TableMapping {
   readonly from: { readonly schema: string; readonly name: string };
   readonly to: { readonly schema: string; readonly name: string };
-  /** Written columns, in target order; generated columns of the target are left out. */
+  /** Written columns, in the source's order (so that rows of a table moved as it is pass without being taken apart). */
   readonly columns: readonly ColumnMapping[];
   /** Source columns that identify a row in the stream (design §2); empty = keyless. */
   readonly sourceKey: readonly string[];
@@ -40,8 +40,10 @@ export interface TableMapping {
   readonly overridesIdentity: boolean;
   readonly filter?: RowFilter;
   readonly existing: ExistingPolicy;
-  /** Source columns that the file drops or ignores. */
+  /** Source columns that the file drops or ignores, or that are generated. */
   readonly dropped: readonly string[];
+  /** What a column added to the source later means: it halts the table (absent), or it is left out. */
+  readonly unmapped?: 'error' | 'ignore';
 }
 
 /** Conjunction of conditions over source columns, on their text form. `null` in `values` matches NULL. */
@@ -52,7 +54,10 @@ export interface RowFilter {
 export interface FilterCondition {
   readonly column: string;
   readonly op: 'in' | 'not-in';
+  /** In the type's canonical text form. */
   readonly values: readonly (string | null)[];
+  /** Type by which a server may compare (and use an index) instead of by text. */
+  readonly type?: string;
 }
 
 export interface CompiledMapping {

@@ -40,14 +40,14 @@ export function instanceStatus(parts: Parts): StatusResult {
   const held = tables.some((table) => table.phase === 'held');
   return {
     name: parts.name,
-    phase: sink.appliedLsn === undefined ? 'copying' : 'following',
+    phase: sink.applied === undefined ? 'copying' : 'following',
     tables,
-    lag: lagOf(reader.currentLsn, sink.appliedLsn, sink.commitTimeMs),
+    lag: lagOf(reader.currentLsn, sink.applied?.lsn, sink.applied?.commitTimeMs),
     source: {
       lsn: reader.currentLsn === undefined ? null : formatLsn(reader.currentLsn),
       slot: { retainedBytes: reader.slot ? Math.max(0, reader.slot.retainedBytes) : null, status: reader.slot?.walStatus ?? null },
     },
-    applied: { lsn: sink.appliedLsn === undefined ? null : formatLsn(sink.appliedLsn), exact: sink.appliedLsn !== undefined && !held },
+    applied: { lsn: sink.applied === undefined ? null : formatLsn(sink.applied.lsn), exact: sink.applied !== undefined && !held },
     restarts: reader.restarts,
     deadLetters: 0,
     drift: parts.drift(),

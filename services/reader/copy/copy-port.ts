@@ -16,6 +16,8 @@ import type { Lsn } from '#schemas/lsn.ts';
  */
 export type CopyRecords = Iterable<readonly Buffer[]>;
 
+export type { RecopyRequest } from '#schemas/recopy.ts';
+
 export interface CopyHooks {
   /** Also called for transactions that the log already holds (skipped ones after a restart): the visibility guard must know them. */
   onBegin(begin: Begin): void;
@@ -44,12 +46,6 @@ export interface CopyHooks {
    */
   slotCeiling(): Lsn | undefined;
 }
-
-/** What a re-copy asks for; durable in the progress topic before the slot passes its cause. */
-export type RecopyRequest =
-  | { readonly kind: 'table'; readonly schema: string; readonly table: string; readonly reason: string }
-  | { readonly kind: 'range'; readonly schema: string; readonly table: string; readonly from?: string; readonly to?: string; readonly reason: string }
-  | { readonly kind: 'keys'; readonly schema: string; readonly table: string; readonly keys: readonly (readonly string[])[]; readonly reason: string };
 
 export interface CopyProgress {
   readonly schema: string;

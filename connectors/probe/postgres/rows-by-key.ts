@@ -1,0 +1,168 @@
+/**
+ * Single rows by key, and values of the stream in the target's form. Guarantee: a row is given only for exactly the key text asked
+ * for (types like numeric and citext call different texts equal), with the same digest that the sums used.
+ */
+import type pg from 'pg';
+import { quoteIdent } from '#schemas/table.ts';
+import { filterSql } from '#schemas/mapping/row-filter.ts';
+import { queryRows } from '#connectors/postgres/session.ts';
+import { outputText } from './column-sql.ts';
+import { digestSelect, type DigestPlan } from './row-sql.ts';
+import { fromItem, valueExpressions, type BucketSum, type Scan, type TableProbe, type Texts } from './table-scan.ts';
+
+export interface ProbedRow {
+  readonly key: Texts;
+  /** Canonical texts in the order of `mapping.columns`. */
+  readonly texts: Texts;
+  /** Source texts in the order of `sourceColumns`; empty on the target. */
+  readonly raw: Texts;
+  /** False when the mapping's filter leaves the row out. */
+  readonly selected: boolean;
+  readonly bucket: string;
+  readonly sum: Readonly<BucketSum>;
+}
+
+/** One statement takes this many keys. */
+const KEYS_PER_STATEMENT = 2_000;
+
+/** @param keys Source key texts on the source, target key texts on the target. @returns by the JSON text of the key. */
+export async function rowsByKey(scan: Scan, mask: bigint, keys: readonly Texts[]): Promise<Map<string, ProbedRow>> {
+  const found = new Map<string, ProbedRow>();
+  for (let from = 0; from < keys.length; from += KEYS_PER_STATEMENT) {
+    for (const row of await fetchRows(scan, mask, keys.slice(from, from + KEYS_PER_STATEMENT))) found.set(keyId(row.key), row);
+  }
+  return found;
+}
+
+export function keyId(key: readonly (string | null | undefined)[]): string {
+  return JSON.stringify(key);
+}
+
+interface KeyColumn {
+  readonly name: string;
+  readonly type: string;
+  /** Whether `=` of the type is in pg_catalog; a type of an extension is found by its text. */
+  readonly comparable: boolean;
+}
+
+function keyColumns(probe: TableProbe, side: Scan['side']): KeyColumn[] {
+  const { mapping } = probe;
+  return mapping.targetKey.map((target, i) => {
+    const column = mapping.columns[probe.key[i]!]!;
+    const comparable = column.source.builtin || column.source.typtype !== 'b';
+    if (side === 'source') return { name: mapping.sourceKey[i]!, type: column.source.baseType, comparable };
+    return { name: target, type: column.targetBaseType, comparable: comparable && !column.targetBaseType.includes('.') };
+  });
+}
+
+async function fetchRows(scan: Scan, mask: bigint, keys: readonly Texts[]): Promise<ProbedRow[]> {
+  const { probe, side } = scan;
+  const columns = keyColumns(probe, side);
+  const values = valueExpressions(probe, side);
+  const key = columns.map((column, i) => ({ expression: outputText(`t.${quoteIdent(column.name)}`), name: `q${i}` }));
+  const texts = values.map((value, i) => ({ expression: outputText(value), name: `m${i}` }));
+  const rawNames = side === 'source' ? probe.sourceColumns : [];
+  const raw = rawNames.map((name, i) => ({ expression: outputText(`t.${quoteIdent(name)}`), name: `c${i}` }));
+  const filter = side === 'source' && probe.mapping.filter ? filterSql(probe.mapping.filter, (column) => `t.${quoteIdent(column)}`) : 'true';
+  const extra = [...key, ...texts, ...raw, { expression: filter, name: 'selected' }];
+  const matches = columns.map(({ name, type, comparable }, i) => {
+    const ref = `t.${quoteIdent(name)}`;
+    return comparable ? `${ref} = (u.k${i})::${type}` : `(${outputText(ref)}) = u.k${i}`;
+  });
+  const unnest = `unnest(${columns.map((_, i) => `$${i + 1}::text[]`).join(', ')}) AS u(${columns.map((_, i) => `k${i}`).join(', ')})`;
+  const from = `${unnest} JOIN ${fromItem(probe, side, scan.shape)} ON ${matches.join(' AND ')}`;
+  const select = digestSelect(scan.plan, { from, where: [], values, key: probe.key, extra });
+  const names = extra.map(({ name }) => `, d.${name}${name === 'selected' ? '::text AS selected' : ''}`).join('');
+  const rows = await queryRows(
+    scan.client,
+    `SELECT (d.hk & ${mask})::text AS bucket, d.a::text AS x, d.b::text AS y${names} FROM (${select}) d`,
+    columns.map((_, i) => keys.map((one) => one[i] ?? null)),
+  );
+  const asked = new Set(keys.map((one) => keyId(one)));
+  return rows.map((row) => probedRow(row, [key.length, texts.length, raw.length])).filter((row) => asked.has(keyId(row.key)));
+}
+
+function probedRow(row: Record<string, string | null>, [keys, texts, raw]: readonly [number, number, number]): ProbedRow {
+  const read = (prefix: string, count: number): Texts => Array.from({ length: count }, (_, i) => row[`${prefix}${i}`] ?? null);
+  return {
+    key: read('q', keys),
+    texts: read('m', texts),
+    raw: read('c', raw),
+    selected: row['selected'] === 'true',
+    bucket: row['bucket']!,
+    sum: { rows: 1n, a: BigInt(row['x']!), b: BigInt(row['y']!) },
+  };
+}
+
+/** Values of the stream, in the order of `mapping.columns`, as the target would print them. Absent stays absent. */
+export async function mapTexts(
+  source: pg.ClientBase,
+  probe: TableProbe,
+  rows: readonly (readonly (string | null | undefined)[])[],
+): Promise<(string | null | undefined)[][]> {
+  const mapped = rows.map((row) => [...row]);
+  if (rows.length === 0 || probe.columns.every((column) => column.onText === undefined)) return mapped;
+  const select = probe.columns.map((column, i) => `${outputText(column.onText ? column.onText(`u.c${i}`) : `u.c${i}`)} AS m${i}`);
+  const answer = await unnestRows(source, select, { rows, columns: probe.columns.length });
+  answer.forEach((row, i) => {
+    const into = mapped[i]!;
+    for (let c = 0; c < into.length; c++) if (into[c] !== undefined) into[c] = row[`m${c}`] ?? null;
+  });
+  return mapped;
+}
+
+/** The same texts once more through the target's own types: for columns whose type the source server does not know. */
+export async function normalizeOnTarget(target: pg.ClientBase, probe: TableProbe, rows: readonly Texts[]): Promise<Texts[]> {
+  if (rows.length === 0) return [];
+  const { columns } = probe.mapping;
+  const select = columns.map((column, i) => {
+    const value = probe.columns[i]!.settled ? `u.c${i}` : `(u.c${i})::${column.targetBaseType}`;
+    return `${outputText(value)} AS m${i}`;
+  });
+  const answer = await unnestRows(target, select, { rows, columns: columns.length });
+  return answer.map((row) => columns.map((_, i) => row[`m${i}`] ?? null));
+}
+
+/** Digests of rows that are in no table: what a keyless table gained and lost meanwhile. */
+export async function digestTexts(
+  client: pg.ClientBase,
+  plan: DigestPlan,
+  mask: bigint,
+  rows: readonly Texts[],
+): Promise<{ readonly hash: bigint; readonly bucket: string; readonly sum: BucketSum }[]> {
+  if (rows.length === 0) return [];
+  const width = rows[0]!.length;
+  const from = unnestFrom(width);
+  const values = Array.from({ length: width }, (_, i) => `u.c${i}`);
+  const select = digestSelect(plan, { from, where: [], values, key: [], extra: [{ expression: 'u.n', name: 'n' }] });
+  const answer = await queryRows(
+    client,
+    `SELECT d.hk::text AS h, (d.hk & ${mask})::text AS bucket, d.a::text AS x, d.b::text AS y FROM (${select}) d ORDER BY d.n`,
+    columnsOf(rows, width),
+  );
+  return answer.map((row) => ({ hash: BigInt(row['h']!), bucket: row['bucket']!, sum: { rows: 1n, a: BigInt(row['x']!), b: BigInt(row['y']!) } }));
+}
+
+interface UnnestRows {
+  readonly rows: readonly (readonly (string | null | undefined)[])[];
+  readonly columns: number;
+}
+
+async function unnestRows(client: pg.ClientBase, select: readonly string[], { rows, columns }: UnnestRows): Promise<Record<string, string | null>[]> {
+  const answer: Record<string, string | null>[] = [];
+  for (let from = 0; from < rows.length; from += KEYS_PER_STATEMENT) {
+    const part = rows.slice(from, from + KEYS_PER_STATEMENT);
+    answer.push(...(await queryRows(client, `SELECT ${select.join(', ')} FROM ${unnestFrom(columns)} ORDER BY u.n`, columnsOf(part, columns))));
+  }
+  return answer;
+}
+
+function unnestFrom(columns: number): string {
+  const arrays = Array.from({ length: columns }, (_, i) => `$${i + 1}::text[]`).join(', ');
+  const names = Array.from({ length: columns }, (_, i) => `c${i}`).join(', ');
+  return `unnest(${arrays}) WITH ORDINALITY AS u(${names}, n)`;
+}
+
+function columnsOf(rows: readonly (readonly (string | null | undefined)[])[], width: number): (string | null)[][] {
+  return Array.from({ length: width }, (_, c) => rows.map((row) => row[c] ?? null));
+}

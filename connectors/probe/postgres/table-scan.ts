@@ -1,0 +1,173 @@
+/**
+ * Reads of one table on one side, each inside a held snapshot. Guarantee: every row of the snapshot that the mapping selects is
+ * counted in exactly one bucket, by the hash of its key as the target spells it; sums and listings use the same digest.
+ */
+import type pg from 'pg';
+import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { quoteIdent, quoteTable } from '#schemas/table.ts';
+import { filterSql } from '#schemas/mapping/row-filter.ts';
+import { queryRows } from '#connectors/postgres/session.ts';
+import { columnSql, outputText, type ColumnSql } from './column-sql.ts';
+import { digestSelect, type DigestPlan } from './row-sql.ts';
+import type { Side } from './held-snapshot.ts';
+import type { Shape } from './shape.ts';
+
+export type Texts = readonly (string | null)[];
+
+/** Everything the scans need to know of one mapped table. */
+export interface TableProbe {
+  readonly mapping: TableMapping;
+  readonly columns: readonly ColumnSql[];
+  /** Indexes in `mapping.columns` of the target key; empty = keyless. */
+  readonly key: readonly number[];
+  /** Source columns that are mapped, keys or filtered on. */
+  readonly sourceColumns: readonly string[];
+}
+
+export interface BucketSum {
+  rows: bigint;
+  a: bigint;
+  b: bigint;
+}
+
+/** A slice's statement stays short on a big table: 1 GiB of 8 KiB pages. */
+const SLICE_PAGES = 131_072;
+const FETCH_ROWS = 10_000;
+
+export function tableProbe(mapping: TableMapping, known: (type: string) => boolean): TableProbe {
+  const names = new Set(mapping.columns.map((column) => column.source.name));
+  for (const name of mapping.sourceKey) names.add(name);
+  for (const condition of mapping.filter?.conditions ?? []) names.add(condition.column);
+  return {
+    mapping,
+    columns: mapping.columns.map((column) => columnSql(column, known)),
+    key: mapping.targetKey.map((name) => mapping.columns.findIndex((column) => column.target === name)),
+    sourceColumns: [...names],
+  };
+}
+
+/** FROM item with alias t; a plain table without its inheritance children. */
+export function fromItem(probe: TableProbe, side: Side, shape: Shape): string {
+  const table = side === 'source' ? probe.mapping.from : probe.mapping.to;
+  return `${shape.kind === 'p' ? '' : 'ONLY '}${quoteTable(table)} AS t`;
+}
+
+/** Canonical value expressions, one per mapped column. */
+export function valueExpressions(probe: TableProbe, side: Side): string[] {
+  return probe.mapping.columns.map((column, i) => {
+    const sql = probe.columns[i]!;
+    return side === 'source' ? sql.onSource(`t.${quoteIdent(column.source.name)}`) : sql.onTarget(`t.${quoteIdent(column.target)}`);
+  });
+}
+
+function conditions(probe: TableProbe, side: Side): string[] {
+  return side === 'source' && probe.mapping.filter ? [filterSql(probe.mapping.filter, (column) => `t.${quoteIdent(column)}`)] : [];
+}
+
+export interface Scan {
+  readonly client: pg.ClientBase;
+  readonly side: Side;
+  readonly probe: TableProbe;
+  readonly shape: Shape;
+  readonly plan: DigestPlan;
+}
+
+/** Count and lane sums per bucket (`hash & mask`), the whole table, slice by slice. */
+export async function bucketSums(scan: Scan, mask: bigint): Promise<Map<string, BucketSum>> {
+  const sums = new Map<string, BucketSum>();
+  for (const slice of slices(scan.shape.pages)) {
+    const select = digestSelect(scan.plan, {
+      from: fromItem(scan.probe, scan.side, scan.shape),
+      where: [...conditions(scan.probe, scan.side), ...slice],
+      values: valueExpressions(scan.probe, scan.side),
+      key: scan.probe.key,
+    });
+    const rows = await queryRows(
+      scan.client,
+      `SELECT (d.hk & ${mask})::text AS bucket, count(1)::text AS n, sum(d.a)::text AS a, sum(d.b)::text AS b FROM (${select}) d GROUP BY d.hk & ${mask}`,
+    );
+    for (const row of rows) addTo(sums, row['bucket']!, { rows: BigInt(row['n']!), a: BigInt(row['a']!), b: BigInt(row['b']!) });
+  }
+  return sums;
+}
+
+export function addTo(sums: Map<string, BucketSum>, bucket: string, by: Readonly<BucketSum>, sign: 1n | -1n = 1n): void {
+  const sum = sums.get(bucket) ?? { rows: 0n, a: 0n, b: 0n };
+  sum.rows += sign * by.rows;
+  sum.a += sign * by.a;
+  sum.b += sign * by.b;
+  sums.set(bucket, sum);
+}
+
+/** Conditions that cut the table by physical place: within one snapshot a row version does not move. */
+function slices(pages: number): string[][] {
+  const cuts: string[][] = [];
+  for (let from = 0; from === 0 || from < pages; from += SLICE_PAGES) {
+    const last = from + SLICE_PAGES >= pages;
+    const low = from === 0 ? [] : [`t.ctid >= '(${from},0)'::tid`];
+    cuts.push(last ? low : [...low, `t.ctid < '(${from + SLICE_PAGES},0)'::tid`]);
+  }
+  return cuts;
+}
+
+export interface ListedRow {
+  readonly hash: bigint;
+  /** Target key texts; empty for a keyless table. */
+  readonly key: Texts;
+  /** Source key texts, from the source side only. */
+  readonly sourceKey: Texts;
+  readonly a: bigint;
+  readonly b: bigint;
+  /** How many equal rows: more than one only without a key. */
+  readonly rows: bigint;
+}
+
+/** Rows of the buckets named, in the order of their hash. */
+export async function* listRows(scan: Scan, mask: bigint, buckets: readonly string[]): AsyncGenerator<ListedRow> {
+  const { probe, side } = scan;
+  const values = valueExpressions(probe, side);
+  const keys = probe.key.map((i) => values[i]!);
+  const sourceKey = side === 'source' ? probe.mapping.sourceKey : [];
+  const extra = [
+    ...keys.map((value, i) => ({ expression: outputText(value), name: `q${i}` })),
+    ...sourceKey.map((name, i) => ({ expression: outputText(`t.${quoteIdent(name)}`), name: `s${i}` })),
+  ];
+  const select = digestSelect(scan.plan, {
+    from: fromItem(probe, side, scan.shape),
+    where: conditions(probe, side),
+    values,
+    key: probe.key,
+    extra,
+  });
+  const wanted = `(d.hk & ${mask}) = ANY('{${buckets.join(',')}}'::bigint[])`;
+  const names = extra.map(({ name }) => `, d.${name}`).join('');
+  const digest = 'd.hk::text AS h, d.a::text AS x, d.b::text AS y';
+  const sql =
+    probe.key.length > 0
+      ? `SELECT ${digest}, '1' AS n${names} FROM (${select}) d WHERE ${wanted} ORDER BY d.hk`
+      : `SELECT ${digest}, count(1)::text AS n FROM (${select}) d WHERE ${wanted} GROUP BY d.hk, d.a, d.b ORDER BY d.hk`;
+  for await (const row of cursor(scan.client, sql)) {
+    yield {
+      hash: BigInt(row['h']!),
+      a: BigInt(row['x']!),
+      b: BigInt(row['y']!),
+      rows: BigInt(row['n']!),
+      key: keys.map((_, i) => row[`q${i}`] ?? null),
+      sourceKey: sourceKey.map((_, i) => row[`s${i}`] ?? null),
+    };
+  }
+}
+
+let cursors = 0;
+
+/** A server-side cursor: neither side holds the answer in memory. */
+export async function* cursor(client: pg.ClientBase, sql: string, values: readonly unknown[] = []): AsyncGenerator<Record<string, string | null>> {
+  const name = `verify_${++cursors}`;
+  await client.query(`DECLARE ${name} NO SCROLL CURSOR FOR ${sql}`, [...values]);
+  for (;;) {
+    const rows = await queryRows(client, `FETCH ${FETCH_ROWS} FROM ${name}`);
+    yield* rows;
+    if (rows.length < FETCH_ROWS) break;
+  }
+  await client.query(`CLOSE ${name}`);
+}

@@ -1,0 +1,60 @@
+/**
+ * What the target says of itself. Guarantee: read inside a snapshot, `applied` is the source position that the same snapshot's rows
+ * show; it is read with SQL of its own, not with the sink's code.
+ */
+import type pg from 'pg';
+import { parseLsn, type Lsn } from '#schemas/lsn.ts';
+import { queryRow, queryRows } from '#connectors/postgres/session.ts';
+
+export interface TargetState {
+  readonly mode: string;
+  /** Undefined until the change-over. */
+  readonly applied: Lsn | undefined;
+  /** Raw log offset behind what is applied. */
+  readonly logOffset: number | undefined;
+  readonly systemId: string | undefined;
+  readonly mappingHash: string;
+}
+
+export interface TableState {
+  readonly schema: string;
+  readonly name: string;
+  readonly state: 'waiting' | 'copying' | 'following' | 'held';
+  readonly error: string | undefined;
+}
+
+/** Undefined when the migration has never run against this target. */
+export async function readTargetState(client: pg.ClientBase, name: string): Promise<TargetState | undefined> {
+  if (!(await queryRow(client, "SELECT WHERE to_regclass('crossfade.progress') IS NOT NULL"))) return undefined;
+  const row = await queryRow(
+    client,
+    'SELECT mode, applied_lsn::text AS applied, log_offset::text AS log_offset, system_id, mapping_hash FROM crossfade.progress WHERE name = $1',
+    [name],
+  );
+  if (!row) return undefined;
+  return {
+    mode: row['mode']!,
+    applied: row['applied'] ? parseLsn(row['applied']) : undefined,
+    logOffset: row['log_offset'] ? Number(row['log_offset']) : undefined,
+    systemId: row['system_id'] ?? undefined,
+    mappingHash: row['mapping_hash'] ?? '',
+  };
+}
+
+/** Per source table. */
+export async function readTableStates(client: pg.ClientBase, name: string): Promise<TableState[]> {
+  if (!(await queryRow(client, "SELECT WHERE to_regclass('crossfade.table_progress') IS NOT NULL"))) return [];
+  const rows = await queryRows(client, 'SELECT source_schema, source_table, state, error FROM crossfade.table_progress WHERE name = $1', [name]);
+  return rows.map((row) => ({
+    schema: row['source_schema']!,
+    name: row['source_table']!,
+    state: row['state'] as TableState['state'],
+    error: row['error'] ?? undefined,
+  }));
+}
+
+/** Which of these type names a server knows. */
+export async function knownTypes(client: pg.ClientBase, types: readonly string[]): Promise<ReadonlySet<string>> {
+  const rows = await queryRows(client, 'SELECT u.type FROM unnest($1::text[]) AS u(type) WHERE to_regtype(u.type) IS NOT NULL', [types]);
+  return new Set(rows.map((row) => row['type']!));
+}

@@ -1,0 +1,84 @@
+/**
+ * Pieces of bytes kept until they are wanted: in memory up to a limit, behind it in a file. Guarantee: they come back in order and
+ * unchanged; the file is gone after `close`, and a file left by a crash is of no use to anybody (the chunk is read again).
+ */
+import { closeSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
+
+export interface SpoolPiece {
+  readonly bytes: Buffer;
+  readonly rows: number;
+}
+
+interface FilePiece {
+  readonly at: number;
+  readonly length: number;
+  readonly rows: number;
+}
+
+export class RowSpool {
+  readonly #path: string;
+  readonly #memoryLimitBytes: number;
+  readonly #memory: SpoolPiece[] = [];
+  readonly #file: FilePiece[] = [];
+  #fd: number | undefined;
+  #end = 0;
+  #memoryBytes = 0;
+  #rows = 0;
+
+  constructor(path: string, memoryLimitBytes: number) {
+    this.#path = path;
+    this.#memoryLimitBytes = memoryLimitBytes;
+  }
+
+  get memoryBytes(): number {
+    return this.#memoryBytes;
+  }
+
+  get bytes(): number {
+    return this.#memoryBytes + this.#end;
+  }
+
+  get rows(): number {
+    return this.#rows;
+  }
+
+  get pieces(): number {
+    return this.#memory.length + this.#file.length;
+  }
+
+  add(bytes: Buffer, rows: number): void {
+    this.#rows += rows;
+    if (this.#fd === undefined && this.#memoryBytes + bytes.length <= this.#memoryLimitBytes) {
+      this.#memory.push({ bytes, rows });
+      this.#memoryBytes += bytes.length;
+      return;
+    }
+    this.#fd ??= openSync(this.#path, 'w+', 0o600);
+    for (let done = 0; done < bytes.length;) done += writeSync(this.#fd, bytes, done, bytes.length - done, this.#end + done);
+    this.#file.push({ at: this.#end, length: bytes.length, rows });
+    this.#end += bytes.length;
+  }
+
+  /** One piece after the other, those of the file read when they are asked for. */
+  *[Symbol.iterator](): Generator<SpoolPiece> {
+    yield* this.#memory;
+    for (const piece of this.#file) {
+      const bytes = Buffer.allocUnsafeSlow(piece.length);
+      for (let done = 0; done < piece.length;) {
+        const n = readSync(this.#fd!, bytes, done, piece.length - done, piece.at + done);
+        if (n === 0) throw new Error(`the spool file ${this.#path} is shorter than what was written to it`);
+        done += n;
+      }
+      yield { bytes, rows: piece.rows };
+    }
+  }
+
+  close(): void {
+    this.#memory.length = 0;
+    this.#memoryBytes = 0;
+    if (this.#fd === undefined) return;
+    closeSync(this.#fd);
+    unlinkSync(this.#path);
+    this.#fd = undefined;
+  }
+}

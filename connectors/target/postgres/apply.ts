@@ -1,0 +1,161 @@
+/**
+ * Applies rounds over one session. Guarantee: a round's rows, its progress and its COMMIT succeed together or not at all. The quick
+ * way writes everything in one pipeline and looks at the answers before it sends COMMIT; whatever a row or a constraint objects to
+ * is rolled back and redone the careful way (careful.ts), table by table under savepoints, so that no row is ever dropped.
+ */
+import { failpoint } from '#schemas/test-hooks.ts';
+import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { OP, type Round, type RoundOutcome, type TargetSession } from '#connectors/target/target.ts';
+import { applyCarefully } from './careful.ts';
+import { writeHeld, type ProgressKeeper } from './progress.ts';
+import type { TableSql } from './statements.ts';
+import { isSmall, writeWork, type Expectation } from './table-writer.ts';
+import { isTransient, StatementError, type StatementResult, type Wire } from './wire.ts';
+
+export interface ApplierOptions {
+  readonly name: string;
+  readonly wire: Wire;
+  readonly keeper: ProgressKeeper;
+  readonly sqlOf: (table: TableMapping) => TableSql;
+  /** Tables in an order in which each comes after those it refers to. */
+  readonly rank: (table: TableMapping) => number;
+  /** Foreign keys are checked on the target: constraints are deferred where they can be. */
+  readonly ordered: boolean;
+  /** Content of our logical message, the first act of each transaction when no replication origin is set up. */
+  readonly originMessage: string | undefined;
+  /** Keys whose rows must be copied again; durable when it resolves. */
+  readonly onMissing: (table: TableMapping, keys: readonly (readonly string[])[]) => Promise<void>;
+}
+
+/** A statement touched fewer rows than it must. */
+class UnexpectedCount extends Error {}
+
+const NOTHING: RoundOutcome = { held: [], missing: [], collided: [] };
+
+export class RoundApplier implements TargetSession {
+  readonly #options: ApplierOptions;
+  /** Target tables that have their temporary tables, and those whose creation a rollback would undo. */
+  readonly #staged = new Set<string>();
+  readonly #stagedInTransaction = new Set<string>();
+  #inTransaction = false;
+
+  constructor(options: ApplierOptions) {
+    this.#options = options;
+  }
+
+  async apply(round: Round): Promise<RoundOutcome> {
+    const begins = !this.#inTransaction;
+    failpoint('sink.begin');
+    const outcome = needsCare(round) ? await this.#careful(round, begins) : await this.#quick(round, begins);
+    failpoint('sink.applied');
+    if (round.commit === undefined) return outcome;
+    for (const missing of outcome.missing) await this.#options.onMissing(missing.table, missing.keys);
+    const committed = this.#run((wire) => wire.execute('COMMIT'));
+    failpoint('sink.commit');
+    await committed;
+    this.#inTransaction = false;
+    this.#stagedInTransaction.clear();
+    this.#options.keeper.committed(round.commit);
+    failpoint('sink.committed');
+    return outcome;
+  }
+
+  async #quick(round: Round, begins: boolean): Promise<RoundOutcome> {
+    await this.#prepareStages(round, false);
+    try {
+      await this.#writeRound(round, begins);
+      return NOTHING;
+    } catch (error) {
+      const objection = error instanceof UnexpectedCount || (error instanceof StatementError && !error.lost && !isTransient(error));
+      if (!objection) throw error;
+      if (begins) await this.rollback();
+      else await this.#run((wire) => wire.execute('ROLLBACK TO part'));
+      return this.#careful(round, begins);
+    }
+  }
+
+  /** BEGIN (or a savepoint in an open transaction), the guard, the rows, the progress: one round trip. */
+  async #writeRound(round: Round, begins: boolean): Promise<void> {
+    const { keeper } = this.#options;
+    const expectations: Expectation[] = [];
+    const results = await this.#run((wire) => {
+      if (begins) this.#begin(wire);
+      else wire.execute('SAVEPOINT part');
+      writeWork(this.#options, round.work, { expectations, reuse: !begins || round.commit === undefined });
+      if (!begins) wire.execute('RELEASE part');
+      if (round.commit !== undefined) keeper.advance(wire, round, round.commit);
+    });
+    if (begins) keeper.check(results.slice(1));
+    for (const { at, count } of expectations) {
+      if (results[at]!.count !== count) throw new UnexpectedCount(`${results[at]!.count} rows instead of ${count}`);
+    }
+  }
+
+  #begin(wire: Wire): void {
+    this.#inTransaction = true;
+    wire.execute('BEGIN');
+    this.#options.keeper.guard(wire);
+    if (this.#options.originMessage !== undefined) wire.execute(`SELECT pg_logical_emit_message(true, 'crossfade', $1)`, [this.#options.originMessage]);
+    if (this.#options.ordered) wire.execute('SET CONSTRAINTS ALL DEFERRED');
+  }
+
+  async #careful(round: Round, begins: boolean): Promise<RoundOutcome> {
+    const { keeper, name } = this.#options;
+    await this.#prepareStages(round, true);
+    if (begins) keeper.check((await this.#run((wire) => this.#begin(wire))).slice(1));
+    const outcome = await applyCarefully(this.#options, round);
+    await this.#run((wire) => {
+      for (const held of outcome.held) writeHeld(wire, name, held, round.commit);
+      if (round.commit !== undefined) keeper.advance(wire, round, round.commit);
+    });
+    return outcome;
+  }
+
+  async rollback(): Promise<void> {
+    if (!this.#inTransaction) return;
+    this.#inTransaction = false;
+    for (const stage of this.#stagedInTransaction) this.#staged.delete(stage);
+    this.#stagedInTransaction.clear();
+    await this.#run((wire) => wire.execute('ROLLBACK'));
+  }
+
+  async #run(write: (wire: Wire) => void): Promise<readonly StatementResult[]> {
+    const { wire } = this.#options;
+    wire.start();
+    try {
+      write(wire);
+    } catch (error) {
+      // The pipeline is closed in any case; what was sent of it is rolled back with its transaction.
+      await wire.sync().catch(() => undefined);
+      throw error;
+    }
+    return wire.sync();
+  }
+
+  /** Temporary tables are made outside of the transaction where possible, so that a rollback leaves them. */
+  async #prepareStages(round: Round, all: boolean): Promise<void> {
+    for (const work of round.work) {
+      const sql = this.#options.sqlOf(work.table);
+      if ((!all && isSmall(work)) || this.#staged.has(sql.name)) continue;
+      await this.#run((wire) => {
+        wire.execute(sql.createStage('s'));
+        if (sql.key.length > 0) wire.execute(sql.createStage('d'));
+        wire.execute(sql.createStage('f'));
+      });
+      this.#staged.add(sql.name);
+      if (this.#inTransaction) this.#stagedInTransaction.add(sql.name);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#options.wire.client.end().catch(() => undefined);
+  }
+}
+
+/** Rows whose absent columns stand under another key need the careful way. */
+function needsCare(round: Round): boolean {
+  for (const work of round.work) {
+    if (work.kind === 'fold' && work.carries.size > 0 && work.ops.subarray(0, work.size).some((op) => (op & OP.carry) !== 0)) return true;
+  }
+  return false;
+}

@@ -1,0 +1,48 @@
+/**
+ * Sorts a batch's entries by what the target has to do with them. Guarantee: every entry is in exactly one group, but a `recreate`
+ * one in two (deleted, then inserted), and groups are lists of entry numbers, so nothing is copied.
+ */
+import { OP, type TableBatch } from '#connectors/target/target.ts';
+import { presentColumns } from './encode.ts';
+
+export interface PatchGroup {
+  /** Present columns, as indexes in `TableMapping.columns`, in tuple order. */
+  readonly columns: readonly number[];
+  readonly entries: readonly number[];
+}
+
+export interface Groups {
+  readonly deletes: readonly number[];
+  /** Rows that cannot be there. */
+  readonly fresh: readonly number[];
+  readonly puts: readonly number[];
+  readonly patches: readonly PatchGroup[];
+  /** Absent columns to be taken from the row of another key. */
+  readonly carries: readonly PatchGroup[];
+}
+
+export function groupEntries(batch: TableBatch): Groups {
+  const deletes: number[] = [];
+  const fresh: number[] = [];
+  const puts: number[] = [];
+  const patches = new Map<string, { columns: readonly number[]; entries: number[] }>();
+  const carries = new Map<string, { columns: readonly number[]; entries: number[] }>();
+  for (let i = 0; i < batch.size; i++) {
+    const op = batch.ops[i]!;
+    const kind = op & OP.kind;
+    if (kind === OP.delete) {
+      deletes.push(i);
+    } else if (kind === OP.patch) {
+      const columns = presentColumns(batch.buffers[i]!, batch.at[i]!, batch.layout);
+      const into = (op & OP.carry) === 0 ? patches : carries;
+      const group = into.get(columns.join());
+      if (group === undefined) into.set(columns.join(), { columns, entries: [i] });
+      else group.entries.push(i);
+    } else {
+      if ((op & OP.recreate) !== 0) deletes.push(i);
+      if ((op & (OP.fresh | OP.recreate)) !== 0 && batch.strict) fresh.push(i);
+      else puts.push(i);
+    }
+  }
+  return { deletes, fresh, puts, patches: [...patches.values()], carries: [...carries.values()] };
+}

@@ -1,0 +1,240 @@
+/**
+ * The progress rows on the target. Guarantee: a commit's progress is written in the transaction of its rows, and only by the
+ * session that holds the epoch and stands where the row says; so every change is committed exactly once.
+ */
+import type pg from 'pg';
+import { PipelineError } from '#schemas/errors.ts';
+import { formatLsn, parseLsn, toLsn, type Lsn } from '#schemas/lsn.ts';
+import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { guarded } from '#schemas/test-hooks.ts';
+import type { Held, Mode, Position, Progress, Round, TableCounts, TableProgress, TableState } from '#connectors/target/target.ts';
+import type { StatementResult, Wire } from './wire.ts';
+
+const EPOCH_MS = (column: string): string => `(extract(epoch FROM ${column}) * 1000)::bigint::text`;
+
+/** Undefined when the migration has never run against this target (or the schema is not there). */
+export async function readProgress(client: pg.ClientBase, name: string): Promise<Progress | undefined> {
+  if ((await client.query(`SELECT WHERE to_regclass('crossfade.progress') IS NOT NULL`)).rowCount === 0) return undefined;
+  const result = await client.query<Record<string, string | null>>(
+    `SELECT epoch::text, mode, applied_lsn::text, log_offset::text, ${EPOCH_MS('commit_time')} AS commit_time, system_id, timeline::text,
+       mapping_hash, instance, to_json(backends)::text AS backends, ${EPOCH_MS('updated_at')} AS updated_at FROM crossfade.progress WHERE name = $1`,
+    [name],
+  );
+  const row = result.rows[0];
+  if (row === undefined) return undefined;
+  return {
+    name,
+    epoch: BigInt(row['epoch']!),
+    mode: row['mode'] as Mode,
+    appliedLsn: optional(row['applied_lsn'], parseLsn),
+    logOffset: optional(row['log_offset'], Number),
+    commitTimeMs: optional(row['commit_time'], Number),
+    systemId: row['system_id'] ?? undefined,
+    timeline: optional(row['timeline'], Number),
+    mappingHash: row['mapping_hash']!,
+    instance: row['instance']!,
+    backends: JSON.parse(row['backends']!) as number[],
+    updatedAtMs: Number(row['updated_at']),
+  };
+}
+
+export async function readTableProgress(client: pg.ClientBase, name: string): Promise<readonly TableProgress[]> {
+  const result = await client.query<Record<string, string | null>>(
+    `SELECT source_schema, source_table, target_schema, target_table, state, log_offset::text, lsn::text, rows_copied::text,
+       rows_estimated::text, changes_applied::text, error, held_key, held_offset::text, held_lsn::text
+     FROM crossfade.table_progress WHERE name = $1 ORDER BY source_schema, source_table`,
+    [name],
+  );
+  return result.rows.map((row) => ({
+    from: { schema: row['source_schema']!, name: row['source_table']! },
+    to: { schema: row['target_schema']!, name: row['target_table']! },
+    state: row['state'] as TableProgress['state'],
+    logOffset: Number(row['log_offset']),
+    lsn: optional(row['lsn'], parseLsn),
+    rowsCopied: Number(row['rows_copied']),
+    rowsEstimated: optional(row['rows_estimated'], Number),
+    changesApplied: Number(row['changes_applied']),
+    error: row['error'] ?? undefined,
+    heldKey: row['held_key'] ?? undefined,
+    heldOffset: optional(row['held_offset'], Number),
+    heldLsn: optional(row['held_lsn'], parseLsn),
+  }));
+}
+
+function optional<T>(value: string | null | undefined, parse: (text: string) => T): T | undefined {
+  return value === null || value === undefined ? undefined : parse(value);
+}
+
+/** How one session proves its right to commit and records where it got to. */
+export interface ProgressKeeper {
+  /** Adds the statements that lock and read; to be the first of a transaction. */
+  guard(wire: Wire): void;
+  /** @throws PipelineError CF-5005 when another sink took over, CF-5006 when the target stands elsewhere. */
+  check(results: readonly StatementResult[]): void;
+  /** Adds the statements that record the position. */
+  advance(wire: Wire, round: Round, position: Position): void;
+  /** The transaction that recorded it is committed. */
+  committed(position: Position): void;
+}
+
+/** Records that a table is held, in the transaction that goes on without it. */
+export function writeHeld(wire: Wire, name: string, held: Held, position: Position | undefined): void {
+  wire.execute(
+    `UPDATE crossfade.table_progress SET state = 'held', error = $4, held_key = $5, held_offset = $6, held_lsn = $7, updated_at = now()
+     WHERE name = $1 AND source_schema = $2 AND source_table = $3`,
+    [
+      name,
+      held.table.from.schema,
+      held.table.from.name,
+      held.message,
+      held.key,
+      position === undefined ? null : String(position.offset),
+      position === undefined ? null : formatLsn(position.lsn),
+    ],
+  );
+}
+
+/** Records states of tables as the log tells them. */
+export function writeStates(wire: Wire, name: string, states: readonly TableState[]): void {
+  for (const { table, state, rowsEstimated, error } of states) {
+    wire.execute(
+      `UPDATE crossfade.table_progress SET state = $4, rows_estimated = coalesce($5::bigint, rows_estimated), error = $6, updated_at = now()
+       WHERE name = $1 AND source_schema = $2 AND source_table = $3`,
+      [name, table.from.schema, table.from.name, state, rowsEstimated === undefined ? null : String(rowsEstimated), error ?? null],
+    );
+  }
+}
+
+/** Adds to the tables' counters. */
+export function writeCounts(wire: Wire, name: string, counts: readonly TableCounts[]): void {
+  wire.execute(
+    `UPDATE crossfade.table_progress p SET rows_copied = rows_copied + t.copied, changes_applied = changes_applied + t.changed, updated_at = now()
+     FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[]) AS t (schema, name, copied, changed)
+     WHERE p.name = $1 AND p.source_schema = t.schema AND p.source_table = t.name`,
+    [
+      name,
+      textArray(counts.map((count) => count.table.from.schema)),
+      textArray(counts.map((count) => count.table.from.name)),
+      textArray(counts.map((count) => String(count.rowsCopied))),
+      textArray(counts.map((count) => String(count.changesApplied))),
+    ],
+  );
+}
+
+const MARKERS_KEPT = 1000;
+
+/** The one session of the consistent mode. */
+export class ConsistentKeeper implements ProgressKeeper {
+  readonly #name: string;
+  readonly #epoch: bigint;
+  #lsn: Lsn | undefined;
+  #offset: number | undefined;
+
+  constructor(progress: Pick<Progress, 'name' | 'epoch' | 'appliedLsn' | 'logOffset'>) {
+    this.#name = progress.name;
+    this.#epoch = progress.epoch;
+    this.#lsn = progress.appliedLsn;
+    this.#offset = progress.logOffset;
+  }
+
+  guard(wire: Wire): void {
+    wire.execute('SELECT epoch::text, applied_lsn::text, log_offset::text FROM crossfade.progress WHERE name = $1 FOR UPDATE', [this.#name]);
+  }
+
+  check(results: readonly StatementResult[]): void {
+    if (!guarded('epoch')) return;
+    const row = results[0]?.rows[0];
+    if (row === undefined || BigInt(row[0]!) !== this.#epoch) throw new PipelineError('CF-5005', `another sink has taken over migration ${this.#name}`);
+    const lsn = row[1] === null ? undefined : parseLsn(row[1]!);
+    const offset = row[2] === null ? undefined : Number(row[2]);
+    if (lsn === this.#lsn && offset === this.#offset) return;
+    throw new PipelineError('CF-5006', `the target shows ${row[1] ?? 'no'} applied LSN, this sink stands at ${this.#lsn === undefined ? 'none' : formatLsn(this.#lsn)}`);
+  }
+
+  advance(wire: Wire, round: Round, position: Position): void {
+    writeMarkers(wire, this.#name, round, position.lsn);
+    writeStates(wire, this.#name, round.states);
+    if (round.counts.length > 0) writeCounts(wire, this.#name, round.counts);
+    wire.execute(
+      `UPDATE crossfade.progress SET applied_lsn = CASE mode WHEN 'consistent' THEN $2::pg_lsn END, log_offset = $3,
+         commit_time = to_timestamp($4::float8 / 1000), updated_at = clock_timestamp() WHERE name = $1`,
+      [this.#name, formatLsn(position.lsn), String(position.offset), String(position.commitTimeMs)],
+    );
+  }
+
+  committed(position: Position): void {
+    if (this.#lsn !== undefined) this.#lsn = position.lsn;
+    this.#offset = position.offset;
+  }
+
+  /** The change-over has written an applied LSN where there was none. */
+  changedOver(lsn: Lsn, offset: number): void {
+    this.#lsn = lsn;
+    this.#offset = offset;
+  }
+}
+
+function writeMarkers(wire: Wire, name: string, round: Round, lsn: Lsn): void {
+  if (round.markers.length === 0) return;
+  for (const id of round.markers) {
+    wire.execute('INSERT INTO crossfade.markers (name, id, lsn) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING', [name, id, formatLsn(lsn)]);
+  }
+  wire.execute(
+    `DELETE FROM crossfade.markers WHERE name = $1 AND applied_at < (SELECT applied_at FROM crossfade.markers WHERE name = $1
+       ORDER BY applied_at DESC OFFSET ${MARKERS_KEPT} LIMIT 1)`,
+    [name],
+  );
+}
+
+/** True when the marker was applied, by this or an earlier instance. */
+export async function markerApplied(client: pg.ClientBase, name: string, id: string): Promise<boolean> {
+  return ((await client.query('SELECT FROM crossfade.markers WHERE name = $1 AND id = $2', [name, id])).rowCount ?? 0) > 0;
+}
+
+/** One lane of the parallel mode: the rows of its tables, under the epoch. */
+export class LaneKeeper implements ProgressKeeper {
+  readonly #name: string;
+  readonly #epoch: bigint;
+  readonly #tables: readonly TableMapping[];
+
+  constructor(name: string, epoch: bigint, tables: readonly TableMapping[]) {
+    this.#name = name;
+    this.#epoch = epoch;
+    this.#tables = tables;
+  }
+
+  guard(wire: Wire): void {
+    wire.execute('SELECT epoch::text FROM crossfade.progress WHERE name = $1 FOR SHARE', [this.#name]);
+  }
+
+  check(results: readonly StatementResult[]): void {
+    if (!guarded('epoch')) return;
+    const row = results[0]?.rows[0];
+    if (row === undefined || BigInt(row[0]!) !== this.#epoch) throw new PipelineError('CF-5005', `another sink has taken over migration ${this.#name}`);
+  }
+
+  advance(wire: Wire, round: Round, position: Position): void {
+    writeStates(wire, this.#name, round.states);
+    if (round.counts.length > 0) writeCounts(wire, this.#name, round.counts);
+    wire.execute(
+      `UPDATE crossfade.table_progress p SET log_offset = $4, lsn = $5 FROM unnest($2::text[], $3::text[]) AS t (schema, name)
+       WHERE p.name = $1 AND p.source_schema = t.schema AND p.source_table = t.name`,
+      [
+        this.#name,
+        textArray(this.#tables.map((table) => table.from.schema)),
+        textArray(this.#tables.map((table) => table.from.name)),
+        String(position.offset),
+        formatLsn(position.lsn),
+      ],
+    );
+  }
+
+  committed(): void {}
+}
+
+/** A text[] literal. */
+export function textArray(values: readonly (string | null)[]): string {
+  return `{${values.map((value) => (value === null ? 'NULL' : `"${value.replaceAll(/["\\]/g, String.raw`\$&`)}"`)).join(',')}}`;
+}
+
+export const NO_LSN: Lsn = toLsn(0n);

@@ -1,0 +1,83 @@
+/**
+ * Our own tables on the target: schema `crossfade`. Guarantee: made and brought up to date by numbered steps, each once, under an
+ * advisory lock and in one transaction; a role that owns the schema but may not create one only makes the tables.
+ */
+import type pg from 'pg';
+import { messageOf, PipelineError } from '#schemas/errors.ts';
+
+/** Step n brings the schema from version n - 1 to n. Steps are never edited once released. */
+const STEPS: readonly string[] = [
+  `CREATE TABLE crossfade.progress (
+     name text PRIMARY KEY,
+     epoch bigint NOT NULL,
+     mode text NOT NULL CHECK (mode IN ('parallel', 'consistent')),
+     applied_lsn pg_lsn,
+     log_offset bigint,
+     commit_time timestamptz,
+     system_id text,
+     timeline integer,
+     mapping_hash text NOT NULL,
+     instance text NOT NULL,
+     backends integer[] NOT NULL DEFAULT '{}',
+     stats jsonb NOT NULL DEFAULT '{}',
+     started_at timestamptz NOT NULL DEFAULT now(),
+     updated_at timestamptz NOT NULL DEFAULT now()
+   ) WITH (fillfactor = 50);
+   CREATE TABLE crossfade.table_progress (
+     name text NOT NULL REFERENCES crossfade.progress ON DELETE CASCADE,
+     source_schema text NOT NULL,
+     source_table text NOT NULL,
+     target_schema text NOT NULL,
+     target_table text NOT NULL,
+     state text NOT NULL CHECK (state IN ('waiting', 'copying', 'following', 'held')),
+     log_offset bigint NOT NULL DEFAULT 0,
+     lsn pg_lsn,
+     rows_copied bigint NOT NULL DEFAULT 0,
+     rows_estimated bigint,
+     changes_applied bigint NOT NULL DEFAULT 0,
+     error text,
+     held_key text,
+     held_offset bigint,
+     held_lsn pg_lsn,
+     updated_at timestamptz NOT NULL DEFAULT now(),
+     PRIMARY KEY (name, source_schema, source_table)
+   ) WITH (fillfactor = 50);
+   CREATE TABLE crossfade.markers (
+     name text NOT NULL,
+     id text NOT NULL,
+     lsn pg_lsn NOT NULL,
+     applied_at timestamptz NOT NULL DEFAULT now(),
+     PRIMARY KEY (name, id)
+   );`,
+];
+
+const SCHEMA_LOCK = `pg_advisory_xact_lock(hashtextextended('crossfade schema', 0))`;
+
+/** @throws PipelineError CF-5002 when the schema is missing and the role may not create it, or may not create tables in it. */
+export async function ensureSchema(client: pg.Client): Promise<void> {
+  await client.query('BEGIN');
+  try {
+    await client.query(`SELECT ${SCHEMA_LOCK}`);
+    if (!(await exists(client, `SELECT FROM pg_namespace WHERE nspname = 'crossfade'`))) await client.query('CREATE SCHEMA crossfade');
+    if (!(await exists(client, `SELECT FROM pg_class WHERE oid = to_regclass('crossfade.schema_version')`))) {
+      await client.query('CREATE TABLE crossfade.schema_version (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())');
+    }
+    const done = await client.query<{ version: string }>('SELECT coalesce(max(version), 0)::text AS version FROM crossfade.schema_version');
+    for (let version = Number(done.rows[0]!.version) + 1; version <= STEPS.length; version++) {
+      await client.query(STEPS[version - 1]!);
+      await client.query('INSERT INTO crossfade.schema_version (version) VALUES ($1)', [version]);
+    }
+    await client.query('COMMIT');
+  } catch (error) {
+    await client.query('ROLLBACK').catch(() => undefined);
+    if ((error as { code?: string }).code !== '42501') throw error;
+    throw new PipelineError('CF-5002', `the target role cannot make the schema crossfade or its tables: ${messageOf(error)}`, {
+      cause: error,
+      remedy: 'CREATE SCHEMA crossfade AUTHORIZATION <the target role>;',
+    });
+  }
+}
+
+async function exists(client: pg.Client, sql: string): Promise<boolean> {
+  return ((await client.query(sql)).rowCount ?? 0) > 0;
+}

@@ -1,0 +1,222 @@
+/**
+ * SQL for one target table. Guarantee: identifiers are quoted, a value reaches its column only through the target type's own input
+ * or the declared cast, and no value is ever cast to a type with a modifier (an explicit cast would cut it silently).
+ */
+import type { ColumnMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { quoteIdent, quoteTable, type CatalogTable } from '#schemas/table.ts';
+
+export class TableSql {
+  readonly table: TableMapping;
+  readonly id: number;
+  readonly name: string;
+  /** Indexes in `table.columns` of the key, in the order of `targetKey`. */
+  readonly key: readonly number[];
+  readonly partitioned: boolean;
+  readonly hasCasts: boolean;
+  readonly #unsettable: ReadonlySet<string>;
+  readonly #cache = new Map<string, string>();
+
+  constructor(table: TableMapping, id: number, catalog: CatalogTable | undefined) {
+    this.table = table;
+    this.id = id;
+    this.name = quoteTable(table.to);
+    this.key = table.targetKey.map((name) => table.columns.findIndex((column) => column.target === name));
+    this.partitioned = catalog?.kind === 'p';
+    this.hasCasts = table.columns.some((column) => column.cast !== undefined);
+    const always = catalog?.columns.filter((column) => column.identity === 'a').map((column) => column.name) ?? [];
+    this.#unsettable = new Set([...table.targetKey, ...always]);
+  }
+
+  #column(i: number): ColumnMapping {
+    return this.table.columns[i]!;
+  }
+
+  #target(i: number): string {
+    return quoteIdent(this.#column(i).target);
+  }
+
+  #cached(kind: string, columns: readonly number[], make: () => string): string {
+    const id = `${kind}:${columns.join()}`;
+    let sql = this.#cache.get(id);
+    if (sql === undefined) this.#cache.set(id, (sql = make()));
+    return sql;
+  }
+
+  /** The value of column i on its way in, from SQL text that gives it as `stageType`. */
+  #value(i: number, sql: string): string {
+    const cast = this.#column(i).cast;
+    return cast === undefined ? sql : cast.sql.split('$$').join(sql);
+  }
+
+  #parameter(i: number, n: number): string {
+    const cast = this.#column(i).cast;
+    return cast === undefined ? `$${n}` : this.#value(i, `($${n}::${cast.fromType})`);
+  }
+
+  #overriding(): string {
+    return this.table.overridesIdentity ? ' OVERRIDING SYSTEM VALUE' : '';
+  }
+
+  #onConflict(columns: readonly number[]): string {
+    const keys = this.key.map((i) => this.#target(i)).join(', ');
+    const set = columns.filter((i) => !this.#unsettable.has(this.#column(i).target)).map((i) => `${this.#target(i)} = EXCLUDED.${this.#target(i)}`);
+    return set.length === 0 ? ` ON CONFLICT (${keys}) DO NOTHING` : ` ON CONFLICT (${keys}) DO UPDATE SET ${set.join(', ')}`;
+  }
+
+  /** True when an update with these columns has something to set. */
+  settable(columns: readonly number[]): boolean {
+    return columns.some((i) => !this.#unsettable.has(this.#column(i).target));
+  }
+
+  get all(): readonly number[] {
+    return this.table.columns.map((_, i) => i);
+  }
+
+  /** Temporary tables: `s` typed as the values arrive, `d` keys as they arrive, `f` typed as the target. */
+  stage(kind: 's' | 'd' | 'f'): string {
+    return `pg_temp.cf_${kind}${this.id}`;
+  }
+
+  createStage(kind: 's' | 'd' | 'f'): string {
+    const typed = (i: number, as: string): string => {
+      const cast = this.#column(i).cast;
+      return cast === undefined || kind === 'f' ? `${this.#target(i)} AS ${as}` : `NULL::${cast.fromType} AS ${as}`;
+    };
+    const columns = kind === 'd' ? this.key.map((i, n) => typed(i, `k${n}`)) : this.all.map((i) => typed(i, `c${i}`));
+    // `f0…` is the old key of a row whose absent columns are taken from there.
+    if (kind === 's') columns.push(...this.key.map((i, n) => typed(i, `f${n}`)));
+    return `CREATE TEMP TABLE cf_${kind}${this.id} ON COMMIT DELETE ROWS AS SELECT ${columns.join(', ')} FROM ${this.name} WITH NO DATA`;
+  }
+
+  copyTarget(columns: readonly number[]): string {
+    return this.#cached('copy', columns, () => `COPY ${this.name} (${columns.map((i) => this.#target(i)).join(', ')}) FROM STDIN`);
+  }
+
+  copyStage(columns: readonly number[], oldKey = false): string {
+    const names = columns.map((i) => `c${i}`);
+    if (oldKey) names.push(...this.key.map((_, n) => `f${n}`));
+    return `COPY ${this.stage('s')} (${names.join(', ')}) FROM STDIN`;
+  }
+
+  copyKeys(): string {
+    return `COPY ${this.stage('d')} (${this.key.map((_, n) => `k${n}`).join(', ')}) FROM STDIN`;
+  }
+
+  clearStage(kind: 's' | 'd' | 'f'): string {
+    return `TRUNCATE ${this.stage(kind)}`;
+  }
+
+  insertFromStage(columns: readonly number[]): string {
+    return this.#cached('insert-stage', columns, () => {
+      const values = columns.map((i) => this.#value(i, `s.c${i}`)).join(', ');
+      return `${this.#insertHead(columns)} SELECT ${values} FROM ${this.stage('s')} s`;
+    });
+  }
+
+  upsertFromStage(columns: readonly number[]): string {
+    return this.#cached('upsert-stage', columns, () => this.insertFromStage(columns) + this.#onConflict(columns));
+  }
+
+  #insertHead(columns: readonly number[]): string {
+    return `INSERT INTO ${this.name} (${columns.map((i) => this.#target(i)).join(', ')})${this.#overriding()}`;
+  }
+
+  updateFromStage(columns: readonly number[]): string {
+    return this.#cached('update-stage', columns, () => {
+      const set = columns
+        .filter((i) => !this.#unsettable.has(this.#column(i).target))
+        .map((i) => `${this.#target(i)} = ${this.#value(i, `s.c${i}`)}`);
+      return `UPDATE ${this.name} t SET ${set.join(', ')} FROM ${this.stage('s')} s WHERE ${this.#keyEquals('c')}`;
+    });
+  }
+
+  /** `t.key = s.key` where the stage names its key columns `c<index>` or `k<n>` / `f<n>`. */
+  #keyEquals(names: 'c' | 'k' | 'f'): string {
+    return this.key.map((i, n) => `t.${this.#target(i)} = ${this.#value(i, `s.${names}${names === 'c' ? i : n}`)}`).join(' AND ');
+  }
+
+  deleteByKeys(): string {
+    return `DELETE FROM ${this.name} t USING ${this.stage('d')} s WHERE ${this.#keyEquals('k')}`;
+  }
+
+  /** Rows of the stage that the target does not have. */
+  missingFromStage(): string {
+    const keys = this.key.map((i) => `s.c${i}::text`).join(', ');
+    return `SELECT ${keys} FROM ${this.stage('s')} s WHERE NOT EXISTS (SELECT FROM ${this.name} t WHERE ${this.#keyEquals('c')})`;
+  }
+
+  /** Staged keys for which `f` has no row. */
+  missingFromFinal(): string {
+    const keys = this.key.map((i) => `s.c${i}::text`).join(', ');
+    const equal = this.key.map((i) => `f.c${i} = ${this.#value(i, `s.c${i}`)}`).join(' AND ');
+    return `SELECT ${keys} FROM ${this.stage('s')} s WHERE NOT EXISTS (SELECT FROM ${this.stage('f')} f WHERE ${equal})`;
+  }
+
+  /** Makes staged rows whole in `f`: `columns` from the stage, the rest from the target row of the old (or same) key. */
+  completeFromStage(columns: readonly number[], from: 'own' | 'old'): string {
+    const given = new Set(columns);
+    const values = this.all.map((i) => (given.has(i) ? this.#value(i, `s.c${i}`) : `t.${this.#target(i)}`)).join(', ');
+    const into = this.all.map((i) => `c${i}`).join(', ');
+    return `INSERT INTO ${this.stage('f')} (${into}) SELECT ${values} FROM ${this.stage('s')} s JOIN ${this.name} t ON ${this.#keyEquals(from === 'own' ? 'c' : 'f')}`;
+  }
+
+  /** Partial rows without the row they complete, as if absent were null: only with the guard `carry` switched off. */
+  stageToFinal(columns: readonly number[]): string {
+    const values = columns.map((i) => this.#value(i, `s.c${i}`)).join(', ');
+    return `INSERT INTO ${this.stage('f')} (${columns.map((i) => `c${i}`).join(', ')}) SELECT ${values} FROM ${this.stage('s')} s`;
+  }
+
+  deleteByFinal(): string {
+    const equal = this.key.map((i) => `t.${this.#target(i)} = f.c${i}`).join(' AND ');
+    return `DELETE FROM ${this.name} t USING ${this.stage('f')} f WHERE ${equal}`;
+  }
+
+  insertFromFinal(): string {
+    return `${this.#insertHead(this.all)} SELECT ${this.all.map((i) => `f.c${i}`).join(', ')} FROM ${this.stage('f')} f`;
+  }
+
+  /** Removes one row of the target for each row of `f`, equal as text. */
+  removeByFinal(): string {
+    const targets = this.all.map((i) => `t.${this.#target(i)}`).join(', ');
+    const staged = this.all.map((i) => `f.c${i}`).join(', ');
+    return `WITH s AS MATERIALIZED (SELECT r, count(*) AS n FROM (SELECT ROW(${staged})::text AS r FROM ${this.stage('f')} f) x GROUP BY r),
+      c AS MATERIALIZED (SELECT t.tableoid AS o, t.ctid AS i, s.n, row_number() OVER (PARTITION BY s.r) AS k
+        FROM ${this.name} t JOIN s ON s.r = ROW(${targets})::text)
+      DELETE FROM ${this.name} d USING c WHERE d.ctid = c.i AND d.tableoid = c.o AND c.k <= c.n`;
+  }
+
+  insertOne(columns: readonly number[]): string {
+    return this.#cached('insert-one', columns, () => {
+      const values = columns.map((i, n) => this.#parameter(i, n + 1)).join(', ');
+      return `${this.#insertHead(columns)} VALUES (${values})`;
+    });
+  }
+
+  upsertOne(columns: readonly number[]): string {
+    return this.#cached('upsert-one', columns, () => this.insertOne(columns) + this.#onConflict(columns));
+  }
+
+  /** Parameters in the order of `columns`, the key's among them. */
+  updateOne(columns: readonly number[]): string {
+    return this.#cached('update-one', columns, () => {
+      const set: string[] = [];
+      const where: string[] = [];
+      columns.forEach((i, n) => {
+        const value = this.#parameter(i, n + 1);
+        if (this.key.includes(i)) where.push(`${this.#target(i)} = ${value}`);
+        // An identity column that is ALWAYS generated cannot be set: its parameter still needs a type.
+        else if (this.#unsettable.has(this.#column(i).target)) where.push(`(${value})::text IS NOT DISTINCT FROM (${value})::text`);
+        else set.push(`${this.#target(i)} = ${value}`);
+      });
+      return `UPDATE ${this.name} SET ${set.join(', ')} WHERE ${where.join(' AND ')}`;
+    });
+  }
+
+  /** Parameters: the key in the order of `targetKey`. */
+  deleteOne(): string {
+    return this.#cached('delete-one', [], () => {
+      const where = this.key.map((i, n) => `${this.#target(i)} = ${this.#parameter(i, n + 1)}`).join(' AND ');
+      return `DELETE FROM ${this.name} WHERE ${where}`;
+    });
+  }
+}

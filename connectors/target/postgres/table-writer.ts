@@ -1,0 +1,202 @@
+/**
+ * Writes the statements for a round's rows into a pipeline, the quick way. Guarantee: deletes come before the rows that take freed
+ * keys; every statement whose answer would betray a missing row has an expectation, and COMMIT is not sent until all are met.
+ *
+ * Large groups: COPY into a temporary table and one statement over it, or COPY straight into the target for rows that cannot be
+ * there. Small groups (the latency path): one prepared statement per row, all in the same round trip.
+ */
+import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { quoteTable } from '#schemas/table.ts';
+import type { ChunkBatch, DeleteBatch, Layout, TableBatch, Work } from '#connectors/target/target.ts';
+import { bindKey, bindRow, writeCopyKey, writeCopyRow } from './encode.ts';
+import { groupEntries, type Groups } from './groups.ts';
+import type { TableSql } from './statements.ts';
+import type { Wire } from './wire.ts';
+
+/** Below this a prepared statement per row is quicker than the fixed cost of a COPY and a join (measured: about equal at 50). */
+export const SMALL_ROWS = 48;
+
+/** Statement `at` of the pipeline must have touched `count` rows. */
+export interface Expectation {
+  readonly at: number;
+  readonly count: number;
+}
+
+export interface WriterTarget {
+  readonly wire: Wire;
+  readonly sqlOf: (table: TableMapping) => TableSql;
+  readonly rank: (table: TableMapping) => number;
+}
+
+export interface WriteOptions {
+  readonly expectations: Expectation[];
+  /** The transaction goes on after this round: staged rows must be cleared by us. */
+  readonly reuse: boolean;
+}
+
+/** True when the work needs no temporary table. */
+export function isSmall(work: Work): boolean {
+  if (work.kind === 'keys') return true;
+  if (work.kind === 'chunk') return !work.mayExist && !work.table.columns.some((column) => column.cast !== undefined);
+  return work.size <= SMALL_ROWS && work.layout.key.length > 0;
+}
+
+export function writeWork(target: WriterTarget, work: readonly Work[], options: WriteOptions): void {
+  let folds: TableBatch[] = [];
+  for (const item of work) {
+    if (item.kind === 'fold') {
+      folds.push(item);
+      continue;
+    }
+    writeFolds(target, folds, options);
+    folds = [];
+    if (item.kind === 'chunk') writeChunk(target, item, options);
+    else writeDeletes(target, item);
+  }
+  writeFolds(target, folds, options);
+}
+
+/** Batches of different tables: truncates, then deletes from the referring tables up, then rows from the referred tables down. */
+function writeFolds(target: WriterTarget, batches: readonly TableBatch[], options: WriteOptions): void {
+  const truncated = batches.filter((batch) => batch.truncate).map((batch) => batch.table);
+  if (truncated.length > 0) target.wire.execute(truncateTables(truncated));
+  const folds = batches.map((batch) => ({ batch, groups: groupEntries(batch) }));
+  folds.sort((a, b) => target.rank(a.batch.table) - target.rank(b.batch.table));
+  for (const { batch, groups } of folds.toReversed()) {
+    if (batch.layout.key.length === 0) writeRemovals(target, batch, options);
+    else writeDeleteGroup(target, batch, groups.deletes, options);
+  }
+  for (const { batch, groups } of folds) {
+    if (batch.layout.key.length === 0) writeAdditions(target, batch, options);
+    else writeRows(target, batch, groups, options);
+  }
+}
+
+export function truncateTables(tables: readonly TableMapping[]): string {
+  return `TRUNCATE ${tables.map((table) => quoteTable(table.to)).join(', ')}`;
+}
+
+/** Mapped columns in tuple order, as indexes in `TableMapping.columns`. */
+export function tupleColumns(layout: Layout): readonly number[] {
+  return [...layout.columns].filter((i) => i >= 0);
+}
+
+export function writeDeleteGroup(target: WriterTarget, batch: TableBatch, entries: readonly number[], options: WriteOptions): void {
+  if (entries.length === 0) return;
+  const { wire } = target;
+  const sql = target.sqlOf(batch.table);
+  if (batch.size <= SMALL_ROWS) {
+    for (const i of entries) {
+      wire.bindHead(sql.deleteOne(), batch.layout.key.length);
+      bindKey(wire, batch.buffers[i]!, batch.at[i]!, batch.layout);
+      wire.bindEnd();
+    }
+    return;
+  }
+  wire.copyStart(sql.copyKeys());
+  for (const i of entries) writeCopyKey(wire, batch.buffers[i]!, batch.at[i]!, batch.layout);
+  wire.copyEnd();
+  wire.execute(sql.deleteByKeys());
+  if (options.reuse) wire.execute(sql.clearStage('d'));
+}
+
+function writeRows(target: WriterTarget, batch: TableBatch, groups: Groups, options: WriteOptions): void {
+  const sql = target.sqlOf(batch.table);
+  const all = tupleColumns(batch.layout);
+  const strict = batch.strict && !sql.partitioned && sql.settable(all);
+  for (const group of groups.patches) {
+    if (sql.settable(group.columns)) writeGroup(target, batch, group.entries, { ...options, columns: group.columns, how: batch.strict ? 'update' : 'update-if-there' });
+  }
+  writeGroup(target, batch, groups.puts, { ...options, columns: all, how: strict ? 'update' : 'upsert' });
+  writeGroup(target, batch, groups.fresh, { ...options, columns: all, how: 'insert' });
+}
+
+interface GroupOptions extends WriteOptions {
+  readonly columns: readonly number[];
+  readonly how: 'insert' | 'upsert' | 'update' | 'update-if-there';
+}
+
+export function writeGroup(target: WriterTarget, batch: TableBatch, entries: readonly number[], options: GroupOptions): void {
+  if (entries.length === 0) return;
+  const { wire } = target;
+  const { columns, how } = options;
+  const sql = target.sqlOf(batch.table);
+  if (batch.size <= SMALL_ROWS) {
+    const text = how === 'insert' ? sql.insertOne(columns) : how === 'upsert' ? sql.upsertOne(columns) : sql.updateOne(columns);
+    for (const i of entries) {
+      wire.bindHead(text, columns.length);
+      bindRow(wire, batch.buffers[i]!, batch.at[i]!, batch.layout);
+      wire.bindEnd();
+      if (how === 'update') options.expectations.push({ at: wire.statements - 1, count: 1 });
+    }
+    return;
+  }
+  const direct = how === 'insert' && !sql.hasCasts;
+  wire.copyStart(direct ? sql.copyTarget(columns) : sql.copyStage(columns));
+  for (const i of entries) writeCopyRow(wire, batch.buffers[i]!, batch.at[i]!, batch.layout.columns);
+  wire.copyEnd();
+  if (direct) return;
+  wire.execute(how === 'insert' ? sql.insertFromStage(columns) : how === 'upsert' ? sql.upsertFromStage(columns) : sql.updateFromStage(columns));
+  if (how === 'update') options.expectations.push({ at: wire.statements - 1, count: entries.length });
+  // Several groups of one table share its temporary table.
+  wire.execute(sql.clearStage('s'));
+}
+
+/** Rows of keyless tables that are to be added, as many times as the source added them. */
+export function writeAdditions(target: WriterTarget, batch: TableBatch, options: WriteOptions): void {
+  const { wire } = target;
+  const sql = target.sqlOf(batch.table);
+  const columns = tupleColumns(batch.layout);
+  if (!batch.counts.subarray(0, batch.size).some((count) => count > 0)) return;
+  wire.copyStart(sql.hasCasts ? sql.copyStage(columns) : sql.copyTarget(columns));
+  for (let i = 0; i < batch.size; i++) {
+    for (let n = batch.counts[i]!; n > 0; n--) writeCopyRow(wire, batch.buffers[i]!, batch.at[i]!, batch.layout.columns);
+  }
+  wire.copyEnd();
+  if (!sql.hasCasts) return;
+  wire.execute(sql.insertFromStage(columns));
+  if (options.reuse) wire.execute(sql.clearStage('s'));
+}
+
+export function writeRemovals(target: WriterTarget, batch: TableBatch, options: WriteOptions): void {
+  const { wire } = target;
+  const sql = target.sqlOf(batch.table);
+  const columns = tupleColumns(batch.layout);
+  let removed = 0;
+  for (let i = 0; i < batch.size; i++) removed += Math.max(0, -batch.counts[i]!);
+  if (removed === 0) return;
+  wire.copyStart(sql.copyStage(columns));
+  for (let i = 0; i < batch.size; i++) {
+    for (let n = batch.counts[i]!; n < 0; n++) writeCopyRow(wire, batch.buffers[i]!, batch.at[i]!, batch.layout.columns);
+  }
+  wire.copyEnd();
+  wire.execute(sql.stageToFinal(columns));
+  // The join is over text that no index knows: the session's plan settings are for joins by key.
+  wire.execute('SET LOCAL enable_hashjoin = on');
+  wire.execute('SET LOCAL enable_mergejoin = on');
+  wire.execute(sql.removeByFinal());
+  if (batch.strict) options.expectations.push({ at: wire.statements - 1, count: removed });
+  wire.execute('SET LOCAL enable_hashjoin = off');
+  wire.execute('SET LOCAL enable_mergejoin = off');
+  wire.execute(sql.clearStage('s'));
+  if (options.reuse) wire.execute(sql.clearStage('f'));
+}
+
+export function writeChunk(target: WriterTarget, chunk: ChunkBatch, options: WriteOptions): void {
+  const { wire } = target;
+  const sql = target.sqlOf(chunk.table);
+  if (chunk.truncate) wire.execute(truncateTables([chunk.table]));
+  if (chunk.rowCount === 0) return;
+  const staged = chunk.mayExist || sql.hasCasts;
+  wire.copyStart(staged ? sql.copyStage(chunk.columns) : sql.copyTarget(chunk.columns));
+  for (const rows of chunk.rows) wire.copyBlob(rows);
+  wire.copyEnd();
+  if (!staged) return;
+  wire.execute(chunk.mayExist ? sql.upsertFromStage(chunk.columns) : sql.insertFromStage(chunk.columns));
+  if (options.reuse) wire.execute(sql.clearStage('s'));
+}
+
+export function writeDeletes(target: WriterTarget, work: DeleteBatch): void {
+  const text = target.sqlOf(work.table).deleteOne();
+  for (const key of work.keys) target.wire.execute(text, key);
+}

@@ -1,0 +1,158 @@
+/**
+ * The target port: what the sink hands to a store. Guarantee: a round is one transaction of the target (or one part of a larger
+ * one): its rows and its progress become visible together or not at all.
+ *
+ * Caller promises: rounds of one session are applied one after another, in log order; a batch holds at most one entry per key.
+ * Implementer promises: `apply` resolves once committed (or, for a part, once executed); a rejected row never takes others with it.
+ */
+import type { Lsn } from '#schemas/lsn.ts';
+import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+
+/** How the tuples of one relation become rows of one table. */
+export interface Layout {
+  /** Tuple column → index in `TableMapping.columns`, -1 = not mapped. */
+  readonly columns: Int32Array;
+  /** Tuple columns of the key, in the order of `TableMapping.targetKey`; empty = keyless. */
+  readonly key: Int32Array;
+}
+
+/** What stands for a key after folding; `kind` is the low two bits. */
+export const OP = { put: 1, patch: 2, delete: 3, kind: 3, fresh: 4, recreate: 8, carry: 16 } as const;
+
+/** A tuple in pgoutput's form: `at` is the offset of its Int16 column count. */
+export interface TupleRef {
+  readonly buffer: Buffer;
+  readonly at: number;
+}
+
+/**
+ * Changes of one table, folded: entry i is the tuple at `at[i]` of `buffers[i]`.
+ * put: whole row (`fresh`: the row cannot be there; `recreate`: deleted before). patch: row with absent columns (`carry`: taken from
+ * the row of the old key in `carries`). delete: the tuple holds the key. Keyless tables: `counts[i]` copies to add (or, below 0, to remove).
+ */
+export interface TableBatch {
+  readonly kind: 'fold';
+  readonly table: TableMapping;
+  readonly layout: Layout;
+  readonly size: number;
+  readonly ops: Uint8Array;
+  readonly buffers: readonly Buffer[];
+  readonly at: Int32Array;
+  readonly counts: Int32Array;
+  readonly carries: ReadonlyMap<number, TupleRef>;
+  /** Empty the table before the entries. */
+  readonly truncate: boolean;
+  /** Row changes of the source that went into it. */
+  readonly changes: number;
+  /** Every row exists that was not created in this batch; false while the table is copying. */
+  readonly strict: boolean;
+}
+
+/** COPY text lines of a chunk; `columns` are indexes in `TableMapping.columns` in the order of the lines' fields. */
+export interface ChunkBatch {
+  readonly kind: 'chunk';
+  readonly table: TableMapping;
+  readonly columns: readonly number[];
+  readonly rows: readonly Buffer[];
+  readonly rowCount: number;
+  readonly truncate: boolean;
+  /** The rows may exist on the target. */
+  readonly mayExist: boolean;
+}
+
+/** Keys to delete, as text in the order of `targetKey`. */
+export interface DeleteBatch {
+  readonly kind: 'keys';
+  readonly table: TableMapping;
+  readonly keys: readonly (readonly string[])[];
+}
+
+export type Work = TableBatch | ChunkBatch | DeleteBatch;
+
+/** Where a commit leaves its session. */
+export interface Position {
+  /** First record not applied. */
+  readonly offset: number;
+  /** Exclusive end of the last source commit applied. */
+  readonly lsn: Lsn;
+  readonly commitTimeMs: number;
+}
+
+export interface Round {
+  readonly work: readonly Work[];
+  /** Undefined: a part of a source transaction; the target transaction stays open. */
+  readonly commit: Position | undefined;
+  readonly markers: readonly string[];
+  readonly states: readonly TableState[];
+  /** Counters that are due to be written. */
+  readonly counts: readonly TableCounts[];
+}
+
+/** Counters of one table since they were last written. */
+export interface TableCounts {
+  readonly table: TableMapping;
+  readonly rowsCopied: number;
+  readonly changesApplied: number;
+}
+
+export interface TableState {
+  readonly table: TableMapping;
+  readonly state: 'waiting' | 'copying' | 'following' | 'held';
+  readonly rowsEstimated?: number;
+  readonly error?: string;
+}
+
+/** A table that the target refused to take further. */
+export interface Held {
+  readonly table: TableMapping;
+  readonly key: string;
+  readonly message: string;
+}
+
+export interface RoundOutcome {
+  readonly held: readonly Held[];
+  /** Partial rows that the target does not have: their keys must be copied again. */
+  readonly missing: readonly { readonly table: TableMapping; readonly keys: readonly (readonly string[])[] }[];
+  /** Tables whose chunk met rows that were there already. */
+  readonly collided: readonly TableMapping[];
+}
+
+export interface TargetSession {
+  apply(round: Round): Promise<RoundOutcome>;
+  /** Gives up the open part of a transaction. */
+  rollback(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export type Mode = 'parallel' | 'consistent';
+
+export interface Progress {
+  readonly name: string;
+  readonly epoch: bigint;
+  readonly mode: Mode;
+  /** Undefined until the change-over. */
+  readonly appliedLsn: Lsn | undefined;
+  readonly logOffset: number | undefined;
+  readonly commitTimeMs: number | undefined;
+  readonly systemId: string | undefined;
+  readonly timeline: number | undefined;
+  readonly mappingHash: string;
+  readonly instance: string;
+  readonly backends: readonly number[];
+  readonly updatedAtMs: number;
+}
+
+export interface TableProgress {
+  readonly from: { readonly schema: string; readonly name: string };
+  readonly to: { readonly schema: string; readonly name: string };
+  readonly state: 'waiting' | 'copying' | 'following' | 'held';
+  readonly logOffset: number;
+  readonly lsn: Lsn | undefined;
+  readonly rowsCopied: number;
+  readonly rowsEstimated: number | undefined;
+  readonly changesApplied: number;
+  readonly error: string | undefined;
+  readonly heldKey: string | undefined;
+  readonly heldOffset: number | undefined;
+  readonly heldLsn: Lsn | undefined;
+}

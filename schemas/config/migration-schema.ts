@@ -1,0 +1,198 @@
+/**
+ * The grammar of the migration file (design §12), as zod. Guarantee: an unknown key is always an error; everything but `crossfade`,
+ * `name`, `source`, `target` and `tables` has a safe default. The same schema gives the JSON Schema for editors.
+ */
+import { z } from 'zod';
+
+/** PostgreSQL cuts names at 63 bytes; the slot, the publication and temporary tables add to it. */
+export const NAME_LENGTH_MAX = 48;
+export const NAME_PATTERN: RegExp = /^[a-z][a-z0-9_]*$/;
+
+const BYTES_PATTERN = /^(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|TiB|kB|MB|GB|TB)?$/;
+const BYTES_UNITS: Readonly<Record<string, number>> = {
+  B: 1,
+  kB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  TB: 1e12,
+  KiB: 2 ** 10,
+  MiB: 2 ** 20,
+  GiB: 2 ** 30,
+  TiB: 2 ** 40,
+};
+
+/** `20GiB`, `500 MB`, or plain bytes. Undefined for anything else. */
+export function parseBytes(value: string | number): number | undefined {
+  const match = BYTES_PATTERN.exec(String(value));
+  if (!match) return undefined;
+  const bytes = Math.round(Number(match[1]) * BYTES_UNITS[match[2] ?? 'B']!);
+  return Number.isSafeInteger(bytes) && bytes > 0 ? bytes : undefined;
+}
+
+/** Zod's error option: what stands there instead is never repeated, it may be a secret. */
+function expected(what: string): { error: (issue: { input?: unknown }) => string } {
+  return { error: (issue) => (issue.input === undefined ? `is missing; expected ${what}` : `expected ${what}`) };
+}
+
+const bytes = z
+  .union([z.string(), z.number()], expected('an amount of bytes, for example 20GiB'))
+  .refine((value) => parseBytes(value) !== undefined, { error: 'expected an amount of bytes, for example 20GiB' })
+  .transform((value) => parseBytes(value)!);
+
+function whole(min: number, max: number): z.ZodInt {
+  const what = expected(`a whole number from ${min} to ${max}`);
+  return z.int(what).min(min, what).max(max, what);
+}
+
+function flag(): z.ZodBoolean {
+  return z.boolean(expected('true or false'));
+}
+
+function oneOf<const T extends readonly [string, ...string[]]>(values: T): z.ZodEnum<{ [K in T[number]]: K }> {
+  return z.enum(values, expected(values.slice(0, -1).join(', ') + ` or ${values.at(-1)}`));
+}
+
+const postgresUrl = z
+  .string(expected('a URL like postgres://user@host:5432/database'))
+  .refine(isPostgresUrl, {
+    error: 'expected a URL like postgres://user@host:5432/database (percent-encode special characters of a password)',
+  });
+
+function isPostgresUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const url = new URL(text);
+  return (url.protocol === 'postgres:' || url.protocol === 'postgresql:') && url.pathname.length > 1;
+}
+
+const tableName = z.string(expected('a table as schema.table, for example public.orders or public.*'));
+const sqlName = z.string(expected('a column name')).min(1, expected('a column name'));
+
+const columnEntry = z.union(
+  [
+    sqlName,
+    z.strictObject({
+      to: sqlName.optional().describe('Name of the target column; the same as here when absent.'),
+      cast: z.string(expected('a type, for example numeric(12,2)')).optional().describe('Target type, as PostgreSQL casts to it.'),
+      zone: z.string(expected('an IANA time zone, for example Europe/Berlin')).optional().describe('Zone of a timestamp without one.'),
+      drop: flag().optional().describe('Leave this column out.'),
+    }),
+  ],
+  expected('the target column, or a block of to, cast, zone, drop'),
+);
+
+const filterValue = z.union([z.string(), z.number(), z.boolean(), z.null()], expected('a value'));
+const filterValues = z.union(
+  [filterValue, z.array(filterValue).min(1, expected('a value, or a list of at least one'))],
+  expected('a value, or a list of values'),
+);
+const filterEntry = z.union([filterValues, z.strictObject({ not: filterValues })], expected('a value, a list of values, or { not: … }'));
+
+const tableEntry = z.strictObject(
+  {
+    from: tableName.describe('Source table; * in either part is a glob.'),
+    to: tableName.optional().describe("Target table; * stands for the source's own name. Absent: the same schema and name."),
+    exclude: z.array(tableName, expected('a list of tables')).default([]).describe('Tables that the glob leaves out.'),
+    columns: z
+      .record(z.string(), columnEntry, expected('a block of source column: target column'))
+      .default({})
+      .describe('Renamed, cast or dropped columns.'),
+    drop: z.array(sqlName, expected('a list of columns')).default([]).describe('Source columns that are not moved.'),
+    unmapped: oneOf(['error', 'ignore']).default('error').describe('What to do with source columns that the target lacks.'),
+    where: z
+      .record(z.string(), filterEntry, expected('a block of column: value'))
+      .optional()
+      .describe('Only rows whose columns have these values.'),
+    existing: oneOf(['refuse', 'merge', 'truncate']).default('refuse').describe('What to do with rows that the target table already has.'),
+  },
+  expected('a block with from: schema.table'),
+);
+
+const copySettings = z.strictObject({
+  parallel: whole(1, 32).default(2).describe('Chunks read at the same time.'),
+  chunkRows: whole(100, 10_000_000).default(20_000).describe('Rows of the first chunk; later ones adapt to chunkTargetMs.'),
+  chunkTargetMs: whole(10, 60_000).default(500).describe('How long the read of one chunk should take.'),
+  maxRowsPerSecond: whole(1, 1_000_000_000).optional(),
+  maxBytesPerSecond: bytes.optional(),
+  maxSourceActiveSessions: whole(1, 100_000).optional().describe('Back off while the source has more active sessions than this.'),
+});
+
+const sinkSettings = z.strictObject({
+  parallel: whole(1, 32).default(2).describe('Connections to the target during the copy.'),
+  synchronousCommit: flag()
+    .default(false)
+    .describe("Wait for the target's disk at each commit; progress commits with the data either way."),
+  batchRows: whole(100, 1_000_000).default(20_000).describe('Most row changes applied in one round.'),
+});
+
+const slotSettings = z.strictObject({
+  create: flag().default(true),
+  failover: flag().default(false).describe('A slot that standbys keep (source 17 and later).'),
+  budgetBytes: bytes.optional().describe('Bytes of WAL that the slot may hold back before onBudget.'),
+  onBudget: oneOf(['warn', 'drop']).default('warn').describe("drop gives up the migration to save the source's disk."),
+});
+
+export const migrationSchema = z.strictObject(
+  {
+    crossfade: z.literal(1, expected('1, the version of this grammar')),
+    name: z
+      .string(expected('a name'))
+      .regex(NAME_PATTERN, { error: 'expected a name of small letters, digits and underscores that begins with a letter' })
+      .max(NAME_LENGTH_MAX, { error: `expected a name of at most ${NAME_LENGTH_MAX} characters` })
+      .describe('Also the name of slot and publication; typed by hand to confirm dangerous acts.'),
+    source: z.strictObject({ postgres: postgresUrl }, expected('source: { postgres: URL }')),
+    target: z.strictObject({ postgres: postgresUrl }, expected('target: { postgres: URL }')),
+    tables: z.array(tableEntry, expected('a list of tables')).min(1, { error: 'expected at least one table' }),
+    copy: copySettings.prefault({}),
+    sink: sinkSettings.prefault({}),
+    slot: slotSettings.prefault({}),
+    publication: z.strictObject({ create: flag().default(true) }).prefault({}),
+    heartbeatSeconds: whole(1, 3600).default(10).describe('How often an idle source is written to (a logical message, no table).'),
+    log: z
+      .strictObject({ retainBytes: bytes.prefault('1GiB').describe('Applied changes kept on disk for a target that is restored.') })
+      .prefault({}),
+  },
+  expected('a block that begins with crossfade: 1'),
+);
+
+export type ParsedMigration = z.output<typeof migrationSchema>;
+
+/** JSON Schema (draft 7, which editors read) of the file. */
+export function migrationJsonSchema(): Record<string, unknown> {
+  const { $schema, ...schema } = z.toJSONSchema(migrationSchema, { target: 'draft-7', io: 'input' });
+  return { $schema, title: 'Crossfade migration file, version 1', ...schema };
+}
+
+/** Keys that the design has and this version does not: another message than for a typo. Matched on the key's own name. */
+export const LATER_KEYS: ReadonlySet<string> = new Set([
+  'after',
+  'approvals',
+  'checks',
+  'cutover',
+  'default',
+  'defaults',
+  'deletes',
+  'explode',
+  'hooks',
+  'kafka',
+  'key',
+  'keys',
+  'lookups',
+  'map',
+  'maps',
+  'owners',
+  'pii',
+  'reads',
+  'redis',
+  'reverse',
+  'rollback',
+  'rollbackOn',
+  'scope',
+  'sequences',
+  'shadow',
+  'targets',
+  'tests',
+  'throttle',
+  'transport',
+  'truncate',
+  'union',
+]);

@@ -1,0 +1,136 @@
+/**
+ * Text of a migration file → MigrationFile. Guarantee: either a file with every default filled in, or all that is wrong with it at
+ * once, each finding with file, line and column; no value of the file (it may be a secret) is in any message. No I/O.
+ */
+import { catalogue } from '../error-catalogue.ts';
+import type { Finding } from '../errors.ts';
+import { explainIssues } from './explain-issue.ts';
+import type { ColumnEntry, FilterEntry, MigrationFile, TableEntry } from './migration-file.ts';
+import { migrationSchema, type ParsedMigration } from './migration-schema.ts';
+import { readYaml, type Path, type YamlSource } from './yaml-source.ts';
+
+export interface MigrationText {
+  /** As given by the operator; stands in findings. */
+  readonly path: string;
+  readonly text: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+export interface MigrationReading {
+  /** Undefined when a finding is an error. */
+  readonly file?: MigrationFile;
+  readonly findings: readonly Finding[];
+}
+
+type ParsedTable = ParsedMigration['tables'][number];
+type ParsedFilter = NonNullable<ParsedTable['where']>[string];
+
+export function readMigrationFile(input: MigrationText): MigrationReading {
+  const source = readYaml({ ...input, keepsText: isFilterValue });
+  if (source.value === undefined) return { findings: source.findings };
+  const parsed = migrationSchema.safeParse(source.value);
+  // A value that could not be resolved is reported as such, not again as malformed.
+  const known = new Set(source.findings.map((one) => `${one.line}:${one.column}`));
+  const issues = parsed.success ? [] : explainIssues(parsed.error.issues, source, input.path);
+  const findings = [...source.findings, ...issues.filter((one) => !known.has(`${one.line}:${one.column}`))].toSorted(byPlace);
+  if (!parsed.success) return { findings };
+  const built = buildFile(parsed.data, source, input.path);
+  const all = [...findings, ...built.findings].toSorted(byPlace);
+  return all.length === 0 ? { file: built.file, findings: [] } : { findings: all };
+}
+
+/** Within `where`, a number or a boolean is the text that stands there: 7.50 is not 7.5. */
+function isFilterValue(path: Path): boolean {
+  return path[0] === 'tables' && path[2] === 'where' && path.length > 3;
+}
+
+function byPlace(a: Finding, b: Finding): number {
+  return (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0);
+}
+
+function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): { file: MigrationFile; findings: Finding[] } {
+  const findings: Finding[] = [];
+  const wrong = (message: string, at: Path): void => {
+    const { remedy } = catalogue['CF-1004'];
+    findings.push({ severity: 'error', code: 'CF-1004', message, remedy, path, ...source.valuePlace(at) });
+  };
+  const { copy, slot } = parsed;
+  const file: MigrationFile = {
+    path,
+    name: parsed.name,
+    source: { postgres: parsed.source.postgres },
+    target: { postgres: parsed.target.postgres },
+    tables: parsed.tables.map((table, i) => buildTable(table, i, source, wrong)),
+    settings: {
+      copy: withoutUndefined(copy),
+      sink: parsed.sink,
+      slot: withoutUndefined(slot),
+      publication: parsed.publication,
+      heartbeatSeconds: parsed.heartbeatSeconds,
+      log: parsed.log,
+    },
+  };
+  return { file, findings };
+}
+
+type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };
+
+function withoutUndefined<T extends object>(object: T): Defined<T> {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as Defined<T>;
+}
+
+function buildTable(table: ParsedTable, index: number, source: YamlSource, wrong: (message: string, at: Path) => void): TableEntry {
+  const at: Path = ['tables', index];
+  const columns: Record<string, ColumnEntry> = {};
+  const addColumn = (name: string, entry: ColumnEntry): void => {
+    Object.defineProperty(columns, name, { value: entry, enumerable: true, configurable: true, writable: true });
+  };
+  for (const [name, entry] of Object.entries(table.columns)) {
+    addColumn(name, { ...buildColumn(entry), ...source.keyPlace([...at, 'columns', name]) });
+    if (typeof entry === 'object' && entry.drop === true && (entry.to ?? entry.cast ?? entry.zone) !== undefined) {
+      wrong(`column "${name}" is dropped, so it has no to, cast or zone`, [...at, 'columns', name]);
+    }
+    if (typeof entry === 'object' && entry.cast !== undefined && entry.zone !== undefined) {
+      wrong(`column "${name}" has both cast and zone: write one of them`, [...at, 'columns', name]);
+    }
+  }
+  table.drop.forEach((name, i) => {
+    const place = [...at, 'drop', i];
+    if (Object.hasOwn(columns, name) && !columns[name]!.drop) wrong(`column "${name}" stands under both columns and drop`, place);
+    else addColumn(name, { drop: true, ...source.valuePlace(place) });
+  });
+  return {
+    from: table.from,
+    ...(table.to !== undefined && { to: table.to, toPlace: source.valuePlace([...at, 'to']) }),
+    exclude: table.exclude,
+    columns,
+    unmapped: table.unmapped,
+    ...(table.where !== undefined && { where: buildFilters(table.where, (name) => source.keyPlace([...at, 'where', name])) }),
+    existing: table.existing,
+    ...source.valuePlace([...at, 'from']),
+  };
+}
+
+function buildColumn(entry: ParsedTable['columns'][string]): Omit<ColumnEntry, 'line' | 'column'> {
+  if (typeof entry === 'string') return { to: entry, drop: false };
+  return {
+    ...(entry.to !== undefined && { to: entry.to }),
+    ...(entry.cast !== undefined && { cast: entry.cast }),
+    ...(entry.zone !== undefined && { zone: entry.zone }),
+    drop: entry.drop ?? false,
+  };
+}
+
+function buildFilters(
+  where: NonNullable<ParsedTable['where']>,
+  placeOf: (name: string) => { line: number; column: number },
+): Record<string, FilterEntry> {
+  return Object.fromEntries(Object.entries(where).map(([name, filter]) => [name, { ...buildFilter(filter), ...placeOf(name) }]));
+}
+
+function buildFilter(filter: ParsedFilter): FilterEntry {
+  const negated = typeof filter === 'object' && filter !== null && !Array.isArray(filter);
+  const values = negated ? filter.not : filter;
+  const list = Array.isArray(values) ? values : [values];
+  return { op: negated ? 'not-in' : 'in', values: list.map((value) => (value === null ? null : String(value))) };
+}

@@ -1,0 +1,116 @@
+/**
+ * The cast of one column. Guarantee: a declared cast becomes the target column's own type as the catalogue spells it (nothing of the
+ * file's text reaches SQL but a time zone, quoted), and a value is never narrowed unless the file says so.
+ */
+import type { ColumnEntry } from '../config/migration-file.ts';
+import { didYouMean } from '../nearest-name.ts';
+import { quoteLiteral, type CatalogColumn } from '../table.ts';
+import type { ColumnCast } from './compiled-mapping.ts';
+import type { ColumnContext } from './compile-columns.ts';
+import { showTable } from './table-pattern.ts';
+import { fitTypes, underDomain } from './type-fit.ts';
+import { parseTypeName, sameTypeName } from './type-name.ts';
+
+export interface CastRequest {
+  readonly column: CatalogColumn;
+  readonly target: CatalogColumn;
+  readonly entry: ColumnEntry | undefined;
+  readonly context: ColumnContext;
+}
+
+/** Undefined: the text passes as it is. `refused`: reported. */
+export function compileCast(request: CastRequest): ColumnCast | undefined | 'refused' {
+  const { column, target, entry, context } = request;
+  if (entry?.zone !== undefined) return compileZone(request, entry.zone);
+  if (entry?.cast !== undefined) return compileDeclared(request, entry.cast);
+  const fit = fitTypes(column, target, context.world);
+  if (fit.kind === 'same') return undefined;
+  if (fit.kind === 'convert') return toTarget(column, target, context);
+  const { source, target: table } = context.resolved;
+  const message = `"${column.name}" of ${showTable(source)} is ${column.type}, "${target.name}" of ${showTable(table)} is ${target.type}: ${fit.why}`;
+  const line = fit.advice === 'zone' ? 'zone: Europe/Berlin' : `cast: ${yamlText(target.type)}`;
+  const rename = target.name === column.name ? '' : `to: ${target.name}, `;
+  const remedy =
+    fit.advice === undefined
+      ? 'Change the type on the target.'
+      : `Change the type on the target, or declare it under columns: \`${column.name}: { ${rename}${line} }\`.`;
+  context.list.error('CF-4001', message, entry ?? context.resolved.entry, remedy);
+  return 'refused';
+}
+
+/** Within a flow mapping a comma would end the value. */
+function yamlText(text: string): string {
+  return /[,[\]{}"']/.test(text) ? `'${text.replaceAll("'", "''")}'` : text;
+}
+
+/**
+ * A cast of the server's: what is read in the type's own text form, and cast to the target column's full type. A type of the target's
+ * own (enum, extension) reads the text itself, since the source could not compute the same cast; a domain checks what its base type got.
+ */
+function toTarget(column: CatalogColumn, target: CatalogColumn, context: ColumnContext): ColumnCast | undefined {
+  const plain = underDomain(target);
+  if (!plain.builtin || (target.typtype === 'd' && fitTypes(column, plain, context.world).kind === 'same')) return undefined;
+  return { fromType: readableType(column), sql: `($$)::${plain.type}` };
+}
+
+/** The type that both servers know the source's text by. */
+function readableType(column: CatalogColumn): string {
+  const plain = underDomain(column);
+  return plain.builtin ? plain.baseType : 'text';
+}
+
+function compileDeclared({ column, target, entry, context }: CastRequest, cast: string): ColumnCast | undefined | 'refused' {
+  const place = entry ?? context.resolved.entry;
+  const wanted = parseTypeName(cast);
+  if (wanted === undefined) {
+    context.list.error('CF-1004', `"cast" of column "${column.name}" is not a type; expected for example numeric(12,2)`, place);
+    return 'refused';
+  }
+  const actual = parseTypeName(target.type);
+  if (actual === undefined || !sameTypeName(wanted, actual)) {
+    const remedy = `Write \`cast: ${yamlText(target.type)}\`, or change the column's type on the target.`;
+    context.list.error(
+      'CF-4001',
+      `column "${column.name}" is cast to ${cast}, but "${target.name}" of ${showTable(context.resolved.target)} is ${target.type}`,
+      place,
+      remedy,
+    );
+    return 'refused';
+  }
+  return toTarget(column, target, context);
+}
+
+function compileZone({ column, target, entry, context }: CastRequest, zone: string): ColumnCast | 'refused' {
+  const place = entry ?? context.resolved.entry;
+  const refuse = (message: string, remedy?: string): 'refused' => {
+    context.list.error('CF-4001', message, place, remedy);
+    return 'refused';
+  };
+  const pair = `${underDomain(column).baseType} → ${target.baseType}`;
+  if (pair !== `${LOCAL} → ${ZONED}` && pair !== `${ZONED} → ${LOCAL}`) {
+    return refuse(
+      `column "${column.name}" has a zone, but goes from ${column.type} to ${target.type}`,
+      `A zone stands between ${LOCAL} and ${ZONED} only.`,
+    );
+  }
+  if (!isTimeZone(zone))
+    return refuse(
+      `"${zone}" is not an IANA time zone${didYouMean(zone, Intl.supportedValuesOf('timeZone'))}`,
+      'Write it as in Europe/Berlin.',
+    );
+  const moved = `($$ AT TIME ZONE ${quoteLiteral(zone)})`;
+  return { fromType: underDomain(column).baseType, sql: target.typmod < 0 ? moved : `${moved}::${target.type}` };
+}
+
+const LOCAL = 'timestamp without time zone';
+const ZONED = 'timestamp with time zone';
+
+/** Names only: an offset like +01 means the opposite to PostgreSQL. */
+function isTimeZone(zone: string): boolean {
+  if (!/^[A-Za-z][A-Za-z0-9_+\-/]*$/.test(zone)) return false;
+  try {
+    return new Intl.DateTimeFormat('en', { timeZone: zone }).resolvedOptions().timeZone !== '';
+  } catch {
+    return false;
+  }
+}

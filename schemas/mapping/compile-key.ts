@@ -1,0 +1,171 @@
+/**
+ * Keys and replica identity of one table. Guarantee: without a finding, the stream identifies every changed row as the mapping
+ * expects, two source keys never become one target key, and the target has a unique index to conflict on.
+ */
+import { identityColumns, quoteIdent, quoteTable, type CatalogKey, type CatalogTable, type ReplicaIdentity } from '../table.ts';
+import type { ColumnMapping, RowFilter } from './compiled-mapping.ts';
+import type { FindingList } from './finding-list.ts';
+import type { ResolvedTable } from './resolve-tables.ts';
+import { showTable } from './table-pattern.ts';
+import { fitTypes, type TypeWorld } from './type-fit.ts';
+
+export interface KeyInput {
+  readonly resolved: ResolvedTable & { readonly target: CatalogTable };
+  readonly columns: readonly ColumnMapping[];
+  readonly filter: RowFilter | undefined;
+  readonly world: TypeWorld;
+  readonly list: FindingList;
+  /** False when a column was already reported: a key column that is missing for that reason is not reported again. */
+  readonly columnsFit: boolean;
+}
+
+export interface CompiledKey {
+  readonly sourceKey: readonly string[];
+  readonly targetKey: readonly string[];
+}
+
+/** Undefined when the mapping has no usable key (reported). */
+export function compileKey(input: KeyInput): CompiledKey | undefined {
+  const { source } = input.resolved;
+  const sourceKey = identityColumns(source) ?? [];
+  checkIdentity(input, sourceKey);
+  const targetKey: string[] = [];
+  for (const name of sourceKey) {
+    const mapped = input.columns.find((column) => column.source.name === name);
+    if (mapped === undefined) {
+      reportUnmapped(name, input);
+      return undefined;
+    }
+    checkInjective(mapped, input);
+    targetKey.push(mapped.target);
+  }
+  if (targetKey.length > 0) checkTargetIndex(targetKey, input);
+  return { sourceKey, targetKey };
+}
+
+function reportUnmapped(name: string, { resolved, list, columnsFit }: KeyInput): void {
+  const entry = Object.hasOwn(resolved.entry.columns, name) ? resolved.entry.columns[name] : undefined;
+  if (entry?.drop !== true && !columnsFit) return;
+  list.error(
+    'CF-4001',
+    `key column "${name}" of ${showTable(resolved.source)} is not mapped`,
+    entry ?? resolved.entry,
+    'A row is found on the target by its key: map every column of it.',
+  );
+}
+
+/** A cast of a key column may make two keys one; only those that the type rules call lossless pass, and any text form. */
+function checkInjective(mapped: ColumnMapping, { resolved, world, list }: KeyInput): void {
+  if (mapped.cast === undefined || mapped.targetType === 'text') return;
+  const target = resolved.target.columns.find((column) => column.name === mapped.target);
+  if (target !== undefined && fitTypes(mapped.source, target, world).kind !== 'no') return;
+  const entry = resolved.entry.columns[mapped.source.name];
+  const message = `key column "${mapped.source.name}" of ${showTable(resolved.source)} cannot be cast to ${mapped.targetType}: two keys could become one`;
+  list.error(
+    'CF-4001',
+    message,
+    entry ?? resolved.entry,
+    `Give the target's key column the type ${mapped.source.type}, a wider one, or text.`,
+  );
+}
+
+function checkTargetIndex(targetKey: readonly string[], { resolved, list }: KeyInput): void {
+  const { source, target, entry } = resolved;
+  const wanted = targetKey.toSorted().join('\0');
+  const keys = [
+    ...(target.primaryKey === undefined ? [] : [target.primaryKey]),
+    ...target.uniqueKeys,
+    ...(target.nullableUniqueKeys ?? []),
+  ];
+  const fitting = keys.filter((key) => key.columns.toSorted().join('\0') === wanted);
+  if (fitting.some((key) => key.inexact !== true || sourceIsInexact(source))) return;
+  const columns = targetKey.map(quoteIdent).join(', ');
+  if (fitting.length > 0) {
+    const message = `the unique index of ${showTable(target)} on (${columns}) has a nondeterministic collation, so two source keys could be one`;
+    list.error('CF-4001', message, entry.toPlace ?? entry, "Give the target's key columns a deterministic collation.");
+    return;
+  }
+  const own = target.primaryKey === undefined ? 'no primary key' : `the primary key (${target.primaryKey.columns.join(', ')})`;
+  const message = `${showTable(target)} has no unique index on exactly (${columns}), the key of ${showTable(source)}; it has ${own}`;
+  list.error('CF-4001', message, entry.toPlace ?? entry, `Run on the target: CREATE UNIQUE INDEX ON ${quoteTable(target)} (${columns});`);
+}
+
+function sourceIsInexact(source: CatalogTable): boolean {
+  const key = source.replicaIdentity === 'i' ? source.identityKey : source.primaryKey;
+  return key?.inexact === true;
+}
+
+interface Member {
+  readonly schema: string;
+  readonly name: string;
+  readonly replicaIdentity: ReplicaIdentity;
+  readonly identityKey?: CatalogKey;
+}
+
+/** What the stream tells of a changed row is decided by each leaf on its own: the setting is not inherited. */
+function checkIdentity(input: KeyInput, sourceKey: readonly string[]): void {
+  const { source, entry } = input.resolved;
+  const needsFull = sourceKey.length === 0 ? 'it has no primary key' : filterNeedsFull(input);
+  const members: readonly Member[] = source.kind === 'p' ? [source, ...source.leaves] : [source];
+  const unique = source.uniqueKeys[0];
+  const statements: string[] = [];
+  let reason = '';
+  for (const member of members) {
+    const problem = identityProblem(member, source, { sourceKey, needsFull });
+    if (problem === undefined) continue;
+    reason = reason || `${showTable(member)}: ${problem}`;
+    statements.push(`ALTER TABLE ${quoteTable(member)} REPLICA IDENTITY ${needsFull === undefined ? identityClause(source) : 'FULL'};`);
+  }
+  if (statements.length === 0) return;
+  const sql =
+    statements.length > LEAVES_SHOWN
+      ? [...statements.slice(0, LEAVES_SHOWN), `-- and ${statements.length - LEAVES_SHOWN} more`]
+      : statements;
+  const byIndex = sourceKey.length === 0 && unique !== undefined && source.kind === 'r' && unique.inexact !== true;
+  const remedy = byIndex
+    ? `Run on the source: ALTER TABLE ${quoteTable(source)} REPLICA IDENTITY USING INDEX ${quoteIdent(unique.indexName)};`
+    : `Run on the source: ${sql.join(' ')}`;
+  input.list.error('CF-2008', reason, entry, remedy);
+}
+
+/** Statements of one remedy; a tree of a thousand leaves must not fill the terminal. */
+const LEAVES_SHOWN = 50;
+
+function identityClause(source: CatalogTable): string {
+  return source.replicaIdentity === 'i' && source.identityKey !== undefined && source.kind === 'r'
+    ? `USING INDEX ${quoteIdent(source.identityKey.indexName)}`
+    : source.primaryKey === undefined
+      ? 'FULL'
+      : 'DEFAULT';
+}
+
+interface Wanted {
+  readonly sourceKey: readonly string[];
+  readonly needsFull: string | undefined;
+}
+
+function identityProblem(member: Member, source: CatalogTable, { sourceKey, needsFull }: Wanted): string | undefined {
+  if (member.replicaIdentity === 'f') return undefined;
+  if (needsFull !== undefined) {
+    // A root streams nothing of its own; its setting matters only where it is also the identity that leaves are compared with.
+    return member === source && source.kind === 'p' ? undefined : `${needsFull}, so its replica identity must be FULL`;
+  }
+  if (member.replicaIdentity === 'n') {
+    return member === source && source.kind === 'p'
+      ? undefined
+      : 'its replica identity is NOTHING, so updates and deletes cannot be replicated';
+  }
+  const own = member.replicaIdentity === 'i' ? member.identityKey?.columns : source.primaryKey?.columns;
+  const same = own !== undefined && own.toSorted().join('\0') === sourceKey.toSorted().join('\0');
+  return same ? undefined : `its replica identity is not (${sourceKey.join(', ')}), the key of ${showTable(source)}`;
+}
+
+/** A row that enters the filter by an update must come whole, also with values that the update left alone. */
+function filterNeedsFull({ filter, columns, resolved }: KeyInput): string | undefined {
+  if (filter === undefined) return undefined;
+  const filtered = new Set(filter.conditions.map((condition) => condition.column));
+  const long = resolved.source.columns.find(
+    (column) => column.typeLength === -1 && (filtered.has(column.name) || columns.some((mapped) => mapped.source.name === column.name)),
+  );
+  return long === undefined ? undefined : `it has a row filter, and "${long.name}" may be left out of an update (unchanged TOAST)`;
+}

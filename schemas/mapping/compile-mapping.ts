@@ -1,0 +1,111 @@
+/**
+ * File and catalogues → CompiledMapping. Guarantee: pure and deterministic; either a mapping under which every row of every table
+ * matched has one well-defined image on the target, or all reasons why not, each with its place in the file and what mends it.
+ */
+import { createHash } from 'node:crypto';
+import type { MigrationFile, TableEntry } from '../config/migration-file.ts';
+import type { Finding } from '../errors.ts';
+import { didYouMean } from '../nearest-name.ts';
+import { quoteTable, type Catalog, type CatalogTable } from '../table.ts';
+import { compileColumns } from './compile-columns.ts';
+import { compileKey } from './compile-key.ts';
+import { tableId, type CompiledMapping, type TableMapping } from './compiled-mapping.ts';
+import { FindingList } from './finding-list.ts';
+import { resolveTables, type ResolvedTable } from './resolve-tables.ts';
+import { compileFilter } from './row-filter.ts';
+import { showTable } from './table-pattern.ts';
+import { typeWorld, type TypeWorld } from './type-fit.ts';
+
+export interface MappingResult {
+  /** Undefined when a finding is an error. */
+  readonly mapping?: CompiledMapping;
+  readonly findings: readonly Finding[];
+}
+
+export function compileMapping(file: MigrationFile, source: Catalog, target: Catalog): MappingResult {
+  const list = new FindingList(file.path);
+  const world = typeWorld(source, target);
+  const resolved = resolveTables(file, source, target, list);
+  checkColumnNames(resolved, list);
+  const tables: TableMapping[] = [];
+  for (const one of resolved) {
+    if (one.source.unlogged || one.source.leaves.some((leaf) => leaf.unlogged === true)) reportUnlogged(one, list);
+    const compiled = compileTable(one, world, list);
+    if (compiled !== undefined) tables.push(compiled);
+  }
+  if (tables.length === 0 && list.errorCount === 0) list.error('CF-1008', 'the file matches no table', file.tables[0] ?? {});
+  const findings = list.findings.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0));
+  if (list.errorCount > 0) return { findings };
+  return { mapping: { name: file.name, hash: hashTables(tables), tables }, findings };
+}
+
+function compileTable(resolved: ResolvedTable, world: TypeWorld, list: FindingList): TableMapping | undefined {
+  const { source, target, entry, to } = resolved;
+  const filter = compileFilter(resolved, list);
+  if (target === undefined) return undefined;
+  const context = { resolved: { ...resolved, target }, world, list };
+  const before = list.errorCount;
+  const { columns, dropped } = compileColumns(context);
+  const columnsFit = list.errorCount === before;
+  if (columns.length === 0) {
+    if (columnsFit) list.error('CF-4001', `no column of ${showTable(source)} goes to ${showTable(to)}`, entry);
+    return undefined;
+  }
+  const key = compileKey({ ...context, columns, filter, columnsFit });
+  if (key === undefined) return undefined;
+  const fed = new Set(columns.map((column) => column.target));
+  return {
+    from: { schema: source.schema, name: source.name },
+    to,
+    columns,
+    ...key,
+    overridesIdentity: target.columns.some((column) => column.identity === 'a' && fed.has(column.name)),
+    ...(filter !== undefined && { filter }),
+    existing: entry.existing,
+    dropped,
+    unmapped: entry.unmapped,
+  };
+}
+
+/** A column under a glob must exist in at least one of its tables. */
+function checkColumnNames(resolved: readonly ResolvedTable[], list: FindingList): void {
+  const byEntry = Map.groupBy(resolved, (one) => one.entry);
+  for (const [entry, group] of byEntry) {
+    const sources = group.map((one) => one.source);
+    const names = new Set(sources.flatMap((table) => table.columns.map((column) => column.name)));
+    for (const [name, column] of Object.entries(entry.columns)) {
+      if (!names.has(name)) list.error('CF-1008', `${whose(entry, sources)} no column "${name}"${didYouMean(name, names)}`, column);
+    }
+  }
+}
+
+function whose(entry: TableEntry, sources: readonly CatalogTable[]): string {
+  return sources.length === 1 ? `${showTable(sources[0]!)} has` : `the ${sources.length} tables that ${entry.from} matches have`;
+}
+
+function reportUnlogged({ source, entry }: ResolvedTable, list: FindingList): void {
+  const remedy = `Exclude it, or run on the source: ALTER TABLE ${quoteTable(source)} SET LOGGED;`;
+  list.error('CF-2008', `${showTable(source)} is unlogged: its changes are not in the stream`, entry, remedy);
+}
+
+/** Only what changes a row's target form: a comment or the order of entries in the file changes nothing. */
+function hashTables(tables: readonly TableMapping[]): string {
+  const relevant = tables
+    .toSorted((a, b) => (tableId(a.from) < tableId(b.from) ? -1 : 1))
+    .map(({ from, to, columns, sourceKey, targetKey, filter }) => [
+      [from.schema, from.name],
+      [to.schema, to.name],
+      columns.map((column) => [
+        column.source.name,
+        column.source.type,
+        column.target,
+        column.targetType,
+        column.cast?.fromType ?? '',
+        column.cast?.sql ?? '',
+      ]),
+      sourceKey,
+      targetKey,
+      filter?.conditions.map((condition) => [condition.column, condition.op, condition.values]) ?? [],
+    ]);
+  return createHash('sha256').update(JSON.stringify(relevant)).digest('hex');
+}

@@ -1,0 +1,64 @@
+/**
+ * What `verify` answers (design §12, fixed; further fields only add to it). Guarantee: counts are exact at the LSN named, keys are
+ * shown, values never are, and what could not be aligned is inconclusive, never equal.
+ */
+
+/** Why a table was not judged. `held` and `copying` are the migration's own states; the rest is about this comparison. */
+export type InconclusiveCause =
+  | 'held' // the sink or the reader stopped the table
+  | 'copying' // not covered by the applied LSN yet
+  | 'lag' // the target is behind what the slot still holds
+  | 'in-flight' // a transaction may be in the WAL and still invisible
+  | 'changed' // truncated, rewritten, or another shape during the comparison
+  | 'volume' // more keys changed meanwhile than are compared one by one
+  | 'unreadable'; // a server refused a statement
+
+export interface Inconclusive {
+  readonly cause: InconclusiveCause;
+  readonly message: string;
+}
+
+export type DifferenceKind = 'missing' | 'extra' | 'different';
+
+export interface DifferenceSample {
+  /** Target key column → text; null for a table without a key. */
+  readonly key: Readonly<Record<string, string | null>> | null;
+  readonly kind: DifferenceKind;
+  /** Target columns that differ; empty for missing and extra rows. */
+  readonly columns: readonly string[];
+  /** The source's key, in its own column order, where it is known: what repair asks for. */
+  readonly sourceKey?: readonly string[];
+}
+
+export interface TableVerdict {
+  /** `schema.table` on the source. */
+  readonly from: string;
+  /** `schema.table` on the target. */
+  readonly to: string;
+  /** Rows that the mapping selects on the source, at the LSN named. */
+  readonly rowsSource: number;
+  readonly rowsTarget: number;
+  readonly missing: number;
+  readonly extra: number;
+  readonly different: number;
+  readonly sample: readonly DifferenceSample[];
+  /** LSN at which this table was compared; null when it was not. */
+  readonly lsn: string | null;
+  readonly inconclusive?: Inconclusive;
+}
+
+export interface VerifyResult {
+  /** Source state at which source and target were compared; null when nothing could be. */
+  readonly at: { readonly lsn: string | null };
+  readonly tables: readonly TableVerdict[];
+  /** missing + extra + different over all tables. */
+  readonly differences: number;
+  /** Tables that were not judged. */
+  readonly inconclusive: number;
+}
+
+/** Exit code of `verify` (design §12). */
+export function verifyExitCode(result: VerifyResult): 0 | 1 | 11 {
+  if (result.differences > 0) return 11;
+  return result.inconclusive > 0 ? 1 : 0;
+}

@@ -1,0 +1,55 @@
+/**
+ * What `status` answers (design §12, fixed): the same from a running instance's HTTP, from the target's stored progress, and on
+ * stdout. Guarantee: the shape is exact, unknown is null and never zero, and 64-bit positions are text.
+ */
+import { z } from 'zod';
+
+export const MIGRATION_PHASES = [
+  'planned',
+  'copying',
+  'following',
+  'verified',
+  'cutting-over',
+  'observing',
+  'rolling-back',
+  'signed-off',
+  'cleaned-up',
+  'aborted',
+  'failed',
+] as const;
+export type MigrationPhase = (typeof MIGRATION_PHASES)[number];
+
+export const TABLE_PHASES = ['waiting', 'copying', 'following', 'held'] as const;
+export type TablePhase = (typeof TABLE_PHASES)[number];
+
+const count = z.number().int().nonnegative();
+/** PostgreSQL's text form, for example `16/B374D848`. */
+const lsn = z.string().nullable();
+
+export const tableStatusSchema = z.strictObject({
+  /** `schema.table` on the source. */
+  from: z.string(),
+  to: z.string(),
+  phase: z.enum(TABLE_PHASES),
+  rowsCopied: count,
+  rowsEstimated: count,
+  changesApplied: count,
+  error: z.string().exactOptional(),
+});
+export type TableStatus = z.infer<typeof tableStatusSchema>;
+
+export const statusResultSchema = z.strictObject({
+  name: z.string(),
+  phase: z.enum(MIGRATION_PHASES),
+  tables: z.array(tableStatusSchema),
+  /** Between the source's current LSN and the applied LSN; `known: false` leaves both null. */
+  lag: z.strictObject({ bytes: count.nullable(), seconds: z.number().nonnegative().nullable(), known: z.boolean() }),
+  source: z.strictObject({ lsn, slot: z.strictObject({ retainedBytes: count.nullable(), status: z.string().nullable() }) }),
+  /** The source state that the target shows; null before the change-over. `exact` is false while a table or key is held. */
+  applied: z.strictObject({ lsn, exact: z.boolean() }),
+  restarts: count,
+  deadLetters: count,
+  /** Rows that the last verify found different; null when none has run. */
+  drift: count.nullable(),
+});
+export type StatusResult = z.infer<typeof statusResultSchema>;

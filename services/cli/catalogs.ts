@@ -1,0 +1,40 @@
+/** The mapping as the two servers have it now. Guarantee: sessions are closed before it is handed on. */
+import type pg from 'pg';
+import { readCatalog } from '#connectors/catalog/postgres.ts';
+import { connect } from '#connectors/postgres/session.ts';
+import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import { errorOf } from '#schemas/envelope.ts';
+import { PipelineError } from '#schemas/errors.ts';
+import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
+import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
+import type { Catalog } from '#schemas/table.ts';
+
+export interface Catalogs {
+  readonly source: Catalog;
+  readonly target: Catalog;
+}
+
+/** @throws PipelineError CF-2001, CF-5001 */
+export async function readCatalogs(urls: { readonly source: string; readonly target: string }): Promise<Catalogs> {
+  const read = async (role: 'source' | 'target'): Promise<Catalog> => {
+    const client: pg.Client = await connect(urls[role], { applicationName: 'crossfade', role });
+    try {
+      return await readCatalog(client);
+    } finally {
+      await client.end();
+    }
+  };
+  const [source, target] = await Promise.all([read('source'), read('target')]);
+  return { source, target };
+}
+
+/** @throws PipelineError of the first misfit, all of them in `details.findings`. */
+export async function readMapping(file: MigrationFile): Promise<CompiledMapping> {
+  const { source, target } = await readCatalogs({ source: file.source.postgres, target: file.target.postgres });
+  const { mapping, findings } = compileMapping(file, source, target);
+  if (mapping !== undefined) return mapping;
+  const first = findings.find((finding) => finding.severity === 'error');
+  if (first === undefined) throw new PipelineError('CF-4001', 'the file gives no mapping');
+  const error = errorOf(first);
+  throw new PipelineError(error.code, error.message, { ...error.place, remedy: error.remedy, details: { findings } });
+}

@@ -1,0 +1,63 @@
+/** `check`: everything that stands in the way, at once, with the SQL that mends it; `check --ddl`: the target tables that are missing. */
+import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import { PipelineError } from '#schemas/errors.ts';
+import { draftMissingTables } from '#schemas/mapping/ddl.ts';
+import { runPreflight, type PreflightReport } from './check/run-preflight.ts';
+import { describeVolume } from './check/volume.ts';
+import type { CommandContext, CommandSpec, Outcome } from './command.ts';
+import { loadMigration } from './migration-input.ts';
+
+export const checkCommand: CommandSpec = {
+  name: 'check',
+  about: 'Tell what stands in the way of the migration, with the SQL that mends it. Changes nothing.',
+  examples: [
+    ['crossfade check', 'file, source, target, and how they fit'],
+    ['crossfade check --json | jq -r .findings[].remedy', 'only what is to be done'],
+    ['crossfade check --ddl > missing.sql', 'CREATE TABLE for the target tables that are missing'],
+  ],
+  configure: (command) => void command.option('--ddl', 'print CREATE TABLE for target tables that are missing'),
+  run,
+};
+
+async function run(context: CommandContext): Promise<Outcome> {
+  const { file } = await loadMigration(context);
+  const report = await runPreflight(file);
+  if (context.options['ddl'] === true) return ddlOutcome(file, report);
+  const counts = countOf(report);
+  const result = {
+    name: file.name,
+    tables: report.resolved.map((one) => ({
+      from: `${one.source.schema}.${one.source.name}`,
+      to: `${one.to.schema}.${one.to.name}`,
+      rowsEstimated: one.source.rowEstimate,
+      bytes: one.source.bytes,
+    })),
+    volume: report.volume ?? null,
+    resumed: report.resumed,
+    checks: report.checks,
+    ...counts,
+  };
+  const text = report.volume === undefined ? '' : describeVolume(report.volume);
+  const summary =
+    report.error === undefined
+      ? `${file.name} is ready: ${report.checks.length} checks, ${plural(counts.warnings, 'warning')}`
+      : `${file.name} is not ready: ${plural(counts.errors, 'error')}, ${plural(counts.warnings, 'warning')}`;
+  return { summary, result, findings: report.findings, text, ...(report.error !== undefined && { error: report.error }) };
+}
+
+function countOf({ findings }: PreflightReport): { errors: number; warnings: number } {
+  const count = (severity: string): number => findings.filter((finding) => finding.severity === severity).length;
+  return { errors: count('error'), warnings: count('warning') };
+}
+
+function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}
+
+function ddlOutcome(file: MigrationFile, report: PreflightReport): Outcome {
+  const { source, target } = report;
+  if (source === undefined || target === undefined) throw report.error ?? new PipelineError('CF-7002', 'the catalogues could not be read');
+  const { sql, tables } = draftMissingTables(file, source, target);
+  const text = tables.length === 0 ? '-- No target table is missing.\n' : sql;
+  return { summary: '', result: { sql, tables: tables.map(({ schema, name }) => `${schema}.${name}`) }, text };
+}

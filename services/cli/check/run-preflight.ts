@@ -1,0 +1,193 @@
+/**
+ * The preflight of `check` and `up`. Guarantee: read-only, all findings at once (a server that cannot be reached does not hide what the
+ * other one lacks), and the same answer for the same file and servers.
+ */
+import type pg from 'pg';
+import { readCatalog } from '#connectors/catalog/postgres.ts';
+import { connect } from '#connectors/postgres/session.ts';
+import { readSourceFacts, type SourceCheckInput, type SourceFacts } from '#connectors/source/postgres/preflight/source-check.ts';
+import { SOURCE_CHECKS } from '#connectors/source/postgres/preflight/source-checks.ts';
+import { readTargetFacts, type TargetCheckInput, type TargetFacts } from '#connectors/target/postgres/preflight/target-check.ts';
+import { TARGET_CHECKS } from '#connectors/target/postgres/preflight/target-checks.ts';
+import { readProgress } from '#connectors/target/postgres/progress.ts';
+import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import { errorOf, findingOf, toPipelineError } from '#schemas/envelope.ts';
+import { catalogue } from '#schemas/error-catalogue.ts';
+import { type ErrorCode, type Finding, messageOf, PipelineError } from '#schemas/errors.ts';
+import { bySeverity, errorFinding } from '#schemas/finding.ts';
+import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
+import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { FindingList } from '#schemas/mapping/finding-list.ts';
+import { type ResolvedTable, resolveTables } from '#schemas/mapping/resolve-tables.ts';
+import type { Catalog } from '#schemas/table.ts';
+import { estimateVolume, type Volume } from './volume.ts';
+
+export interface PreflightReport {
+  /** Errors first. */
+  readonly findings: readonly Finding[];
+  /** What decides the exit code when some finding is an error: the one with the smallest. */
+  readonly error?: PipelineError;
+  readonly mapping?: CompiledMapping;
+  readonly source?: Catalog;
+  readonly target?: Catalog;
+  readonly resolved: readonly ResolvedTable[];
+  /** The target holds progress of this migration. */
+  readonly resumed: boolean;
+  readonly volume?: Volume;
+  /** Names of the checks done, by side. */
+  readonly checks: readonly string[];
+}
+
+interface Side<Facts> {
+  readonly client: pg.Client;
+  readonly facts: Facts;
+  readonly catalog: Catalog;
+}
+
+/** Sessions beyond those of the chunks: the stream, watermarks, health, one to spare. */
+const EXTRA_SESSIONS = 4;
+
+export async function runPreflight(file: MigrationFile): Promise<PreflightReport> {
+  await using stack = new AsyncDisposableStack();
+  const found: Finding[] = [];
+  const open = async <F>(role: 'source' | 'target', url: string, facts: (client: pg.Client) => Promise<F>): Promise<Side<F> | undefined> => {
+    try {
+      const client = await connect(url, { applicationName: 'crossfade check', role });
+      stack.defer(() => client.end());
+      return { client, facts: await facts(client), catalog: await readCatalog(client) };
+    } catch (error) {
+      found.push(findingOf(toPipelineError(error)));
+      return undefined;
+    }
+  };
+  const [source, target] = await Promise.all([open('source', file.source.postgres, readSourceFacts), open('target', file.target.postgres, readTargetFacts)]);
+  const fit = fitOf(file, source?.catalog, target?.catalog);
+  const resumed = target !== undefined && (await hasProgress(target.client, file.name));
+  const checks: string[] = [];
+  if (source !== undefined) found.push(...(await runSourceChecks({ file, side: source, resolved: fit.resolved, resumed }, checks)));
+  if (target !== undefined) found.push(...(await runTargetChecks({ file, side: target, resolved: fit.resolved, resumed }, source?.catalog, checks)));
+  const findings = bySeverity(withoutRepeats([...fit.findings, ...found]));
+  const error = decidingError(findings);
+  return {
+    findings,
+    resolved: fit.resolved,
+    resumed,
+    checks,
+    ...(error !== undefined && { error }),
+    ...(fit.mapping !== undefined && { mapping: fit.mapping }),
+    ...(source !== undefined && { source: source.catalog }),
+    ...(target !== undefined && { target: target.catalog }),
+    ...(fit.resolved.length > 0 && { volume: estimateVolume(fit.resolved.map((one) => one.source), file.settings.copy) }),
+  };
+}
+
+interface Fit {
+  readonly resolved: readonly ResolvedTable[];
+  readonly findings: readonly Finding[];
+  readonly mapping?: CompiledMapping;
+}
+
+/** Without both catalogues nothing can be said of how they fit. */
+function fitOf(file: MigrationFile, source: Catalog | undefined, target: Catalog | undefined): Fit {
+  if (source === undefined || target === undefined) return { resolved: [], findings: [] };
+  const { mapping, findings } = compileMapping(file, source, target);
+  // What compileMapping reports of the resolution stands in its own findings.
+  const resolved = resolveTables(file, source, target, new FindingList(file.path));
+  return { resolved, findings, ...(mapping !== undefined && { mapping }) };
+}
+
+interface Checked<Facts> {
+  readonly file: MigrationFile;
+  readonly side: Side<Facts>;
+  readonly resolved: readonly ResolvedTable[];
+  readonly resumed: boolean;
+}
+
+async function runSourceChecks({ file, side, resolved, resumed }: Checked<SourceFacts>, done: string[]): Promise<Finding[]> {
+  const { settings } = file;
+  const input: SourceCheckInput = {
+    client: side.client,
+    url: file.source.postgres,
+    facts: side.facts,
+    catalog: side.catalog,
+    tables: resolved.map((one) => one.source),
+    untargeted: resolved.filter((one) => one.target === undefined).map((one) => one.source),
+    name: file.name,
+    resumed,
+    settings: {
+      createSlot: settings.slot.create,
+      failoverSlot: settings.slot.failover,
+      createPublication: settings.publication.create,
+      sessions: settings.copy.parallel + EXTRA_SESSIONS,
+    },
+  };
+  const findings: Finding[] = [];
+  for (const check of SOURCE_CHECKS) {
+    findings.push(...(await attempt(`source: ${check.name}`, 'CF-2002', () => check.run(input))));
+    done.push(`source: ${check.name}`);
+  }
+  return findings;
+}
+
+async function runTargetChecks({ file, side, resolved, resumed }: Checked<TargetFacts>, source: Catalog | undefined, done: string[]): Promise<Finding[]> {
+  const input: TargetCheckInput = {
+    client: side.client,
+    facts: side.facts,
+    sourceCatalog: source,
+    tables: resolved.flatMap((one) =>
+      one.target === undefined
+        ? []
+        : [
+            {
+              table: one.target,
+              existing: one.entry.existing,
+              rowsExpected: one.source.rowEstimate,
+              place: { path: file.path, line: one.entry.line, column: one.entry.column },
+            },
+          ],
+    ),
+    chunkRows: file.settings.copy.chunkRows,
+    sessions: file.settings.sink.parallel + EXTRA_SESSIONS,
+    resumed,
+  };
+  const findings: Finding[] = [];
+  for (const check of TARGET_CHECKS) {
+    findings.push(...(await attempt(`target: ${check.name}`, 'CF-5008', () => check.run(input))));
+    done.push(`target: ${check.name}`);
+  }
+  return findings;
+}
+
+/** A check that cannot be made (a view that a managed service hides) is told, and does not stop the others. */
+async function attempt(name: string, code: ErrorCode, run: () => Promise<readonly Finding[]>): Promise<readonly Finding[]> {
+  try {
+    return await run();
+  } catch (error) {
+    return [errorFinding(code, `the check "${name}" could not be made: ${messageOf(error)}`, 'Mend the cause named, or report it as a fault of crossfade.')];
+  }
+}
+
+async function hasProgress(client: pg.Client, name: string): Promise<boolean> {
+  try {
+    return (await readProgress(client, name)) !== undefined;
+  } catch (error) {
+    // Schema crossfade belongs to somebody else: its own check says so.
+    if ((error as { code?: string }).code === '42501') return false;
+    throw error;
+  }
+}
+
+function withoutRepeats(findings: readonly Finding[]): Finding[] {
+  const seen = new Set<string>();
+  return findings.filter((finding) => {
+    const id = `${finding.code} ${finding.message}`;
+    return !seen.has(id) && seen.add(id);
+  });
+}
+
+/** The file's faults (2) before the environment's (3): they are mended first. */
+export function decidingError(findings: readonly Finding[]): PipelineError | undefined {
+  const errors = findings.filter((finding) => finding.severity === 'error');
+  const first = errors.toSorted((a, b) => catalogue[a.code].exit - catalogue[b.code].exit)[0];
+  return first === undefined ? undefined : errorOf(first);
+}

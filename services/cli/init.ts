@@ -1,0 +1,93 @@
+/**
+ * `init`: the first migration file, from the two catalogues. Guarantee: changes no database and overwrites no file; a URL that holds a
+ * password is written as a reference to the environment.
+ */
+import { writeFile } from 'node:fs/promises';
+import { isAbsolute, join } from 'node:path';
+import { renderInitFile } from '#schemas/config/init-file.ts';
+import { NAME_LENGTH_MAX, NAME_PATTERN } from '#schemas/config/migration-schema.ts';
+import { messageOf, PipelineError, type Finding } from '#schemas/errors.ts';
+import { infoFinding } from '#schemas/finding.ts';
+import { readCatalogs } from './catalogs.ts';
+import type { CommandContext, CommandSpec, Outcome } from './command.ts';
+import { DEFAULT_FILE } from './migration-input.ts';
+
+export const initCommand: CommandSpec = {
+  name: 'init',
+  about: 'Write the first migration file: tables are matched by name, what is open stands there as a question.',
+  examples: [
+    ['crossfade init --source postgres://me@old/shop --target postgres://me@new/shop', 'writes migration.yaml'],
+    ['crossfade init --source "$SOURCE_URL" --target "$TARGET_URL" -o -', 'prints it'],
+  ],
+  configure: (command) =>
+    void command
+      .requiredOption('--source <url>', 'the database to move: postgres://user@host:5432/database')
+      .requiredOption('--target <url>', 'where it goes')
+      .option('--name <name>', "the migration's name (default: the source database's)")
+      .option('-o, --output <file>', `where to write (default: ${DEFAULT_FILE}; - prints)`)
+      .option('--force', 'overwrite the file'),
+  run,
+};
+
+const SIDES = [
+  { option: 'source', variable: 'SOURCE_URL' },
+  { option: 'target', variable: 'TARGET_URL' },
+] as const;
+
+async function run(context: CommandContext): Promise<Outcome> {
+  const { options, common, io } = context;
+  const urls = { source: readUrl('source', options['source']), target: readUrl('target', options['target']) };
+  const name = readName(options['name']);
+  const output = typeof options['output'] === 'string' ? options['output'] : (common.file ?? DEFAULT_FILE);
+  const { source, target } = await readCatalogs(urls);
+  const rendered = renderInitFile(source, target, name === undefined ? {} : { name });
+  const { text, findings } = withUrls(rendered, urls);
+  if (output === '-') return { summary: '', result: { path: null, text }, text, findings: [] };
+  const path = isAbsolute(output) ? output : join(io.directory, output);
+  await write(path, output, text, options['force'] === true);
+  const next = output === DEFAULT_FILE ? 'crossfade check' : `crossfade check -f ${output}`;
+  return { summary: `${output} is written; read its questions, then: ${next}`, result: { path: output, text }, findings };
+}
+
+function readUrl(side: 'source' | 'target', value: unknown): string {
+  const text = String(value);
+  if (/^postgres(ql)?:\/\//.test(text) && URL.canParse(text) && new URL(text).pathname.length > 1) return text;
+  throw new PipelineError('CF-1007', `--${side} is not a URL like postgres://user@host:5432/database`, {
+    remedy: 'Percent-encode special characters of a password, or leave it out and set PGPASSWORD.',
+  });
+}
+
+function readName(value: unknown): string | undefined {
+  if (value === undefined) return undefined;
+  const name = String(value);
+  if (NAME_PATTERN.test(name) && name.length <= NAME_LENGTH_MAX) return name;
+  throw new PipelineError('CF-1007', `--name is not a name of small letters, digits and underscores: ${JSON.stringify(name)}`);
+}
+
+/** A URL without a secret stands in the file as it is, so that the next command works without another step. */
+function withUrls(rendered: string, urls: { readonly source: string; readonly target: string }): { text: string; findings: Finding[] } {
+  let text = rendered;
+  const findings: Finding[] = [];
+  for (const { option, variable } of SIDES) {
+    const reference = `"\${${variable}}"`;
+    if (holdsSecret(urls[option])) findings.push(infoFinding('CF-1005', `the ${option}'s URL holds a password: the file refers to ${variable}`, `export ${variable}='…'`));
+    else text = text.replace(reference, () => JSON.stringify(urls[option]));
+  }
+  return { text, findings };
+}
+
+function holdsSecret(url: string): boolean {
+  const parsed = new URL(url);
+  return parsed.password !== '' || parsed.searchParams.has('password') || url.includes('${');
+}
+
+async function write(path: string, shown: string, text: string, overwrite: boolean): Promise<void> {
+  try {
+    await writeFile(path, text, { flag: overwrite ? 'w' : 'wx' });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') {
+      throw new PipelineError('CF-1007', `${shown} is there already`, { cause: error, remedy: 'Give another name with -o, or --force to overwrite it.' });
+    }
+    throw new PipelineError('CF-1002', `${shown} cannot be written: ${messageOf(error)}`, { cause: error, remedy: 'Give another place with -o.' });
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * The migration file as a command gets it. Guarantee: read once, bounded, and either whole or refused with every fault's place; the
+ * data directory is the same for every command that names the same file.
+ */
+import { open } from 'node:fs/promises';
+import { isAbsolute, join, relative } from 'node:path';
+import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import { readMigrationFile } from '#schemas/config/read-migration-file.ts';
+import { FILE_BYTES_MAX } from '#schemas/config/yaml-source.ts';
+import { errorOf } from '#schemas/envelope.ts';
+import { messageOf, PipelineError } from '#schemas/errors.ts';
+import type { CommandContext } from './command.ts';
+
+export const DEFAULT_FILE = 'migration.yaml';
+
+export interface MigrationInput {
+  readonly file: MigrationFile;
+  readonly dataDir: string;
+}
+
+/** @throws PipelineError CF-1002 to CF-1006; where there are several faults they are in `details.findings`. */
+export async function loadMigration({ common, io }: Pick<CommandContext, 'common' | 'io'>): Promise<MigrationInput> {
+  const typed = common.file ?? DEFAULT_FILE;
+  const text = await readText(isAbsolute(typed) ? typed : join(io.directory, typed), typed);
+  const { file, findings } = readMigrationFile({ path: typed, text, env: io.environment });
+  const errors = findings.filter((finding) => finding.severity === 'error');
+  // A misspelt key is also a missing one: the typo is what is to be mended.
+  const first = errors.find((finding) => finding.message.startsWith('unknown key')) ?? errors[0];
+  if (file !== undefined && first === undefined) return { file, dataDir: dataDirOf(file.name, { common, io }) };
+  if (first === undefined) throw new PipelineError('CF-1003', `${typed} holds nothing`, { path: typed });
+  const single = errorOf(first);
+  throw new PipelineError(single.code, single.message, { ...single.place, remedy: single.remedy, details: { findings } });
+}
+
+export function dataDirOf(name: string, { common, io }: Pick<CommandContext, 'common' | 'io'>): string {
+  const dir = common.data ?? join('.crossfade', name);
+  return isAbsolute(dir) ? dir : join(io.directory, dir);
+}
+
+/** As an operator would type it from where he stands. */
+export function shownPath(path: string, directory: string): string {
+  const short = relative(directory, path);
+  return short === '' || short.startsWith('..') ? path : short;
+}
+
+async function readText(path: string, typed: string): Promise<string> {
+  try {
+    await using handle = await open(path, 'r');
+    const { size } = await handle.stat();
+    if (size > FILE_BYTES_MAX) throw new PipelineError('CF-1006', `${typed} has ${size} bytes`, { path: typed });
+    return await handle.readFile('utf8');
+  } catch (error) {
+    if (error instanceof PipelineError) throw error;
+    const reason = (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is no such file' : messageOf(error);
+    const remedy = typed === DEFAULT_FILE ? 'Give it with -f FILE, or write one: crossfade init --source URL --target URL' : 'Check the path given with -f.';
+    throw new PipelineError('CF-1002', `${typed} cannot be read: ${reason}`, { path: typed, cause: error, remedy });
+  }
+}

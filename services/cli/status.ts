@@ -1,0 +1,57 @@
+/** `status`: what the running instance says, else what the target and the source's slot say without it. */
+import type { Finding } from '#schemas/errors.ts';
+import { infoFinding } from '#schemas/finding.ts';
+import type { StatusResult } from '#schemas/status/status-result.ts';
+import type { CommandContext, CommandSpec, Outcome } from './command.ts';
+import { reachInstance, urlOption } from './instance-command.ts';
+import { loadMigration } from './migration-input.ts';
+import { describeLag, renderTables } from './progress-view.ts';
+import { formatBytes } from './render.ts';
+import { readStoredStatus } from './status/stored-status.ts';
+
+export const statusCommand: CommandSpec = {
+  name: 'status',
+  about: 'Tell where the migration stands, whether or not an instance runs.',
+  examples: [
+    ['crossfade status', 'phase, tables, lag'],
+    ['crossfade status --json | jq .result.lag', '{ bytes, seconds, known }'],
+  ],
+  configure: urlOption,
+  run,
+};
+
+async function run(context: CommandContext): Promise<Outcome> {
+  const running = await askInstance(context);
+  if (running !== undefined) return outcomeOf(running, [], context);
+  const { file } = await loadMigration(context);
+  const stored = await readStoredStatus(file);
+  const note = infoFinding('CF-7001', 'no instance runs here: this is what the target and the slot say', 'Start it with crossfade up.');
+  return outcomeOf(stored.status, [...stored.findings, note], context);
+}
+
+/** Undefined when none runs: a killed instance leaves its address behind. */
+async function askInstance(context: CommandContext): Promise<StatusResult | undefined> {
+  const client = await reachInstance(context);
+  if (client === undefined) return undefined;
+  try {
+    return await client.status();
+  } catch (error) {
+    if (context.options['url'] === undefined && (error as { code?: unknown }).code === 'CF-7001') return undefined;
+    throw error;
+  }
+}
+
+function outcomeOf(status: StatusResult, findings: readonly Finding[], { paint }: CommandContext): Outcome {
+  const { source, applied, lag } = status;
+  const retained = source.slot.retainedBytes === null ? 'unknown' : formatBytes(source.slot.retainedBytes);
+  const held = status.tables.filter((table) => table.phase === 'held');
+  const lines = [
+    `${paint.bold(status.name)}  ${paint.cyan(status.phase)}`,
+    `  source   ${source.lsn ?? 'unknown'}; slot ${source.slot.status ?? 'absent'}, holds back ${retained}`,
+    `  target   ${applied.lsn === null ? 'shows no single source state yet' : `shows ${applied.lsn}${applied.exact ? '' : ' but for what is held'}`}`,
+    `  lag      ${describeLag(lag)}`,
+    `  restarts ${status.restarts}   drift ${status.drift ?? 'not verified yet'}`,
+    ...held.map((table) => `  ${paint.red('held')}     ${table.from}: ${table.error ?? 'unknown cause'}`),
+  ];
+  return { summary: `${status.name}: ${status.phase}, lag ${describeLag(lag)}`, result: status, findings, text: `${lines.join('\n')}\n${renderTables(status, paint, Infinity)}` };
+}

@@ -1,0 +1,124 @@
+/**
+ * Status without a running instance. Guarantee: read from the target's own progress and the source's own slot; what cannot be read is
+ * null and lag is then unknown, never zero.
+ */
+import type pg from 'pg';
+import { connect, queryRow } from '#connectors/postgres/session.ts';
+import { readSlot } from '#connectors/source/postgres/slot.ts';
+import { readProgress, readTableProgress } from '#connectors/target/postgres/progress.ts';
+import type { Progress, TableProgress } from '#connectors/target/target.ts';
+import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import { findingOf, toPipelineError } from '#schemas/envelope.ts';
+import type { Finding } from '#schemas/errors.ts';
+import { formatLsn, type Lsn, parseLsn } from '#schemas/lsn.ts';
+import type { StatusResult, TableStatus } from '#schemas/status/status-result.ts';
+
+export interface StoredStatus {
+  readonly status: StatusResult;
+  readonly findings: readonly Finding[];
+}
+
+interface SourceState {
+  readonly lsn: Lsn;
+  readonly nowMs: number;
+  readonly slot: StatusResult['source']['slot'];
+}
+
+interface TargetState {
+  readonly progress: Progress;
+  readonly tables: readonly TableProgress[];
+  readonly stats: Readonly<Record<string, unknown>>;
+}
+
+/** @throws PipelineError CF-5001 when the target cannot be reached: without it nothing is known. */
+export async function readStoredStatus(file: MigrationFile): Promise<StoredStatus> {
+  const findings: Finding[] = [];
+  const target = await readTarget(file);
+  const source = await readSource(file).catch((error: unknown) => {
+    findings.push({ ...findingOf(toPipelineError(error)), severity: 'warning' });
+    return undefined;
+  });
+  return { status: statusOf(file.name, target, source), findings };
+}
+
+async function readTarget(file: MigrationFile): Promise<TargetState | undefined> {
+  const client = await connect(file.target.postgres, { applicationName: 'crossfade status', role: 'target' });
+  try {
+    // One snapshot: the tables' rows belong to the progress row's state.
+    await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+    const progress = await readProgress(client, file.name);
+    if (progress === undefined) return undefined;
+    return { progress, tables: await readTableProgress(client, file.name), stats: await readStats(client, file.name) };
+  } finally {
+    await client.end();
+  }
+}
+
+async function readStats(client: pg.Client, name: string): Promise<Record<string, unknown>> {
+  const row = await queryRow(client, 'SELECT stats::text AS stats FROM crossfade.progress WHERE name = $1', [name]);
+  return JSON.parse(row?.['stats'] ?? '{}') as Record<string, unknown>;
+}
+
+async function readSource(file: MigrationFile): Promise<SourceState> {
+  const client = await connect(file.source.postgres, { applicationName: 'crossfade status', role: 'source' });
+  try {
+    const row = await queryRow(
+      client,
+      `SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_lsn() END AS lsn,
+              (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint AS now`,
+    );
+    const slot = await readSlot(client, file.name);
+    return {
+      lsn: parseLsn(row?.['lsn'] ?? '0/0'),
+      nowMs: Number(row?.['now']),
+      slot: { retainedBytes: slot === undefined ? null : Math.max(0, slot.retainedBytes), status: slot?.walStatus ?? null },
+    };
+  } finally {
+    await client.end();
+  }
+}
+
+function statusOf(name: string, target: TargetState | undefined, source: SourceState | undefined): StatusResult {
+  const applied = target?.progress.appliedLsn;
+  const held = target?.tables.some((table) => table.state === 'held') ?? false;
+  return {
+    name,
+    phase: phaseOf(target),
+    tables: target?.tables.map(tableStatus) ?? [],
+    lag: lagOf(target?.progress, source),
+    source: { lsn: source === undefined ? null : formatLsn(source.lsn), slot: source?.slot ?? { retainedBytes: null, status: null } },
+    applied: { lsn: applied === undefined ? null : formatLsn(applied), exact: applied !== undefined && !held },
+    restarts: countOf(target?.stats['restarts']) ?? 0,
+    deadLetters: countOf(target?.stats['deadLetters']) ?? 0,
+    drift: countOf(target?.stats['drift']),
+  };
+}
+
+function phaseOf(target: TargetState | undefined): StatusResult['phase'] {
+  if (target === undefined) return 'planned';
+  return target.progress.mode === 'consistent' ? 'following' : 'copying';
+}
+
+/** The time is the age of the state that the target shows, by the source's clock on both ends. */
+function lagOf(progress: Progress | undefined, source: SourceState | undefined): StatusResult['lag'] {
+  if (progress?.appliedLsn === undefined || source === undefined) return { bytes: null, seconds: null, known: false };
+  const bytes = Math.max(0, Number(source.lsn - progress.appliedLsn));
+  const age = progress.commitTimeMs === undefined ? null : Math.max(0, (source.nowMs - progress.commitTimeMs) / 1000);
+  return { bytes, seconds: bytes === 0 ? 0 : age, known: true };
+}
+
+function tableStatus(table: TableProgress): TableStatus {
+  return {
+    from: `${table.from.schema}.${table.from.name}`,
+    to: `${table.to.schema}.${table.to.name}`,
+    phase: table.state,
+    rowsCopied: table.rowsCopied,
+    rowsEstimated: Math.max(0, table.rowsEstimated ?? 0),
+    changesApplied: table.changesApplied,
+    ...(table.error !== undefined && { error: table.heldKey === undefined ? table.error : `${table.error} (key ${table.heldKey})` }),
+  };
+}
+
+function countOf(value: unknown): number | null {
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 ? value : null;
+}

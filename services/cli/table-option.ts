@@ -1,0 +1,34 @@
+/** `--table T`. Guarantee: a name that no table of the mapping has is refused with the nearest one, never ignored. */
+import { PipelineError } from '#schemas/errors.ts';
+import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { nearestName } from '#schemas/nearest-name.ts';
+
+/** Undefined: no table was named. */
+export function selectTables(option: unknown, mapping: CompiledMapping): ((table: TableMapping) => boolean) | undefined {
+  const typed = Array.isArray(option) ? option.map(String) : typeof option === 'string' ? [option] : [];
+  if (typed.length === 0) return undefined;
+  const chosen = new Set(typed.map((name) => findTable(name, mapping)));
+  return (table) => chosen.has(table);
+}
+
+/** By source or target name; without a schema where that is not ambiguous. @throws PipelineError CF-1008 */
+export function findTable(typed: string, mapping: CompiledMapping): TableMapping {
+  const matching = mapping.tables.filter((table) => namesOf(table).includes(typed));
+  const [only] = matching;
+  if (only !== undefined && matching.length === 1) return only;
+  if (matching.length > 1) {
+    throw new PipelineError('CF-1007', `${typed} could be ${matching.map((table) => shownName(table.from)).join(' or ')}`, { remedy: 'Give it with its schema.' });
+  }
+  const nearest = nearestName(typed, mapping.tables.flatMap(namesOf));
+  throw new PipelineError('CF-1008', `the migration has no table ${typed}`, {
+    remedy: nearest === undefined ? `It has: ${mapping.tables.slice(0, 20).map((table) => shownName(table.from)).join(', ')}` : `Did you mean ${nearest}?`,
+  });
+}
+
+function namesOf(table: TableMapping): string[] {
+  return [shownName(table.from), table.from.name, shownName(table.to), table.to.name];
+}
+
+function shownName({ schema, name }: { readonly schema: string; readonly name: string }): string {
+  return `${schema}.${name}`;
+}

@@ -1,0 +1,28 @@
+/** What `crossfade up` asks of the composition root (services/up/up.ts). */
+import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import type { StatusResult } from '#schemas/status/status-result.ts';
+import type { Logger } from '#services/runtime/service.ts';
+
+export interface RunUpOptions {
+  readonly file: MigrationFile;
+  readonly dataDir: string;
+  readonly host: string;
+  /** 0 = any free one. */
+  readonly port: number;
+  /** Absent: until stopped. */
+  readonly until?: 'caught-up';
+  /** First SIGTERM or SIGINT: drain, then resolve. */
+  readonly signal: AbortSignal;
+  readonly logger: Logger;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Called about once a second. Must not throw. */
+  readonly onProgress: (status: StatusResult) => void;
+}
+
+export interface UpResult {
+  readonly reason: 'stopped' | 'caught-up';
+  readonly status: StatusResult;
+}
+
+/** Resolves when drained or caught up. @throws PipelineError for what ended it (CF-3004 and CF-7003: another instance runs). */
+export type RunUp = (options: RunUpOptions) => Promise<UpResult>;

@@ -1,0 +1,80 @@
+/** `up`: everything in one process until stopped. SIGTERM drains and exits 0; --until caught-up ends by itself. */
+import { PipelineError } from '#schemas/errors.ts';
+import { runPreflight } from './check/run-preflight.ts';
+import type { CommandContext, CommandSpec, Outcome } from './command.ts';
+import { loadMigration, type MigrationInput } from './migration-input.ts';
+import { createProgressOutput, describeLag } from './progress-view.ts';
+import type { RunUp } from './up-port.ts';
+
+const DEFAULT_PORT = 7400;
+const LOOPBACK = '127.0.0.1';
+
+export const upCommand: CommandSpec = {
+  name: 'up',
+  about: 'Copy, then follow, until stopped. Start it again after any end: it goes on where the target stands.',
+  examples: [
+    ['crossfade up', 'until Ctrl-C or SIGTERM, which drain'],
+    ['crossfade up --until caught-up', 'end with 0 once everything is copied and a marker written after that is applied'],
+    ['crossfade up --port 0', 'any free port for HTTP; it is kept in the data directory'],
+  ],
+  configure: (command) =>
+    void command
+      .option('--until <what>', 'caught-up: end once the copy is complete and the changes are applied')
+      .option('--port <n>', 'HTTP port', String(DEFAULT_PORT))
+      .option('--host <address>', 'HTTP address', LOOPBACK),
+  run,
+};
+
+async function run(context: CommandContext): Promise<Outcome> {
+  const port = readPort(context.options['port']);
+  const until = readUntil(context.options['until']);
+  const input = await loadMigration(context);
+  await preflight(context, input);
+  const runUp = await loadRunUp();
+  const output = createProgressOutput(context.io.stderr, context.paint, context.log);
+  try {
+    const { reason, status } = await runUp({
+      ...input,
+      port,
+      host: String(context.options['host'] ?? LOOPBACK),
+      signal: context.signal,
+      logger: context.log,
+      environment: context.io.environment,
+      onProgress: (progress) => output.show(progress),
+      ...(until !== undefined && { until }),
+    });
+    const summary = reason === 'caught-up' ? `${input.file.name} is caught up at ${status.applied.lsn ?? 'an unknown LSN'}` : `${input.file.name} stopped; lag ${describeLag(status.lag)}`;
+    return { summary, result: status };
+  } finally {
+    output.end();
+  }
+}
+
+/** Errors stop it before anything is created; warnings are logged. */
+async function preflight(context: CommandContext, { file }: MigrationInput): Promise<void> {
+  const report = await runPreflight(file);
+  context.signal.throwIfAborted();
+  for (const finding of report.findings) {
+    if (finding.severity === 'warning') context.log.warn({ code: finding.code, remedy: finding.remedy }, finding.message);
+  }
+  if (report.error === undefined) return;
+  const errors = report.findings.filter((finding) => finding.severity === 'error');
+  throw new PipelineError(report.error.code, report.error.message, { ...report.error.place, remedy: report.error.remedy, details: { findings: errors } });
+}
+
+async function loadRunUp(): Promise<RunUp> {
+  // Loaded late: it brings every service and adapter with it.
+  const { runUp } = await import('#services/up/up.ts');
+  return runUp;
+}
+
+function readPort(value: unknown): number {
+  const text = String(value ?? DEFAULT_PORT);
+  if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text);
+  throw new PipelineError('CF-1007', `--port is not a port: ${JSON.stringify(text)}`, { remedy: 'A number from 0 (any free port) to 65535.' });
+}
+
+function readUntil(value: unknown): 'caught-up' | undefined {
+  if (value === undefined || value === 'caught-up') return value;
+  throw new PipelineError('CF-1007', `--until knows only caught-up, not ${JSON.stringify(String(value))}`);
+}

@@ -1,0 +1,113 @@
+/** `verify`: source and target compared at one state of the stream, while writes go on. Exit 0 clean, 11 drift, 1 inconclusive. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { openEmbeddedLog } from '#connectors/change-log/embedded/log.ts';
+import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import { type Finding, messageOf, PipelineError } from '#schemas/errors.ts';
+import { errorFinding, warningFinding } from '#schemas/finding.ts';
+import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import type { TableVerdict, VerifyResult } from '#schemas/reconcile/verify-result.ts';
+import type { RawLog } from '#services/reconciler/log-gap.ts';
+import { verifyMigration } from '#services/reconciler/verify.ts';
+import { readMapping } from './catalogs.ts';
+import type { CommandContext, CommandSpec, Outcome } from './command.ts';
+import { loadMigration } from './migration-input.ts';
+import { formatCount, renderTable } from './render.ts';
+import { selectTables } from './table-option.ts';
+import { storeLastVerify } from './last-verify.ts';
+
+export const verifyCommand: CommandSpec = {
+  name: 'verify',
+  about: 'Compare source and target, row by row in effect, at one point of the stream while writes go on.',
+  examples: [
+    ['crossfade verify', 'exit 0 clean, 11 when rows differ, 1 when something could not be compared'],
+    ['crossfade verify --table public.orders', 'one table; may be given several times'],
+    ['crossfade verify --json | jq .result.differences', 'missing + extra + different'],
+  ],
+  configure: (command) => void command.option('--table <table...>', 'only these source or target tables (schema.table)'),
+  run,
+};
+
+async function run(context: CommandContext): Promise<Outcome> {
+  const { file, dataDir } = await loadMigration(context);
+  const mapping = await readMapping(file);
+  const tables = selectTables(context.options['table'], mapping);
+  const result = await verifyNow(context, { file, dataDir, mapping, ...(tables !== undefined && { tables }) });
+  await keepForRepair(dataDir, result, context);
+  return verifyOutcome(result, context);
+}
+
+/** A directory that cannot be written takes nothing from the answer; repair then wants a table named. */
+export async function keepForRepair(dataDir: string, result: VerifyResult, { log }: Pick<CommandContext, 'log'>): Promise<void> {
+  await storeLastVerify(dataDir, result).catch((error: unknown) => log.warn({ error: messageOf(error) }, 'the result could not be kept for repair'));
+}
+
+export interface VerifyInput {
+  readonly file: MigrationFile;
+  readonly dataDir: string;
+  readonly mapping: CompiledMapping;
+  readonly tables?: (table: TableMapping) => boolean;
+}
+
+export async function verifyNow(context: CommandContext, { file, dataDir, mapping, tables }: VerifyInput): Promise<VerifyResult> {
+  return verifyMigration({
+    sourceUrl: file.source.postgres,
+    targetUrl: file.target.postgres,
+    mapping,
+    name: file.name,
+    slot: file.name,
+    publication: file.name,
+    logger: context.log,
+    signal: context.signal,
+    log: () => openRawLog(dataDir),
+    ...(tables !== undefined && { tables }),
+  });
+}
+
+/** Fails while an instance holds the directory: then the instance itself brings the target forward. */
+async function openRawLog(dataDir: string): Promise<RawLog> {
+  const directory = join(dataDir, 'log');
+  if (!existsSync(directory)) throw new PipelineError('CF-3003', `there is no change log in ${directory}`);
+  const log = await openEmbeddedLog({ directory });
+  return { raw: await log.topic('raw', { partitions: 1 }), progress: await log.topic('progress', { partitions: 1 }), close: () => log.close() };
+}
+
+/** Also repair's answer: it ends with a verify of its own. */
+export function verifyOutcome(result: VerifyResult, { paint }: Pick<CommandContext, 'paint'>): Outcome {
+  const rows = result.tables.map((table) => {
+    const colour = table.inconclusive !== undefined ? paint.yellow : differencesOf(table) > 0 ? paint.red : paint.green;
+    const verdict = table.inconclusive !== undefined ? `not judged: ${table.inconclusive.cause}` : differencesOf(table) > 0 ? 'differs' : 'equal';
+    return [table.to, ...[table.rowsSource, table.rowsTarget, table.missing, table.extra, table.different].map(formatCount), colour(verdict)];
+  });
+  const text = renderTable(['table', 'source', 'target', 'missing', 'extra', 'different', 'verdict'], rows, [1, 2, 3, 4, 5]);
+  const findings = result.tables.flatMap(findingsOf);
+  const where = result.at.lsn === null ? '' : ` at ${result.at.lsn}`;
+  const tables = `${result.tables.length} tables`;
+  const shape = { result, findings, text };
+  if (result.differences > 0) {
+    const summary = `${formatCount(result.differences)} rows differ in ${tables}${where}`;
+    return { ...shape, summary, error: new PipelineError('CF-6001', summary) };
+  }
+  if (result.inconclusive > 0) {
+    const summary = `no difference found, but ${result.inconclusive} of ${tables} could not be compared${where}`;
+    return { ...shape, summary, error: new PipelineError('CF-6002', summary) };
+  }
+  return { ...shape, summary: `${tables} are equal${where}` };
+}
+
+function differencesOf(table: TableVerdict): number {
+  return table.missing + table.extra + table.different;
+}
+
+function findingsOf(table: TableVerdict): Finding[] {
+  const findings: Finding[] = [];
+  if (table.inconclusive !== undefined) findings.push(warningFinding('CF-6002', `${table.to}: ${table.inconclusive.message}`));
+  const count = differencesOf(table);
+  if (count > 0) {
+    const columns = [...new Set(table.sample.flatMap((one) => one.columns))];
+    const which = columns.length === 0 ? '' : `; columns ${columns.join(', ')}`;
+    const message = `${table.to}: ${table.missing} missing, ${table.extra} extra, ${table.different} different${which}`;
+    findings.push(errorFinding('CF-6001', message, `crossfade repair --table ${table.from}`));
+  }
+  return findings;
+}

@@ -1,0 +1,119 @@
+/** The legacy shop's rows. Guarantee: the same seed and size give the same rows, whatever the machine. */
+
+export interface ShopSize {
+  readonly customers: number;
+  readonly orders: number;
+  readonly documents: number;
+  readonly events: number;
+  readonly categories: number;
+  readonly rates: number;
+}
+
+export const FULL_SHOP: ShopSize = { customers: 20_000, orders: 36_000, documents: 1_500, events: 12_000, categories: 240, rates: 600 };
+export const SMALL_SHOP: ShopSize = { customers: 1_500, orders: 2_500, documents: 60, events: 1_000, categories: 40, rates: 60 };
+
+/** Text that breaks careless copying: tab, newline, backslashes, COPY's own end mark and null, quotes, emoji, right-to-left. */
+export const AWKWARD_TEXTS: readonly string[] = [
+  'plain',
+  'tab\there',
+  'two\nlines\r\nand more',
+  String.raw`back\slash \\ and \N`,
+  String.raw`\.`,
+  `quote ' and "double"`,
+  '😀 emoji 👩‍👩‍👧 and שלום',
+  '',
+  '  spaces  ',
+  '{"looks": "like json"}',
+  String.raw`{a,"b",\N}`,
+];
+
+export function loadSql(size: ShopSize, seed: number): string {
+  return [
+    // Half of the generator's range, as setseed wants it.
+    `select setseed(${(seed % 1_000_003) / 1_000_003})`,
+    categories(size),
+    customers(size),
+    accounts(size),
+    orders(size),
+    documents(size),
+    events(size),
+    payments(size),
+    rest(size),
+  ].join(';\n');
+}
+
+function sqlText(text: string): string {
+  return `E'${text.replaceAll('\\', '\\\\').replaceAll("'", "''").replaceAll('\n', '\\n').replaceAll('\r', '\\r').replaceAll('\t', '\\t')}'`;
+}
+
+function awkward(index: string): string {
+  return `(array[${AWKWARD_TEXTS.map(sqlText).join(', ')}])[1 + (${index}) % ${AWKWARD_TEXTS.length}]`;
+}
+
+function categories({ categories: n }: ShopSize): string {
+  return `insert into tbl_cat select 'cat-' || i, case when i > 8 then 'cat-' || (1 + i % 8) end, 'Category ' || i from generate_series(1, ${n}) i order by i`;
+}
+
+function customers({ customers: n }: ShopSize): string {
+  return `insert into tbl_cust (email, full_name, born, created, last_seen, credit, prefs, tags, grid, picture, deleted, crm_blob)
+    select 'Customer' || i || '@Example.com', left(${awkward('i')} || ' no. ' || i, 80),
+      case i % 997 when 0 then date '0044-03-15 BC' when 1 then date 'infinity' when 2 then date '-infinity' when 3 then null
+        else date '1940-01-01' + (random() * 25000)::int end,
+      -- Through both changes of the clocks, the doubled and the skipped hour included.
+      timestamp '2024-03-31 00:30:00' + i * interval '17 minutes 3.000001 seconds',
+      case when i % 5 > 0 then timestamp '2025-10-26 02:30:00' + (random() * 100000)::int * interval '1 second' end,
+      case when i % 1499 = 7 then 'NaN'::numeric else round((random() * 20000 - 10000)::numeric, 4) end,
+      case when i % 7 > 0 then ('{ "z": ' || i || ', "a": {"list": [1, 2.50, null]},  "note": "' || i || ' \\u00e4" }')::json end,
+      case i % 4 when 0 then '{}'::text[] when 1 then array['vip', null, 'a"b,c\\d'] else array['t' || i % 10] end,
+      case when i % 11 = 0 then array[[i, 2], [3, null]] end,
+      case when i % 3 = 0 then decode(md5(i::text), 'hex') end,
+      case when i % 50 = 0 then timestamp '2025-01-01' + i * interval '1 minute' end,
+      'opaque ' || md5(i::text)
+    from generate_series(1, ${n}) i`;
+}
+
+function accounts({ customers: n }: ShopSize): string {
+  return `insert into tbl_giro select i, i, 1000 from generate_series(1, ${n}) i;
+    insert into tbl_savings select i, i, 5000 from generate_series(1, ${n}) i`;
+}
+
+function orders({ orders: n, customers: c, categories: k }: ShopSize): string {
+  return `insert into tbl_ord (cust_id, state, placed, total, remark)
+    select 1 + floor(random() * ${c})::int, (array['new','paid','sent','cancelled']::order_state[])[1 + i % 4],
+      timestamp '2024-10-27 01:00:00' + i * interval '7 minutes', 0, case when i % 3 > 0 then ${awkward('i')} end
+    from generate_series(1, ${n}) i;
+    insert into tbl_ord_pos (ord_id, pos, cat_code, qty, price)
+    select i, p, 'cat-' || (1 + (i * 7 + p) % ${k}), 1 + (i + p) % 9, round((random() * 500)::numeric, 4)
+    from generate_series(1, ${n}) i, generate_series(1, 1 + i % 3) p;
+    update tbl_ord o set total = s.total from (select ord_id, sum(qty * price) as total from tbl_ord_pos where ord_id % 2 = 0 group by ord_id) s where s.ord_id = o.ord_id`;
+}
+
+function documents({ documents: n }: ShopSize): string {
+  return `insert into tbl_doc select i, 'Document ' || i, 0, (select string_agg(md5(i::text || g), ' ') from generate_series(1, 260 + i % 80) g),
+      case when i % 2 = 0 then decode(repeat(md5(i::text), 10), 'hex') end
+    from generate_series(1, ${n}) i`;
+}
+
+/** Each row twice: without a key they are told apart by nothing. */
+function events({ events: n }: ShopSize): string {
+  return `insert into tbl_event
+    select case i % 499 when 0 then timestamptz 'infinity' when 1 then timestamptz '0001-01-01 00:00:00+00 BC'
+        else timestamptz '2025-06-01 00:00:00+00' + i * interval '1 second' end,
+      case when i % 3 > 0 then ('10.0.' || i % 250 || '.0/24')::inet end,
+      case i % 4 when 0 then interval '1 year -3 days 04:05:06.789' when 1 then interval '-00:00:00.000001' else make_interval(secs => i % 100) end,
+      case i % 7 when 0 then 'NaN'::float8 when 1 then '-Infinity'::float8 when 2 then 1e-300 when 3 then 0.1::float8 + 0.2 else i end,
+      case i % 5 when 0 then 'Infinity'::real else 0.1::real end, ${awkward('i')}
+    from generate_series(1, ${Math.floor(n / 2)}) i, generate_series(1, 2)`;
+}
+
+function payments({ orders: n }: ShopSize): string {
+  return `insert into tbl_payment select i, date '2024-01-01' + i % 1000, i, round((random() * 900)::numeric, 4) from generate_series(1, ${Math.floor(n / 2)}) i`;
+}
+
+function rest({ rates: n }: ShopSize): string {
+  return `insert into tbl_session select md5(i::text)::uuid, i, hstore(array['lang', 'k' || i], array['de', null]) from generate_series(1, 40) i;
+    insert into tbl_rate select (array['EUR','USD','CHF'])[1 + i % 3], timestamptz '2024-01-01 00:00:00+00' + i * interval '1 day',
+      daterange(date '2024-01-01' + i, case when i % 10 > 0 then date '2024-01-02' + i end), 1.0000000000000000000000001 * i, (i % 1024)::bit(10)::bit varying
+    from generate_series(1, ${n}) i;
+    insert into "Notes & ""Queries""" select i, ${awkward('i')}, i / 3.0 from generate_series(1, 100) i`;
+}

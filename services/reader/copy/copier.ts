@@ -1,0 +1,439 @@
+/**
+ * The copy: every table in chunks between watermarks, and copied again where asked. Guarantee: after any crash it goes on from its
+ * records in the progress topic, reading again only chunks whose rows were not yet recorded as durable.
+ */
+import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { tableId, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import type { PipelineSettings } from '#schemas/config/migration-file.ts';
+import { InvariantError, invariant, messageOf, PipelineError } from '#schemas/errors.ts';
+import { formatLsn, parseLsn, type Lsn } from '#schemas/lsn.ts';
+import type { CatalogTable } from '#schemas/table.ts';
+import { guarded } from '#schemas/test-hooks.ts';
+import type { Topic } from '#connectors/change-log/change-log.ts';
+import type { CopySource } from '#connectors/source/copy-source.ts';
+import { waitBackoff, RECONNECT } from '#services/runtime/backoff.ts';
+import { readAll } from '#services/runtime/records.ts';
+import type { Logger } from '#services/runtime/service.ts';
+import type { Attempt } from './attempt.ts';
+import { CatalogWatch } from './catalog-watch.ts';
+import { type ChunkInterludes, ChunkReader } from './chunk-reader.ts';
+import { CHUNK_MAX_BYTES } from './chunk-size.ts';
+import { ControlJournal } from './control-journal.ts';
+import { decodeCopyRecord, type CopyRecord, type RecopyAskedRecord } from './control-record.ts';
+import { CopyPlan, type ChunkWork, type CopyOrder, type NextStep } from './copy-plan.ts';
+import type { CopyHooks, CopyProgress, RecopyRequest } from './copy-port.ts';
+import { CopyTable } from './copy-table.ts';
+import { KeyQueue } from './key-queue.ts';
+import { Notifier } from './notifier.ts';
+import { StreamSide } from './stream-side.ts';
+import { Throttle, type ThrottleLimits } from './throttle.ts';
+import { VisibilityMemory, type StreamedTransaction } from './visibility.ts';
+import { Watermarks } from './watermarks.ts';
+
+const VISIBILITY_EVERY_MS = 1_000;
+const LOAD_EVERY_MS = 2_000;
+const NEWS_EVERY_MS = 100;
+/** A commit asked for to carry news may be lost with its session: it is asked for again after this. */
+const NEWS_AGAIN_MS = 5_000;
+/** No chunk is begun while more than this waits in memory for its high watermark or for the log. */
+const MAX_HELD_BYTES = 48 << 20;
+
+export interface CopierTable {
+  readonly mapping: TableMapping;
+  readonly catalog: CatalogTable;
+}
+
+export interface CopierOptions {
+  readonly name: string;
+  readonly source: CopySource;
+  readonly tables: readonly CopierTable[];
+  readonly progress: Topic;
+  readonly settings: PipelineSettings;
+  readonly order: CopyOrder;
+  readonly spoolDirectory: string;
+  readonly logger: Logger;
+  /** The slot was made by this migration and nothing was read from it before: nothing can have been streamed that is not remembered. */
+  readonly slotIsNew?: boolean;
+  readonly now?: () => number;
+  readonly random?: () => number;
+  readonly interludes?: ChunkInterludes;
+}
+
+export interface Copier {
+  readonly hooks: CopyHooks;
+  /** Every chunk of the initial copy, and every re-copy asked for before, stands in the log. */
+  readonly complete: boolean;
+  /** Nothing is to be copied, and everything copied is durable and recorded. */
+  readonly idle: boolean;
+  /** Resolves when stopped; rejects on what no repeat mends. */
+  run(signal: AbortSignal): Promise<void>;
+  /** Resolves with the request's id once it is durable. @throws PipelineError CF-1008 for a table that is not copied. */
+  requestRecopy(request: RecopyRequest): Promise<string>;
+  addTable(table: CopierTable): Promise<void>;
+  progress(): readonly CopyProgress[];
+  pause(): void;
+  resume(): void;
+  setThrottle(limits: ThrottleLimits): void;
+  /** Looks at the catalogues now; else every heartbeat. */
+  checkCatalog(): Promise<void>;
+  /** Records what the visibility guard must remember, so that the slot may move up to now. */
+  flush(): Promise<void>;
+}
+
+/** Reads the copy's records and takes the copy up where they leave it. The hooks work from then on, before `run`. */
+export async function createCopier(options: CopierOptions): Promise<Copier> {
+  const records: CopyRecord[] = [];
+  await readAll(options.progress, options.progress.start(0), (payload) => {
+    const record = decodeCopyRecord(payload);
+    if (record) records.push(record);
+  });
+  return new CopierService(options, records);
+}
+
+class CopierService implements Copier {
+  readonly hooks: StreamSide;
+  readonly #options: CopierOptions;
+  readonly #plan: CopyPlan;
+  readonly #memory: VisibilityMemory;
+  readonly #journal: ControlJournal;
+  readonly #watermarks: Watermarks;
+  readonly #throttle: Throttle;
+  readonly #reader: ChunkReader;
+  readonly #watch: CatalogWatch;
+  readonly #wake = new Notifier();
+  #operatorsOf: ReadonlyMap<number, string> = new Map();
+
+  constructor(options: CopierOptions, records: readonly CopyRecord[]) {
+    this.#options = options;
+    const { name, source, logger } = options;
+    const now = options.now ?? (() => performance.now());
+    this.#plan = new CopyPlan(options.order);
+    for (const table of options.tables) this.#plan.add(this.#tableOf(table));
+    for (const record of records) this.#plan.restore(record);
+    this.#plan.settle();
+    this.#memory = restoreMemory(records, options.slotIsNew === true);
+    this.#journal = new ControlJournal(options.progress, logger);
+    this.#watermarks = new Watermarks(source);
+    const { maxRowsPerSecond, maxBytesPerSecond } = options.settings.copy;
+    this.#throttle = new Throttle({ rowsPerSecond: maxRowsPerSecond, bytesPerSecond: maxBytesPerSecond }, now);
+    this.hooks = new StreamSide(this.#plan, this.#memory, {
+      onChunkDurable: (attempt, recorded) => void this.#onChunkDurable(attempt, recorded),
+      onCopyCompleteDurable: (lsn) => void this.#onCopyCompleteDurable(lsn),
+      onMovedKey: (table, key, cause) => this.#onMovedKey(table, key, cause),
+      onLeafTruncated: (table, cause) => this.#onLeafTruncated(table, cause),
+      onRelation: (table, relation, commit) => {
+        if (this.#watch.differs(table, relation, commit)) this.#onShapeDiffers(table, commit);
+      },
+      onTruncated: (oid) => this.#watch.onTruncated(oid),
+      onVoid: (attempt) => {
+        this.#plan.giveBack(attempt.work);
+        this.#wake.notify();
+      },
+    });
+    this.#watch = new CatalogWatch({
+      source,
+      logger,
+      plan: this.#plan,
+      stream: this.hooks,
+      ask: async (table, request) => void (await this.#ask(table, request, this.hooks.position)),
+      hold: (table, error) => this.#hold(table, error),
+      record: (record) => this.#journal.write(record),
+    });
+    this.#reader = new ChunkReader({
+      name,
+      source,
+      logger,
+      now,
+      stream: this.hooks,
+      memory: this.#memory,
+      throttle: this.#throttle,
+      spoolDirectory: options.spoolDirectory,
+      random: options.random ?? Math.random,
+      emit: (message) => this.#watermarks.emit(message),
+      onShapeDiffers: (table) => this.#onShapeDiffers(table, this.hooks.position),
+      ...(options.interludes && { interludes: options.interludes }),
+    });
+    for (const table of this.#plan.tables()) this.hooks.track(table);
+  }
+
+  get complete(): boolean {
+    return this.#plan.isComplete;
+  }
+
+  get idle(): boolean {
+    return this.#plan.isIdle() && this.#plan.isCompleteRecorded;
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const stop = new AbortController();
+    const inner = AbortSignal.any([signal, stop.signal]);
+    try {
+      await this.#prepare(inner);
+      const { settings } = this.#options;
+      const workers = Array.from({ length: Math.max(1, settings.copy.parallel) }, () => this.#work(inner));
+      await Promise.all([
+        ...workers,
+        this.#every(VISIBILITY_EVERY_MS, inner, () => this.flush()),
+        this.#every(settings.heartbeatSeconds * 1000, inner, () => this.checkCatalog()),
+        this.#every(LOAD_EVERY_MS, inner, () => this.#watchLoad()),
+        this.#announceNews(inner),
+      ]);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    } finally {
+      stop.abort();
+    }
+  }
+
+  async requestRecopy(request: RecopyRequest): Promise<string> {
+    const { kind, schema, table: name, reason } = request;
+    const table = this.#plan.table(tableId({ schema, name }));
+    if (!table) throw new PipelineError('CF-1008', `table ${schema}.${name} is not part of this migration`);
+    if (kind === 'table') return this.#ask(table, { kind, reason });
+    if (kind === 'keys') {
+      invariant(request.keys.every((key) => table.isKeyless || key.length === table.keyColumns.length), 'a key has a value for each key column');
+      return this.#ask(table, { kind, reason, keys: request.keys });
+    }
+    return this.#ask(table, { kind, reason, ...(request.from !== undefined && { from: request.from }), ...(request.to !== undefined && { to: request.to }) });
+  }
+
+  async addTable(added: CopierTable): Promise<void> {
+    const table = this.#tableOf(added);
+    if (this.#plan.table(table.id)) return;
+    await this.#findOperators([added]);
+    this.#nameOperators(table, added.catalog);
+    this.#plan.add(table);
+    this.hooks.track(table);
+    await this.#watch.check();
+    this.#wake.notify();
+  }
+
+  progress(): readonly CopyProgress[] {
+    return this.#plan.tables().map((table) => ({
+      schema: table.schema,
+      table: table.name,
+      state: table.state,
+      rowsCopied: table.rowsCopied,
+      rowsEstimated: Math.max(table.rowsEstimated, table.rowsCopied),
+      chunksInFlight: table.jobs.reduce((sum, job) => sum + job.chunksInFlight, 0),
+      chunksReread: table.chunksReread,
+      ...(table.error !== undefined && { error: table.error }),
+    }));
+  }
+
+  pause(): void {
+    this.#throttle.close('operator');
+  }
+
+  resume(): void {
+    this.#throttle.open('operator');
+  }
+
+  setThrottle(limits: ThrottleLimits): void {
+    this.#throttle.setLimits(limits);
+  }
+
+  checkCatalog(): Promise<void> {
+    return this.#watch.check();
+  }
+
+  async flush(): Promise<void> {
+    if (this.#memory.firstUncovered() === undefined && this.#memory.size === 0) return;
+    const snapshot = await this.#options.source.snapshot();
+    const { transactions, mark } = this.#memory.record(snapshot);
+    this.#memory.prune(snapshot);
+    if (mark === 0) return;
+    await this.#journal.write({ t: 'visibility', transactions: transactions.map(({ xid, lsn }) => [xid, formatLsn(lsn)]) });
+    this.#memory.recorded(mark);
+  }
+
+  // --- start ---
+
+  #tableOf({ mapping, catalog }: CopierTable): CopyTable {
+    const { chunkRows, chunkTargetMs } = this.#options.settings.copy;
+    const table = new CopyTable(mapping, catalog, { chunkRows, chunkTargetMs, keys: new KeyQueue(`${catalog.schema}.${catalog.name}`) });
+    this.#nameOperators(table, catalog);
+    return table;
+  }
+
+  async #prepare(signal: AbortSignal): Promise<void> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        await this.#findOperators(this.#options.tables);
+        for (const { catalog } of this.#options.tables) this.#nameOperators(this.#plan.table(tableId(catalog))!, catalog);
+        this.#memory.prune(await this.#options.source.snapshot());
+        await this.#watch.check();
+        return;
+      } catch (error) {
+        if (error instanceof InvariantError) throw error;
+        this.#options.logger.warn({ error: messageOf(error) }, 'cannot prepare the copy; trying again');
+        await waitBackoff(RECONNECT, attempt, signal);
+      }
+    }
+  }
+
+  /** Comparison operators of key types that do not live in pg_catalog (citext, ltree …). */
+  async #findOperators(tables: readonly CopierTable[]): Promise<void> {
+    const types = tables.flatMap(({ mapping, catalog }) => catalog.columns.filter((column) => mapping.sourceKey.includes(column.name) && !column.builtin).map((column) => column.typeOid));
+    const found = await this.#options.source.operatorSchemas([...new Set(types)]);
+    this.#operatorsOf = new Map([...this.#operatorsOf, ...found]);
+  }
+
+  #nameOperators(table: CopyTable, catalog: CatalogTable): void {
+    table.key = table.key.map((column) => {
+      const schema = this.#operatorsOf.get(catalog.columns.find((candidate) => candidate.name === column.name)?.typeOid ?? 0);
+      return schema === undefined ? column : { ...column, operatorSchema: schema };
+    });
+  }
+
+  // --- work ---
+
+  async #work(signal: AbortSignal): Promise<void> {
+    for (let failures = 0; !signal.aborted;) {
+      await this.#throttle.passable(signal);
+      const step = this.hooks.heldBytes() > MAX_HELD_BYTES ? undefined : this.#plan.next();
+      if (!step) {
+        await this.#wake.wait(signal);
+        continue;
+      }
+      try {
+        const work = step.kind === 'chunk' ? step.work : await this.#planChunk(step);
+        if (work) await this.#reader.read(work, signal);
+        failures = 0;
+      } catch (error) {
+        if (error instanceof InvariantError) throw error;
+        if (signal.aborted) return;
+        const table = step.kind === 'chunk' ? step.work.table : step.table;
+        this.#options.logger.warn({ table: `${table.schema}.${table.name}`, error: messageOf(error) }, 'a chunk could not be read; trying again');
+        await waitBackoff(RECONNECT, failures++, signal);
+      }
+    }
+  }
+
+  /** Asks the source where the part's next chunk ends. Small tables are one chunk, without asking. */
+  async #planChunk({ table, job, part }: Extract<NextStep, { kind: 'plan' }>): Promise<ChunkWork | undefined> {
+    let upTo: readonly string[] | undefined;
+    try {
+      const isOne = job.replaces || (part.nextN === 0 && table.bytes <= CHUNK_MAX_BYTES);
+      if (!isOne) upTo = await this.#options.source.nextBoundary(part.ref, table.key, job.rangeAfter(part), table.chunkSize.rows);
+    } catch (error) {
+      part.isPlanning = false;
+      throw error;
+    }
+    const planned = job.plan(part, upTo);
+    this.#wake.notify();
+    if (!planned) return undefined;
+    void this.#journal.write(planned.record);
+    return { table, chunk: planned.chunk };
+  }
+
+  async #every(everyMs: number, signal: AbortSignal, act: () => Promise<void>): Promise<void> {
+    for (;;) {
+      await delay(everyMs, undefined, { signal });
+      try {
+        await act();
+      } catch (error) {
+        if (error instanceof InvariantError) throw error;
+        this.#options.logger.debug({ error: messageOf(error) }, 'the source could not be asked; trying again');
+      }
+    }
+  }
+
+  async #watchLoad(): Promise<void> {
+    const limit = this.#options.settings.copy.maxSourceActiveSessions;
+    if (limit === undefined || this.#plan.isIdle()) return;
+    const active = await this.#options.source.activeSessions();
+    if (active > limit) this.#throttle.close('source load');
+    else this.#throttle.open('source load');
+  }
+
+  /** Table states and copy complete are appended behind a commit of ours: an idle source gets one. */
+  async #announceNews(signal: AbortSignal): Promise<void> {
+    let askedAt = -Infinity;
+    let beats = 0;
+    for (;;) {
+      await delay(NEWS_EVERY_MS, undefined, { signal });
+      if (!this.hooks.hasNews || this.hooks.attempts().length > 0) continue;
+      if (performance.now() - askedAt < NEWS_AGAIN_MS && beats === this.hooks.heartbeats) continue;
+      askedAt = performance.now();
+      beats = this.hooks.heartbeats;
+      await this.#watermarks.emit({ kind: 'heartbeat', name: this.#options.name, id: randomUUID() }).catch(() => undefined);
+    }
+  }
+
+  // --- what the stream brings ---
+
+  async #onChunkDurable(attempt: Attempt, recorded: () => void): Promise<void> {
+    const { work, deliveredRows } = attempt;
+    const { table, chunk } = work;
+    if (chunk.kind !== 'keys') {
+      if (chunk.job.kind === 'initial') table.rowsCopied += deliveredRows;
+      void this.#journal.write({ t: 'chunk-finished', chunk: chunk.id, rows: deliveredRows, lsn: formatLsn(attempt.highEnd!) });
+    }
+    const done = this.#plan.finish(work);
+    this.#wake.notify();
+    await this.#journal.flushed(done);
+    recorded();
+  }
+
+  async #onCopyCompleteDurable(lsn: Lsn): Promise<void> {
+    await this.#journal.write({ t: 'copy-complete', lsn: formatLsn(lsn) });
+    this.#plan.isCompleteRecorded = true;
+  }
+
+  #onMovedKey(table: CopyTable, key: string, cause: Lsn): void {
+    void this.#ask(table, { kind: 'keys', keys: [key.split('\0').map((field) => Buffer.from(field, 'latin1').toString('utf8'))], reason: 'its key changed' }, cause);
+  }
+
+  #onLeafTruncated(table: CopyTable, cause: Lsn): void {
+    void this.#ask(table, { kind: 'replace', reason: 'a partition was truncated' }, cause);
+  }
+
+  /** The slot waits until the catalogues were compared and what follows from it is durable. */
+  #onShapeDiffers(table: CopyTable, cause: Lsn): void {
+    const release = this.hooks.holdSlot(cause);
+    this.hooks.voidTable(table, 'the table changed its shape');
+    const look = async (): Promise<void> => {
+      for (let attempt = 0; ; attempt++) {
+        try {
+          await this.#watch.check();
+          return;
+        } catch (error) {
+          if (error instanceof InvariantError) throw error;
+          await delay(Math.min(5_000, 100 * 2 ** attempt));
+        }
+      }
+    };
+    void look().then(release);
+  }
+
+  async #ask(table: CopyTable, request: Omit<RecopyAskedRecord, 't' | 'id' | 'schema' | 'table'>, cause?: Lsn): Promise<string> {
+    const record: RecopyAskedRecord = { ...request, t: 'recopy-asked', id: randomUUID(), schema: table.schema, table: table.name };
+    const release = cause === undefined ? undefined : this.hooks.holdSlot(cause);
+    this.#plan.ask(table, record);
+    this.#wake.notify();
+    if (request.kind !== 'keys') this.#options.logger.info({ table: `${table.schema}.${table.name}`, kind: request.kind, reason: request.reason }, 'a table is copied again');
+    await this.#journal.write(record);
+    release?.();
+    return record.id;
+  }
+
+  async #hold(table: CopyTable, error: string): Promise<void> {
+    if (table.error !== undefined) return;
+    const failure = new PipelineError('CF-2006', `table ${table.schema}.${table.name} is held: ${error}`);
+    table.error = failure.message;
+    this.#options.logger.error({ table: `${table.schema}.${table.name}`, code: failure.code, remedy: failure.remedy }, failure.message);
+    this.hooks.voidTable(table, failure.message);
+    await this.#journal.write({ t: 'table-held', schema: table.schema, table: table.name, error: failure.message });
+  }
+}
+
+/** The last visibility record; with none and a slot that others read from before, nothing is known of what was streamed. */
+function restoreMemory(records: readonly CopyRecord[], slotIsNew: boolean): VisibilityMemory {
+  if (!guarded('visibility-memory')) return new VisibilityMemory(true);
+  const last = records.findLast((record) => record.t === 'visibility');
+  if (!last) return new VisibilityMemory(slotIsNew || records.length === 0);
+  const restored: StreamedTransaction[] = last.transactions.map(([xid, lsn]) => ({ xid, lsn: parseLsn(lsn) }));
+  return new VisibilityMemory(true, restored);
+}

@@ -1,0 +1,108 @@
+/**
+ * One table as the copier knows it. Guarantee: `state` follows from the table's jobs alone, so it is the same before and after a
+ * restart.
+ */
+import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { tableId } from '#schemas/mapping/compiled-mapping.ts';
+import { identityColumns, type CatalogTable } from '#schemas/table.ts';
+import type { KeyColumn, RelationShape } from '#connectors/source/copy-source.ts';
+import { ChunkSize } from './chunk-size.ts';
+import type { PartRef } from './control-record.ts';
+import type { CopyJob } from './copy-job.ts';
+import type { KeyQueue } from './key-queue.ts';
+import type { ShapePolicy } from './shape.ts';
+
+export type CopyState = 'waiting' | 'copying' | 'following' | 'held';
+
+export class CopyTable {
+  readonly id: string;
+  readonly schema: string;
+  readonly name: string;
+  readonly oid: number;
+  readonly partitioned: boolean;
+  /** As published: all but generated ones. */
+  columns: readonly string[];
+  readonly keyColumns: readonly string[];
+  key: readonly KeyColumn[];
+  readonly policy: ShapePolicy;
+  /** Tables that foreign keys of this one point at. */
+  readonly parents: readonly string[];
+  readonly bytes: number;
+  rowsEstimated: number;
+  rowsCopied = 0;
+  chunksReread = 0;
+  error: string | undefined;
+  /** What the raw log was told last in this process. */
+  announced: CopyState = 'waiting';
+  leaves: readonly PartRef[];
+  shapes = new Map<number, RelationShape>();
+  /** Relation messages of commits below this may show an older shape: the catalogue was compared there. */
+  shapeLsn = 0n;
+  /** In order; only the first that is not yet delivered is worked on. */
+  readonly jobs: CopyJob[] = [];
+  readonly keys: KeyQueue;
+  readonly chunkSize: ChunkSize;
+
+  constructor(mapping: TableMapping, catalog: CatalogTable, options: CopyTableOptions) {
+    this.id = tableId(catalog);
+    this.schema = catalog.schema;
+    this.name = catalog.name;
+    this.oid = catalog.oid;
+    this.partitioned = catalog.kind === 'p';
+    const published = catalog.columns.filter((column) => column.generated === '');
+    this.columns = published.map((column) => column.name);
+    this.keyColumns = identityColumns(catalog) ?? [];
+    this.key = this.keyColumns.map((name) => {
+      const column = published.find((candidate) => candidate.name === name);
+      return { name, type: column?.baseType ?? 'text' };
+    });
+    const filtered = mapping.filter?.conditions.map((condition) => condition.column) ?? [];
+    this.policy = {
+      mapped: new Set([...mapping.columns.map((column) => column.source.name), ...mapping.sourceKey, ...filtered]),
+      dropped: new Set(mapping.dropped),
+      ignoresUnmapped: mapping.unmapped === 'ignore' ,
+    };
+    this.parents = catalog.foreignKeys.map((key) => tableId({ schema: key.toSchema, name: key.toTable })).filter((id) => id !== this.id);
+    this.bytes = Math.max(catalog.bytes, catalog.leaves.reduce((sum, leaf) => sum + leaf.bytes, 0));
+    this.rowsEstimated = Math.max(0, catalog.rowEstimate, catalog.leaves.reduce((sum, leaf) => sum + Math.max(0, leaf.rowEstimate), 0));
+    this.leaves = catalog.leaves.map(({ oid, schema, name }) => ({ oid, schema, name }));
+    this.keys = options.keys;
+    this.chunkSize = new ChunkSize(options.chunkRows, options.chunkTargetMs, this.rowsEstimated > 0 ? this.bytes / this.rowsEstimated : 0);
+  }
+
+  get ref(): PartRef {
+    return { oid: this.oid, schema: this.schema, name: this.name };
+  }
+
+  get isKeyless(): boolean {
+    return this.keyColumns.length === 0;
+  }
+
+  /** What is read one by one. A partitioned table without leaves is read as itself: it has no rows, but a chunk all the same. */
+  parts(): readonly PartRef[] {
+    return this.partitioned && this.leaves.length > 0 ? this.leaves : [this.ref];
+  }
+
+  /** Every relation whose changes are this table's. */
+  oids(): readonly number[] {
+    return [this.oid, ...this.leaves.map((leaf) => leaf.oid)];
+  }
+
+  activeJob(): CopyJob | undefined {
+    return this.jobs.find((job) => !job.isDelivered());
+  }
+
+  get state(): CopyState {
+    if (this.error !== undefined) return 'held';
+    const job = this.activeJob();
+    if (!job) return 'following';
+    if (job.begun) return 'copying';
+    return job.kind === 'initial' ? 'waiting' : 'following';
+  }
+}
+
+export interface CopyTableOptions {
+  readonly chunkRows: number;
+  readonly chunkTargetMs: number;
+  readonly keys: KeyQueue;
+}

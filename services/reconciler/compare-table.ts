@@ -1,0 +1,233 @@
+/**
+ * One table, both sides. Guarantee: the verdict holds for the alignment's applied LSN: bucket sums of the snapshots, corrected by the
+ * rows that changed between them, then the rows of the buckets that differ, then their columns. Nothing is compared twice until equal.
+ */
+import type pg from 'pg';
+import { formatLsn } from '#schemas/lsn.ts';
+import { quoteTable } from '#schemas/table.ts';
+import type { DifferenceSample, Inconclusive, TableVerdict } from '#schemas/reconcile/verify-result.ts';
+import { readShapes } from '#connectors/probe/postgres/shape.ts';
+import type { DigestPlan } from '#connectors/probe/postgres/row-sql.ts';
+import { keyId, normalizeOnTarget, rowsByKey } from '#connectors/probe/postgres/rows-by-key.ts';
+import { addTo, bucketSums, listRows, type BucketSum, type TableProbe, type Texts } from '#connectors/probe/postgres/table-scan.ts';
+import type { AlignedTable, Alignment } from './align.ts';
+import type { VerifyLimits } from './limits.ts';
+import { mergeRows, withDeltas, type RowDifference } from './merge.ts';
+import { keylessDeltas, type KeylessDelta } from './touched-keyless.ts';
+import { columnsThatDiffer, judgeTouched, keyObject, type BothScans, type TouchedRows } from './touched-rows.ts';
+
+/** A bucket holds about this many rows, so that one difference costs a short listing. */
+const ROWS_PER_BUCKET = 1_024;
+const BUCKETS_MIN = 64;
+const BUCKETS_MAX = 65_536;
+
+export interface CompareOptions {
+  readonly alignment: Alignment;
+  readonly plan: DigestPlan;
+  readonly limits: VerifyLimits;
+}
+
+export function verdictWithout(probe: TableProbe, inconclusive: Inconclusive): TableVerdict {
+  const { from, to } = probe.mapping;
+  return {
+    from: `${from.schema}.${from.name}`,
+    to: `${to.schema}.${to.name}`,
+    rowsSource: 0,
+    rowsTarget: 0,
+    missing: 0,
+    extra: 0,
+    different: 0,
+    sample: [],
+    lsn: null,
+    inconclusive,
+  };
+}
+
+export async function compareTable(table: AlignedTable, options: CompareOptions): Promise<TableVerdict> {
+  const { alignment } = options;
+  const { probe } = table;
+  if (table.changes.voided) return verdictWithout(probe, table.changes.voided);
+  await using stack = new AsyncDisposableStack();
+  const open = async (side: 'source' | 'target'): Promise<pg.Client> =>
+    stack.adopt(await alignment[side].session(), (client) => client.end().catch(() => undefined));
+  const source = await open('source');
+  const target = await open('target');
+  await lock(source, probe.mapping.from);
+  await lock(target, probe.mapping.to);
+  const moved = await shapeMoved(table, alignment);
+  if (moved) return verdictWithout(probe, { cause: 'changed', message: moved });
+  const mask = bucketMask(Math.max(estimate(table.source), estimate(table.target)));
+  const scans: BothScans = {
+    source: { client: source, side: 'source', probe, shape: table.source, plan: options.plan },
+    target: { client: target, side: 'target', probe, shape: table.target, plan: options.plan },
+    mask,
+  };
+  const verdict = probe.key.length > 0 ? await compareKeyed(scans, table, options) : await compareKeyless(scans, table, options);
+  await Promise.all([alignment.source.stillHeld(), alignment.target.stillHeld()]);
+  return verdict;
+}
+
+async function lock(client: pg.ClientBase, table: { readonly schema: string; readonly name: string }): Promise<void> {
+  await client.query(`LOCK TABLE ${quoteTable(table)} IN ACCESS SHARE MODE`);
+}
+
+/** Under the locks: is each table still what the snapshots saw? */
+async function shapeMoved(table: AlignedTable, { present }: Alignment): Promise<string | undefined> {
+  const { from, to } = table.probe.mapping;
+  const [[here], [there]] = await Promise.all([readShapes(present.source, [from]), readShapes(present.target, [to])]);
+  if (here?.fingerprint !== table.source.fingerprint) return 'the source table was truncated, rewritten or altered while it was compared';
+  if (there?.fingerprint !== table.target.fingerprint) return 'the target table was truncated, rewritten or altered while it was compared';
+  return undefined;
+}
+
+function estimate(shape: { readonly rowEstimate: number; readonly pages: number }): number {
+  const ROWS_PER_PAGE = 60;
+  return shape.rowEstimate > 0 ? shape.rowEstimate : shape.pages * ROWS_PER_PAGE;
+}
+
+function bucketMask(rows: number): bigint {
+  const wanted = Math.min(BUCKETS_MAX, Math.max(BUCKETS_MIN, rows / ROWS_PER_BUCKET));
+  return BigInt(2 ** Math.ceil(Math.log2(wanted)) - 1);
+}
+
+type Sums = Map<string, BucketSum>;
+
+async function bothSums({ source, target, mask }: BothScans): Promise<[Sums, Sums]> {
+  return Promise.all([bucketSums(source, mask), bucketSums(target, mask)]);
+}
+
+function total(sums: Sums): number {
+  let rows = 0n;
+  for (const sum of sums.values()) rows += sum.rows;
+  return Number(rows);
+}
+
+function dirtyBuckets(source: Sums, target: Sums): string[] {
+  const zero: BucketSum = { rows: 0n, a: 0n, b: 0n };
+  return [...new Set([...source.keys(), ...target.keys()])].filter((bucket) => {
+    const one = source.get(bucket) ?? zero;
+    const other = target.get(bucket) ?? zero;
+    return one.rows !== other.rows || one.a !== other.a || one.b !== other.b;
+  });
+}
+
+async function compareKeyed(scans: BothScans, table: AlignedTable, { alignment, limits }: CompareOptions): Promise<TableVerdict> {
+  const [source, target] = await bothSums(scans);
+  const touched = await judgeTouched(scans, table.changes);
+  if (touched.unknown > 0) {
+    return verdictWithout(table.probe, { cause: 'changed', message: `${touched.unknown} changed rows cannot be made whole from the stream` });
+  }
+  const [rowsAtSource, rowsTarget] = [total(source), total(target)];
+  for (const row of touched.sourceRows) addTo(source, row.bucket, row.sum, -1n);
+  for (const row of touched.targetRows) addTo(target, row.bucket, row.sum, -1n);
+  const tally = new Tally(limits.samples);
+  for (const one of touched.differences) tally.add(one, 1);
+  const dirty = dirtyBuckets(source, target);
+  if (dirty.length > 0) await listDifferences(scans, dirty, { touched, tally });
+  return {
+    ...verdictOf(table.probe, tally),
+    rowsSource: rowsAtSource - touched.sourceRows.length + touched.rowsAtApplied,
+    rowsTarget,
+    lsn: formatLsn(alignment.applied),
+  };
+}
+
+class Tally {
+  readonly counts = { missing: 0, extra: 0, different: 0 };
+  readonly sample: DifferenceSample[] = [];
+  readonly max: number;
+
+  constructor(max: number) {
+    this.max = max;
+  }
+
+  add(difference: DifferenceSample, rows: number): void {
+    this.counts[difference.kind] += rows;
+    if (this.sample.length < this.max) this.sample.push(difference);
+  }
+}
+
+function verdictOf(probe: TableProbe, tally: Tally): Omit<TableVerdict, 'rowsSource' | 'rowsTarget' | 'lsn'> {
+  const { from, to } = probe.mapping;
+  return { from: `${from.schema}.${from.name}`, to: `${to.schema}.${to.name}`, ...tally.counts, sample: tally.sample };
+}
+
+const CONFIRM_ROWS = 500;
+
+interface Listing {
+  readonly touched: TouchedRows;
+  readonly tally: Tally;
+}
+
+async function listDifferences(scans: BothScans, dirty: readonly string[], { touched, tally }: Listing): Promise<void> {
+  const differences = mergeRows(listRows(scans.source, scans.mask, dirty), listRows(scans.target, scans.mask, dirty), {
+    keyed: true,
+    skipSource: (row) => touched.sourceKeys.has(keyId(row.sourceKey)),
+    skipTarget: (row) => touched.targetKeys.has(keyId(row.key)),
+  });
+  const waiting: RowDifference[] = [];
+  const confirmAll = scans.source.probe.columns.some((column) => !column.settled);
+  for await (const one of differences) {
+    if (one.kind !== 'different') tally.add(sampleOf(scans.source.probe, one, []), one.rows);
+    else if (waiting.length < tally.max || confirmAll) waiting.push(one);
+    else tally.counts.different += one.rows;
+  }
+  // The listings' cursors are done: the same sessions may fetch rows now.
+  for (let from = 0; from < waiting.length; from += CONFIRM_ROWS) await nameColumns(scans, waiting.slice(from, from + CONFIRM_ROWS), tally);
+}
+
+function sampleOf(probe: TableProbe, { kind, key, sourceKey }: RowDifference, columns: readonly string[]): DifferenceSample {
+  const known = sourceKey.length > 0 ? sourceKey : sameKeyTexts(probe) ? key : [];
+  return { key: keyObject(probe, key), kind, columns, ...(known.length > 0 && { sourceKey: known.map((text) => text ?? '') }) };
+}
+
+/** Whether the target's key texts are the source's. */
+function sameKeyTexts(probe: TableProbe): boolean {
+  return probe.key.every((i) => probe.columns[i]!.onText === undefined && probe.mapping.columns[i]!.cast === undefined);
+}
+
+/** Reads the rows themselves: which columns differ? None may: two servers can quote one row in two ways. */
+async function nameColumns(scans: BothScans, differences: readonly RowDifference[], tally: Tally): Promise<void> {
+  const { probe } = scans.source;
+  const [here, there] = await Promise.all([
+    rowsByKey(scans.source, scans.mask, differences.map((one) => one.sourceKey)),
+    rowsByKey(scans.target, scans.mask, differences.map((one) => one.key)),
+  ]);
+  const found = differences.map((one) => ({ one, source: here.get(keyId(one.sourceKey))?.texts, target: there.get(keyId(one.key))?.texts }));
+  const unsettled = found.filter(({ source }) => source !== undefined);
+  const normal = probe.columns.every((column) => column.settled)
+    ? unsettled.map(({ source }) => source!)
+    : await normalizeOnTarget(scans.target.client, probe, unsettled.map(({ source }) => source!));
+  const texts = new Map<RowDifference, Texts>(unsettled.map(({ one }, i) => [one, normal[i]!]));
+  for (const { one, target } of found) {
+    const columns = columnsThatDiffer(scans, texts.get(one), target);
+    if (columns.length > 0 || target === undefined) tally.add(sampleOf(probe, one, columns), one.rows);
+  }
+}
+
+async function compareKeyless(scans: BothScans, table: AlignedTable, { alignment, limits }: CompareOptions): Promise<TableVerdict> {
+  const [source, target] = await bothSums(scans);
+  const deltas = await keylessDeltas(scans, table.changes);
+  if (!deltas) return verdictWithout(table.probe, { cause: 'changed', message: 'a changed row is not whole in the stream: REPLICA IDENTITY FULL is needed' });
+  for (const { bucket, a, b, rows } of deltas) addTo(source, bucket, { rows: 1n, a, b }, rows > 0n ? 1n : -1n);
+  const tally = new Tally(limits.samples);
+  const dirty = dirtyBuckets(source, target);
+  if (dirty.length > 0) await listKeyless(scans, dirty, { deltas, tally });
+  return { ...verdictOf(table.probe, tally), rowsSource: total(source), rowsTarget: total(target), lsn: formatLsn(alignment.applied) };
+}
+
+interface KeylessListing {
+  readonly deltas: readonly KeylessDelta[];
+  readonly tally: Tally;
+}
+
+async function listKeyless(scans: BothScans, dirty: readonly string[], { deltas, tally }: KeylessListing): Promise<void> {
+  const buckets = new Set(dirty);
+  const source = withDeltas(
+    listRows(scans.source, scans.mask, dirty),
+    deltas.filter(({ bucket }) => buckets.has(bucket)),
+  );
+  const never = (): boolean => false;
+  const differences = mergeRows(source, listRows(scans.target, scans.mask, dirty), { keyed: false, skipSource: never, skipTarget: never });
+  for await (const { kind, rows } of differences) tally.add({ key: null, kind, columns: [] }, rows);
+}

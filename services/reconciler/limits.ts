@@ -1,0 +1,28 @@
+/** How much a comparison may take. Guarantee: each bound that is met makes a table inconclusive, never equal. */
+import type { CollectLimits } from './change-collector.ts';
+
+export interface VerifyLimits extends CollectLimits {
+  /** How long the target may take to reach the source's snapshot, which stays open meanwhile. */
+  readonly waitMs: number;
+  /** How long transactions that were writing at the start are waited for. */
+  readonly settleMs: number;
+  /** Messages of the stream read for one alignment. */
+  readonly streamMessages: number;
+  /** Alignments tried before a table stays inconclusive. */
+  readonly attempts: number;
+  /** Tables compared at the same time, each with one session per server. */
+  readonly parallel: number;
+  /** Differences named one by one, per table; all are counted. */
+  readonly samples: number;
+}
+
+export const DEFAULT_LIMITS: VerifyLimits = {
+  waitMs: 60_000,
+  settleMs: 10_000,
+  streamMessages: 2_000_000,
+  changesPerTable: 20_000,
+  bytes: 256 << 20,
+  attempts: 3,
+  parallel: 2,
+  samples: 1_000,
+};

@@ -1,0 +1,30 @@
+/**
+ * What must be copied again for the last verify's differences to go away. Guarantee: every table with a difference is asked for, by
+ * key where each differing row is named with its source key, whole where not (no key, more differences than samples, or rows of the
+ * target whose source key cannot be told). Rows the source does not have are deleted by the re-copy itself, in stream order.
+ */
+import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import type { TableVerdict, VerifyResult } from '#schemas/reconcile/verify-result.ts';
+import type { RecopyRequest } from '#schemas/recopy.ts';
+
+/** A request is one durable record: more keys than this come in several. */
+const KEYS_PER_REQUEST = 10_000;
+
+/** Tables that the mapping no longer has are left out. */
+export function planRepair(result: VerifyResult, mapping: CompiledMapping): RecopyRequest[] {
+  return result.tables.flatMap((verdict) => {
+    const table = mapping.tables.find(({ from }) => `${from.schema}.${from.name}` === verdict.from);
+    return table && verdict.missing + verdict.extra + verdict.different > 0 ? planTable(verdict, table) : [];
+  });
+}
+
+function planTable(verdict: TableVerdict, { from, sourceKey }: TableMapping): RecopyRequest[] {
+  const base = { schema: from.schema, table: from.name };
+  const reason = `verify found ${verdict.missing} missing, ${verdict.extra} extra, ${verdict.different} different rows`;
+  const keys = verdict.sample.flatMap((one) => (one.sourceKey ? [one.sourceKey] : []));
+  const complete = keys.length === verdict.missing + verdict.extra + verdict.different;
+  if (sourceKey.length === 0 || !complete) return [{ kind: 'table', ...base, reason }];
+  const requests: RecopyRequest[] = [];
+  for (let i = 0; i < keys.length; i += KEYS_PER_REQUEST) requests.push({ kind: 'keys', ...base, keys: keys.slice(i, i + KEYS_PER_REQUEST), reason });
+  return requests;
+}

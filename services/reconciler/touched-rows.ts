@@ -1,0 +1,177 @@
+/**
+ * Rows that changed between the two states, one by one. Guarantee: each touched key is judged by folding its changes over the row that
+ * lacks them (align.ts), exactly once; what the sums and listings hold of these keys is named, so that it can be taken out of them.
+ */
+import type { DifferenceSample } from '#schemas/reconcile/verify-result.ts';
+import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { keyId, mapTexts, normalizeOnTarget, rowsByKey, type ProbedRow } from '#connectors/probe/postgres/rows-by-key.ts';
+import type { Scan, TableProbe, Texts } from '#connectors/probe/postgres/table-scan.ts';
+import type { RowChange, Side, TableChanges, Values } from './change-collector.ts';
+import { rowSelected } from './row-selected.ts';
+import { foldChanges, type KeyedChange } from './fold.ts';
+
+export interface TouchedRows {
+  /** Rows of both snapshots that the sums count and this judges. */
+  readonly sourceRows: readonly ProbedRow[];
+  readonly targetRows: readonly ProbedRow[];
+  readonly sourceKeys: ReadonlySet<string>;
+  readonly targetKeys: ReadonlySet<string>;
+  readonly differences: readonly DifferenceSample[];
+  /** Rows that the source has of these keys at the applied LSN. */
+  readonly rowsAtApplied: number;
+  /** Keys with a value that neither side nor the stream tells. */
+  readonly unknown: number;
+}
+
+export interface BothScans {
+  readonly source: Scan;
+  readonly target: Scan;
+  readonly mask: bigint;
+}
+
+export async function judgeTouched(scans: BothScans, changes: TableChanges): Promise<TouchedRows> {
+  const probe = scans.source.probe;
+  const ahead = changes.ahead.map((change) => keyedChange(probe, change));
+  const behind = changes.behind.map((change) => keyedChange(probe, change));
+  const sides = new Map<string, Side>();
+  for (const change of ahead) for (const key of keysOf(change)) sides.set(key, 'ahead');
+  for (const change of behind) for (const key of keysOf(change)) sides.set(key, 'behind');
+  const keys = [...sides.keys()];
+  const sourceKeys = keys.map((key) => JSON.parse(key) as Texts);
+  const targetKeys = await mapKeys(scans, sourceKeys);
+  const [sourceFound, targetFound] = await Promise.all([
+    rowsByKey(scans.source, scans.mask, sourceKeys),
+    rowsByKey(scans.target, scans.mask, targetKeys),
+  ]);
+  const targetOf = new Map(keys.map((key, i) => [key, targetFound.get(keyId(targetKeys[i]!))]));
+  const forward = foldChanges(ahead, (key) => sourceFound.get(key)?.raw);
+  const backward = foldChanges(await onTarget(scans, changes.behind), (key) => targetOf.get(key)?.texts);
+  const expected = await mapFolded(scans, forward.rows);
+
+  const pairs = keys.map((key, i): KeyPair => {
+    const selected = sourceFound.get(key);
+    const there = targetOf.get(key)?.texts;
+    const sourceKey = sourceKeys[i]!;
+    const targetKey = targetKeys[i]!;
+    if (sides.get(key) === 'ahead') return { key, sourceKey, targetKey, source: expected.get(key), target: there };
+    const here = selected?.selected === true ? selected.texts : undefined;
+    return { key, sourceKey, targetKey, source: here, target: backward.rows.get(key) as Texts | undefined };
+  });
+  const known = pairs.filter(({ key }) => !forward.unknown.has(key) && !backward.unknown.has(key));
+  return {
+    sourceRows: [...sourceFound.values()].filter((row) => row.selected),
+    targetRows: [...targetFound.values()],
+    sourceKeys: new Set(keys),
+    targetKeys: new Set(targetKeys.map((key) => keyId(key))),
+    differences: await differencesOf(scans, known),
+    rowsAtApplied: countApplied(pairs, sides, targetOf),
+    unknown: pairs.length - known.length,
+  };
+}
+
+interface KeyPair {
+  readonly key: string;
+  readonly sourceKey: Texts;
+  readonly targetKey: Texts;
+  readonly source: Texts | undefined;
+  readonly target: Texts | undefined;
+}
+
+/** Of keys that the target has still to catch up with, the target's own count is corrected by what differs. */
+function countApplied(pairs: readonly KeyPair[], sides: ReadonlyMap<string, Side>, targetOf: ReadonlyMap<string, ProbedRow | undefined>): number {
+  let rows = 0;
+  for (const { key, source, target } of pairs) {
+    if (sides.get(key) === 'ahead') rows += source ? 1 : 0;
+    else rows += (targetOf.get(key) ? 1 : 0) + (source ? 1 : 0) - (target ? 1 : 0);
+  }
+  return rows;
+}
+
+function keysOf({ key, oldKey }: KeyedChange): string[] {
+  return oldKey === undefined ? [key] : [oldKey, key];
+}
+
+function keyOf(probe: TableProbe, values: Values): string {
+  return keyId(probe.mapping.sourceKey.map((name) => values[probe.sourceColumns.indexOf(name)]));
+}
+
+function keyedChange(probe: TableProbe, change: RowChange): KeyedChange {
+  if (change.kind === 'delete') return { key: keyOf(probe, change.old), oldKey: undefined, next: undefined };
+  const key = keyOf(probe, change.next);
+  if (change.kind === 'insert' || change.old === undefined) return { key, oldKey: undefined, next: change.next };
+  const oldKey = keyOf(probe, change.old);
+  // A full old row also has what the new one leaves out.
+  const next = change.oldFull ? change.next.map((value, i) => (value === undefined ? change.old?.[i] : value)) : change.next;
+  return { key, oldKey: oldKey === key ? undefined : oldKey, next };
+}
+
+/** The same changes in the target's columns and texts; keys stay the source's. */
+async function onTarget({ source }: BothScans, changes: readonly RowChange[]): Promise<KeyedChange[]> {
+  const { probe, client } = source;
+  const keyed = changes.map((change) => keyedChange(probe, change));
+  const mapped = await mapTexts(client, probe, keyed.map(({ next }) => inTargetOrder(probe, next)));
+  return keyed.map((change, i) => {
+    if (!change.next) return change;
+    const values = change.next;
+    const selected = rowSelected(probe.mapping.filter, (column) => values[probe.sourceColumns.indexOf(column)]);
+    const next = selected === undefined ? mapped[i]!.map(() => undefined) : selected ? mapped[i]! : undefined;
+    return { ...change, next };
+  });
+}
+
+function inTargetOrder(probe: TableProbe, values: Values | undefined): (string | null | undefined)[] {
+  return probe.mapping.columns.map((column) => (values ? values[probe.sourceColumns.indexOf(column.source.name)] : null));
+}
+
+/** Target key texts of source keys. */
+async function mapKeys({ source }: BothScans, keys: readonly Texts[]): Promise<Texts[]> {
+  const { probe, client } = source;
+  const rows = keys.map((key) => rowWithKey(probe.mapping, key));
+  const mapped = await mapTexts(client, probe, rows);
+  return mapped.map((row) => probe.key.map((i) => row[i] ?? null));
+}
+
+function rowWithKey(mapping: TableMapping, key: Texts): (string | null)[] {
+  return mapping.columns.map((column) => {
+    const at = mapping.sourceKey.indexOf(column.source.name);
+    return at < 0 ? null : key[at]!;
+  });
+}
+
+async function mapFolded({ source }: BothScans, rows: ReadonlyMap<string, Values | undefined>): Promise<Map<string, Texts>> {
+  const { probe, client } = source;
+  const selected = [...rows].filter(([, values]) => values && rowSelected(probe.mapping.filter, (column) => values[probe.sourceColumns.indexOf(column)]));
+  const mapped = await mapTexts(client, probe, selected.map(([, values]) => inTargetOrder(probe, values)));
+  return new Map(selected.map(([key], i) => [key, mapped[i] as Texts]));
+}
+
+async function differencesOf(scans: BothScans, pairs: readonly KeyPair[]): Promise<DifferenceSample[]> {
+  const unequal = pairs.filter(({ source, target }) => (source === undefined) !== (target === undefined) || columnsThatDiffer(scans, source, target).length > 0);
+  const confirmed = await confirmOnTarget(scans, unequal);
+  return confirmed.flatMap((one): DifferenceSample[] => {
+    const { probe } = scans.source;
+    const base = { key: keyObject(probe, one.targetKey), sourceKey: one.sourceKey.map((text) => text ?? '') };
+    if (!one.target) return one.source ? [{ ...base, kind: 'missing', columns: [] }] : [];
+    if (!one.source) return [{ ...base, kind: 'extra', columns: [] }];
+    const columns = columnsThatDiffer(scans, one.source, one.target);
+    return columns.length > 0 ? [{ ...base, kind: 'different', columns }] : [];
+  });
+}
+
+export function keyObject(probe: TableProbe, key: Texts): Readonly<Record<string, string | null>> {
+  return Object.fromEntries(probe.mapping.targetKey.map((name, i) => [name, key[i] ?? null]));
+}
+
+export function columnsThatDiffer({ source }: BothScans, one: Texts | undefined, other: Texts | undefined): string[] {
+  if (!one || !other) return [];
+  return source.probe.mapping.columns.flatMap((column, i) => (one[i] === other[i] ? [] : [column.target]));
+}
+
+/** Texts of types that the source server does not know are read once more by the target's own types. */
+async function confirmOnTarget({ source, target }: BothScans, pairs: readonly KeyPair[]): Promise<readonly KeyPair[]> {
+  if (source.probe.columns.every((column) => column.settled)) return pairs;
+  const both = pairs.filter((pair) => pair.source !== undefined);
+  const texts = await normalizeOnTarget(target.client, source.probe, both.map((pair) => pair.source!));
+  const normal = new Map(both.map((pair, i) => [pair.key, texts[i]!]));
+  return pairs.map((pair) => ({ ...pair, source: normal.get(pair.key) ?? pair.source }));
+}

@@ -1,0 +1,144 @@
+/**
+ * `verify`: source and target compared at one state while writes go on. Guarantee: `differences` counts only rows that differ at the
+ * LSN named (proof: align.ts), whatever lag, load or crash; a table that could not be aligned is inconclusive, never equal. A new
+ * attempt is a new alignment of the tables that were voided; a verdict is never improved by comparing again.
+ */
+import { PipelineError } from '#schemas/errors.ts';
+import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import type { Inconclusive, InconclusiveCause, TableVerdict, VerifyResult } from '#schemas/reconcile/verify-result.ts';
+import { openSession } from '#connectors/probe/postgres/held-snapshot.ts';
+import { agreeOnDigest } from '#connectors/probe/postgres/platform.ts';
+import type { DigestPlan } from '#connectors/probe/postgres/row-sql.ts';
+import { knownTypes } from '#connectors/probe/postgres/target-state.ts';
+import { tableProbe, type TableProbe } from '#connectors/probe/postgres/table-scan.ts';
+import type { Logger } from '#services/runtime/service.ts';
+import { align, type Alignment, type AlignOptions } from './align.ts';
+import { compareTable, verdictWithout } from './compare-table.ts';
+import { DEFAULT_LIMITS, type VerifyLimits } from './limits.ts';
+import type { OpenRawLog } from './log-gap.ts';
+
+export interface VerifyOptions {
+  readonly sourceUrl: string;
+  readonly targetUrl: string;
+  readonly mapping: CompiledMapping;
+  readonly name: string;
+  readonly slot: string;
+  readonly publication: string;
+  readonly logger: Logger;
+  /** Tables to compare; all when absent. */
+  readonly tables?: (table: TableMapping) => boolean;
+  /** Opens the embedded log when no instance runs; a running one makes it reject. */
+  readonly log?: OpenRawLog;
+  readonly limits?: Partial<VerifyLimits>;
+  readonly signal?: AbortSignal;
+}
+
+/** @throws PipelineError CF-2001, CF-5001 when a server cannot be reached, CF-2004 when the slot is gone. */
+export async function verifyMigration(options: VerifyOptions): Promise<VerifyResult> {
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const { probes, plan } = await prepare(options);
+  const verdicts = new Map<TableProbe, TableVerdict>();
+  let pending: readonly TableProbe[] = probes;
+  for (let attempt = 1; attempt <= limits.attempts && pending.length > 0; attempt++) {
+    for (const [probe, verdict] of await attemptOnce({ ...options, limits }, plan, pending)) verdicts.set(probe, verdict);
+    pending = probes.filter((probe) => retryable(verdicts.get(probe)?.inconclusive?.cause));
+    if (pending.length > 0) options.logger.info({ attempt, tables: pending.length }, 'some tables could not be aligned');
+  }
+  return resultOf(probes.map((probe) => verdicts.get(probe)!));
+}
+
+/** A new alignment can help where this one met a change or a running transaction. */
+function retryable(cause: InconclusiveCause | undefined): boolean {
+  return cause === 'changed' || cause === 'in-flight' || cause === 'volume';
+}
+
+interface Prepared {
+  readonly probes: readonly TableProbe[];
+  readonly plan: DigestPlan;
+}
+
+async function prepare(options: VerifyOptions): Promise<Prepared> {
+  const source = await openSession(options.sourceUrl, 'source');
+  try {
+    const target = await openSession(options.targetUrl, 'target');
+    try {
+      const tables = options.mapping.tables.filter((table) => options.tables?.(table) ?? true);
+      const types = [...new Set(tables.flatMap((table) => table.columns.map((column) => column.targetBaseType)))];
+      const known = await knownTypes(source, types);
+      const plan = await agreeOnDigest(source, target);
+      return { probes: tables.map((table) => tableProbe(table, (type) => known.has(type))), plan };
+    } finally {
+      await target.end().catch(() => undefined);
+    }
+  } finally {
+    await source.end().catch(() => undefined);
+  }
+}
+
+type Attempt = AlignOptions & { readonly logger: Logger };
+
+async function attemptOnce(options: VerifyOptions & { readonly limits: VerifyLimits }, plan: DigestPlan, probes: readonly TableProbe[]): Promise<Map<TableProbe, TableVerdict>> {
+  const signal = options.signal ?? new AbortController().signal;
+  const attempt: Attempt = { ...options, log: options.log, signal };
+  const all = (reason: Inconclusive): Map<TableProbe, TableVerdict> => new Map(probes.map((probe) => [probe, verdictWithout(probe, reason)]));
+  let alignment: Alignment;
+  try {
+    alignment = await align(attempt, probes);
+  } catch (error) {
+    if (error instanceof PipelineError && error.code === 'CF-6002') return all({ cause: causeOf(error), message: error.message });
+    throw error;
+  }
+  await using held = alignment;
+  const verdicts = await compareAll(attempt, held, plan);
+  const unsettled = await held.unsettled();
+  for (const { probe, source } of held.tables) {
+    const why = [source.oid, ...source.leaves].map((oid) => unsettled.get(oid)).find((one) => one !== undefined);
+    if (why !== undefined) verdicts.set(probe, verdictWithout(probe, { cause: 'in-flight', message: why }));
+  }
+  for (const [probe, reason] of held.refused) verdicts.set(probe, verdictWithout(probe, reason));
+  return verdicts;
+}
+
+function causeOf(error: PipelineError): InconclusiveCause {
+  return error.details['applied'] === undefined ? 'copying' : 'lag';
+}
+
+async function compareAll(options: Attempt, alignment: Alignment, plan: DigestPlan): Promise<Map<TableProbe, TableVerdict>> {
+  const verdicts = new Map<TableProbe, TableVerdict>();
+  // The largest first: the last one to start should not be the longest.
+  const queue = alignment.tables.toSorted((one, other) => other.source.pages - one.source.pages);
+  const worker = async (): Promise<void> => {
+    for (let table = queue.shift(); table; table = queue.shift()) {
+      options.signal.throwIfAborted();
+      verdicts.set(table.probe, await compareOrExplain(options, { alignment, plan, limits: options.limits }, table));
+    }
+  };
+  await Promise.all(Array.from({ length: options.limits.parallel }, worker));
+  return verdicts;
+}
+
+/** lock_not_available, deadlock_detected, snapshot too old, undefined table or column: the table moved under us. */
+const MOVED: ReadonlySet<string> = new Set(['55P03', '40P01', '72000', '42P01', '42703', '40001']);
+
+async function compareOrExplain(options: Attempt, compare: Parameters<typeof compareTable>[1], table: Alignment['tables'][number]): Promise<TableVerdict> {
+  try {
+    return await compareTable(table, compare);
+  } catch (error) {
+    const code = (error as { code?: string }).code;
+    // A server's message may quote a value: only its code is told.
+    options.logger.warn({ table: `${table.probe.mapping.from.schema}.${table.probe.mapping.from.name}`, code }, 'the table could not be compared');
+    if (code === undefined || !/^[0-9A-Z]{5}$/.test(code)) throw error;
+    if (MOVED.has(code)) return verdictWithout(table.probe, { cause: 'changed', message: `the table was locked or altered while it was compared (SQLSTATE ${code})` });
+    return verdictWithout(table.probe, { cause: 'unreadable', message: `a server refused to read the table (SQLSTATE ${code})` });
+  }
+}
+
+function resultOf(tables: readonly TableVerdict[]): VerifyResult {
+  const lsns = tables.flatMap((table) => (table.lsn === null ? [] : [table.lsn]));
+  return {
+    at: { lsn: lsns[0] ?? null },
+    tables,
+    differences: tables.reduce((sum, table) => sum + table.missing + table.extra + table.different, 0),
+    inconclusive: tables.filter((table) => table.inconclusive !== undefined).length,
+  };
+}

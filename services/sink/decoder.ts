@@ -1,0 +1,263 @@
+/**
+ * Walks the records of a unit and hands changes to their tables' folds. Guarantee: records are taken in log order; a transaction whose
+ * commit LSN lies below what is applied is dropped (guard `duplicate`); tables that are held, waiting or not mapped are passed over.
+ */
+import type { Offset } from '#connectors/change-log/change-log.ts';
+import { PipelineError } from '#schemas/errors.ts';
+import { decodeChunkRows, decodeJsonFrame, FRAME, MESSAGE_PREFIX, type ChunkDeletes, type OurMessage } from '#schemas/frame/frame.ts';
+import { toLsn, type Lsn } from '#schemas/lsn.ts';
+import { compileRowPredicate } from '#schemas/mapping/row-filter.ts';
+import { decodeCopyRows, copyLine } from '#schemas/value/copy-text.ts';
+import { decodeMessage, decodeRelation, decodeTruncate, TAG, toUnixMs, type Relation } from '#schemas/pgoutput/message.ts';
+import { guarded } from '#schemas/test-hooks.ts';
+import type { ChunkBatch, Position } from '#connectors/target/target.ts';
+import { bindRelation, type BoundRelation, type RelationResolver } from '#services/transformer/bind-relation.ts';
+import type { RowsUnit, Span } from './frame-scanner.ts';
+import { TableFold } from './table-fold.ts';
+import type { SinkTable } from './sink-table.ts';
+
+interface Route {
+  readonly bound: BoundRelation;
+  readonly table: SinkTable;
+}
+
+export interface DecoderOptions {
+  readonly name: string;
+  readonly resolver: RelationResolver;
+  readonly tableOf: (name: { readonly schema: string; readonly name: string }) => SinkTable | undefined;
+  /** Exclusive end of what the target shows at the start. */
+  readonly applied: Lsn;
+  readonly offset: Offset;
+  readonly commitTimeMs: number;
+  /** The source's shape no longer fits the file: the table is held. */
+  readonly onMisfit: (table: SinkTable, error: PipelineError) => void;
+  readonly onMarker: (id: string) => void;
+}
+
+export class Decoder {
+  readonly #options: DecoderOptions;
+  readonly #routes = new Map<number, Route | undefined>();
+  readonly #relations = new Map<number, Relation>();
+  #endHigh: number;
+  #endLow: number;
+  #timeAt: { buffer: Buffer; at: number } | undefined;
+  #offset: Offset;
+  #skipping = false;
+  #inParts = false;
+  /** Bytes and changes of the last unit. */
+  changes = 0;
+
+  constructor(options: DecoderOptions) {
+    this.#options = options;
+    this.#endHigh = Number(options.applied >> 32n);
+    this.#endLow = Number(options.applied & 0xffffffffn);
+    this.#offset = options.offset;
+  }
+
+  /** Undefined within a transaction that comes in parts. */
+  position(): Position | undefined {
+    if (this.#inParts) return undefined;
+    return { offset: this.#offset, lsn: this.lsn, commitTimeMs: this.#timeAt === undefined ? this.#options.commitTimeMs : toUnixMs(this.#timeAt.buffer.readBigInt64BE(this.#timeAt.at)) };
+  }
+
+  get lsn(): Lsn {
+    return toLsn((BigInt(this.#endHigh) << 32n) | BigInt(this.#endLow));
+  }
+
+  /** The description of a relation that stands below the offset where reading begins. */
+  learn(relation: Relation): void {
+    this.#relations.set(relation.oid, relation);
+    this.#routes.delete(relation.oid);
+  }
+
+  take(unit: RowsUnit): void {
+    this.changes = 0;
+    if (!unit.last) this.#inParts = true;
+    for (const span of unit.spans) this.#walk(span);
+    if (unit.last) this.#inParts = false;
+  }
+
+  /** Tables have moved to other lanes. */
+  forgetRoutes(): void {
+    this.#routes.clear();
+  }
+
+  /** A record between transactions was handled. */
+  passed(offset: Offset): void {
+    this.#offset = offset + 1;
+  }
+
+  void(): void {
+    this.#inParts = false;
+  }
+
+  /** The hot loop: nothing in it allocates. */
+  #walk(span: Span): void {
+    const b = span.buffer;
+    let offset = span.offset;
+    let lastOid = -1;
+    let route: Route | undefined;
+    for (let p = span.from; p < span.to; offset++) {
+      const m = p + 4;
+      p = m + ((b[p]! << 24) | (b[p + 1]! << 16) | (b[p + 2]! << 8) | b[p + 3]!);
+      const tag = b[m]!;
+      if (tag === TAG.update || tag === TAG.insert || tag === TAG.delete) {
+        if (this.#skipping) continue;
+        const oid = ((b[m + 1]! << 24) | (b[m + 2]! << 16) | (b[m + 3]! << 8) | b[m + 4]!) >>> 0;
+        if (oid !== lastOid) {
+          route = this.#route(oid);
+          lastOid = oid;
+        }
+        if (route === undefined || offset < route.table.skipBelow) continue;
+        const { table, bound } = route;
+        const state = table.state;
+        if (state !== 'following' && state !== 'copying') continue;
+        let fold = table.fold;
+        if (fold === undefined) {
+          fold = table.fold = new TableFold(bound, state === 'following');
+          table.lane.opened(table);
+        }
+        fold.add(bound, b, m);
+        table.newChanges++;
+        table.changesApplied++;
+        this.changes++;
+      } else if (tag === TAG.begin) {
+        this.#begin(b, m);
+      } else if (tag === TAG.commit) {
+        if (!this.#skipping) this.#commit(b, m);
+        this.#offset = offset + 1;
+        this.#skipping = false;
+      } else {
+        this.#other(b.subarray(m, p), offset);
+        lastOid = -1;
+      }
+    }
+  }
+
+  #begin(b: Buffer, m: number): void {
+    const high = b.readUInt32BE(m + 1);
+    const below = high < this.#endHigh || (high === this.#endHigh && b.readUInt32BE(m + 5) < this.#endLow);
+    this.#skipping = below && guarded('duplicate');
+  }
+
+  #commit(b: Buffer, m: number): void {
+    this.#endHigh = b.readUInt32BE(m + 10);
+    this.#endLow = b.readUInt32BE(m + 14);
+    this.#timeAt = { buffer: b, at: m + 18 };
+  }
+
+  #route(oid: number): Route | undefined {
+    if (this.#routes.has(oid)) return this.#routes.get(oid);
+    const route = this.#bind(oid);
+    this.#routes.set(oid, route);
+    return route;
+  }
+
+  #bind(oid: number): Route | undefined {
+    const relation = this.#relations.get(oid);
+    if (relation === undefined) throw new PipelineError('CF-3002', `a change of relation ${oid} stands in the log without the relation's description`);
+    const mapping = this.#options.resolver.resolve(relation);
+    const table = mapping && this.#options.tableOf(mapping.from);
+    if (mapping === undefined || table === undefined) return undefined;
+    try {
+      return { bound: bindRelation(relation, mapping), table };
+    } catch (error) {
+      if (!(error instanceof PipelineError)) throw error;
+      this.#options.onMisfit(table, error);
+      return undefined;
+    }
+  }
+
+  #other(frame: Buffer, offset: Offset): void {
+    switch (frame[0]) {
+      case TAG.relation:
+        this.learn(decodeRelation(frame));
+        return;
+      case TAG.truncate:
+        if (!this.#skipping) this.#truncate(decodeTruncate(frame).oids, offset);
+        return;
+      case TAG.message:
+        if (!this.#skipping) this.#message(frame);
+        return;
+      case FRAME.chunkRows:
+        if (!this.#skipping) this.#chunkRows(frame, offset);
+        return;
+      case FRAME.chunkDeletes:
+        if (!this.#skipping) this.#chunkDeletes(frame, offset);
+        return;
+      default:
+    }
+  }
+
+  #truncate(oids: readonly number[], offset: Offset): void {
+    const emptied = new Set<SinkTable>();
+    for (const oid of oids) {
+      const route = this.#route(oid);
+      if (route === undefined || offset < route.table.skipBelow || emptied.has(route.table)) continue;
+      const { table, bound } = route;
+      if (table.state === 'held' || table.state === 'waiting') continue;
+      // Some leaves only: their rows cannot be told apart on the target; the reader has them copied again.
+      if (!this.#options.resolver.emptiesAll(table.mapping, oids)) continue;
+      emptied.add(table);
+      if (table.fold === undefined) {
+        table.fold = new TableFold(bound, table.state === 'following');
+        table.lane.opened(table);
+      }
+      table.fold.clear();
+      table.newChanges++;
+      table.changesApplied++;
+      this.changes++;
+    }
+  }
+
+  #message(frame: Buffer): void {
+    const { prefix, content } = decodeMessage(frame);
+    if (prefix !== MESSAGE_PREFIX) return;
+    const our = JSON.parse(content.toString('utf8')) as OurMessage;
+    if (our.name === this.#options.name && our.kind === 'marker') this.#options.onMarker(our.id);
+  }
+
+  #chunkRows(frame: Buffer, offset: Offset): void {
+    const { header, rows } = decodeChunkRows(frame);
+    const table = this.#options.tableOf({ schema: header.schema, name: header.table });
+    if (table === undefined || table.state === 'held' || offset < table.skipBelow) return;
+    const chunk = projectChunk(table, header.columns, rows);
+    table.lane.push({ kind: 'chunk', table: table.mapping, ...chunk, truncate: header.truncate, mayExist: table.expectsRows(header.recopy) }, rows.length);
+    table.newRows += chunk.rowCount;
+    table.rowsCopied += chunk.rowCount;
+  }
+
+  #chunkDeletes(frame: Buffer, offset: Offset): void {
+    const { schema, table: name, keyColumns, keys } = decodeJsonFrame<ChunkDeletes>(frame);
+    const table = this.#options.tableOf({ schema, name });
+    if (table === undefined || table.state === 'held' || offset < table.skipBelow || keys.length === 0) return;
+    const order = table.mapping.sourceKey.map((column) => keyColumns.indexOf(column));
+    table.lane.push({ kind: 'keys', table: table.mapping, keys: keys.map((key) => order.map((i) => key[i]!)) }, 64 * keys.length);
+  }
+}
+
+/** Lines pass untouched when every field is mapped and every row moves; else they are taken apart. */
+function projectChunk(table: SinkTable, names: readonly string[], rows: Buffer): Pick<ChunkBatch, 'columns' | 'rows' | 'rowCount'> {
+  const { mapping } = table;
+  const columns = names.map((name) => mapping.columns.findIndex((column) => column.source.name === name));
+  const missing = mapping.columns.find((column) => !names.includes(column.source.name));
+  if (missing !== undefined) {
+    throw new PipelineError('CF-2006', `a chunk of ${mapping.from.schema}.${mapping.from.name} lacks the mapped column ${missing.source.name}`);
+  }
+  if (columns.every((i) => i >= 0) && mapping.filter === undefined) return { columns, rows: [rows], rowCount: countLines(rows) };
+  const accepts = mapping.filter && compileRowPredicate(mapping.filter);
+  const filterFields = (mapping.filter?.conditions ?? []).map(({ column }) => names.indexOf(column));
+  const kept: string[] = [];
+  for (const row of decodeCopyRows(rows, names.length)) {
+    // A filter column that is not mapped does not come with a chunk: the chunk was read through the filter then.
+    const passes = accepts === undefined || filterFields.includes(-1) || accepts(filterFields.map((i) => row[i]!));
+    if (passes) kept.push(copyLine(row.filter((_, i) => columns[i]! >= 0)));
+  }
+  return { columns: columns.filter((i) => i >= 0), rows: [Buffer.from(kept.join(''), 'utf8')], rowCount: kept.length };
+}
+
+function countLines(rows: Buffer): number {
+  let count = 0;
+  for (let at = rows.indexOf(0x0a); at >= 0; at = rows.indexOf(0x0a, at + 1)) count++;
+  return count;
+}

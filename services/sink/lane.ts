@@ -1,0 +1,200 @@
+/**
+ * One lane: a session on the target, and the changes gathered for it while it works. Guarantee: rounds are applied one after another in
+ * log order; a round is closed only between whole transactions (or as a part of one that is too large), so each commit shows a state
+ * that the source had.
+ *
+ * While a round is being applied the next one fills; when it is done the next starts at once: rounds grow with the load by themselves.
+ */
+import type { Round, RoundOutcome, TableState, TargetSession, Work, Position, TableCounts } from '#connectors/target/target.ts';
+import type { SinkTable } from './sink-table.ts';
+
+/** Counters are written this often at most. */
+const COUNT_EVERY_MS = 1_000;
+/** What a round may hold of the log's buffers. */
+const ROUND_BYTES = 16 * 1024 * 1024;
+
+export interface LaneOptions {
+  readonly session: TargetSession;
+  /** The round being filled takes no more beyond so many changes. */
+  readonly batchRows: number;
+  /** Where decoding stands: undefined within a transaction that is handed on in parts. */
+  readonly position: () => Position | undefined;
+  readonly onCommitted: (round: Round) => void;
+  readonly onOutcome: (outcome: RoundOutcome, round: Round) => void;
+  readonly onError: (error: unknown) => void;
+}
+
+export class Lane {
+  readonly tables: SinkTable[] = [];
+  readonly #options: LaneOptions;
+  #work: Work[] = [];
+  #open: SinkTable[] = [];
+  #markers: string[] = [];
+  #states: TableState[] = [];
+  #bytes = 0;
+  #moved = false;
+  #busy = false;
+  #failed = false;
+  #held = false;
+  #countedAt = 0;
+  #counting = false;
+  #idle: (() => void)[] = [];
+
+  constructor(options: LaneOptions) {
+    this.#options = options;
+  }
+
+  /** A table gets its first change of the round. */
+  opened(table: SinkTable): void {
+    this.#work.push(table.fold!);
+    this.#open.push(table);
+  }
+
+  /** Work that must stay in order with the changes before and after it. */
+  push(work: Work, bytes: number): void {
+    this.#closeFolds();
+    this.#work.push(work);
+    this.#bytes += bytes;
+    this.#moved = true;
+  }
+
+  addMarker(id: string): void {
+    this.#markers.push(id);
+    this.#moved = true;
+  }
+
+  addState(state: TableState): void {
+    this.#closeFolds();
+    this.#states.push(state);
+    this.#moved = true;
+  }
+
+  /** Decoding got further by `bytes`; `always`: worth a commit even though nothing of it was for this lane. */
+  moved(always: boolean, bytes: number): void {
+    if (!always && this.#work.length === 0) return;
+    this.#moved = true;
+    this.#bytes += bytes;
+  }
+
+  get full(): boolean {
+    if (this.#bytes >= ROUND_BYTES) return true;
+    let changes = 0;
+    for (const table of this.#open) changes += table.fold!.changes;
+    return changes >= this.#options.batchRows;
+  }
+
+  get busy(): boolean {
+    return this.#busy;
+  }
+
+  /** Starts a round when the session is free and there is something to commit. */
+  kick(): void {
+    if (this.#busy || this.#failed || this.#held || !this.#moved) return;
+    const round = this.#seal();
+    this.#busy = true;
+    this.#options.session.apply(round).then(
+      (outcome) => {
+        this.#busy = false;
+        this.#options.onOutcome(outcome, round);
+        if (round.commit !== undefined) this.#options.onCommitted(round);
+        this.#release();
+        this.kick();
+      },
+      (error: unknown) => {
+        this.#busy = false;
+        this.#failed = true;
+        this.#release();
+        this.#options.onError(error);
+      },
+    );
+  }
+
+  /** Resolves when the session is free (at once when it is). */
+  async free(): Promise<void> {
+    while (this.#busy) await new Promise<void>((resolve) => this.#idle.push(resolve));
+  }
+
+  /** Applies everything gathered. */
+  async drain(): Promise<void> {
+    this.kick();
+    while ((this.#busy || this.#moved) && !this.#failed && !this.#held) {
+      await this.free();
+      this.kick();
+    }
+  }
+
+  /** Nothing more is committed until `resume`; resolves when the round under way is committed. */
+  async pause(): Promise<void> {
+    this.#held = true;
+    await this.free();
+  }
+
+  resume(): void {
+    this.#held = false;
+    this.kick();
+  }
+
+  /** What was gathered of a void transaction goes. */
+  async void(): Promise<void> {
+    await this.free();
+    this.#reset();
+    await this.#options.session.rollback();
+  }
+
+  async close(): Promise<void> {
+    this.#failed = true;
+    await this.#options.session.close();
+  }
+
+  /** Counters (or, for a lane that nothing came for, its position) are due, though nothing else happens. */
+  count(always: boolean): void {
+    if (this.#options.position() === undefined) return;
+    if (!always && this.tables.every((table) => table.newRows === 0 && table.newChanges === 0)) return;
+    this.#counting = true;
+    this.#moved = true;
+    this.kick();
+  }
+
+  #closeFolds(): void {
+    for (const table of this.#open) table.fold = undefined;
+    this.#open = [];
+  }
+
+  #seal(): Round {
+    this.#closeFolds();
+    const commit = this.#options.position();
+    const round: Round = { work: this.#work, commit, markers: this.#markers, states: this.#states, counts: this.#counts(commit !== undefined) };
+    this.#reset();
+    return round;
+  }
+
+  #counts(commits: boolean): readonly TableCounts[] {
+    const now = Date.now();
+    if (!commits || (now - this.#countedAt < COUNT_EVERY_MS && !this.#counting && this.#states.length === 0)) return [];
+    this.#countedAt = now;
+    this.#counting = false;
+    const counts: TableCounts[] = [];
+    for (const table of this.tables) {
+      if (table.newRows === 0 && table.newChanges === 0) continue;
+      counts.push({ table: table.mapping, rowsCopied: table.newRows, changesApplied: table.newChanges });
+      table.newRows = 0;
+      table.newChanges = 0;
+    }
+    return counts;
+  }
+
+  #reset(): void {
+    this.#closeFolds();
+    this.#work = [];
+    this.#markers = [];
+    this.#states = [];
+    this.#bytes = 0;
+    this.#moved = false;
+  }
+
+  #release(): void {
+    const waiting = this.#idle;
+    this.#idle = [];
+    for (const resolve of waiting) resolve();
+  }
+}

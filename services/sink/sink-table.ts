@@ -1,0 +1,61 @@
+/** What the sink knows about one table while it runs. Guarantee: mirrors the table's row in crossfade.table_progress plus what is in flight. */
+import type { Offset } from '#connectors/change-log/change-log.ts';
+import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import type { TableProgress } from '#connectors/target/target.ts';
+import type { Lane } from './lane.ts';
+import type { TableFold } from './table-fold.ts';
+
+/** After a chunk met rows that were there already, so many chunks are taken the way that allows for it. */
+const WARY_CHUNKS = 4;
+
+/** What is kept of a table from its progress row, or from before the change-over. */
+type Known = Pick<TableProgress, 'state' | 'error' | 'heldKey' | 'rowsEstimated' | 'rowsCopied' | 'changesApplied'>;
+
+export class SinkTable {
+  readonly mapping: TableMapping;
+  readonly lane: Lane;
+  state: TableProgress['state'];
+  error: string | undefined;
+  heldKey: string | undefined;
+  rowsEstimated: number | undefined;
+  rowsCopied: number;
+  changesApplied: number;
+  /** Counted since the last write to the target. */
+  newRows = 0;
+  newChanges = 0;
+  /** Records below this are applied already (parallel mode). */
+  readonly skipBelow: Offset;
+  /** Open fold of the lane's next round. */
+  fold: TableFold | undefined;
+  #wary = 0;
+
+  constructor(mapping: TableMapping, lane: Lane, progress: Known | undefined, skipBelow: Offset) {
+    this.mapping = mapping;
+    this.lane = lane;
+    this.state = progress?.state ?? 'waiting';
+    this.error = progress?.error;
+    this.heldKey = progress?.heldKey;
+    this.rowsEstimated = progress?.rowsEstimated;
+    this.rowsCopied = progress?.rowsCopied ?? 0;
+    this.changesApplied = progress?.changesApplied ?? 0;
+    this.skipBelow = skipBelow;
+  }
+
+  /** Held for a row that the target rejected: only a resume ends that, not what the reader says of the table. */
+  get heldBySink(): boolean {
+    return this.state === 'held' && this.heldKey !== undefined;
+  }
+
+  collided(): void {
+    this.#wary = WARY_CHUNKS;
+  }
+
+  /** True when the next chunk's rows should be expected on the target. */
+  expectsRows(recopy: boolean): boolean {
+    if (this.mapping.targetKey.length === 0) return false;
+    if (recopy || this.mapping.existing === 'merge') return true;
+    if (this.#wary === 0) return false;
+    this.#wary--;
+    return true;
+  }
+}

@@ -1,0 +1,263 @@
+/**
+ * The sink: raw log → target. Guarantee: each change is committed once, in the source's order and with its progress; from the change-over
+ * on the target always shows exactly the source state of the applied LSN. Whatever ends a session (deadlock, lost connection, an answer
+ * that never came), the next goes on from the progress rows on the target.
+ *
+ * Parallel mode (during the initial copy): one lane per group of tables, each with its own connection and positions. Consistent mode:
+ * one session, one transaction per round of whole source transactions. The change-over happens by itself at the copy-complete record.
+ */
+import type { Topic } from '#connectors/change-log/change-log.ts';
+import type { Position } from '#connectors/target/target.ts';
+import { openTarget, type Target } from '#connectors/target/postgres/open-target.ts';
+import { isTransient, StatementError } from '#connectors/target/postgres/wire.ts';
+import { messageOf, PipelineError } from '#schemas/errors.ts';
+import { formatLsn, type Lsn } from '#schemas/lsn.ts';
+import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import type { PipelineSettings } from '#schemas/config/migration-file.ts';
+import type { CatalogTable } from '#schemas/table.ts';
+import { waitBackoff, type Backoff } from '#services/runtime/backoff.ts';
+import type { Logger, Service } from '#services/runtime/service.ts';
+import { RelationResolver } from '#services/transformer/bind-relation.ts';
+import { SinkSession } from './sink-session.ts';
+
+export interface SinkSettings {
+  readonly targetUrl: string;
+  readonly mapping: CompiledMapping;
+  /** The source's mapped tables, with their leaves. */
+  readonly source: readonly CatalogTable[];
+  readonly targetTables: readonly CatalogTable[];
+  readonly raw: Topic;
+  readonly progress: Topic;
+  readonly settings: Pick<PipelineSettings, 'sink'>;
+  /** Names this installation: host and data directory. */
+  readonly instance: string;
+  readonly logger: Logger;
+  /** Rows must be copied again; resolves once the request is durable. */
+  readonly onMissingRows: (table: TableMapping, keys: readonly (readonly string[])[]) => Promise<void>;
+  /** The target is ours; `ordered`: foreign keys are checked while we write, so parents have to be copied before their children. */
+  readonly onTakenOver?: (taken: { readonly ordered: boolean }) => void;
+  readonly onApplied?: (position: Position, consistent: boolean) => void;
+  readonly onMarker?: (id: string) => void;
+  readonly onHeld?: (table: TableMapping, message: string) => void;
+}
+
+export interface SinkOptions extends SinkSettings {
+  readonly resolver: RelationResolver;
+}
+
+export interface SinkTableStatus {
+  readonly from: { readonly schema: string; readonly name: string };
+  readonly to: { readonly schema: string; readonly name: string };
+  readonly state: 'waiting' | 'copying' | 'following' | 'held';
+  readonly rowsCopied: number;
+  readonly rowsEstimated: number | undefined;
+  readonly changesApplied: number;
+  readonly error: string | undefined;
+  readonly heldKey: string | undefined;
+}
+
+export interface SinkStatus {
+  readonly connected: boolean;
+  readonly mode: 'parallel' | 'consistent';
+  readonly applied: Position | undefined;
+  readonly tables: readonly SinkTableStatus[];
+  readonly restarts: number;
+  readonly error: string | undefined;
+}
+
+export interface Sink extends Service {
+  status(): SinkStatus;
+  /** Undefined before the change-over. */
+  applied(): Position | undefined;
+  /** Resolves once everything with a commit LSN below `lsn` is applied (consistent mode). */
+  waitApplied(lsn: Lsn, signal: AbortSignal): Promise<void>;
+  /** Resolves once the marker is applied. To be called before the marker is written, or with one that is in crossfade.markers. */
+  waitMarker(id: string, signal: AbortSignal): Promise<void>;
+  /** Nothing is committed from when it resolves until `release`. */
+  hold(): Promise<void>;
+  release(): void;
+  /** Leaves of a table changed. */
+  learn(table: CatalogTable): void;
+}
+
+const RETRY: Backoff = { firstMs: 50, lastMs: 5_000 };
+
+interface Waiter {
+  readonly done: (position: Position | undefined, marker: string | undefined) => boolean;
+  readonly resolve: () => void;
+}
+
+export function createSink(options: SinkSettings): Sink {
+  return new TargetSink(options);
+}
+
+class TargetSink implements Sink {
+  readonly id = 'sink';
+  readonly #options: SinkOptions;
+  readonly #waiters = new Set<Waiter>();
+  readonly #seenMarkers = new Set<string>();
+  #session: SinkSession | undefined;
+  #position: Position | undefined;
+  #restarts = 0;
+  #error: string | undefined;
+  #holds = 0;
+
+  constructor(options: SinkSettings) {
+    this.#options = { ...options, resolver: new RelationResolver(options.mapping, options.source) };
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    for (let attempt = 0; !signal.aborted; attempt++) {
+      const before = this.#position;
+      try {
+        await this.#runSession(signal);
+        return;
+      } catch (error) {
+        if (!isRetried(error)) throw asPipelineError(error);
+        if (this.#position !== before) attempt = 0;
+        this.#error = messageOf(error);
+        this.#restarts++;
+        this.#options.logger.warn({ error: messageOf(error), attempt }, 'The target session ended; trying again');
+        await waitBackoff(RETRY, attempt, signal).catch(() => undefined);
+      }
+    }
+  }
+
+  async #runSession(signal: AbortSignal): Promise<void> {
+    const { mapping, logger } = this.#options;
+    const target = await openTarget({
+      url: this.#options.targetUrl,
+      mapping,
+      tables: this.#options.targetTables,
+      synchronousCommit: this.#options.settings.sink.synchronousCommit,
+      instance: this.#options.instance,
+      onMissing: this.#options.onMissingRows,
+    });
+    try {
+      const session = this.#open(target);
+      this.#options.onTakenOver?.({ ordered: target.ordered });
+      const { progress } = target;
+      logger.info({ mode: progress.mode, epoch: Number(progress.epoch), applied: progress.appliedLsn === undefined ? null : formatLsn(progress.appliedLsn) }, 'Target taken over');
+      await session.run(signal);
+    } finally {
+      this.#session = undefined;
+      await target.close();
+    }
+  }
+
+  #open(target: Target): SinkSession {
+    const { progress } = target;
+    if (progress.appliedLsn !== undefined && progress.logOffset !== undefined) {
+      this.#position = { offset: progress.logOffset, lsn: progress.appliedLsn, commitTimeMs: progress.commitTimeMs ?? 0 };
+      this.#notify(this.#position, []);
+    }
+    const session = new SinkSession(this.#options, target, {
+      onCommitted: (position, markers, consistent) => this.#committed(position, markers, consistent),
+      onHeld: (table, message) => {
+        this.#options.logger.error({ table: `${table.to.schema}.${table.to.name}`, error: message }, 'Table held');
+        this.#options.onHeld?.(table, message);
+      },
+    });
+    this.#session = session;
+    this.#error = undefined;
+    return session;
+  }
+
+  #committed(position: Position, markers: readonly string[], consistent: boolean): void {
+    if (consistent) this.#position = position;
+    this.#options.onApplied?.(position, consistent);
+    if (consistent) this.#notify(position, markers);
+  }
+
+  #notify(position: Position, markers: readonly string[]): void {
+    for (const id of markers) {
+      this.#seenMarkers.add(id);
+      this.#options.onMarker?.(id);
+    }
+    for (const waiter of this.#waiters) {
+      if (!waiter.done(position, undefined) && !markers.some((id) => waiter.done(undefined, id))) continue;
+      this.#waiters.delete(waiter);
+      waiter.resolve();
+    }
+  }
+
+  status(): SinkStatus {
+    const tables = this.#session === undefined ? [] : [...this.#session.tables];
+    return {
+      connected: this.#session !== undefined,
+      mode: this.#position === undefined ? 'parallel' : 'consistent',
+      applied: this.#position,
+      tables: tables.map((table) => ({
+        from: table.mapping.from,
+        to: table.mapping.to,
+        state: table.state,
+        rowsCopied: table.rowsCopied,
+        rowsEstimated: table.rowsEstimated,
+        changesApplied: table.changesApplied,
+        error: table.error,
+        heldKey: table.heldKey,
+      })),
+      restarts: this.#restarts,
+      error: this.#error,
+    };
+  }
+
+  applied(): Position | undefined {
+    return this.#position;
+  }
+
+  async waitApplied(lsn: Lsn, signal: AbortSignal): Promise<void> {
+    if (this.#position !== undefined && this.#position.lsn >= lsn) return;
+    await this.#wait((position) => position !== undefined && position.lsn >= lsn, signal);
+  }
+
+  async waitMarker(id: string, signal: AbortSignal): Promise<void> {
+    if (this.#seenMarkers.has(id)) return;
+    await this.#wait((_position, marker) => marker === id, signal);
+  }
+
+  async #wait(done: Waiter['done'], signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const waiter: Waiter = { done, resolve };
+    const abort = (): void => {
+      this.#waiters.delete(waiter);
+      reject(signal.reason as Error);
+    };
+    signal.addEventListener('abort', abort, { once: true });
+    this.#waiters.add(waiter);
+    try {
+      await promise;
+    } finally {
+      signal.removeEventListener('abort', abort);
+    }
+  }
+
+  async hold(): Promise<void> {
+    this.#holds++;
+    if (this.#holds === 1) await this.#session?.pause();
+  }
+
+  release(): void {
+    this.#holds--;
+    if (this.#holds === 0) this.#session?.resume();
+  }
+
+  learn(table: CatalogTable): void {
+    this.#options.resolver.learn(table);
+  }
+}
+
+function isRetried(error: unknown): boolean {
+  if (error instanceof PipelineError) return error.retry === 'timed';
+  if (error instanceof StatementError) return error.lost || isTransient(error);
+  // node-postgres's own errors of a dead connection have no code of ours.
+  return error instanceof Error && /Connection terminated|ECONNRESET|EPIPE|ECONNREFUSED|not queryable|terminating connection/.test(error.message);
+}
+
+function asPipelineError(error: unknown): unknown {
+  if (!(error instanceof StatementError)) return error;
+  const code = error.sqlState === '42501' ? 'CF-5002' : 'CF-5003';
+  return new PipelineError(code, `the target refused a statement: ${error.message}`, { cause: error });
+}
+

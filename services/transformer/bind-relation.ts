@@ -1,0 +1,123 @@
+/**
+ * The transformer in one process: ties a relation of the stream to the mapping. Guarantee: a change's target row is what the compiled
+ * mapping says, and a relation that does not fit it is refused before any of its rows is read.
+ */
+import { PipelineError } from '#schemas/errors.ts';
+import { bindRelation as bind, type BoundTable } from '#schemas/mapping/bind.ts';
+import { tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { decodeTuple, KIND, type Relation } from '#schemas/pgoutput/message.ts';
+import type { CatalogTable } from '#schemas/table.ts';
+import type { Layout } from '#connectors/target/target.ts';
+
+/** A relation (table or leaf) and what its tuples mean. */
+export interface BoundRelation {
+  readonly relation: Relation;
+  readonly table: TableMapping;
+  readonly layout: Layout;
+  /** True for a row that the mapping moves; undefined = every row. */
+  readonly passes: ((buffer: Buffer, at: number) => boolean) | undefined;
+}
+
+/** Layouts seen per table: leaves with the same columns share one, so that their changes fold together without rewriting. */
+const layouts = new WeakMap<TableMapping, Layout[]>();
+
+function sharedLayout(table: TableMapping, layout: Layout): Layout {
+  let known = layouts.get(table);
+  if (known === undefined) layouts.set(table, (known = []));
+  const same = known.find((other) => other.columns.join() === layout.columns.join() && other.key.join() === layout.key.join());
+  if (same !== undefined) return same;
+  known.push(layout);
+  return layout;
+}
+
+/** @throws PipelineError CF-2006 when the relation is no longer the one that was mapped. */
+export function bindRelation(relation: Relation, table: TableMapping): BoundRelation {
+  const bound = bind(table, relation);
+  if (bound.kind === 'mismatch') throw new PipelineError('CF-2006', bound.message);
+  const layout = sharedLayout(table, { columns: bound.fieldColumns, key: bound.keyFields });
+  return { relation, table, layout, passes: bound.accepts === undefined ? undefined : rowFilter(bound) };
+}
+
+function rowFilter({ accepts, filterFields }: BoundTable): (buffer: Buffer, at: number) => boolean {
+  return (buffer, at) => {
+    const row = decodeTuple(buffer, at);
+    const values = Array.from(filterFields, (field) => {
+      const value = row[field];
+      if (value === undefined) throw new PipelineError('CF-4002', 'a filter column is absent from a change: the table needs REPLICA IDENTITY FULL');
+      return value;
+    });
+    return accepts!(values);
+  };
+}
+
+/** Which mapped table a relation belongs to: itself, or the root of its partition tree. */
+export class RelationResolver {
+  readonly #byName = new Map<string, TableMapping>();
+  readonly #roots = new Map<number, TableMapping>();
+  readonly #leaves = new Map<TableMapping, ReadonlySet<number>>();
+
+  constructor(mapping: CompiledMapping, source: readonly CatalogTable[]) {
+    for (const table of mapping.tables) this.#byName.set(tableId(table.from), table);
+    for (const table of source) this.learn(table);
+  }
+
+  /** Takes a table's present leaves; called again when one was attached or detached. */
+  learn(table: CatalogTable): void {
+    const mapped = this.#byName.get(tableId(table));
+    if (mapped === undefined) return;
+    this.#roots.set(table.oid, mapped);
+    for (const leaf of table.leaves) this.#roots.set(leaf.oid, mapped);
+    if (table.kind === 'p') this.#leaves.set(mapped, new Set(table.leaves.map((leaf) => leaf.oid)));
+  }
+
+  resolve(relation: Relation): TableMapping | undefined {
+    return this.#roots.get(relation.oid) ?? this.#byName.get(tableId(relation));
+  }
+
+  tableOf(name: { readonly schema: string; readonly name: string }): TableMapping | undefined {
+    return this.#byName.get(tableId(name));
+  }
+
+  /** True when truncating these relations empties the whole of `table`. */
+  emptiesAll(table: TableMapping, oids: readonly number[]): boolean {
+    const leaves = this.#leaves.get(table);
+    if (leaves === undefined) return true;
+    return [...leaves].every((leaf) => oids.includes(leaf));
+  }
+}
+
+/**
+ * The same row in another layout's column order, with absent columns taken from `fallback` (a tuple in `from`'s order) when given:
+ * leaves of one table may order their columns differently.
+ */
+export function relayTuple(tuple: { readonly buffer: Buffer; readonly at: number }, from: Layout, to: Layout): Buffer {
+  const spans = tupleSpans(tuple.buffer, tuple.at);
+  const parts: Buffer[] = [Buffer.from([to.columns.length >> 8, to.columns.length & 0xff])];
+  to.columns.forEach((column) => {
+    const i = column < 0 ? -1 : from.columns.indexOf(column);
+    parts.push(i < 0 ? Buffer.from([KIND.null]) : spans[i]!);
+  });
+  return Buffer.concat(parts);
+}
+
+/** `next` with its absent columns taken from `before`; both in the same order. */
+export function overlayTuple(before: { readonly buffer: Buffer; readonly at: number }, next: { readonly buffer: Buffer; readonly at: number }): Buffer {
+  const old = tupleSpans(before.buffer, before.at);
+  const spans = tupleSpans(next.buffer, next.at);
+  const merged = spans.map((span, i) => (span[0] === KIND.absent ? old[i]! : span));
+  return Buffer.concat([next.buffer.subarray(next.at, next.at + 2), ...merged]);
+}
+
+/** Each column of a tuple as bytes: kind, and for a value its length and text. */
+function tupleSpans(buffer: Buffer, at: number): Buffer[] {
+  const count = buffer.readUInt16BE(at);
+  const spans: Buffer[] = [];
+  let p = at + 2;
+  for (let i = 0; i < count; i++) {
+    const kind = buffer[p];
+    const end = kind === KIND.text || kind === KIND.binary ? p + 5 + buffer.readUInt32BE(p + 1) : p + 1;
+    spans.push(buffer.subarray(p, end));
+    p = end;
+  }
+  return spans;
+}

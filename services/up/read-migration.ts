@@ -1,0 +1,51 @@
+/** File and catalogues → what the services run on. Guarantee: sessions are closed before it is handed on. */
+import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import { connect } from '#connectors/postgres/session.ts';
+import { readCatalog } from '#connectors/catalog/postgres.ts';
+import { errorOf } from '#schemas/envelope.ts';
+import { invariant, PipelineError } from '#schemas/errors.ts';
+import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
+import { tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import type { Catalog, CatalogTable } from '#schemas/table.ts';
+
+export interface Migration {
+  readonly mapping: CompiledMapping;
+  /** The mapped ones only. */
+  readonly sourceTables: readonly CatalogTable[];
+  readonly targetTables: readonly CatalogTable[];
+  sourceOf(mapping: TableMapping): CatalogTable;
+}
+
+/** @throws PipelineError CF-2001, CF-5001; of the first misfit, with all of them in `details.findings` */
+export async function readMigration(file: MigrationFile): Promise<Migration> {
+  const [source, target] = await Promise.all([read(file.source.postgres, 'source'), read(file.target.postgres, 'target')]);
+  const { mapping, findings } = compileMapping(file, source, target);
+  if (mapping === undefined) {
+    const first = findings.find((finding) => finding.severity === 'error');
+    invariant(first, 'a file that gives no mapping has an error');
+    const error = errorOf(first);
+    throw new PipelineError(error.code, error.message, { ...error.place, remedy: error.remedy, details: { findings } });
+  }
+  const byId = new Map(source.tables.map((table) => [tableId(table), table]));
+  const sourceOf = (table: TableMapping): CatalogTable => {
+    const found = byId.get(tableId(table.from));
+    invariant(found, 'a mapped table is in the catalogue that it was compiled from');
+    return found;
+  };
+  const targets = new Set(mapping.tables.map((table) => tableId(table.to)));
+  return {
+    mapping,
+    sourceTables: mapping.tables.map(sourceOf),
+    targetTables: target.tables.filter((table) => targets.has(tableId(table))),
+    sourceOf,
+  };
+}
+
+async function read(url: string, role: 'source' | 'target'): Promise<Catalog> {
+  const client = await connect(url, { applicationName: 'crossfade', role });
+  try {
+    return await readCatalog(client);
+  } finally {
+    await client.end();
+  }
+}

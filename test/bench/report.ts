@@ -1,0 +1,123 @@
+/** Results as JSON for machines and as one Markdown table for people. Guarantee: the table says nothing that the JSON does not hold. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { cpus, totalmem } from 'node:os';
+import { join } from 'node:path';
+import type { Result } from './measure.ts';
+import type { BenchOptions } from './options.ts';
+
+export interface Report {
+  readonly at: string;
+  readonly machine: { readonly cores: number; readonly model: string; readonly memoryGb: number; readonly node: string };
+  readonly servers: { readonly source: string; readonly target: string; readonly settings: Readonly<Record<string, string>> };
+  readonly options: BenchOptions;
+  readonly contenders: Readonly<Record<string, string>>;
+  readonly results: readonly Result[];
+  readonly ratios: readonly Ratio[];
+}
+
+/** crossfade over native, for rates; each round's pair of runs gives one ratio. */
+export interface Ratio {
+  readonly part: string;
+  readonly what: string;
+  readonly min: number;
+  readonly median: number;
+  readonly max: number;
+}
+
+export function machine(): Report['machine'] {
+  const [first] = cpus();
+  return { cores: cpus().length, model: first?.model ?? 'unknown', memoryGb: Math.round(totalmem() / 2 ** 30), node: process.version };
+}
+
+export function writeReport(report: Report): string {
+  mkdirSync(report.options.outDir, { recursive: true });
+  const path = join(report.options.outDir, `bench-${report.at.replaceAll(/[:.]/g, '-')}.json`);
+  writeFileSync(path, `${JSON.stringify(report, undefined, 2)}\n`);
+  return path;
+}
+
+export function ratios(results: readonly Result[]): readonly Ratio[] {
+  return groups(results).flatMap(({ part, what }) => {
+    const of = (contender: string): ReadonlyMap<number, number> =>
+      new Map(
+        results
+          .filter((r) => r.part === part && r.what === what && r.contender === contender)
+          .map((r) => [r.round, r.rowsPerSecond ?? Number.NaN]),
+      );
+    const [native, ours] = [of('native'), of('crossfade')];
+    const pairs = [...ours].flatMap(([round, rate]) => (round > 0 && native.has(round) ? [rate / (native.get(round) ?? Number.NaN)] : []));
+    const [low, middle, high] = spread(pairs.filter((ratio) => !Number.isNaN(ratio)));
+    return low === undefined || middle === undefined || high === undefined ? [] : [{ part, what, min: low, median: middle, max: high }];
+  });
+}
+
+export function markdown(whole: Report): string {
+  const report = { ...whole, results: whole.results.filter((result) => result.round > 0) };
+  const head = [
+    '| part | what | contender | median | min – max | crossfade ÷ native | CPU s (source, target, ours) | peak MB (source, target, ours) |',
+    '|---|---|---|---|---|---|---|---|',
+  ];
+  const lines = groups(report.results).flatMap(({ part, what }) => {
+    const contenders = [...new Set(report.results.filter((r) => r.part === part && r.what === what).map((r) => r.contender))];
+    return contenders.map((contender) => row(report, { part, what, contender }));
+  });
+  return [...head, ...lines].join('\n');
+}
+
+interface Line {
+  readonly part: string;
+  readonly what: string;
+  readonly contender: string;
+}
+
+function row(report: Report, line: Line): string {
+  const runs = report.results.filter((r) => r.part === line.part && r.what === line.what && r.contender === line.contender);
+  const ratio = line.contender === 'crossfade' ? report.ratios.find((r) => r.part === line.part && r.what === line.what) : undefined;
+  const ratioText = ratio === undefined ? '' : `**${ratio.median.toFixed(2)}** (${ratio.min.toFixed(2)} – ${ratio.max.toFixed(2)})`;
+  const [middle, range] = line.part === 'latency' ? latencyText(runs) : rateText(runs);
+  return `| ${line.part} | ${line.what} | ${line.contender} | ${middle} | ${range} | ${ratioText} | ${usageText(runs, 'cpuSeconds')} | ${usageText(runs, 'peakMemoryMb')} |`;
+}
+
+function rateText(runs: readonly Result[]): readonly [string, string] {
+  const [low, middle, high] = spread(runs.map((run) => run.rowsPerSecond ?? Number.NaN));
+  const [, seconds] = spread(runs.map((run) => run.seconds ?? Number.NaN));
+  const streaming = spread(runs.flatMap((run) => run.rowsPerSecondStreaming ?? []))[1];
+  const inStream = streaming === undefined ? '' : `, ${thousands(streaming)} once streaming`;
+  return [`${thousands(middle)} rows/s (${seconds?.toFixed(2)} s${inStream})`, `${thousands(low)} – ${thousands(high)}`];
+}
+
+function latencyText(runs: readonly Result[]): readonly [string, string] {
+  const figures = runs.flatMap((run) => run.latency ?? []);
+  const middle = (pick: (f: (typeof figures)[number]) => number): string => spread(figures.map(pick))[1]?.toFixed(1) ?? '?';
+  const p50 = spread(figures.map((f) => f.p50Ms));
+  return [
+    `p50 ${middle((f) => f.p50Ms)} ms, p99 ${middle((f) => f.p99Ms)} ms, max ${middle((f) => f.maxMs)} ms at ${middle((f) => f.achievedTps)} tps`,
+    `p50 ${p50[0]?.toFixed(1)} – ${p50[2]?.toFixed(1)}`,
+  ];
+}
+
+function usageText(runs: readonly Result[], field: 'cpuSeconds' | 'peakMemoryMb'): string {
+  const names = [...new Set(runs.flatMap((run) => run.usage.map((usage) => usage.name)))];
+  return names
+    .map((name) => {
+      const values = runs.flatMap((run) => run.usage.find((usage) => usage.name === name)?.[field] ?? []);
+      const value = field === 'cpuSeconds' ? spread(values)[1] : spread(values)[2];
+      return value === undefined ? '–' : value.toFixed(field === 'cpuSeconds' ? 1 : 0);
+    })
+    .join(', ');
+}
+
+/** Lowest, median, highest; undefined for none. */
+function spread(values: readonly number[]): readonly [number | undefined, number | undefined, number | undefined] {
+  const sorted = values.toSorted((a, b) => a - b);
+  return [sorted[0], sorted[Math.floor((sorted.length - 1) / 2)], sorted.at(-1)];
+}
+
+function groups(results: readonly Result[]): readonly { readonly part: string; readonly what: string }[] {
+  const seen = new Map(results.map((r) => [`${r.part} ${r.what}`, { part: r.part, what: r.what }]));
+  return [...seen.values()];
+}
+
+export function thousands(value: number | undefined): string {
+  return value === undefined ? '?' : value >= 10_000 ? `${(value / 1000).toFixed(1)} k` : value.toFixed(0);
+}

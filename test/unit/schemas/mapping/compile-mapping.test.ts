@@ -1,0 +1,186 @@
+import { describe, expect, test } from 'vitest';
+import { compile, told } from '#test/support/compile.ts';
+
+describe('tables', () => {
+  test('match themselves by name, and a name beats a glob', async () => {
+    const { mapping, findings } = await compile({
+      source: 'CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY)',
+      target: 'CREATE TABLE a (id int PRIMARY KEY); CREATE SCHEMA s; CREATE TABLE s.bb (id int PRIMARY KEY)',
+      tables: '  - from: "*.*"\n    exclude: [public.c]\n  - from: public.b\n    to: s.bb\n',
+    });
+    expect(findings).toEqual([]);
+    expect(mapping?.tables.map(({ from, to }) => [from.name, to])).toEqual([
+      ['a', { schema: 'public', name: 'a' }],
+      ['b', { schema: 's', name: 'bb' }],
+    ]);
+  });
+
+  test('are renamed by a pattern', async () => {
+    const { mapping } = await compile({
+      source: 'CREATE TABLE "Odd.Name" (id int PRIMARY KEY); CREATE TABLE x (id int PRIMARY KEY)',
+      target: 'CREATE SCHEMA n; CREATE TABLE n."new_Odd.Name" (id int PRIMARY KEY); CREATE TABLE n.new_x (id int PRIMARY KEY)',
+      tables: '  - from: public.*\n    to: n.new_*\n',
+    });
+    expect(mapping?.tables.map(({ to }) => to.name)).toEqual(['new_Odd.Name', 'new_x']);
+  });
+
+  test('that do not exist are told with the nearest name, line and column', async () => {
+    const { mapping, findings } = await compile({
+      source: 'CREATE TABLE orders (id int PRIMARY KEY, total int); CREATE VIEW v AS SELECT 1; CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (9)',
+      target: 'CREATE TABLE orders (id int PRIMARY KEY, total int)',
+      tables:
+        '  - from: public.order\n  - from: pubic.*\n  - from: public.v\n  - from: public.p1\n  - from: public.x_*\n  - { from: public.orders, to: public.ordesr, columns: { totl: x } }\n',
+    });
+    expect(mapping).toBeUndefined();
+    expect(told(findings)).toEqual([
+      '6:11 CF-1008 the source has no table public.order; did you mean "public.orders"?',
+      '7:11 CF-1008 the source has no schema "pubic"; did you mean "public"?',
+      '8:11 CF-4001 public.v is a view; only tables can be moved',
+      '9:11 CF-4001 public.p1 is a partition of public.p',
+      '10:11 CF-1008 no table of the source matches public.x_*',
+      '11:32 CF-1008 the target has no table public.ordesr; did you mean "public.orders"?',
+      '11:58 CF-1008 public.orders has no column "totl"; did you mean "total"?',
+    ]);
+  });
+
+  test('matched twice, or sharing a target, are refused', async () => {
+    const { findings } = await compile({
+      source: 'CREATE TABLE a1 (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY)',
+      target: 'CREATE TABLE a1 (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)',
+      tables: '  - from: public.a*\n  - from: public.*1\n  - from: public.b\n  - { from: public.c, to: public.b }\n',
+    });
+    expect(told(findings)).toEqual([
+      '7:11 CF-4001 public.a1 is matched twice: by public.a* (line 6) and by public.*1 (line 7)',
+      '9:27 CF-4001 public.b and public.c both go to public.b',
+    ]);
+  });
+});
+
+describe('columns', () => {
+  test('without a place on the target are told, unless dropped or ignored', async () => {
+    const source = 'CREATE TABLE a (id int PRIMARY KEY, old int, gone text)';
+    const target = 'CREATE TABLE a (id int PRIMARY KEY, older int)';
+    expect(told((await compile({ source, target })).findings)).toEqual([
+      '6:11 CF-4001 column "old" of public.a has no column of that name in public.a; did you mean "older"?',
+      '6:11 CF-4001 column "gone" of public.a has no column of that name in public.a',
+    ]);
+    const { mapping } = await compile({ source, target, tables: '  - { from: public.a, columns: { old: older }, drop: [gone] }\n' });
+    expect(mapping?.tables[0]).toMatchObject({ dropped: ['gone'], unmapped: 'error' });
+    expect(mapping?.tables[0]?.columns.map((column) => [column.source.name, column.target])).toEqual([
+      ['id', 'id'],
+      ['old', 'older'],
+    ]);
+    expect((await compile({ source, target, tables: '  - { from: public.a, unmapped: ignore }\n' })).mapping?.tables[0]?.dropped).toEqual(['old', 'gone']);
+  });
+
+  test('of the target that must not be empty have to be fed', async () => {
+    const { findings } = await compile({
+      source: 'CREATE TABLE a (id int PRIMARY KEY, n int)',
+      target: 'CREATE TABLE a (id int PRIMARY KEY, n int NOT NULL, must int NOT NULL, d int NOT NULL DEFAULT 1, s serial, g int GENERATED ALWAYS AS (n + 1) STORED)',
+    });
+    expect(told(findings)).toEqual([
+      '6:11 warning CF-4001 "n" of public.a is NOT NULL, "n" of public.a is not: a row with NULL would halt the table',
+      '6:11 CF-4001 "must" of public.a is NOT NULL without a default, and no column of public.a goes to it',
+    ]);
+  });
+
+  test('that are generated on the source are not moved, on the target not written', async () => {
+    const source = 'CREATE TABLE a (id int PRIMARY KEY, g int GENERATED ALWAYS AS (id + 1) STORED, v int GENERATED ALWAYS AS (id + 1) STORED, t int)';
+    const target = 'CREATE TABLE a (id int PRIMARY KEY, g int GENERATED ALWAYS AS (id + 1) STORED, v int, t int GENERATED ALWAYS AS (id) STORED)';
+    expect(told((await compile({ source, target })).findings)).toEqual([
+      '6:11 CF-4001 column "v" of public.a is generated, so its changes are not in the stream; public.a expects a value',
+      '6:11 CF-4001 column "t" of public.a is generated and cannot be written',
+    ]);
+    expect((await compile({ source, target, tables: '  - { from: public.a, drop: [v, t] }\n' })).mapping?.tables[0]?.columns).toHaveLength(1);
+  });
+
+  test('that are identity on the target are overridden, if they are the key', async () => {
+    const source = 'CREATE TABLE a (id int PRIMARY KEY, n int)';
+    const key = await compile({ source, target: 'CREATE TABLE a (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, n int)' });
+    expect(key.mapping?.tables[0]?.overridesIdentity).toBe(true);
+    const other = await compile({ source: `${source}; UPDATE a SET n = 0`, target: 'CREATE TABLE a (id int PRIMARY KEY, n int GENERATED ALWAYS AS IDENTITY)' });
+    expect(other.findings.at(-1)?.remedy).toContain('ALTER TABLE "public"."a" ALTER COLUMN "n" SET GENERATED BY DEFAULT');
+  });
+});
+
+describe('keys', () => {
+  test('need a unique index on exactly their columns, in any order', async () => {
+    const source = 'CREATE TABLE a (x int, y int, n int, PRIMARY KEY (x, y))';
+    const { findings } = await compile({ source, target: 'CREATE TABLE a (x int PRIMARY KEY, y int, n int)' });
+    expect(told(findings)).toContain('6:11 CF-4001 public.a has no unique index on exactly ("x", "y"), the key of public.a; it has the primary key (x)');
+    expect(findings.find((one) => one.severity === 'error')?.remedy).toBe('Run on the target: CREATE UNIQUE INDEX ON "public"."a" ("x", "y");');
+    const { mapping } = await compile({ source, target: 'CREATE TABLE a (x int, y int, n int, UNIQUE (y, x))' });
+    expect(mapping?.tables[0]).toMatchObject({ sourceKey: ['x', 'y'], targetKey: ['x', 'y'] });
+  });
+
+  test('may be widened but not cast', async () => {
+    const wider = await compile({ source: 'CREATE TABLE a (id int PRIMARY KEY)', target: 'CREATE TABLE a (id bigint PRIMARY KEY)' });
+    expect(wider.findings).toEqual([]);
+    const tables = '  - { from: public.a, columns: { id: { cast: int } } }\n';
+    const cast = await compile({ source: 'CREATE TABLE a (id numeric PRIMARY KEY)', target: 'CREATE TABLE a (id int PRIMARY KEY)', tables });
+    expect(told(cast.findings)).toEqual(['6:34 CF-4001 key column "id" of public.a cannot be cast to integer: two keys could become one']);
+  });
+
+  test('that are not in the stream are asked for with the SQL that gives them', async () => {
+    const target = 'CREATE TABLE a (id int NOT NULL)';
+    const remedy = async (source: string): Promise<string | undefined> => (await compile({ source, target })).findings.find((one) => one.code === 'CF-2008')?.remedy;
+    expect(await remedy('CREATE TABLE a (id int)')).toBe('Run on the source: ALTER TABLE "public"."a" REPLICA IDENTITY FULL;');
+    expect(await remedy('CREATE TABLE a (id int NOT NULL UNIQUE)')).toBe('Run on the source: ALTER TABLE "public"."a" REPLICA IDENTITY USING INDEX "a_id_key";');
+    expect(await remedy('CREATE TABLE a (id int PRIMARY KEY); ALTER TABLE a REPLICA IDENTITY NOTHING')).toBe(
+      'Run on the source: ALTER TABLE "public"."a" REPLICA IDENTITY DEFAULT;',
+    );
+    const keyless = await compile({ source: 'CREATE TABLE a (id int); ALTER TABLE a REPLICA IDENTITY FULL', target: 'CREATE TABLE a (id int)' });
+    expect(keyless.mapping?.tables[0]).toMatchObject({ sourceKey: [], targetKey: [] });
+    const byIndex = await compile({
+      source: 'CREATE TABLE a (id int NOT NULL UNIQUE); ALTER TABLE a REPLICA IDENTITY USING INDEX a_id_key',
+      target: 'CREATE TABLE a (id int UNIQUE)',
+    });
+    expect(byIndex.mapping?.tables[0]).toMatchObject({ sourceKey: ['id'] });
+  });
+
+  test('of partitions are looked at leaf by leaf', async () => {
+    const source = `CREATE TABLE p (id int PRIMARY KEY, n int) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (9) PARTITION BY LIST (id);
+      CREATE TABLE p2 PARTITION OF p DEFAULT; CREATE TABLE p11 PARTITION OF p1 DEFAULT; ALTER TABLE p11 REPLICA IDENTITY NOTHING`;
+    const { findings } = await compile({ source, target: 'CREATE TABLE p (id int PRIMARY KEY, n int)' });
+    expect(told(findings)).toEqual(['6:11 CF-2008 public.p11: its replica identity is NOTHING, so updates and deletes cannot be replicated']);
+    expect(findings[0]?.remedy).toBe('Run on the source: ALTER TABLE "public"."p11" REPLICA IDENTITY DEFAULT;');
+  });
+});
+
+describe('filters', () => {
+  const table = 'CREATE TABLE a (id int PRIMARY KEY, tenant int, t text, p numeric)';
+
+  test('need whole rows where a value can be absent', async () => {
+    const tables = '  - { from: public.a, where: { tenant: 007 } }\n';
+    const { findings } = await compile({ source: table, target: table, tables });
+    expect(told(findings)).toEqual([
+      '6:11 CF-2008 public.a: it has a row filter, and "t" may be left out of an update (unchanged TOAST), so its replica identity must be FULL',
+    ]);
+    const full = await compile({ source: `${table}; ALTER TABLE a REPLICA IDENTITY FULL`, target: table, tables });
+    expect(full.mapping?.tables[0]?.filter).toEqual({ conditions: [{ column: 'tenant', op: 'in', values: ['7'], type: 'bigint' }] });
+  });
+
+  test('compare only types with one text for each value', async () => {
+    const tables = '  - { from: public.a, where: { tenant: x, tt: 1, p: 1.5, t: null } }\n';
+    const { findings } = await compile({ source: `${table}; ALTER TABLE a REPLICA IDENTITY FULL`, target: table, tables });
+    expect(told(findings)).toEqual([
+      '6:32 CF-1004 `where` compares column "tenant" with a value that is no integer',
+      '6:43 CF-1008 `where` names column "tt", which public.a does not have; did you mean "t"?',
+      '6:50 CF-4001 `where` cannot compare column "p" of type numeric',
+    ]);
+  });
+});
+
+test('the hash changes with the meaning of the file and with nothing else', async () => {
+  const source = 'CREATE TABLE a (id int PRIMARY KEY, n int); CREATE TABLE b (id int PRIMARY KEY)';
+  const target = 'CREATE TABLE a (id int PRIMARY KEY, n bigint, m bigint); CREATE TABLE b (id int PRIMARY KEY)';
+  const hash = async (tables: string): Promise<string | undefined> => (await compile({ source, target, tables })).mapping?.hash;
+  const first = await hash('  - from: public.*\n');
+  expect(await hash('  - from: public.b # in another order\n  - from: "*.*"\n    existing: merge\n')).toBe(first);
+  expect(await hash('  - from: public.*\n    columns: { n: m }\n')).not.toBe(first);
+});
+
+test('unlogged tables are never left out without a word', async () => {
+  const { findings } = await compile({ source: 'CREATE UNLOGGED TABLE u (id int PRIMARY KEY)', target: 'CREATE TABLE u (id int PRIMARY KEY)' });
+  expect(told(findings)).toEqual(['6:11 CF-2008 public.u is unlogged: its changes are not in the stream']);
+});
