@@ -50,11 +50,13 @@ export const catalogue = {
   'CF-5008': entry(3, 'operator', 'The target server cannot take the rows as it is set up.', 'Run the SQL named.'),
   'CF-6001': entry(11, 'operator', 'Source and target differ.', 'Run crossfade repair.'),
   'CF-6002': entry(1, 'operator', 'Something could not be compared at one point of the stream.', 'Run crossfade verify again.'),
+  'CF-6003': entry(1, 'operator', 'A re-copy was not applied in time.', 'It goes on by itself: look at crossfade status, then run crossfade verify.'),
   'CF-7001': entry(1, 'operator', 'No running instance answers.', 'Start it with crossfade up, or give --url.'),
   'CF-7002': entry(1, 'never', 'The command failed.', 'Read the cause; run again with --json for its details.'),
   'CF-7003': entry(3, 'operator', 'Another instance runs this migration.', 'Stop it first; two would write the same target.'),
   'CF-7004': entry(1, 'operator', 'The running instance refused the token.', 'Set CROSSFADE_TOKEN to the token that it was started with.'),
   'CF-7005': entry(2, 'operator', 'The command belongs to a later version.', 'See crossfade --help for the commands of this version.'),
+  'CF-7006': entry(1, 'operator', 'The command was stopped by a signal.', 'Run it again: nothing that it had done is lost.'),
 } as const satisfies Record<string, CatalogueEntry>;
 
 export type ErrorCode = keyof typeof catalogue;

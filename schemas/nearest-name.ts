@@ -7,7 +7,7 @@ export function nearestName(wanted: string, names: Iterable<string>): string | u
   if (wanted.length > LENGTH_MAX) return undefined;
   const plain = wanted.toLowerCase();
   let best: string | undefined;
-  let bestDistance = Math.max(2, Math.floor(wanted.length / 3)) + 0.5;
+  let bestDistance = (wanted.length <= 3 ? 1 : Math.max(2, Math.floor(wanted.length / 3))) + 0.5;
   for (const name of names) {
     if (name === wanted || Math.abs(name.length - wanted.length) > bestDistance) continue;
     // A difference in case alone counts less than any other.

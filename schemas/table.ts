@@ -158,6 +158,8 @@ export interface Catalog {
   /** User schemas there are, also empty ones. */
   readonly schemas: readonly string[];
   readonly largeObjects: number;
+  /** Casts between built-in types that this server has, as `int8 → bool` (pg_type names). Absent: not known. */
+  readonly casts?: readonly string[];
 }
 
 /** Columns that identify a row in the stream and in chunks: replica identity index, else primary key; undefined = keyless. */

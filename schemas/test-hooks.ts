@@ -38,6 +38,9 @@ export const GUARDS = [
   'shape', // chunk shape is not compared with the stream's
   'partition-watch', // attached and detached leaves go unnoticed
   'epoch', // the sink does not check its epoch
+  'verify-changes', // verify ignores the changes between its two snapshots
+  'verify-hidden', // verify does not look for transactions in the WAL that its snapshot cannot see
+  'verify-shape', // verify does not look for a truncate or rewrite behind its snapshot
 ] as const;
 export type Guard = (typeof GUARDS)[number];
 

@@ -34,6 +34,7 @@ interface ServerRow {
   readonly largeObjects: number;
   readonly schemas: readonly string[] | null;
   readonly extensions: Catalog['extensions'] | null;
+  readonly casts: readonly string[] | null;
 }
 
 interface RelationRow {
@@ -116,6 +117,7 @@ export async function readCatalog(client: pg.ClientBase, options: ReadCatalogOpt
     extensions: server.extensions ?? [],
     schemas: server.schemas ?? [],
     largeObjects: server.largeObjects,
+    casts: server.casts ?? [],
   };
 }
 

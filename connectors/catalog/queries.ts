@@ -20,7 +20,10 @@ export const SERVER_QUERY: string = json(`
          (SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata) AS "largeObjects",
          (SELECT pg_catalog.json_agg(n.nspname ORDER BY n.nspname) FROM pg_catalog.pg_namespace n WHERE ${USER_SCHEMA}) AS schemas,
          (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', e.extname, 'schema', n.nspname, 'version', e.extversion) ORDER BY e.extname)
-            FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace) AS extensions
+            FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace) AS extensions,
+         (SELECT pg_catalog.json_agg(s.typname || ' to ' || t.typname)
+            FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_type s ON s.oid = c.castsource JOIN pg_catalog.pg_type t ON t.oid = c.casttarget
+           WHERE s.typnamespace = 'pg_catalog'::regnamespace AND t.typnamespace = 'pg_catalog'::regnamespace) AS casts
     FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()`);
 
 /** Tables, partitioned roots and their leaves; `root` is the OID of a partition's topmost parent. */

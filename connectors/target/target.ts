@@ -78,12 +78,31 @@ export interface Position {
   readonly commitTimeMs: number;
 }
 
+/** transactions: as many whole ones as there are. transaction: one. change: one change, as a part of its transaction. */
+export type Grain = 'transactions' | 'transaction' | 'change';
+
+/**
+ * Where foreign keys are checked while we write, folding several changes can meet them in an order that the source never showed.
+ * The round was rolled back: to be applied again with a finer grain.
+ */
+export class FinerGrainNeeded extends Error {
+  override readonly name = 'FinerGrainNeeded';
+  readonly grain: Grain;
+
+  constructor(grain: Grain, cause: unknown) {
+    super(`the round needs a finer grain: ${grain}`, { cause });
+    this.grain = grain;
+  }
+}
+
 export interface Round {
   readonly work: readonly Work[];
   /** Undefined: a part of a source transaction; the target transaction stays open. */
   readonly commit: Position | undefined;
   readonly markers: readonly string[];
   readonly states: readonly TableState[];
+  /** How much of the source was folded together: a round that the target refuses may be cut finer. */
+  readonly grain: Grain;
   /** Counters that are due to be written. */
   readonly counts: readonly TableCounts[];
 }

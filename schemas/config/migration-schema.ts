@@ -52,11 +52,9 @@ function oneOf<const T extends readonly [string, ...string[]]>(values: T): z.Zod
   return z.enum(values, expected(values.slice(0, -1).join(', ') + ` or ${values.at(-1)}`));
 }
 
-const postgresUrl = z
-  .string(expected('a URL like postgres://user@host:5432/database'))
-  .refine(isPostgresUrl, {
-    error: 'expected a URL like postgres://user@host:5432/database (percent-encode special characters of a password)',
-  });
+const postgresUrl = z.string(expected('a URL like postgres://user@host:5432/database')).refine(isPostgresUrl, {
+  error: 'expected a URL like postgres://user@host:5432/database (percent-encode special characters of a password)',
+});
 
 function isPostgresUrl(text: string): boolean {
   if (!URL.canParse(text)) return false;

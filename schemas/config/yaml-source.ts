@@ -138,7 +138,11 @@ class Reading {
       if (++this.#aliases > ALIASES_MAX) throw new TooLarge(`the file uses aliases more than ${ALIASES_MAX} times`, offset);
       const anchored = node.resolve(this.#document!);
       if (anchored !== undefined) return this.#convert(anchored, path);
-      this.#report('CF-1003', `there is no anchor "${node.source}"; a text that begins with a star needs quotes: "*${node.source}"`, offset);
+      this.#report(
+        'CF-1003',
+        `there is no anchor "${node.source}"; a text that begins with a star needs quotes: "*${node.source}"`,
+        offset,
+      );
       return `*${node.source}`;
     }
     if (isMap(node)) return this.#convertMap(node.items as Pair<Node, Node | null>[], path);

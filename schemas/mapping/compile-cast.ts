@@ -77,7 +77,18 @@ function compileDeclared({ column, target, entry, context }: CastRequest, cast: 
     );
     return 'refused';
   }
+  const [from, to] = [underDomain(column), underDomain(target)];
+  const arrays = (from.elementOid === 0) === (to.elementOid === 0) || isTextual(from) || isTextual(to);
+  if (from.builtin && to.builtin && !(arrays && context.world.canCast(from.typeName ?? '', to.typeName ?? ''))) {
+    const message = `PostgreSQL has no cast from ${column.type} to ${target.type} (column "${column.name}")`;
+    context.list.error('CF-4001', message, place, "Change the column's type on the target, for example to text.");
+    return 'refused';
+  }
   return toTarget(column, target, context);
+}
+
+function isTextual({ typeName, elementOid }: CatalogColumn): boolean {
+  return elementOid === 0 && (typeName === 'text' || typeName === 'varchar');
 }
 
 function compileZone({ column, target, entry, context }: CastRequest, zone: string): ColumnCast | 'refused' {

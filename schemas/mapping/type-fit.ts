@@ -17,11 +17,26 @@ export type Fit =
 export interface TypeWorld {
   readonly source: ReadonlyMap<number, CatalogType>;
   readonly target: ReadonlyMap<number, CatalogType>;
+  /** Whether both servers can cast between two built-in types, by pg_type name. */
+  canCast(from: string, to: string): boolean;
 }
 
 export function typeWorld(source: Catalog, target: Catalog): TypeWorld {
   const byOid = (catalog: Catalog): Map<number, CatalogType> => new Map(catalog.types.map((type) => [type.oid, type]));
-  return { source: byOid(source), target: byOid(target) };
+  const [sourceCasts, targetCasts] = [castsOf(source), castsOf(target)];
+  const canCast = (from: string, to: string): boolean =>
+    from === to || isText(from) || isText(to) || (sourceCasts(`${from} to ${to}`) && targetCasts(`${from} to ${to}`));
+  return { source: byOid(source), target: byOid(target), canCast };
+}
+
+function castsOf({ casts }: Catalog): (cast: string) => boolean {
+  const known = new Set(casts);
+  return casts === undefined ? (): boolean => true : (cast): boolean => known.has(cast);
+}
+
+/** Any type is cast to and from text through its text form. */
+function isText(name: string): boolean {
+  return name === 'text' || name === 'varchar' || name === 'bpchar' || name === 'name';
 }
 
 export function no(why: string, advice: 'cast' | 'zone' | undefined = 'cast'): Fit {

@@ -27,6 +27,8 @@ export const emptyRequestSchema = z.strictObject({});
 export const markerRequestSchema = z.strictObject({
   /** How long to wait until the marker is applied on the target; 0 only writes it. */
   waitMs: z.int().min(0).max(600_000).default(60_000),
+  /** Written only once every re-copy asked for before stands in the change log; that wait counts too. */
+  afterCopy: z.boolean().exactOptional(),
 });
 export type MarkerBody = z.infer<typeof markerRequestSchema>;
 

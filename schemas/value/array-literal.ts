@@ -16,6 +16,3 @@ export function arrayLiteral(values: readonly (string | null)[], delimiter: ',' 
   }
   return `${text}}`;
 }
-
-/** OID of box, the one built-in type whose arrays are delimited by a semicolon. */
-export const BOX_OID = 603;

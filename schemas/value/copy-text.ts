@@ -16,9 +16,6 @@ const UNESCAPED = new Uint8Array(256);
 for (let i = 0; i < 256; i++) UNESCAPED[i] = i;
 LETTERS.forEach((letter, i) => (UNESCAPED[letter] = 8 + i));
 
-/** `\N`, a null field. */
-export const COPY_NULL: Buffer = Buffer.from('\\N', 'latin1');
-
 /**
  * Finds the fields of the line that starts at `at`: `bounds[2i]`, `bounds[2i+1]` become start and end of field i, still escaped.
  * `bounds` must have room for two entries per expected field; fields beyond it are counted but not stored.

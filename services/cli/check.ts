@@ -22,7 +22,7 @@ export const checkCommand: CommandSpec = {
 async function run(context: CommandContext): Promise<Outcome> {
   const { file } = await loadMigration(context);
   const report = await runPreflight(file);
-  if (context.options['ddl'] === true) return ddlOutcome(file, report);
+  if (context.options.flag('ddl')) return ddlOutcome(file, report);
   const counts = countOf(report);
   const result = {
     name: file.name,

@@ -5,6 +5,7 @@
 import type { Command } from 'commander';
 import type { Finding, PipelineError } from '#schemas/errors.ts';
 import type { Logger } from '#services/runtime/service.ts';
+import type { Options } from './options.ts';
 import type { Paint } from './paint.ts';
 
 /** The process as the command line sees it; tests give their own. */
@@ -32,8 +33,7 @@ export interface CommonOptions {
 export interface CommandContext {
   readonly io: CliIo;
   readonly common: CommonOptions;
-  /** The command's own options, as commander parsed them; each command reads them through its schema. */
-  readonly options: Readonly<Record<string, unknown>>;
+  readonly options: Options;
   readonly args: readonly string[];
   readonly log: Logger;
   /** Fires at the first SIGTERM or SIGINT. */

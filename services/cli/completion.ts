@@ -26,7 +26,10 @@ export const completionCommand: CommandSpec = {
 
 async function run({ args, program }: CommandContext): Promise<Outcome> {
   const shell = SHELLS.find((one) => one === args[0]);
-  if (shell === undefined) throw new PipelineError('CF-1007', `there is no completion for ${JSON.stringify(args[0])}`, { remedy: `One of: ${SHELLS.join(', ')}.` });
+  if (shell === undefined)
+    throw new PipelineError('CF-1007', `there is no completion for ${JSON.stringify(args[0])}`, {
+      remedy: `One of: ${SHELLS.join(', ')}.`,
+    });
   const script = render(shell, readWords(program));
   return { summary: '', result: { shell, script }, text: script };
 }
@@ -35,19 +38,16 @@ function readWords(program: Command): Word[] {
   return program.commands.map((command) => ({
     command: command.name(),
     about: command.description(),
-    options: [...command.options.map((option) => ({ long: option.long ?? '', about: option.description })), { long: '--help', about: 'show help' }],
+    options: [
+      ...command.options.map((option) => ({ long: option.long ?? '', about: option.description })),
+      { long: '--help', about: 'show help' },
+    ],
   }));
 }
 
 function render(shell: Shell, words: readonly Word[]): string {
-  switch (shell) {
-    case 'bash':
-      return renderBash(words);
-    case 'zsh':
-      return renderZsh(words);
-    case 'fish':
-      return renderFish(words);
-  }
+  const renderers = { bash: renderBash, zsh: renderZsh, fish: renderFish } as const;
+  return renderers[shell](words);
 }
 
 function renderBash(words: readonly Word[]): string {
@@ -69,7 +69,8 @@ complete -o default -F _crossfade crossfade
 function renderZsh(words: readonly Word[]): string {
   const quote = (text: string): string => text.replaceAll("'", "'\\''").replaceAll(/[[\]:]/g, String.raw`\$&`);
   const cases = words.map(
-    ({ command, options }) => `    ${command}) _arguments ${options.map(({ long, about }) => `'${long}[${quote(about)}]'`).join(' ')} '*:file:_files' ;;`,
+    ({ command, options }) =>
+      `    ${command}) _arguments ${options.map(({ long, about }) => `'${long}[${quote(about)}]'`).join(' ')} '*:file:_files' ;;`,
   );
   return `#compdef crossfade
 _crossfade() {
@@ -88,7 +89,9 @@ function renderFish(words: readonly Word[]): string {
   const quote = (text: string): string => `'${text.replaceAll('\\', '\\\\').replaceAll("'", String.raw`\'`)}'`;
   const lines = words.flatMap(({ command, about, options }) => [
     `complete -c crossfade -n __fish_use_subcommand -f -a ${command} -d ${quote(about)}`,
-    ...options.map(({ long, about: what }) => `complete -c crossfade -n '__fish_seen_subcommand_from ${command}' -l ${long.slice(2)} -d ${quote(what)}`),
+    ...options.map(
+      ({ long, about: what }) => `complete -c crossfade -n '__fish_seen_subcommand_from ${command}' -l ${long.slice(2)} -d ${quote(what)}`,
+    ),
   ]);
   return `${lines.join('\n')}\n`;
 }

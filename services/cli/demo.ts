@@ -10,7 +10,11 @@ export const demoCommand: CommandSpec = {
     ['crossfade demo --small', 'about 15 seconds'],
     ['crossfade demo --keep', 'keep it running to play with'],
   ],
-  configure: (command) => void command.option('--small', 'a small shop').option('--keep', 'keep everything running until Ctrl-C').option('--seed <n>', 'the seed of an earlier run'),
+  configure: (command) =>
+    void command
+      .option('--small', 'a small shop')
+      .option('--keep', 'keep everything running until Ctrl-C')
+      .option('--seed <n>', 'the seed of an earlier run'),
   run,
 };
 
@@ -22,8 +26,9 @@ async function run(context: CommandContext): Promise<Outcome> {
     import('#services/demo/play.ts'),
     import('#services/demo/story.ts'),
   ]);
-  const { small, keep, seed } = context.options;
-  const argv = [...(small === true ? ['--small'] : []), ...(keep === true ? ['--keep'] : []), ...(typeof seed === 'string' ? ['--seed', seed] : [])];
+  const flags = ['small', 'keep'].filter((name) => context.options.flag(name)).map((name) => `--${name}`);
+  const seed = context.options.text('seed');
+  const argv = [...flags, ...(seed === undefined ? [] : ['--seed', seed])];
   const options = readDemoOptions(() => readOptions(argv, Math.random));
   const story = createStory(context.common.json ? process.stderr : process.stdout, Date.now);
   story.begin(`Crossfade: a shop moves while it is open (seed ${options.seed})`);

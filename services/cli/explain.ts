@@ -33,7 +33,8 @@ async function run({ args, paint }: CommandContext): Promise<Outcome> {
   if (code === undefined) {
     const nearest = nearestName(wanted, codes);
     throw new PipelineError('CF-1007', `there is no code ${JSON.stringify(typed)}`, {
-      remedy: nearest === undefined ? 'See crossfade explain for all codes.' : `Did you mean ${nearest}? crossfade explain lists all codes.`,
+      remedy:
+        nearest === undefined ? 'See crossfade explain for all codes.' : `Did you mean ${nearest}? crossfade explain lists all codes.`,
     });
   }
   const { meaning, remedy, retry, exit } = catalogue[code];

@@ -36,30 +36,28 @@ const SIDES = [
 
 async function run(context: CommandContext): Promise<Outcome> {
   const { options, common, io } = context;
-  const urls = { source: readUrl('source', options['source']), target: readUrl('target', options['target']) };
-  const name = readName(options['name']);
-  const output = typeof options['output'] === 'string' ? options['output'] : (common.file ?? DEFAULT_FILE);
+  const urls = { source: readUrl('source', options.text('source')), target: readUrl('target', options.text('target')) };
+  const name = readName(options.text('name'));
+  const output = options.text('output') ?? common.file ?? DEFAULT_FILE;
   const { source, target } = await readCatalogs(urls);
   const rendered = renderInitFile(source, target, name === undefined ? {} : { name });
   const { text, findings } = withUrls(rendered, urls);
   if (output === '-') return { summary: '', result: { path: null, text }, text, findings: [] };
   const path = isAbsolute(output) ? output : join(io.directory, output);
-  await write(path, output, text, options['force'] === true);
+  await write(path, output, text, options.flag('force'));
   const next = output === DEFAULT_FILE ? 'crossfade check' : `crossfade check -f ${output}`;
   return { summary: `${output} is written; read its questions, then: ${next}`, result: { path: output, text }, findings };
 }
 
-function readUrl(side: 'source' | 'target', value: unknown): string {
-  const text = String(value);
+function readUrl(side: 'source' | 'target', text = ''): string {
   if (/^postgres(ql)?:\/\//.test(text) && URL.canParse(text) && new URL(text).pathname.length > 1) return text;
   throw new PipelineError('CF-1007', `--${side} is not a URL like postgres://user@host:5432/database`, {
     remedy: 'Percent-encode special characters of a password, or leave it out and set PGPASSWORD.',
   });
 }
 
-function readName(value: unknown): string | undefined {
-  if (value === undefined) return undefined;
-  const name = String(value);
+function readName(name: string | undefined): string | undefined {
+  if (name === undefined) return undefined;
   if (NAME_PATTERN.test(name) && name.length <= NAME_LENGTH_MAX) return name;
   throw new PipelineError('CF-1007', `--name is not a name of small letters, digits and underscores: ${JSON.stringify(name)}`);
 }
@@ -70,7 +68,10 @@ function withUrls(rendered: string, urls: { readonly source: string; readonly ta
   const findings: Finding[] = [];
   for (const { option, variable } of SIDES) {
     const reference = `"\${${variable}}"`;
-    if (holdsSecret(urls[option])) findings.push(infoFinding('CF-1005', `the ${option}'s URL holds a password: the file refers to ${variable}`, `export ${variable}='…'`));
+    if (holdsSecret(urls[option]))
+      findings.push(
+        infoFinding('CF-1005', `the ${option}'s URL holds a password: the file refers to ${variable}`, `export ${variable}='…'`),
+      );
     else text = text.replace(reference, () => JSON.stringify(urls[option]));
   }
   return { text, findings };
@@ -86,8 +87,14 @@ async function write(path: string, shown: string, text: string, overwrite: boole
     await writeFile(path, text, { flag: overwrite ? 'w' : 'wx' });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') {
-      throw new PipelineError('CF-1007', `${shown} is there already`, { cause: error, remedy: 'Give another name with -o, or --force to overwrite it.' });
+      throw new PipelineError('CF-1007', `${shown} is there already`, {
+        cause: error,
+        remedy: 'Give another name with -o, or --force to overwrite it.',
+      });
     }
-    throw new PipelineError('CF-1002', `${shown} cannot be written: ${messageOf(error)}`, { cause: error, remedy: 'Give another place with -o.' });
+    throw new PipelineError('CF-1002', `${shown} cannot be written: ${messageOf(error)}`, {
+      cause: error,
+      remedy: 'Give another place with -o.',
+    });
   }
 }

@@ -55,7 +55,11 @@ export async function findInstance(options: FindInstanceOptions): Promise<Instan
 
 export function createInstanceClient(address: InstanceAddress, signal: AbortSignal): InstanceClient {
   const call = (method: 'GET' | 'POST', path: string, body?: unknown, waitMs = 0): Promise<unknown> =>
-    request(address, { method, path, ...(body !== undefined && { body }), timeoutMs: REQUEST_TIMEOUT_MS + (waitMs > 0 ? waitMs + WAIT_SLACK_MS : 0) }, signal);
+    request(
+      address,
+      { method, path, ...(body !== undefined && { body }), timeoutMs: REQUEST_TIMEOUT_MS + (waitMs > 0 ? waitMs + WAIT_SLACK_MS : 0) },
+      signal,
+    );
   return {
     url: address.url,
     status: async () => checked(statusResultSchema, await call('GET', '/v1/status'), address),
@@ -117,7 +121,11 @@ function errorFrom(body: unknown, status: number, address: InstanceAddress): Pip
 function checked<T>(schema: z.ZodType<T>, body: unknown, address: InstanceAddress): T {
   const parsed = schema.safeParse(body);
   if (parsed.success) return parsed.data;
-  throw new PipelineError('CF-7001', `the instance at ${address.url} is of another version: ${z.prettifyError(parsed.error).replaceAll('\n', ' ')}`, {
-    remedy: 'Use the crossfade that the instance was started with.',
-  });
+  throw new PipelineError(
+    'CF-7001',
+    `the instance at ${address.url} is of another version: ${z.prettifyError(parsed.error).replaceAll('\n', ' ')}`,
+    {
+      remedy: 'Use the crossfade that the instance was started with.',
+    },
+  );
 }

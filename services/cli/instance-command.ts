@@ -11,7 +11,7 @@ export function urlOption(command: Command): void {
 
 /** Without --url and --data the file must be read, because its name is the data directory's. */
 export async function reachInstance(context: CommandContext): Promise<InstanceClient | undefined> {
-  const url = typeof context.options['url'] === 'string' ? context.options['url'] : undefined;
+  const url = context.options.text('url');
   const dataDir = context.common.data === undefined && url === undefined ? (await loadMigration(context)).dataDir : dataDirGiven(context);
   const address = await findInstance({
     environment: context.io.environment,

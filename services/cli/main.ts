@@ -29,14 +29,19 @@ function screenOf(stream: NodeJS.WriteStream): Screen {
   return {
     write: (text) => void stream.write(text),
     get isTerminal() {
-      return stream.isTTY === true;
+      return stream.isTTY;
     },
     get columns() {
-      return stream.columns ?? 100;
+      return stream.columns > 0 ? stream.columns : 100;
     },
   };
 }
 
-const io: CliIo = { environment: process.env, directory: process.cwd(), stdout: screenOf(process.stdout), stderr: screenOf(process.stderr) };
+const io: CliIo = {
+  environment: process.env,
+  directory: process.cwd(),
+  stdout: screenOf(process.stdout),
+  stderr: screenOf(process.stderr),
+};
 const exitCode = await runCli(process.argv.slice(2), io, stopOnSignals());
 process.stdout.write('', () => process.stderr.write('', () => process.exit(exitCode)));

@@ -52,7 +52,10 @@ async function readText(path: string, typed: string): Promise<string> {
   } catch (error) {
     if (error instanceof PipelineError) throw error;
     const reason = (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is no such file' : messageOf(error);
-    const remedy = typed === DEFAULT_FILE ? 'Give it with -f FILE, or write one: crossfade init --source URL --target URL' : 'Check the path given with -f.';
+    const remedy =
+      typed === DEFAULT_FILE
+        ? 'Give it with -f FILE, or write one: crossfade init --source URL --target URL'
+        : 'Check the path given with -f.';
     throw new PipelineError('CF-1002', `${typed} cannot be read: ${reason}`, { path: typed, cause: error, remedy });
   }
 }

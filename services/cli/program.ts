@@ -23,7 +23,10 @@ export function buildProgram(io: CliIo | undefined, chosen: Chosen): Command {
       if (word !== undefined) command.error(`unknown command '${word}'`, { code: 'commander.unknownCommand', exitCode: 2 });
     })
     .allowExcessArguments(true);
-  program.addHelpText('after', '\nStart here:\n  crossfade demo                      see it work on two throw-away servers\n  crossfade init --source URL --target URL   write migration.yaml\n  crossfade check                     what stands in the way, with the SQL that mends it\n  crossfade up                        copy, then follow, until stopped\n');
+  program.addHelpText(
+    'after',
+    '\nStart here:\n  crossfade demo                      see it work on two throw-away servers\n  crossfade init --source URL --target URL   write migration.yaml\n  crossfade check                     what stands in the way, with the SQL that mends it\n  crossfade up                        copy, then follow, until stopped\n',
+  );
   for (const spec of COMMANDS) addCommand(program, spec, io, chosen);
   return program;
 }

@@ -37,12 +37,14 @@ export class ProgressMeter {
   #samples: Sample[] = [];
 
   push(status: StatusResult, nowMs: number): Progress {
-    const sum = (of: (table: StatusResult['tables'][number]) => number): number => status.tables.reduce((total, table) => total + of(table), 0);
+    const sum = (of: (table: StatusResult['tables'][number]) => number): number =>
+      status.tables.reduce((total, table) => total + of(table), 0);
     const now: Sample = { atMs: nowMs, rowsCopied: sum((table) => table.rowsCopied), changesApplied: sum((table) => table.changesApplied) };
     this.#samples = [...this.#samples.filter((sample) => nowMs - sample.atMs <= WINDOW_MS), now];
     const first = this.#samples[0] ?? now;
     const seconds = (nowMs - first.atMs) / 1000;
-    const rate = (of: (sample: Sample) => number): number | undefined => (seconds * 1000 < WINDOW_MS_MIN ? undefined : Math.max(0, (of(now) - of(first)) / seconds));
+    const rate = (of: (sample: Sample) => number): number | undefined =>
+      seconds * 1000 < WINDOW_MS_MIN ? undefined : Math.max(0, (of(now) - of(first)) / seconds);
     const rowsPerSecond = rate((sample) => sample.rowsCopied);
     return {
       status,
@@ -92,7 +94,15 @@ export function createProgressOutput(screen: Screen, paint: Paint, log: Logger, 
   };
 }
 
-function progressDetails({ status, rowsCopied, rowsEstimated, changesApplied, rowsPerSecond, changesPerSecond, secondsLeft }: Progress): Record<string, unknown> {
+function progressDetails({
+  status,
+  rowsCopied,
+  rowsEstimated,
+  changesApplied,
+  rowsPerSecond,
+  changesPerSecond,
+  secondsLeft,
+}: Progress): Record<string, unknown> {
   return {
     phase: status.phase,
     rowsCopied,
@@ -149,5 +159,11 @@ export function renderTables(status: StatusResult, paint: Paint, shown: number =
     ]);
   if (rows.length === 0) return '';
   const more = tables.length > shown ? `  … and ${tables.length - shown} more\n` : '';
-  return renderTable(['  table', 'phase', 'copied', 'estimated', 'changes'], rows.map(([name = '', ...rest]) => [`  ${name}`, ...rest]), [2, 3, 4]) + more;
+  return (
+    renderTable(
+      ['  table', 'phase', 'copied', 'estimated', 'changes'],
+      rows.map(([name = '', ...rest]) => [`  ${name}`, ...rest]),
+      [2, 3, 4],
+    ) + more
+  );
 }

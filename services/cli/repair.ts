@@ -1,2 +1,134 @@
-import type { CommandSpec } from './command.ts';
-export const repairCommand: CommandSpec = { name: 'repair', about: '', examples: [], run: async () => ({ summary: '', result: null }) };
+/**
+ * `repair`: what differs is copied again by the running instance, in stream order, and compared once more. Guarantee: nothing is
+ * written to the target by this command; exit 0 only when the comparison after it found no difference.
+ */
+import { readFile } from 'node:fs/promises';
+import { isAbsolute, join } from 'node:path';
+import { messageOf, PipelineError } from '#schemas/errors.ts';
+import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import type { VerifyResult } from '#schemas/reconcile/verify-result.ts';
+import type { RecopyRequest } from '#schemas/recopy.ts';
+import { planRepair } from '#services/reconciler/plan-repair.ts';
+import { repairMigration } from '#services/reconciler/repair.ts';
+import { readLastVerify } from '#services/runtime/last-verify.ts';
+import { readMapping } from './catalogs.ts';
+import type { CommandContext, CommandSpec, Outcome } from './command.ts';
+import { requireInstance, urlOption } from './instance-command.ts';
+import { loadMigration, type MigrationInput } from './migration-input.ts';
+import type { Options } from './options.ts';
+import { checkKeyValues, parseKeys } from './repair-keys.ts';
+import { formatCount } from './render.ts';
+import { findTable } from './table-option.ts';
+import { keepForRepair, verifyNow, verifyOutcome } from './verify.ts';
+
+/** One request is one durable record. */
+const KEYS_PER_REQUEST = 10_000;
+const REASON = 'crossfade repair';
+
+export const repairCommand: CommandSpec = {
+  name: 'repair',
+  about: 'Copy again what the last verify found, or what is named here, then compare it once more. Needs a running instance.',
+  examples: [
+    ['crossfade repair', 'what the last verify found'],
+    ['crossfade repair --table public.orders', 'the whole table'],
+    ['crossfade repair --table public.orders --from 1000 --to 1999', 'a range of its key (both ends included)'],
+    ['crossfade repair --table public.orders --keys keys.txt', 'a key per line; composite keys as ["a","b"]'],
+  ],
+  configure: (command) => {
+    urlOption(command);
+    command
+      .option('--table <table>', 'source or target table (schema.table)')
+      .option('--from <key>', 'first key of a range')
+      .option('--to <key>', 'last key of a range')
+      .option('--keys <file>', 'file with a key per line');
+  },
+  run,
+};
+
+async function run(context: CommandContext): Promise<Outcome> {
+  checkOptions(context.options);
+  const input = await loadMigration(context);
+  const mapping = await readMapping(input.file);
+  const requests =
+    context.options.text('table') === undefined
+      ? await foundRequests(context, input, mapping)
+      : await namedRequests(context, input, mapping);
+  if (requests.length === 0)
+    return { summary: 'the last verify found no difference: nothing to repair', result: { requests: [], ...emptyResult() } };
+  const instance = await requireInstance(context);
+  const { verified } = await repairMigration({
+    requests,
+    instance,
+    logger: context.log,
+    verify: (tables) => verifyNow(context, { ...input, mapping, tables }),
+  });
+  await keepForRepair(input.dataDir, verified, context);
+  const outcome = verifyOutcome(verified, context);
+  const what = requests.length === 1 ? 'one re-copy' : `${formatCount(requests.length)} re-copies`;
+  return { ...outcome, summary: `after ${what}: ${outcome.summary}` };
+}
+
+function emptyResult(): VerifyResult {
+  return { at: { lsn: null }, tables: [], differences: 0, inconclusive: 0 };
+}
+
+function checkOptions(options: Options): void {
+  const [table, keys] = [options.text('table'), options.text('keys')];
+  const range = (options.text('from') ?? options.text('to')) !== undefined;
+  if (table === undefined && (range || keys !== undefined))
+    throw new PipelineError('CF-1007', '--from, --to and --keys belong to a table: give --table');
+  if (range && keys !== undefined) throw new PipelineError('CF-1007', '--keys and --from/--to exclude each other');
+}
+
+async function foundRequests(context: CommandContext, input: MigrationInput, mapping: CompiledMapping): Promise<RecopyRequest[]> {
+  const last = readLastVerify(input.dataDir);
+  if (last !== undefined) return planRepair(last, mapping);
+  context.log.info({}, 'no verify was kept: comparing first');
+  const result = await verifyNow(context, { ...input, mapping });
+  await keepForRepair(input.dataDir, result, context);
+  return planRepair(result, mapping);
+}
+
+async function namedRequests(context: CommandContext, { file }: MigrationInput, mapping: CompiledMapping): Promise<RecopyRequest[]> {
+  const { options } = context;
+  const table = findTable(options.text('table') ?? '', mapping);
+  const base = { schema: table.from.schema, table: table.from.name, reason: REASON };
+  const [from, to, keysFile] = [options.text('from'), options.text('to'), options.text('keys')];
+  if (from !== undefined || to !== undefined) {
+    requireKey(table, '--from and --to');
+    const first = table.sourceKey.slice(0, 1);
+    await checkKeyValues(
+      file.source.postgres,
+      { ...table, sourceKey: first },
+      [from, to].filter((one) => one !== undefined).map((one) => [one]),
+    );
+    return [{ kind: 'range', ...base, ...(from !== undefined && { from }), ...(to !== undefined && { to }) }];
+  }
+  if (keysFile === undefined) return [{ kind: 'table', ...base }];
+  requireKey(table, '--keys');
+  const keys = parseKeys(await readKeys(keysFile, context), keysFile, table.sourceKey);
+  await checkKeyValues(file.source.postgres, table, keys);
+  const requests: RecopyRequest[] = [];
+  for (let i = 0; i < keys.length; i += KEYS_PER_REQUEST)
+    requests.push({ kind: 'keys', ...base, keys: keys.slice(i, i + KEYS_PER_REQUEST) });
+  return requests;
+}
+
+function requireKey(table: TableMapping, option: string): void {
+  if (table.sourceKey.length > 0) return;
+  throw new PipelineError('CF-1007', `${option}: ${table.from.schema}.${table.from.name} has no key`, {
+    remedy: 'Repair the whole table: give --table alone.',
+  });
+}
+
+async function readKeys(typed: string, { io }: CommandContext): Promise<string> {
+  try {
+    return await readFile(isAbsolute(typed) ? typed : join(io.directory, typed), 'utf8');
+  } catch (error) {
+    throw new PipelineError('CF-1007', `${typed} cannot be read: ${messageOf(error)}`, {
+      cause: error,
+      path: typed,
+      remedy: 'Check the path given with --keys.',
+    });
+  }
+}

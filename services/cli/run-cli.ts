@@ -2,7 +2,8 @@
  * One command line, from argument list to exit code. Guarantee: with --json stdout holds exactly one envelope whatever happened (also
  * for a wrong option or a bug of ours), and the exit code is the catalogue's (design §12).
  */
-import { Command, CommanderError } from 'commander';
+import { constants } from 'node:os';
+import { type Command, CommanderError } from 'commander';
 import { type Envelope, envelopeError, envelopeFinding, toPipelineError } from '#schemas/envelope.ts';
 import { catalogue } from '#schemas/error-catalogue.ts';
 import { PipelineError } from '#schemas/errors.ts';
@@ -10,6 +11,7 @@ import { createLogger, LOG_LEVELS, type LogLevel, maskSecrets } from '#services/
 import type { CliIo, CommandContext, CommandSpec, CommonOptions, Outcome } from './command.ts';
 import { COMMANDS, LATER_COMMANDS } from './commands.ts';
 import { nearestName } from '#schemas/nearest-name.ts';
+import { Options } from './options.ts';
 import { createPaint, type Paint, wantsColour } from './paint.ts';
 import { buildProgram } from './program.ts';
 import { placeOf, renderFindings } from './render.ts';
@@ -33,7 +35,9 @@ export async function runCli(argv: readonly string[], io: CliIo, signal: AbortSi
       io.stderr.write(program.helpInformation());
       return catalogue['CF-1007'].exit;
     }
-    const error = new PipelineError('CF-1007', 'no command was given', { remedy: `One of: ${COMMANDS.map((spec) => spec.name).join(', ')}; see crossfade --help.` });
+    const error = new PipelineError('CF-1007', 'no command was given', {
+      remedy: `One of: ${COMMANDS.map((spec) => spec.name).join(', ')}; see crossfade --help.`,
+    });
     return answer(io, paint, { command: '', json }, { error });
   }
   const { spec, command, args } = chosen;
@@ -42,7 +46,7 @@ export async function runCli(argv: readonly string[], io: CliIo, signal: AbortSi
     const outcome = await spec.run(contextOf({ program, command, args, io, signal, paint }));
     return answer(io, paint, form, { outcome });
   } catch (error) {
-    if (signal.aborted && isAbort(error)) return 128 + stopNumber(signal);
+    if (signal.aborted && isAbort(error)) return answerStopped(io, paint, form, signal);
     return answer(io, paint, form, { error: toPipelineError(error), stack: error instanceof PipelineError ? undefined : error });
   }
 }
@@ -57,9 +61,9 @@ interface Parsed {
 }
 
 function contextOf({ program, command, args, io, signal, paint }: Parsed): CommandContext {
-  const options = command.opts<Record<string, unknown>>();
+  const options = new Options(command.opts());
   const common = commonOptions(options);
-  const level = logLevel(options['logLevel'], io);
+  const level = logLevel(options.text('logLevel'), io);
   const human = io.stderr.isTerminal && !common.json;
   return {
     io,
@@ -73,15 +77,13 @@ function contextOf({ program, command, args, io, signal, paint }: Parsed): Comma
   };
 }
 
-function commonOptions(options: Readonly<Record<string, unknown>>): CommonOptions {
-  const text = (name: string): string | undefined => (typeof options[name] === 'string' ? options[name] : undefined);
-  const file = text('file');
-  const data = text('data');
-  return { json: options['json'] === true, ...(file !== undefined && { file }), ...(data !== undefined && { data }) };
+function commonOptions(options: Options): CommonOptions {
+  const [file, data] = [options.text('file'), options.text('data')];
+  return { json: options.flag('json'), ...(file !== undefined && { file }), ...(data !== undefined && { data }) };
 }
 
-function logLevel(given: unknown, io: CliIo): LogLevel {
-  const name = typeof given === 'string' ? given : (io.environment['CROSSFADE_LOG'] ?? 'info');
+function logLevel(given: string | undefined, io: CliIo): LogLevel {
+  const name = given ?? io.environment['CROSSFADE_LOG'] ?? 'info';
   return LOG_LEVELS.find((level) => level === name) ?? 'info';
 }
 
@@ -95,10 +97,13 @@ type Ending = { readonly outcome: Outcome } | { readonly error: PipelineError; r
 
 function answer(io: CliIo, paint: Paint, form: Form, ending: Ending): number {
   const outcome: Outcome =
-    'outcome' in ending ? ending.outcome : { summary: ending.error.message, result: null, error: ending.error, findings: extraFindings(ending.error) };
+    'outcome' in ending
+      ? ending.outcome
+      : { summary: ending.error.message, result: null, error: ending.error, findings: extraFindings(ending.error) };
   if (form.json) io.stdout.write(`${JSON.stringify(envelopeOf(form.command, outcome))}\n`);
   else writeHuman(io, paint, outcome);
-  if ('stack' in ending && ending.stack instanceof Error && io.environment['CROSSFADE_LOG'] === 'debug') io.stderr.write(`${ending.stack.stack ?? ''}\n`);
+  if ('stack' in ending && ending.stack instanceof Error && io.environment['CROSSFADE_LOG'] === 'debug')
+    io.stderr.write(`${ending.stack.stack ?? ''}\n`);
   return outcome.error?.exitCode ?? 0;
 }
 
@@ -134,7 +139,9 @@ function writeHuman(io: CliIo, paint: Paint, outcome: Outcome): void {
   }
   const { code, message, remedy, place } = outcome.error;
   const where = place.path === undefined ? '' : ` ${placeOf(place)}`;
-  io.stderr.write(`${paint.red('✗')} ${code}${where}  ${maskSecrets(message)}\n  ${paint.cyan('→')} ${remedy.replaceAll('\n', '\n    ')}\n`);
+  io.stderr.write(
+    `${paint.red('✗')} ${code}${where}  ${maskSecrets(message)}\n  ${paint.cyan('→')} ${remedy.replaceAll('\n', '\n    ')}\n`,
+  );
 }
 
 /** The word that stands where the command should, for the envelope of a command line that does not parse. */
@@ -146,13 +153,16 @@ function usageError(error: CommanderError, argv: readonly string[], program: Com
   const message = error.message.replace(/^error: /, '').replace(/\n?\(Did you mean .*\)$/s, '');
   if (error.code === 'commander.unknownCommand') return unknownCommand(commandNameOf(argv));
   const spec = COMMANDS.find((one) => one.name === commandNameOf(argv));
-  if (error.code === 'commander.unknownOption') return unknownOption(message, program.commands.find((one) => one.name() === spec?.name) ?? program);
+  if (error.code === 'commander.unknownOption')
+    return unknownOption(message, program.commands.find((one) => one.name() === spec?.name) ?? program);
   return new PipelineError('CF-1007', message, { remedy: `See crossfade ${spec?.name ?? ''} --help.`.replace('  ', ' ') });
 }
 
 function unknownCommand(typed: string): PipelineError {
   if (LATER_COMMANDS.includes(typed)) {
-    return new PipelineError('CF-7005', `crossfade ${typed} is not in this version`, { remedy: `This version has: ${COMMANDS.map((spec) => spec.name).join(', ')}.` });
+    return new PipelineError('CF-7005', `crossfade ${typed} is not in this version`, {
+      remedy: `This version has: ${COMMANDS.map((spec) => spec.name).join(', ')}.`,
+    });
   }
   const nearest = nearestName(
     typed,
@@ -173,8 +183,11 @@ function isAbort(error: unknown): boolean {
   return error instanceof Error && (error.name === 'AbortError' || error.name === 'StopRequest');
 }
 
-function stopNumber(signal: AbortSignal): number {
+/** The command was ended before its answer: 128 + the signal's number, as a shell would tell of a process that it killed. */
+function answerStopped(io: CliIo, paint: Paint, form: Form, signal: AbortSignal): number {
   const reason: unknown = signal.reason;
-  return reason instanceof Error && reason.message === 'SIGINT' ? 2 : 15;
+  const name = reason instanceof Error && reason.message in constants.signals ? (reason.message as NodeJS.Signals) : 'SIGTERM';
+  const error = new PipelineError('CF-7006', `stopped by ${name} before it was done`);
+  answer(io, paint, form, { error });
+  return 128 + constants.signals[name];
 }
-

@@ -23,8 +23,8 @@ export const statusCommand: CommandSpec = {
 async function run(context: CommandContext): Promise<Outcome> {
   const running = await askInstance(context);
   if (running !== undefined) return outcomeOf(running, [], context);
-  const { file } = await loadMigration(context);
-  const stored = await readStoredStatus(file);
+  const { file, dataDir } = await loadMigration(context);
+  const stored = await readStoredStatus(file, dataDir);
   const note = infoFinding('CF-7001', 'no instance runs here: this is what the target and the slot say', 'Start it with crossfade up.');
   return outcomeOf(stored.status, [...stored.findings, note], context);
 }
@@ -36,7 +36,7 @@ async function askInstance(context: CommandContext): Promise<StatusResult | unde
   try {
     return await client.status();
   } catch (error) {
-    if (context.options['url'] === undefined && (error as { code?: unknown }).code === 'CF-7001') return undefined;
+    if (context.options.text('url') === undefined && (error as { code?: unknown }).code === 'CF-7001') return undefined;
     throw error;
   }
 }
@@ -53,5 +53,10 @@ function outcomeOf(status: StatusResult, findings: readonly Finding[], { paint }
     `  restarts ${status.restarts}   drift ${status.drift ?? 'not verified yet'}`,
     ...held.map((table) => `  ${paint.red('held')}     ${table.from}: ${table.error ?? 'unknown cause'}`),
   ];
-  return { summary: `${status.name}: ${status.phase}, lag ${describeLag(lag)}`, result: status, findings, text: `${lines.join('\n')}\n${renderTables(status, paint, Infinity)}` };
+  return {
+    summary: `${status.name}: ${status.phase}, lag ${describeLag(lag)}`,
+    result: status,
+    findings,
+    text: `${lines.join('\n')}\n${renderTables(status, paint, Infinity)}`,
+  };
 }

@@ -4,8 +4,7 @@ import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-ma
 import { nearestName } from '#schemas/nearest-name.ts';
 
 /** Undefined: no table was named. */
-export function selectTables(option: unknown, mapping: CompiledMapping): ((table: TableMapping) => boolean) | undefined {
-  const typed = Array.isArray(option) ? option.map(String) : typeof option === 'string' ? [option] : [];
+export function selectTables(typed: readonly string[], mapping: CompiledMapping): ((table: TableMapping) => boolean) | undefined {
   if (typed.length === 0) return undefined;
   const chosen = new Set(typed.map((name) => findTable(name, mapping)));
   return (table) => chosen.has(table);
@@ -17,11 +16,19 @@ export function findTable(typed: string, mapping: CompiledMapping): TableMapping
   const [only] = matching;
   if (only !== undefined && matching.length === 1) return only;
   if (matching.length > 1) {
-    throw new PipelineError('CF-1007', `${typed} could be ${matching.map((table) => shownName(table.from)).join(' or ')}`, { remedy: 'Give it with its schema.' });
+    throw new PipelineError('CF-1007', `${typed} could be ${matching.map((table) => shownName(table.from)).join(' or ')}`, {
+      remedy: 'Give it with its schema.',
+    });
   }
   const nearest = nearestName(typed, mapping.tables.flatMap(namesOf));
   throw new PipelineError('CF-1008', `the migration has no table ${typed}`, {
-    remedy: nearest === undefined ? `It has: ${mapping.tables.slice(0, 20).map((table) => shownName(table.from)).join(', ')}` : `Did you mean ${nearest}?`,
+    remedy:
+      nearest === undefined
+        ? `It has: ${mapping.tables
+            .slice(0, 20)
+            .map((table) => shownName(table.from))
+            .join(', ')}`
+        : `Did you mean ${nearest}?`,
   });
 }
 

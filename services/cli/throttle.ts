@@ -4,6 +4,7 @@ import { parseBytes } from '#schemas/config/migration-schema.ts';
 import type { ThrottleBody, ThrottleResult } from '#schemas/status/control-request.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
 import { requireInstance, urlOption } from './instance-command.ts';
+import type { Options } from './options.ts';
 import { formatBytes, formatCount } from './render.ts';
 
 export const throttleCommand: CommandSpec = {
@@ -16,7 +17,10 @@ export const throttleCommand: CommandSpec = {
   ],
   configure: (command) => {
     urlOption(command);
-    command.option('--rows <n>', 'rows per second').option('--bytes <n>', 'bytes per second, for example 10MiB').option('--off', 'lift all limits');
+    command
+      .option('--rows <n>', 'rows per second')
+      .option('--bytes <n>', 'bytes per second, for example 10MiB')
+      .option('--off', 'lift all limits');
   },
   run,
 };
@@ -28,29 +32,29 @@ async function run(context: CommandContext): Promise<Outcome> {
   return { summary: describe(result), result };
 }
 
-function readLimits(options: Readonly<Record<string, unknown>>): ThrottleBody {
-  const { rows, bytes, off } = options;
-  if (off === true) {
+function readLimits(options: Options): ThrottleBody {
+  const [rows, bytes] = [options.text('rows'), options.text('bytes')];
+  if (options.flag('off')) {
     if (rows !== undefined || bytes !== undefined) throw new PipelineError('CF-1007', '--off lifts all limits: give it alone');
     return { maxRowsPerSecond: null, maxBytesPerSecond: null };
   }
-  if (rows === undefined && bytes === undefined) throw new PipelineError('CF-1007', 'no limit was given', { remedy: 'Give --rows N, --bytes N, or --off.' });
+  if (rows === undefined && bytes === undefined)
+    throw new PipelineError('CF-1007', 'no limit was given', { remedy: 'Give --rows N, --bytes N, or --off.' });
   return {
     ...(rows !== undefined && { maxRowsPerSecond: readCount('--rows', rows) }),
     ...(bytes !== undefined && { maxBytesPerSecond: readBytes(bytes) }),
   };
 }
 
-function readCount(name: string, value: unknown): number {
-  const text = String(value);
+function readCount(name: string, text: string): number {
   if (/^[1-9]\d{0,9}$/.test(text)) return Number(text);
   throw new PipelineError('CF-1007', `${name} is not a whole number above 0: ${JSON.stringify(text)}`);
 }
 
-function readBytes(value: unknown): number {
-  const bytes = parseBytes(String(value));
+function readBytes(text: string): number {
+  const bytes = parseBytes(text);
   if (bytes !== undefined) return bytes;
-  throw new PipelineError('CF-1007', `--bytes is not an amount of bytes: ${JSON.stringify(String(value))}`, { remedy: 'For example 10MiB.' });
+  throw new PipelineError('CF-1007', `--bytes is not an amount of bytes: ${JSON.stringify(text)}`, { remedy: 'For example 10MiB.' });
 }
 
 function describe({ maxRowsPerSecond, maxBytesPerSecond }: ThrottleResult): string {

@@ -4,7 +4,7 @@ import { runPreflight } from './check/run-preflight.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
 import { loadMigration, type MigrationInput } from './migration-input.ts';
 import { createProgressOutput, describeLag } from './progress-view.ts';
-import type { RunUp } from './up-port.ts';
+import type { RunUp, UpResult } from './up-port.ts';
 
 const DEFAULT_PORT = 7400;
 const LOOPBACK = '127.0.0.1';
@@ -26,28 +26,51 @@ export const upCommand: CommandSpec = {
 };
 
 async function run(context: CommandContext): Promise<Outcome> {
-  const port = readPort(context.options['port']);
-  const until = readUntil(context.options['until']);
+  const port = readPort(context.options.text('port'));
+  const until = readUntil(context.options.text('until'));
   const input = await loadMigration(context);
-  await preflight(context, input);
-  const runUp = await loadRunUp();
   const output = createProgressOutput(context.io.stderr, context.paint, context.log);
   try {
-    const { reason, status } = await runUp({
+    await preflight(context, input);
+    const runUp = await loadRunUp();
+    const ended = await runUp({
       ...input,
       port,
-      host: String(context.options['host'] ?? LOOPBACK),
+      host: context.options.text('host') ?? LOOPBACK,
       signal: context.signal,
       logger: context.log,
       environment: context.io.environment,
       onProgress: (progress) => output.show(progress),
       ...(until !== undefined && { until }),
     });
-    const summary = reason === 'caught-up' ? `${input.file.name} is caught up at ${status.applied.lsn ?? 'an unknown LSN'}` : `${input.file.name} stopped; lag ${describeLag(status.lag)}`;
-    return { summary, result: status };
+    // Exit 0 says that it is caught up: a script that waits for that must not take a stop for it.
+    if (until !== undefined && ended.reason !== until) throw stopRequest(context.signal);
+    return outcomeOf(input.file.name, ended);
+  } catch (error) {
+    if (!context.signal.aborted || until !== undefined || isFault(error)) throw error;
+    return { summary: `${input.file.name} stopped before it had started`, result: null };
   } finally {
     output.end();
   }
+}
+
+function outcomeOf(name: string, { reason, status }: UpResult): Outcome {
+  const summary =
+    reason === 'caught-up'
+      ? `${name} is caught up at ${status.applied.lsn ?? 'an unknown LSN'}`
+      : `${name} stopped; lag ${describeLag(status.lag)}`;
+  return { summary, result: status };
+}
+
+function stopRequest(signal: AbortSignal): Error {
+  return signal.reason instanceof Error ? signal.reason : new DOMException('stopped', 'AbortError');
+}
+
+/** A stop while starting comes as an abort, or as CF-7002 of what was under way; anything else is a failure even then. */
+function isFault(error: unknown): boolean {
+  return error instanceof PipelineError
+    ? error.code !== 'CF-7002'
+    : !(error instanceof Error && ['AbortError', 'StopRequest'].includes(error.name));
 }
 
 /** Errors stop it before anything is created; warnings are logged. */
@@ -59,7 +82,11 @@ async function preflight(context: CommandContext, { file }: MigrationInput): Pro
   }
   if (report.error === undefined) return;
   const errors = report.findings.filter((finding) => finding.severity === 'error');
-  throw new PipelineError(report.error.code, report.error.message, { ...report.error.place, remedy: report.error.remedy, details: { findings: errors } });
+  throw new PipelineError(report.error.code, report.error.message, {
+    ...report.error.place,
+    remedy: report.error.remedy,
+    details: { findings: errors },
+  });
 }
 
 async function loadRunUp(): Promise<RunUp> {
@@ -68,13 +95,14 @@ async function loadRunUp(): Promise<RunUp> {
   return runUp;
 }
 
-function readPort(value: unknown): number {
-  const text = String(value ?? DEFAULT_PORT);
+function readPort(text = String(DEFAULT_PORT)): number {
   if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text);
-  throw new PipelineError('CF-1007', `--port is not a port: ${JSON.stringify(text)}`, { remedy: 'A number from 0 (any free port) to 65535.' });
+  throw new PipelineError('CF-1007', `--port is not a port: ${JSON.stringify(text)}`, {
+    remedy: 'A number from 0 (any free port) to 65535.',
+  });
 }
 
-function readUntil(value: unknown): 'caught-up' | undefined {
+function readUntil(value: string | undefined): 'caught-up' | undefined {
   if (value === undefined || value === 'caught-up') return value;
-  throw new PipelineError('CF-1007', `--until knows only caught-up, not ${JSON.stringify(String(value))}`);
+  throw new PipelineError('CF-1007', `--until knows only caught-up, not ${JSON.stringify(value)}`);
 }

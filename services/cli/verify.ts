@@ -14,7 +14,7 @@ import type { CommandContext, CommandSpec, Outcome } from './command.ts';
 import { loadMigration } from './migration-input.ts';
 import { formatCount, renderTable } from './render.ts';
 import { selectTables } from './table-option.ts';
-import { storeLastVerify } from './last-verify.ts';
+import { storeLastVerify } from '#services/runtime/last-verify.ts';
 
 export const verifyCommand: CommandSpec = {
   name: 'verify',
@@ -31,7 +31,7 @@ export const verifyCommand: CommandSpec = {
 async function run(context: CommandContext): Promise<Outcome> {
   const { file, dataDir } = await loadMigration(context);
   const mapping = await readMapping(file);
-  const tables = selectTables(context.options['table'], mapping);
+  const tables = selectTables(context.options.texts('table'), mapping);
   const result = await verifyNow(context, { file, dataDir, mapping, ...(tables !== undefined && { tables }) });
   await keepForRepair(dataDir, result, context);
   return verifyOutcome(result, context);
@@ -39,7 +39,9 @@ async function run(context: CommandContext): Promise<Outcome> {
 
 /** A directory that cannot be written takes nothing from the answer; repair then wants a table named. */
 export async function keepForRepair(dataDir: string, result: VerifyResult, { log }: Pick<CommandContext, 'log'>): Promise<void> {
-  await storeLastVerify(dataDir, result).catch((error: unknown) => log.warn({ error: messageOf(error) }, 'the result could not be kept for repair'));
+  await storeLastVerify(dataDir, result).catch((error: unknown) =>
+    log.warn({ error: messageOf(error) }, 'the result could not be kept for repair'),
+  );
 }
 
 export interface VerifyInput {
@@ -69,20 +71,29 @@ async function openRawLog(dataDir: string): Promise<RawLog> {
   const directory = join(dataDir, 'log');
   if (!existsSync(directory)) throw new PipelineError('CF-3003', `there is no change log in ${directory}`);
   const log = await openEmbeddedLog({ directory });
-  return { raw: await log.topic('raw', { partitions: 1 }), progress: await log.topic('progress', { partitions: 1 }), close: () => log.close() };
+  return {
+    raw: await log.topic('raw', { partitions: 1 }),
+    progress: await log.topic('progress', { partitions: 1 }),
+    close: () => log.close(),
+  };
 }
 
 /** Also repair's answer: it ends with a verify of its own. */
 export function verifyOutcome(result: VerifyResult, { paint }: Pick<CommandContext, 'paint'>): Outcome {
   const rows = result.tables.map((table) => {
     const colour = table.inconclusive !== undefined ? paint.yellow : differencesOf(table) > 0 ? paint.red : paint.green;
-    const verdict = table.inconclusive !== undefined ? `not judged: ${table.inconclusive.cause}` : differencesOf(table) > 0 ? 'differs' : 'equal';
-    return [table.to, ...[table.rowsSource, table.rowsTarget, table.missing, table.extra, table.different].map(formatCount), colour(verdict)];
+    const verdict =
+      table.inconclusive !== undefined ? `not judged: ${table.inconclusive.cause}` : differencesOf(table) > 0 ? 'differs' : 'equal';
+    return [
+      table.to,
+      ...[table.rowsSource, table.rowsTarget, table.missing, table.extra, table.different].map(formatCount),
+      colour(verdict),
+    ];
   });
   const text = renderTable(['table', 'source', 'target', 'missing', 'extra', 'different', 'verdict'], rows, [1, 2, 3, 4, 5]);
   const findings = result.tables.flatMap(findingsOf);
   const where = result.at.lsn === null ? '' : ` at ${result.at.lsn}`;
-  const tables = `${result.tables.length} tables`;
+  const tables = result.tables.length === 1 ? 'one table' : `${result.tables.length} tables`;
   const shape = { result, findings, text };
   if (result.differences > 0) {
     const summary = `${formatCount(result.differences)} rows differ in ${tables}${where}`;
@@ -92,7 +103,7 @@ export function verifyOutcome(result: VerifyResult, { paint }: Pick<CommandConte
     const summary = `no difference found, but ${result.inconclusive} of ${tables} could not be compared${where}`;
     return { ...shape, summary, error: new PipelineError('CF-6002', summary) };
   }
-  return { ...shape, summary: `${tables} are equal${where}` };
+  return { ...shape, summary: `${tables} ${result.tables.length === 1 ? 'is' : 'are'} equal${where}` };
 }
 
 function differencesOf(table: TableVerdict): number {

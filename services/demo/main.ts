@@ -31,7 +31,7 @@ function finish(story: Story, summary: DemoSummary): void {
   story.tell(
     [
       `rows          ${number(summary.rowsCompared)} compared in ${summary.tables} tables; copied in ${summary.copySeconds.toFixed(1)} s, throttled and killed once`,
-      `changes       ${number(summary.transactions)} transactions (${summary.transactionsPerSecond.toFixed(0)}/s), ${number(summary.changesApplied)} row changes applied since the last start`,
+      `changes       ${number(summary.transactions)} transactions (${summary.transactionsPerSecond.toFixed(0)}/s), ${number(summary.changesApplied)} row changes applied`,
       `lag           p50 ${lag.p50Ms.toFixed(0)} ms, p99 ${lag.p99Ms.toFixed(0)} ms, max ${(lag.maxMs / 1000).toFixed(1)} s (the outage of the second kill), ${number(lag.probes)} probes`,
       `killed        ${summary.kills.join('; ')}`,
       `restarts      ${summary.restarts}`,

@@ -27,12 +27,13 @@ import { MESSAGE_PREFIX } from '#schemas/frame/frame.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import { formatLsn, maxLsn, parseLsn, type Lsn } from '#schemas/lsn.ts';
 import type { Inconclusive } from '#schemas/reconcile/verify-result.ts';
+import { guarded } from '#schemas/test-hooks.ts';
 import { queryRow } from '#connectors/postgres/session.ts';
 import { HeldSnapshot, openSession } from '#connectors/probe/postgres/held-snapshot.ts';
 import { hidden, horizon, type HiddenTransaction } from '#connectors/probe/postgres/settle.ts';
 import { readShapes, type Shape } from '#connectors/probe/postgres/shape.ts';
 import { openWindow, slotIsActive, windowMessages, type StreamWindow } from '#connectors/probe/postgres/stream-window.ts';
-import { readTableStates, readTargetState } from '#connectors/probe/postgres/target-state.ts';
+import { publishedRelations, readTableStates, readTargetState, type TargetState } from '#connectors/probe/postgres/target-state.ts';
 import type { TableProbe } from '#connectors/probe/postgres/table-scan.ts';
 import { ChangeCollector, voidTable, type CollectedTable, type Side, type TableChanges } from './change-collector.ts';
 import { readLogGap, type OpenRawLog } from './log-gap.ts';
@@ -76,7 +77,10 @@ export async function align(options: AlignOptions, probes: readonly TableProbe[]
   await using stack = new AsyncDisposableStack();
   const end = (client: pg.Client): pg.Client => stack.adopt(client, (open) => open.end().catch(() => undefined));
   const stream = end(await openSession(options.sourceUrl, 'source'));
-  const present = { source: end(await openSession(options.sourceUrl, 'source')), target: end(await openSession(options.targetUrl, 'target')) };
+  const present = {
+    source: end(await openSession(options.sourceUrl, 'source')),
+    target: end(await openSession(options.targetUrl, 'target')),
+  };
   await requirePrimary(stream);
 
   const window = await openWindow(stream, options.slot);
@@ -95,9 +99,10 @@ export async function align(options: AlignOptions, probes: readonly TableProbe[]
   const state = await readTargetState(target.client, options.name);
   if (state?.mode !== 'consistent' || state.applied === undefined) throw new PipelineError('CF-6002', NOT_CONSISTENT);
   const applied = state.applied;
+  await requireSameHistory(stream, state);
   const { tables, refused } = await pair(options, probes, { source, target });
   const collected = tables.map(({ probe, source: shape, changes }) => ({
-    relations: shape.leaves,
+    relations: [shape.oid, ...shape.leaves],
     sourceColumns: probe.sourceColumns,
     from: probe.mapping.from,
     changes,
@@ -106,12 +111,20 @@ export async function align(options: AlignOptions, probes: readonly TableProbe[]
   const seen = new Set<bigint>();
   const classify = ({ xid, commitLsn }: { readonly xid: number; readonly commitLsn: Lsn }): Side | undefined => {
     seen.add(BigInt(xid));
+    if (!guarded('verify-changes')) return undefined;
     const visible = isVisible(snapshot, xid);
     if (commitLsn < applied) return visible ? undefined : 'ahead';
     return visible ? 'behind' : undefined;
   };
   const collector = new ChangeCollector(collected, classify, options.limits);
-  await collectChanges(collector, collected, { options, stream, window, applied, upTo: maxLsn(applied, after), logOffset: state.logOffset });
+  await collectChanges(collector, collected, {
+    options,
+    stream,
+    window,
+    applied,
+    upTo: maxLsn(applied, after),
+    logOffset: state.logOffset,
+  });
 
   const kept = stack.move();
   return {
@@ -139,8 +152,29 @@ async function requireSameServer(client: pg.ClientBase, snapshot: HeldSnapshot):
   if (row?.['started'] !== snapshot.serverStart) throw new PipelineError('CF-2005', 'two sessions of the source URL reached two servers');
 }
 
+/** The applied LSN means nothing on another server, nor on one that was restored to before it. */
+async function requireSameHistory(client: pg.ClientBase, { applied, systemId }: TargetState): Promise<void> {
+  const row = await queryRow(
+    client,
+    `SELECT pg_current_wal_flush_lsn()::text AS flushed,
+       CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE') THEN (SELECT system_identifier::text FROM pg_control_system()) END AS system`,
+  );
+  if (systemId !== undefined && row?.['system'] && row['system'] !== systemId) {
+    throw new PipelineError('CF-2005', `the source is system ${row['system']}; the target was filled from system ${systemId}`);
+  }
+  if (applied !== undefined && applied > parseLsn(row!['flushed']!)) {
+    throw new PipelineError(
+      'CF-2005',
+      `the target shows ${formatLsn(applied)}, which the source has not reached: it is another server or was restored`,
+    );
+  }
+}
+
 async function leavesOf(client: pg.ClientBase, probes: readonly TableProbe[]): Promise<number[]> {
-  const shapes = await readShapes(client, probes.map((probe) => probe.mapping.from));
+  const shapes = await readShapes(
+    client,
+    probes.map((probe) => probe.mapping.from),
+  );
   return shapes.flatMap((shape) => (shape ? [...shape.leaves, shape.oid] : []));
 }
 
@@ -166,6 +200,7 @@ class Settler {
   }
 
   async wait({ limits, signal }: AlignOptions): Promise<void> {
+    if (!guarded('verify-hidden')) return;
     const deadline = performance.now() + limits.settleMs;
     for (let pauseMs = 1; ; pauseMs = Math.min(2 * pauseMs, 200)) {
       this.#left = await hidden(this.#client, this.#limit, this.#relations);
@@ -185,7 +220,9 @@ class Settler {
     for (const { xid } of this.#left) if (running.has(xid) && !now.some((one) => one.xid === xid)) cleared.add(xid);
     for (const one of this.#left) {
       if (cleared.has(one.xid) || streamed.has(BigInt.asUintN(32, one.xid))) continue;
-      const state = one.waitsForStandby ? 'is in the WAL and waits for a synchronous standby' : 'has been writing since before the comparison';
+      const state = one.waitsForStandby
+        ? 'is in the WAL and waits for a synchronous standby'
+        : 'has been writing since before the comparison';
       for (const relation of one.relations) why.set(relation, `transaction ${one.xid} ${state}`);
     }
     return why;
@@ -197,6 +234,9 @@ async function queryRunning(client: pg.ClientBase): Promise<Set<bigint>> {
   return new Set(parseVisibility(row!['triple']!).running);
 }
 
+/** What commits while we look away has to be compared row by row. */
+const POLL_MS_MAX = 16;
+
 interface Reach {
   readonly stream: pg.ClientBase;
   readonly present: pg.ClientBase;
@@ -205,14 +245,17 @@ interface Reach {
 }
 
 /** Waits while an instance runs until the target has passed `after`; when none runs, the target stands still and is taken as it is. */
-async function waitApplied(options: AlignOptions, { stream, present, after, window }: Reach): Promise<{ readonly state: boolean; readonly why: string }> {
+async function waitApplied(
+  options: AlignOptions,
+  { stream, present, after, window }: Reach,
+): Promise<{ readonly state: boolean; readonly why: string }> {
   const deadline = performance.now() + options.limits.waitMs;
-  for (let pauseMs = 2; ; pauseMs = Math.min(2 * pauseMs, 250)) {
+  for (let pauseMs = 2; ; pauseMs = Math.min(2 * pauseMs, POLL_MS_MAX)) {
     const state = await readTargetState(present, options.name);
     if (!state) return { state: false, why: `the target knows no migration ${options.name}` };
     if (state.mode !== 'consistent' || state.applied === undefined) return { state: false, why: NOT_CONSISTENT };
     if (state.applied >= after || performance.now() > deadline) return { state: true, why: '' };
-    if (!window.active || (pauseMs >= 64 && !(await slotIsActive(stream, options.slot)))) return { state: true, why: '' };
+    if (!window.active || (pauseMs === POLL_MS_MAX && !(await slotIsActive(stream, options.slot)))) return { state: true, why: '' };
     await delay(pauseMs, undefined, { signal: options.signal });
   }
 }
@@ -222,11 +265,26 @@ interface Snapshots {
   readonly target: HeldSnapshot;
 }
 
-async function pair(options: AlignOptions, probes: readonly TableProbe[], { source, target }: Snapshots): Promise<{ tables: AlignedTable[]; refused: Map<TableProbe, Inconclusive> }> {
-  const [here, there, states] = await Promise.all([
-    readShapes(source.client, probes.map((probe) => probe.mapping.from)),
-    readShapes(target.client, probes.map((probe) => probe.mapping.to)),
-    readTableStates(present(target), options.name),
+async function pair(
+  options: AlignOptions,
+  probes: readonly TableProbe[],
+  { source, target }: Snapshots,
+): Promise<{ tables: AlignedTable[]; refused: Map<TableProbe, Inconclusive> }> {
+  const readSource = async (): Promise<[(Shape | undefined)[], ReadonlySet<number>]> => [
+    await readShapes(
+      source.client,
+      probes.map((probe) => probe.mapping.from),
+    ),
+    await publishedRelations(source.client, options.publication),
+  ];
+  // Table states must be those of the snapshot, as the applied LSN is.
+  const states = await readTableStates(target.client, options.name);
+  const [[here, published], there] = await Promise.all([
+    readSource(),
+    readShapes(
+      target.client,
+      probes.map((probe) => probe.mapping.to),
+    ),
   ]);
   const tables: AlignedTable[] = [];
   const refused = new Map<TableProbe, Inconclusive>();
@@ -236,15 +294,15 @@ async function pair(options: AlignOptions, probes: readonly TableProbe[], { sour
     const [one, other] = [here[i], there[i]];
     if (state?.state === 'held') refused.set(probe, { cause: 'held', message: state.error ?? 'the table is held' });
     else if (state && state.state !== 'following') refused.set(probe, { cause: 'copying', message: `the table is ${state.state}` });
-    else if (!one || !other) refused.set(probe, { cause: 'changed', message: `the table does not exist on the ${one ? 'target' : 'source'}` });
+    else if (!state && states.length > 0)
+      refused.set(probe, { cause: 'copying', message: 'the table is not part of the running migration yet' });
+    else if (!one || !other)
+      refused.set(probe, { cause: 'changed', message: `the table does not exist on the ${one ? 'target' : 'source'}` });
+    else if (!published.has(one.oid) && !one.leaves.every((leaf) => published.has(leaf)))
+      refused.set(probe, { cause: 'copying', message: 'the table or one of its partitions is not in the publication yet' });
     else tables.push({ probe, source: one, target: other, changes: { ahead: [], behind: [] } });
   });
   return { tables, refused };
-}
-
-/** Table states must be those of the snapshot, as the applied LSN is. */
-function present(target: HeldSnapshot): pg.ClientBase {
-  return target.client;
 }
 
 interface Collect {
@@ -260,7 +318,8 @@ async function collectChanges(collector: ChangeCollector, tables: readonly Colle
   const { options, window, applied } = collect;
   if (applied < window.start) {
     const why = await readLogGap(options.log, { from: applied, to: window.start, offset: collect.logOffset, collector, tables });
-    if (why !== undefined) throw new PipelineError('CF-6002', why, { details: { applied: formatLsn(applied), slot: formatLsn(window.start) } });
+    if (why !== undefined)
+      throw new PipelineError('CF-6002', why, { details: { applied: formatLsn(applied), slot: formatLsn(window.start) } });
   }
   let rows = 0;
   const rowsMax = options.limits.streamMessages;
@@ -270,5 +329,6 @@ async function collectChanges(collector: ChangeCollector, tables: readonly Colle
     rows++;
   }
   if (rows < rowsMax) return;
-  for (const table of tables) voidTable(table, { cause: 'volume', message: `more than ${rowsMax} changes were made during the comparison` });
+  for (const table of tables)
+    voidTable(table, { cause: 'volume', message: `more than ${rowsMax} changes were made during the comparison` });
 }

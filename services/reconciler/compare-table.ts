@@ -6,10 +6,20 @@ import type pg from 'pg';
 import { formatLsn } from '#schemas/lsn.ts';
 import { quoteTable } from '#schemas/table.ts';
 import type { DifferenceSample, Inconclusive, TableVerdict } from '#schemas/reconcile/verify-result.ts';
+import { guarded } from '#schemas/test-hooks.ts';
+import type { Side } from '#connectors/probe/postgres/held-snapshot.ts';
 import { readShapes } from '#connectors/probe/postgres/shape.ts';
 import type { DigestPlan } from '#connectors/probe/postgres/row-sql.ts';
 import { keyId, normalizeOnTarget, rowsByKey } from '#connectors/probe/postgres/rows-by-key.ts';
-import { addTo, bucketSums, listRows, type BucketSum, type TableProbe, type Texts } from '#connectors/probe/postgres/table-scan.ts';
+import {
+  addTo,
+  bucketSums,
+  listRows,
+  type BucketSum,
+  type Scan,
+  type TableProbe,
+  type Texts,
+} from '#connectors/probe/postgres/table-scan.ts';
 import type { AlignedTable, Alignment } from './align.ts';
 import type { VerifyLimits } from './limits.ts';
 import { mergeRows, withDeltas, type RowDifference } from './merge.ts';
@@ -17,9 +27,9 @@ import { keylessDeltas, type KeylessDelta } from './touched-keyless.ts';
 import { columnsThatDiffer, judgeTouched, keyObject, type BothScans, type TouchedRows } from './touched-rows.ts';
 
 /** A bucket holds about this many rows, so that one difference costs a short listing. */
-const ROWS_PER_BUCKET = 1_024;
+const ROWS_PER_BUCKET = 128;
 const BUCKETS_MIN = 64;
-const BUCKETS_MAX = 65_536;
+const BUCKETS_MAX = 131_072;
 
 export interface CompareOptions {
   readonly alignment: Alignment;
@@ -48,36 +58,46 @@ export async function compareTable(table: AlignedTable, options: CompareOptions)
   const { probe } = table;
   if (table.changes.voided) return verdictWithout(probe, table.changes.voided);
   await using stack = new AsyncDisposableStack();
-  const open = async (side: 'source' | 'target'): Promise<pg.Client> =>
-    stack.adopt(await alignment[side].session(), (client) => client.end().catch(() => undefined));
-  const source = await open('source');
-  const target = await open('target');
-  await lock(source, probe.mapping.from);
-  await lock(target, probe.mapping.to);
-  const moved = await shapeMoved(table, alignment);
-  if (moved) return verdictWithout(probe, { cause: 'changed', message: moved });
   const mask = bucketMask(Math.max(estimate(table.source), estimate(table.target)));
-  const scans: BothScans = {
-    source: { client: source, side: 'source', probe, shape: table.source, plan: options.plan },
-    target: { client: target, side: 'target', probe, shape: table.target, plan: options.plan },
-    mask,
+  const open = async (side: Side): Promise<Scan> => {
+    const client = stack.adopt(await alignment[side].session(), (session) => session.end().catch(() => undefined));
+    await lockUnmoved({ side, client, table, alignment });
+    const renew = async (): Promise<void> => {
+      await alignment[side].enter(client);
+      await lockUnmoved({ side, client, table, alignment });
+    };
+    return { client, side, probe, shape: table[side], plan: options.plan, renew };
   };
-  const verdict = probe.key.length > 0 ? await compareKeyed(scans, table, options) : await compareKeyless(scans, table, options);
-  await Promise.all([alignment.source.stillHeld(), alignment.target.stillHeld()]);
-  return verdict;
+  try {
+    const scans: BothScans = { source: await open('source'), target: await open('target'), mask };
+    const verdict = probe.key.length > 0 ? await compareKeyed(scans, table, options) : await compareKeyless(scans, table, options);
+    await Promise.all([alignment.source.stillHeld(), alignment.target.stillHeld()]);
+    return verdict;
+  } catch (error) {
+    if (error instanceof TableMoved) return verdictWithout(probe, { cause: 'changed', message: error.message });
+    throw error;
+  }
 }
 
-async function lock(client: pg.ClientBase, table: { readonly schema: string; readonly name: string }): Promise<void> {
-  await client.query(`LOCK TABLE ${quoteTable(table)} IN ACCESS SHARE MODE`);
+class TableMoved extends Error {
+  override readonly name = 'TableMoved';
 }
 
-/** Under the locks: is each table still what the snapshots saw? */
-async function shapeMoved(table: AlignedTable, { present }: Alignment): Promise<string | undefined> {
-  const { from, to } = table.probe.mapping;
-  const [[here], [there]] = await Promise.all([readShapes(present.source, [from]), readShapes(present.target, [to])]);
-  if (here?.fingerprint !== table.source.fingerprint) return 'the source table was truncated, rewritten or altered while it was compared';
-  if (there?.fingerprint !== table.target.fingerprint) return 'the target table was truncated, rewritten or altered while it was compared';
-  return undefined;
+interface Locking {
+  readonly side: Side;
+  readonly client: pg.ClientBase;
+  readonly table: AlignedTable;
+  readonly alignment: Alignment;
+}
+
+/** Under the lock: is the table still what the snapshot saw? @throws TableMoved */
+async function lockUnmoved({ side, client, table, alignment }: Locking): Promise<void> {
+  const name = side === 'source' ? table.probe.mapping.from : table.probe.mapping.to;
+  await client.query(`LOCK TABLE ${quoteTable(name)} IN ACCESS SHARE MODE`);
+  if (!guarded('verify-shape')) return;
+  const [now] = await readShapes(alignment.present[side], [name]);
+  if (now?.fingerprint !== table[side].fingerprint)
+    throw new TableMoved(`the ${side} table was truncated, rewritten or altered while it was compared`);
 }
 
 function estimate(shape: { readonly rowEstimate: number; readonly pages: number }): number {
@@ -115,7 +135,10 @@ async function compareKeyed(scans: BothScans, table: AlignedTable, { alignment, 
   const [source, target] = await bothSums(scans);
   const touched = await judgeTouched(scans, table.changes);
   if (touched.unknown > 0) {
-    return verdictWithout(table.probe, { cause: 'changed', message: `${touched.unknown} changed rows cannot be made whole from the stream` });
+    return verdictWithout(table.probe, {
+      cause: 'changed',
+      message: `${touched.unknown} changed rows cannot be made whole from the stream`,
+    });
   }
   const [rowsAtSource, rowsTarget] = [total(source), total(target)];
   for (const row of touched.sourceRows) addTo(source, row.bucket, row.sum, -1n);
@@ -190,14 +213,30 @@ function sameKeyTexts(probe: TableProbe): boolean {
 async function nameColumns(scans: BothScans, differences: readonly RowDifference[], tally: Tally): Promise<void> {
   const { probe } = scans.source;
   const [here, there] = await Promise.all([
-    rowsByKey(scans.source, scans.mask, differences.map((one) => one.sourceKey)),
-    rowsByKey(scans.target, scans.mask, differences.map((one) => one.key)),
+    rowsByKey(
+      scans.source,
+      scans.mask,
+      differences.map((one) => one.sourceKey),
+    ),
+    rowsByKey(
+      scans.target,
+      scans.mask,
+      differences.map((one) => one.key),
+    ),
   ]);
-  const found = differences.map((one) => ({ one, source: here.get(keyId(one.sourceKey))?.texts, target: there.get(keyId(one.key))?.texts }));
+  const found = differences.map((one) => ({
+    one,
+    source: here.get(keyId(one.sourceKey))?.texts,
+    target: there.get(keyId(one.key))?.texts,
+  }));
   const unsettled = found.filter(({ source }) => source !== undefined);
   const normal = probe.columns.every((column) => column.settled)
     ? unsettled.map(({ source }) => source!)
-    : await normalizeOnTarget(scans.target.client, probe, unsettled.map(({ source }) => source!));
+    : await normalizeOnTarget(
+        scans.target.client,
+        probe,
+        unsettled.map(({ source }) => source!),
+      );
   const texts = new Map<RowDifference, Texts>(unsettled.map(({ one }, i) => [one, normal[i]!]));
   for (const { one, target } of found) {
     const columns = columnsThatDiffer(scans, texts.get(one), target);
@@ -208,7 +247,11 @@ async function nameColumns(scans: BothScans, differences: readonly RowDifference
 async function compareKeyless(scans: BothScans, table: AlignedTable, { alignment, limits }: CompareOptions): Promise<TableVerdict> {
   const [source, target] = await bothSums(scans);
   const deltas = await keylessDeltas(scans, table.changes);
-  if (!deltas) return verdictWithout(table.probe, { cause: 'changed', message: 'a changed row is not whole in the stream: REPLICA IDENTITY FULL is needed' });
+  if (!deltas)
+    return verdictWithout(table.probe, {
+      cause: 'changed',
+      message: 'a changed row is not whole in the stream: REPLICA IDENTITY FULL is needed',
+    });
   for (const { bucket, a, b, rows } of deltas) addTo(source, bucket, { rows: 1n, a, b }, rows > 0n ? 1n : -1n);
   const tally = new Tally(limits.samples);
   const dirty = dirtyBuckets(source, target);

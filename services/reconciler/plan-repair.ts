@@ -25,6 +25,7 @@ function planTable(verdict: TableVerdict, { from, sourceKey }: TableMapping): Re
   const complete = keys.length === verdict.missing + verdict.extra + verdict.different;
   if (sourceKey.length === 0 || !complete) return [{ kind: 'table', ...base, reason }];
   const requests: RecopyRequest[] = [];
-  for (let i = 0; i < keys.length; i += KEYS_PER_REQUEST) requests.push({ kind: 'keys', ...base, keys: keys.slice(i, i + KEYS_PER_REQUEST), reason });
+  for (let i = 0; i < keys.length; i += KEYS_PER_REQUEST)
+    requests.push({ kind: 'keys', ...base, keys: keys.slice(i, i + KEYS_PER_REQUEST), reason });
   return requests;
 }

@@ -23,8 +23,14 @@ export async function keylessDeltas({ source, mask }: BothScans, changes: TableC
   const { probe, client, plan } = source;
   const signed = [...signedRows(changes.ahead, 1n), ...signedRows(changes.behind, -1n)];
   if (signed.some(({ values }) => values.includes(undefined))) return undefined;
-  const selected = signed.filter(({ values }) => rowSelected(probe.mapping.filter, (column) => values[probe.sourceColumns.indexOf(column)]) === true);
-  const mapped = await mapTexts(client, probe, selected.map(({ values }) => inTargetOrder(probe, values)));
+  const selected = signed.filter(
+    ({ values }) => rowSelected(probe.mapping.filter, (column) => values[probe.sourceColumns.indexOf(column)]) === true,
+  );
+  const mapped = await mapTexts(
+    client,
+    probe,
+    selected.map(({ values }) => inTargetOrder(probe, values)),
+  );
   const digests = await digestTexts(client, plan, mask, mapped as (string | null)[][]);
   invariant(digests.length === selected.length, 'one digest per row');
   return digests.map(({ hash, bucket, sum }, i) => ({ hash, bucket, a: sum.a, b: sum.b, rows: selected[i]!.sign, key: [], sourceKey: [] }));

@@ -78,7 +78,11 @@ interface KeyPair {
 }
 
 /** Of keys that the target has still to catch up with, the target's own count is corrected by what differs. */
-function countApplied(pairs: readonly KeyPair[], sides: ReadonlyMap<string, Side>, targetOf: ReadonlyMap<string, ProbedRow | undefined>): number {
+function countApplied(
+  pairs: readonly KeyPair[],
+  sides: ReadonlyMap<string, Side>,
+  targetOf: ReadonlyMap<string, ProbedRow | undefined>,
+): number {
   let rows = 0;
   for (const { key, source, target } of pairs) {
     if (sides.get(key) === 'ahead') rows += source ? 1 : 0;
@@ -109,7 +113,11 @@ function keyedChange(probe: TableProbe, change: RowChange): KeyedChange {
 async function onTarget({ source }: BothScans, changes: readonly RowChange[]): Promise<KeyedChange[]> {
   const { probe, client } = source;
   const keyed = changes.map((change) => keyedChange(probe, change));
-  const mapped = await mapTexts(client, probe, keyed.map(({ next }) => inTargetOrder(probe, next)));
+  const mapped = await mapTexts(
+    client,
+    probe,
+    keyed.map(({ next }) => inTargetOrder(probe, next)),
+  );
   return keyed.map((change, i) => {
     if (!change.next) return change;
     const values = change.next;
@@ -140,13 +148,21 @@ function rowWithKey(mapping: TableMapping, key: Texts): (string | null)[] {
 
 async function mapFolded({ source }: BothScans, rows: ReadonlyMap<string, Values | undefined>): Promise<Map<string, Texts>> {
   const { probe, client } = source;
-  const selected = [...rows].filter(([, values]) => values && rowSelected(probe.mapping.filter, (column) => values[probe.sourceColumns.indexOf(column)]));
-  const mapped = await mapTexts(client, probe, selected.map(([, values]) => inTargetOrder(probe, values)));
+  const selected = [...rows].filter(
+    ([, values]) => values && rowSelected(probe.mapping.filter, (column) => values[probe.sourceColumns.indexOf(column)]),
+  );
+  const mapped = await mapTexts(
+    client,
+    probe,
+    selected.map(([, values]) => inTargetOrder(probe, values)),
+  );
   return new Map(selected.map(([key], i) => [key, mapped[i] as Texts]));
 }
 
 async function differencesOf(scans: BothScans, pairs: readonly KeyPair[]): Promise<DifferenceSample[]> {
-  const unequal = pairs.filter(({ source, target }) => (source === undefined) !== (target === undefined) || columnsThatDiffer(scans, source, target).length > 0);
+  const unequal = pairs.filter(
+    ({ source, target }) => (source === undefined) !== (target === undefined) || columnsThatDiffer(scans, source, target).length > 0,
+  );
   const confirmed = await confirmOnTarget(scans, unequal);
   return confirmed.flatMap((one): DifferenceSample[] => {
     const { probe } = scans.source;
@@ -171,7 +187,11 @@ export function columnsThatDiffer({ source }: BothScans, one: Texts | undefined,
 async function confirmOnTarget({ source, target }: BothScans, pairs: readonly KeyPair[]): Promise<readonly KeyPair[]> {
   if (source.probe.columns.every((column) => column.settled)) return pairs;
   const both = pairs.filter((pair) => pair.source !== undefined);
-  const texts = await normalizeOnTarget(target.client, source.probe, both.map((pair) => pair.source!));
+  const texts = await normalizeOnTarget(
+    target.client,
+    source.probe,
+    both.map((pair) => pair.source!),
+  );
   const normal = new Map(both.map((pair, i) => [pair.key, texts[i]!]));
   return pairs.map((pair) => ({ ...pair, source: normal.get(pair.key) ?? pair.source }));
 }

@@ -12,6 +12,7 @@ import type { DigestPlan } from '#connectors/probe/postgres/row-sql.ts';
 import { knownTypes } from '#connectors/probe/postgres/target-state.ts';
 import { tableProbe, type TableProbe } from '#connectors/probe/postgres/table-scan.ts';
 import type { Logger } from '#services/runtime/service.ts';
+import { serverReason } from './server-reason.ts';
 import { align, type Alignment, type AlignOptions } from './align.ts';
 import { compareTable, verdictWithout } from './compare-table.ts';
 import { DEFAULT_LIMITS, type VerifyLimits } from './limits.ts';
@@ -77,16 +78,24 @@ async function prepare(options: VerifyOptions): Promise<Prepared> {
 
 type Attempt = AlignOptions & { readonly logger: Logger };
 
-async function attemptOnce(options: VerifyOptions & { readonly limits: VerifyLimits }, plan: DigestPlan, probes: readonly TableProbe[]): Promise<Map<TableProbe, TableVerdict>> {
+async function attemptOnce(
+  options: VerifyOptions & { readonly limits: VerifyLimits },
+  plan: DigestPlan,
+  probes: readonly TableProbe[],
+): Promise<Map<TableProbe, TableVerdict>> {
   const signal = options.signal ?? new AbortController().signal;
   const attempt: Attempt = { ...options, log: options.log, signal };
-  const all = (reason: Inconclusive): Map<TableProbe, TableVerdict> => new Map(probes.map((probe) => [probe, verdictWithout(probe, reason)]));
+  const all = (reason: Inconclusive): Map<TableProbe, TableVerdict> =>
+    new Map(probes.map((probe) => [probe, verdictWithout(probe, reason)]));
   let alignment: Alignment;
   try {
     alignment = await align(attempt, probes);
   } catch (error) {
     if (error instanceof PipelineError && error.code === 'CF-6002') return all({ cause: causeOf(error), message: error.message });
-    throw error;
+    const reason = serverReason(error);
+    if (!reason) throw error;
+    options.logger.warn({ reason: reason.message }, 'source and target could not be aligned');
+    return all(reason);
   }
   await using held = alignment;
   const verdicts = await compareAll(attempt, held, plan);
@@ -117,19 +126,19 @@ async function compareAll(options: Attempt, alignment: Alignment, plan: DigestPl
   return verdicts;
 }
 
-/** lock_not_available, deadlock_detected, snapshot too old, undefined table or column: the table moved under us. */
-const MOVED: ReadonlySet<string> = new Set(['55P03', '40P01', '72000', '42P01', '42703', '40001']);
-
-async function compareOrExplain(options: Attempt, compare: Parameters<typeof compareTable>[1], table: Alignment['tables'][number]): Promise<TableVerdict> {
+async function compareOrExplain(
+  options: Attempt,
+  compare: Parameters<typeof compareTable>[1],
+  table: Alignment['tables'][number],
+): Promise<TableVerdict> {
   try {
     return await compareTable(table, compare);
   } catch (error) {
-    const code = (error as { code?: string }).code;
-    // A server's message may quote a value: only its code is told.
-    options.logger.warn({ table: `${table.probe.mapping.from.schema}.${table.probe.mapping.from.name}`, code }, 'the table could not be compared');
-    if (code === undefined || !/^[0-9A-Z]{5}$/.test(code)) throw error;
-    if (MOVED.has(code)) return verdictWithout(table.probe, { cause: 'changed', message: `the table was locked or altered while it was compared (SQLSTATE ${code})` });
-    return verdictWithout(table.probe, { cause: 'unreadable', message: `a server refused to read the table (SQLSTATE ${code})` });
+    const reason = serverReason(error);
+    if (!reason) throw error;
+    const { from } = table.probe.mapping;
+    options.logger.warn({ table: `${from.schema}.${from.name}`, reason: reason.message }, 'the table could not be compared');
+    return verdictWithout(table.probe, reason);
   }
 }
 

@@ -22,8 +22,12 @@ type Details = Readonly<Record<string, unknown>>;
 export function createLogger(options: LogOptions): Logger {
   const write = options.write ?? ((text: string): void => void process.stderr.write(text));
   const stream: DestinationStream = { write: options.form === 'json' ? write : (line) => write(readable(line)) };
-  const log = pino({ level: options.level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label) => ({ level: label }) } }, stream);
-  const at = (level: 'info' | 'warn' | 'error' | 'debug') => (details: Details, message: string) => log[level](plain(details), maskSecrets(message));
+  const log = pino(
+    { level: options.level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label) => ({ level: label }) } },
+    stream,
+  );
+  const at = (level: 'info' | 'warn' | 'error' | 'debug') => (details: Details, message: string) =>
+    log[level](plain(details), maskSecrets(message));
   return { info: at('info'), warn: at('warn'), error: at('error'), debug: at('debug') };
 }
 
@@ -47,6 +51,6 @@ export function maskSecrets(text: string): string {
 
 function readable(line: string): string {
   const { time, level, msg, ...details } = JSON.parse(line) as Record<string, unknown>;
-  const rest = Object.entries(details).map(([name, value]) => ` ${name}=${typeof value === 'object' ? JSON.stringify(value) : String(value)}`);
+  const rest = Object.entries(details).map(([name, value]) => ` ${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
   return `${String(time).slice(11, 19)} ${String(level).toUpperCase().padEnd(5)} ${String(msg)}${rest.join('')}\n`;
 }

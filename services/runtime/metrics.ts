@@ -61,7 +61,13 @@ export function createMeter(): Meter & MetricsPage {
       }),
     gauge: (options, read) =>
       once('gauge', options, (name, labelNames) => {
-        const metric: PromGauge = new PromGauge({ name, help: options.help, labelNames, registers: [registry], ...(read && { collect: () => refresh(metric, read) }) });
+        const metric: PromGauge = new PromGauge({
+          name,
+          help: options.help,
+          labelNames,
+          registers: [registry],
+          ...(read && { collect: () => refresh(metric, read) }),
+        });
         return { set: (value: number, labels: Labels = {}): void => metric.set({ ...labels }, value) };
       }),
     histogram: (options) =>

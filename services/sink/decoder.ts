@@ -60,6 +60,10 @@ export class Decoder {
     return { offset: this.#offset, lsn: this.lsn, commitTimeMs: this.#timeAt === undefined ? this.#options.commitTimeMs : toUnixMs(this.#timeAt.buffer.readBigInt64BE(this.#timeAt.at)) };
   }
 
+  get offset(): Offset {
+    return this.#offset;
+  }
+
   get lsn(): Lsn {
     return toLsn((BigInt(this.#endHigh) << 32n) | BigInt(this.#endLow));
   }

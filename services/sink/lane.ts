@@ -5,7 +5,7 @@
  *
  * While a round is being applied the next one fills; when it is done the next starts at once: rounds grow with the load by themselves.
  */
-import type { Round, RoundOutcome, TableState, TargetSession, Work, Position, TableCounts } from '#connectors/target/target.ts';
+import type { Grain, Round, RoundOutcome, TableState, TargetSession, Work, Position, TableCounts } from '#connectors/target/target.ts';
 import type { SinkTable } from './sink-table.ts';
 
 /** Counters are written this often at most. */
@@ -19,6 +19,7 @@ export interface LaneOptions {
   readonly batchRows: number;
   /** Where decoding stands: undefined within a transaction that is handed on in parts. */
   readonly position: () => Position | undefined;
+  readonly grain: () => Grain;
   readonly onCommitted: (round: Round) => void;
   readonly onOutcome: (outcome: RoundOutcome, round: Round) => void;
   readonly onError: (error: unknown) => void;
@@ -163,14 +164,16 @@ export class Lane {
   #seal(): Round {
     this.#closeFolds();
     const commit = this.#options.position();
-    const round: Round = { work: this.#work, commit, markers: this.#markers, states: this.#states, counts: this.#counts(commit !== undefined) };
+    const round: Round = { work: this.#work, commit, markers: this.#markers, states: this.#states, grain: this.#options.grain(), counts: this.#counts(commit !== undefined) };
     this.#reset();
     return round;
   }
 
   #counts(commits: boolean): readonly TableCounts[] {
     const now = Date.now();
-    if (!commits || (now - this.#countedAt < COUNT_EVERY_MS && !this.#counting && this.#states.length === 0)) return [];
+    // A chunk's rows are many for one more statement, and an operator watches them.
+    const due = now - this.#countedAt >= COUNT_EVERY_MS || this.#counting || this.#states.length > 0 || this.#work.some((work) => work.kind === 'chunk');
+    if (!commits || !due) return [];
     this.#countedAt = now;
     this.#counting = false;
     const counts: TableCounts[] = [];

@@ -4,8 +4,8 @@
  * by starting again.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Cursor, Offset } from '#connectors/change-log/change-log.ts';
-import type { Position, Round, RoundOutcome, TableProgress } from '#connectors/target/target.ts';
+import type { Cursor, Offset, ReadBatch } from '#connectors/change-log/change-log.ts';
+import type { Grain, Position, Round, RoundOutcome, TableProgress } from '#connectors/target/target.ts';
 import { ConsistentKeeper, LaneKeeper } from '#connectors/target/postgres/progress.ts';
 import type { Target } from '#connectors/target/postgres/open-target.ts';
 import { changeOver } from '#connectors/target/postgres/change-over.ts';
@@ -26,6 +26,12 @@ const REREAD_RECORDS = 256;
 const TURN_MS = 4;
 const TICK_MS = 1_000;
 
+/** After a round that the target could not take as it was folded. */
+export interface FinerGrain {
+  readonly grain: Grain;
+  readonly until: Offset;
+}
+
 export interface SessionEvents {
   readonly onCommitted: (position: Position, markers: readonly string[], consistent: boolean) => void;
   readonly onHeld: (table: TableMapping, message: string) => void;
@@ -42,12 +48,16 @@ export class SinkSession {
   #consistent = false;
   /** Markers met before the change-over wait for it. */
   #markers: string[] = [];
+  /** Rounds are kept this small until decoding has passed the offset. */
+  #finer: FinerGrain | undefined;
   #error: unknown;
   #stop = new AbortController();
   #paused = 0;
 
-  constructor(options: SinkOptions, target: Target, events: SessionEvents) {
+  constructor(options: SinkOptions, target: Target, events: SessionEvents, finer?: FinerGrain) {
     this.#options = options;
+    this.#finer = finer;
+    if (finer?.grain === 'change') this.#scanner = new FrameScanner(1);
     this.#target = target;
     this.#events = events;
   }
@@ -58,6 +68,11 @@ export class SinkSession {
 
   get tables(): Iterable<SinkTable> {
     return this.#tables.values();
+  }
+
+  /** Where decoding stands: at or above the end of whatever was handed to a lane. */
+  get decoded(): Offset {
+    return this.#decoder.offset;
   }
 
   table(id: string): SinkTable | undefined {
@@ -76,7 +91,9 @@ export class SinkSession {
     const ticks = setInterval(() => this.#tick(), TICK_MS);
     try {
       await this.#follow(cursor, AbortSignal.any([signal, this.#stop.signal]));
-      if (this.#error === undefined) for (const lane of this.#lanes) await lane.drain();
+      if (this.#error === undefined) await this.#drain();
+      this.#tick();
+      if (this.#error === undefined) await this.#drain();
     } finally {
       clearInterval(ticks);
       await cursor.close();
@@ -131,6 +148,7 @@ export class SinkSession {
       session,
       batchRows: this.#options.settings.sink.batchRows,
       position: () => this.#decoder.position(),
+      grain: () => this.#finer?.grain ?? 'transactions',
       onCommitted: (round) => this.#committed(round),
       onOutcome: (outcome) => this.#outcome(outcome),
       onError: (error) => {
@@ -170,14 +188,32 @@ export class SinkSession {
     for (;;) {
       const batch = await cursor.next(signal);
       if (batch === undefined || signal.aborted) return;
-      for (const unit of this.#scanner.push(batch)) {
-        await this.#take(unit, signal);
-        if (signal.aborted) return;
-        if (performance.now() - turn < TURN_MS) continue;
-        await nextTurn();
-        turn = performance.now();
+      for (const piece of this.#pieces(batch)) {
+        for (const unit of this.#scanner.push(piece)) {
+          await this.#take(unit, signal);
+          if (signal.aborted) return;
+          if (performance.now() - turn < TURN_MS) continue;
+          await nextTurn();
+          turn = performance.now();
+        }
       }
     }
+  }
+
+  /** The batch as it is; record by record while the grain is finer. */
+  *#pieces(batch: ReadBatch): Generator<ReadBatch> {
+    let offset = batch.baseOffset;
+    let p = 0;
+    for (; this.#finer !== undefined && p < batch.bytes.length; offset++) {
+      const next = p + 4 + batch.bytes.readUInt32BE(p);
+      yield { baseOffset: offset, count: 1, bytes: batch.bytes.subarray(p, next) };
+      p = next;
+      const position = this.#decoder.position();
+      if (position === undefined || position.offset < this.#finer.until || this.#lanes.some((lane) => lane.busy)) continue;
+      this.#finer = undefined;
+      this.#scanner = new FrameScanner();
+    }
+    if (p < batch.bytes.length) yield { baseOffset: offset, count: batch.count - (offset - batch.baseOffset), bytes: batch.bytes.subarray(p) };
   }
 
   async #take(unit: Unit, signal: AbortSignal): Promise<void> {
@@ -190,7 +226,7 @@ export class SinkSession {
         this.#decoder.take(unit);
         for (const lane of this.#lanes) lane.moved(this.#consistent || parts, unit.bytes / this.#lanes.length);
         for (const lane of this.#lanes) lane.kick();
-        if (parts) await this.#drain();
+        if (parts || this.#finer !== undefined) await this.#drain();
         else await this.#room(signal);
         return;
       }

@@ -9,7 +9,8 @@ import type { TableFold } from './table-fold.ts';
 const WARY_CHUNKS = 4;
 
 /** What is kept of a table from its progress row, or from before the change-over. */
-type Known = Pick<TableProgress, 'state' | 'error' | 'heldKey' | 'rowsEstimated' | 'rowsCopied' | 'changesApplied'>;
+type Known = Pick<TableProgress, 'state' | 'error' | 'heldKey' | 'rowsEstimated' | 'rowsCopied' | 'changesApplied'> &
+  Partial<Pick<SinkTable, 'newRows' | 'newChanges'>>;
 
 export class SinkTable {
   readonly mapping: TableMapping;
@@ -21,8 +22,8 @@ export class SinkTable {
   rowsCopied: number;
   changesApplied: number;
   /** Counted since the last write to the target. */
-  newRows = 0;
-  newChanges = 0;
+  newRows: number;
+  newChanges: number;
   /** Records below this are applied already (parallel mode). */
   readonly skipBelow: Offset;
   /** Open fold of the lane's next round. */
@@ -38,6 +39,8 @@ export class SinkTable {
     this.rowsEstimated = progress?.rowsEstimated;
     this.rowsCopied = progress?.rowsCopied ?? 0;
     this.changesApplied = progress?.changesApplied ?? 0;
+    this.newRows = progress?.newRows ?? 0;
+    this.newChanges = progress?.newChanges ?? 0;
     this.skipBelow = skipBelow;
   }
 

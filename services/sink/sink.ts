@@ -7,7 +7,7 @@
  * one session, one transaction per round of whole source transactions. The change-over happens by itself at the copy-complete record.
  */
 import type { Topic } from '#connectors/change-log/change-log.ts';
-import type { Position } from '#connectors/target/target.ts';
+import { FinerGrainNeeded, type Position } from '#connectors/target/target.ts';
 import { openTarget, type Target } from '#connectors/target/postgres/open-target.ts';
 import { isTransient, StatementError } from '#connectors/target/postgres/wire.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
@@ -18,7 +18,7 @@ import type { CatalogTable } from '#schemas/table.ts';
 import { waitBackoff, type Backoff } from '#services/runtime/backoff.ts';
 import type { Logger, Service } from '#services/runtime/service.ts';
 import { RelationResolver } from '#services/transformer/bind-relation.ts';
-import { SinkSession } from './sink-session.ts';
+import { SinkSession, type FinerGrain } from './sink-session.ts';
 
 export interface SinkSettings {
   readonly targetUrl: string;
@@ -101,6 +101,8 @@ class TargetSink implements Sink {
   #restarts = 0;
   #error: string | undefined;
   #holds = 0;
+  #finer: FinerGrain | undefined;
+  #decoded = 0;
 
   constructor(options: SinkSettings) {
     this.#options = { ...options, resolver: new RelationResolver(options.mapping, options.source) };
@@ -113,6 +115,10 @@ class TargetSink implements Sink {
         await this.#runSession(signal);
         return;
       } catch (error) {
+        if (error instanceof FinerGrainNeeded) {
+          this.#finer = { grain: error.grain, until: this.#decoded };
+          continue;
+        }
         if (!isRetried(error)) throw asPipelineError(error);
         if (this.#position !== before) attempt = 0;
         this.#error = messageOf(error);
@@ -140,6 +146,7 @@ class TargetSink implements Sink {
       logger.info({ mode: progress.mode, epoch: Number(progress.epoch), applied: progress.appliedLsn === undefined ? null : formatLsn(progress.appliedLsn) }, 'Target taken over');
       await session.run(signal);
     } finally {
+      this.#decoded = this.#session?.decoded ?? 0;
       this.#session = undefined;
       await target.close();
     }
@@ -157,7 +164,8 @@ class TargetSink implements Sink {
         this.#options.logger.error({ table: `${table.to.schema}.${table.to.name}`, error: message }, 'Table held');
         this.#options.onHeld?.(table, message);
       },
-    });
+    }, this.#finer);
+    this.#finer = undefined;
     this.#session = session;
     this.#error = undefined;
     return session;

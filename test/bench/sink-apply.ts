@@ -2,6 +2,7 @@
  * The sink alone: frames written by hand into an embedded log, applied to a real server. `node test/bench/sink-apply.ts [WORKLOAD…]`
  * prints changes (or rows) per second and the CPU time of this process per change; `--cpu-prof` shows where it goes.
  */
+import { readdirSync, readFileSync } from 'node:fs';
 import { chunkFrame, updateFrame, insertFrame } from '#test/support/sink-frames.ts';
 import { sinkHarness, type SinkHarness } from '#test/support/sink-harness.ts';
 import { startPostgres } from '#test/support/postgres.ts';
@@ -71,7 +72,6 @@ async function bulk(harness: SinkHarness): Promise<number> {
 
 async function copy(harness: SinkHarness): Promise<number> {
   const accounts = harness.table('pgbench_accounts');
-  await harness.rows('TRUNCATE new.pgbench_accounts');
   await harness.log.state(accounts.table, 'copying');
   const columns = ['aid', 'bid', 'abalance', 'filler'];
   for (let from = 1; from <= ACCOUNTS; from += CHUNK_ROWS) {
@@ -80,6 +80,21 @@ async function copy(harness: SinkHarness): Promise<number> {
   }
   await harness.follow(...['branches', 'tellers', 'accounts', 'history'].map((name) => harness.table(`pgbench_${name}`)));
   return ACCOUNTS;
+}
+
+/** CPU seconds of the server's processes, the ended ones included. The load of other programs on the machine does not change it. */
+function serverCpuSeconds(postmaster: number): number {
+  let ticks = 0;
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ').map(Number);
+      if (Number(pid) === postmaster) ticks += fields[11]! + fields[12]! + fields[13]! + fields[14]!;
+      else if (fields[1] === postmaster) ticks += fields[11]! + fields[12]!;
+    } catch {
+      continue;
+    }
+  }
+  return ticks / 100;
 }
 
 const WORKLOADS = { tpcb, bulk, copy } as const;
@@ -100,12 +115,13 @@ for (const name of names.length > 0 ? names : (Object.keys(WORKLOADS) as (keyof 
   const harness = await sinkHarness({
     url,
     ddl: DDL,
-    existing: 'merge',
+    existing: name === 'copy' ? 'refuse' : 'merge',
     sink: { batchRows: Number(process.env['BATCH'] ?? 20_000), parallel: 2 },
   });
-  await fill(harness);
+  if (name !== 'copy') await fill(harness);
   const changes = await WORKLOADS[name](harness);
   const cpu = process.cpuUsage();
+  const serverCpu = serverCpuSeconds(server.pid!);
   const start = performance.now();
   harness.start();
   await harness.applied();
@@ -119,6 +135,7 @@ for (const name of names.length > 0 ? names : (Object.keys(WORKLOADS) as (keyof 
       seconds: Number(seconds.toFixed(2)),
       perSecond: Math.round(changes / seconds),
       cpuMicrosPerChange: Number(micros.toFixed(2)),
+      serverMicrosPerChange: Number((((serverCpuSeconds(server.pid!) - serverCpu) * 1e6) / changes).toFixed(2)),
       rssMb: Math.round(process.memoryUsage.rss() / 1e6),
     }),
   );

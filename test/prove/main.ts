@@ -25,10 +25,12 @@ async function main(argv: readonly string[]): Promise<number> {
       chosen.map((proof) => `${proof.name.padEnd(28)} ~${String(proof.expectedSeconds).padStart(4)} s  ${proof.claim}`).join('\n'),
     );
   const outcomes = await runAll(chosen, options);
-  if (options.jsonFile !== undefined) writeFileSync(options.jsonFile, `${JSON.stringify(outcomes, undefined, 2)}\n`);
   const count = (state: Outcome['state']): number => outcomes.filter((outcome) => outcome.state === state).length;
-  console.log(`\n${count('passed')} passed, ${count('failed')} failed, ${count('skipped')} skipped`);
-  return count('failed') === 0 ? 0 : 1;
+  const [passed, failed, skipped] = [count('passed'), count('failed'), count('skipped')];
+  if (options.jsonFile !== undefined)
+    writeFileSync(options.jsonFile, `${JSON.stringify({ passed, failed, skipped, outcomes }, undefined, 2)}\n`);
+  console.log(`\n${passed} passed, ${failed} failed, ${skipped} skipped`);
+  return failed === 0 ? 0 : 1;
 }
 
 function print(text: string): number {

@@ -29,6 +29,7 @@ export function readOptions(argv: readonly string[]): ProveOptions {
       small: flag,
       budget: text,
       json: text,
+      report: text,
       seed: text,
       state: text,
     },
@@ -40,7 +41,8 @@ export function readOptions(argv: readonly string[]): ProveOptions {
     again: values.again ?? false,
     size: values.small ? 'small' : 'full',
     budgetSeconds: values.budget === undefined ? Number.POSITIVE_INFINITY : positive(values.budget, '--budget'),
-    jsonFile: values.json,
+    // `--report` is what CI says.
+    jsonFile: values.json ?? values.report,
     seed: values.seed === undefined ? undefined : positive(values.seed, '--seed'),
     stateDir: values.state ?? '.crossfade-prove',
   };

@@ -23,6 +23,8 @@ export interface CheckOptions {
 export interface CheckStage extends AsyncDisposable {
   readonly path: string;
   readonly name: string;
+  /** As superuser. */
+  readonly targetUrl: string;
   readonly sourceRole: string;
   readonly targetRole: string;
   check(...args: readonly string[]): Promise<{ readonly exitCode: number; readonly envelope: Envelope }>;
@@ -48,7 +50,8 @@ export async function checkStage(options: CheckOptions): Promise<CheckStage> {
   await onTarget(options.target ?? options.source);
   const name = `check_${id}`;
   const path = join(mkdtempSync(join(tmpdir(), 'crossfade-check-')), 'migration.yaml');
-  const urlOf = (database: typeof source, role: string): string => (options.roles === true ? database.server.url(database.name, role) : database.url);
+  const urlOf = (database: typeof source, role: string): string =>
+    options.roles === true ? database.server.url(database.name, role) : database.url;
   writeFileSync(
     path,
     `crossfade: 1
@@ -62,6 +65,7 @@ ${options.tables ?? '  - from: public.*'}
   return {
     path,
     name,
+    targetUrl: target.url,
     sourceRole,
     targetRole,
     onSource,
@@ -93,6 +97,9 @@ export function errorsOf(envelope: Envelope): readonly EnvelopeFinding[] {
 /** The finding whose message matches; fails the test with all messages when there is none. */
 export function findingLike(envelope: Envelope, pattern: RegExp): EnvelopeFinding {
   const found = envelope.findings.find((finding) => pattern.test(finding.message));
-  if (found === undefined) throw new Error(`no finding like ${pattern}; there are:\n${envelope.findings.map((one) => `${one.severity} ${one.code} ${one.message}`).join('\n')}`);
+  if (found === undefined)
+    throw new Error(
+      `no finding like ${pattern}; there are:\n${envelope.findings.map((one) => `${one.severity} ${one.code} ${one.message}`).join('\n')}`,
+    );
   return found;
 }

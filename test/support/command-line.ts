@@ -23,7 +23,11 @@ export interface RunOptions {
 export async function runInProcess(args: readonly string[], options: RunOptions = {}): Promise<CommandRun> {
   const out: string[] = [];
   const err: string[] = [];
-  const screen = (lines: string[]): Screen => ({ write: (text) => void lines.push(text), isTerminal: options.terminal ?? false, columns: 100 });
+  const screen = (lines: string[]): Screen => ({
+    write: (text) => void lines.push(text),
+    isTerminal: options.terminal ?? false,
+    columns: 100,
+  });
   const io: CliIo = {
     environment: options.environment ?? {},
     directory: options.directory ?? process.cwd(),

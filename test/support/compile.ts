@@ -6,15 +6,14 @@ import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import type { Finding } from '#schemas/errors.ts';
 import { compileMapping, type MappingResult } from '#schemas/mapping/compile-mapping.ts';
 import type { Catalog } from '#schemas/table.ts';
-import { freshDatabase } from '#test/support/postgres.ts';
-import type { PostgresVersion } from '#test/support/postgres.ts';
+import { sharedServer, type PostgresVersion } from '#test/support/postgres.ts';
 
+/** The catalogue after `sql`, which is rolled back: nothing stays, and no database has to be made. */
 export async function catalogOf(sql: string, version: PostgresVersion = 18): Promise<Catalog> {
-  await using database = await freshDatabase(version);
-  const client = await connect(database.url, { applicationName: 'test', role: 'source' });
+  const server = await sharedServer(version);
+  const client = await connect(server.url(), { applicationName: 'test', role: 'source' });
   try {
-    await client.query(`SET search_path = public; ${sql}`);
-    await client.query('SET search_path = pg_catalog');
+    await client.query(`BEGIN; SET LOCAL search_path = public; ${sql}; SET LOCAL search_path = pg_catalog`);
     return await readCatalog(client);
   } finally {
     await client.end();

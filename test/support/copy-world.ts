@@ -34,6 +34,7 @@ export interface CopyWorldOptions {
   readonly paused?: boolean;
   readonly unmapped?: 'error' | 'ignore';
   readonly logger?: Logger;
+  readonly oneChunkBytes?: number;
   /** Reads the change log of an earlier world: a restart. */
   readonly directory?: string;
 }
@@ -98,6 +99,7 @@ export class CopyWorld implements AsyncDisposable {
       order: options.order ?? 'smallest-first',
       spoolDirectory: directory,
       logger: options.logger ?? silentLogger,
+      ...(options.oneChunkBytes !== undefined && { oneChunkBytes: options.oneChunkBytes }),
       ...(options.interludes && { interludes: options.interludes }),
     });
     return new CopyWorld({ ...options, directory }, { log, raw, progress, source, copier, tables: catalog.tables });

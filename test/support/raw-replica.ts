@@ -136,9 +136,11 @@ export class RawReplica {
     const before = rows.get(oldKey);
     if (oldKey !== key) rows.delete(oldKey);
     if (isWhole) rows.set(key, next);
-    else if (oldKey !== key && this.copyCompletes === 0) rows.delete(key);
     else if (before) rows.set(key, new Map([...before, ...next]));
-    else if (this.copyCompletes > 0) this.drift++;
+    else {
+      rows.delete(key);
+      if (this.copyCompletes > 0) this.drift++;
+    }
   }
 
   #onKeyless(rows: Map<string, ReplicaRow>, old: ReplicaRow | undefined, next: ReplicaRow | undefined): void {

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { readCatalog } from '#connectors/catalog/postgres.ts';
 import type { Topic } from '#connectors/change-log/change-log.ts';
 import { openEmbeddedLog } from '#connectors/change-log/embedded/log.ts';
-import { connect, queryRows } from '#connectors/postgres/session.ts';
+import { connect } from '#connectors/postgres/session.ts';
 import type { ColumnEntry, FilterEntry, MigrationFile } from '#schemas/config/migration-file.ts';
 import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
 import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
@@ -111,7 +111,7 @@ export class SinkHarness implements AsyncDisposable {
       progress: this.#progress,
       settings: { sink: { parallel: 1, synchronousCommit: false, batchRows: 10_000, ...this.#options.sink } },
       instance: 'test',
-      logger: silentLogger,
+      logger: process.env['SINK_LOG'] === undefined ? silentLogger : { ...silentLogger, warn: console.error, error: console.error },
       onMissingRows: async (table, keys) => void this.missing.push({ table: table.to.name, keys }),
       onHeld: (table, message) => void this.held.push({ table: table.to.name, message }),
       ...this.#options.overrides,
@@ -130,7 +130,7 @@ export class SinkHarness implements AsyncDisposable {
   /** Everything appended so far is applied (the copy must be complete). */
   async applied(): Promise<void> {
     const id = `m${++this.#markers}`;
-    const done = this.sink.waitMarker(id, AbortSignal.timeout(20_000));
+    const done = this.sink.waitMarker(id, AbortSignal.timeout(50_000));
     await this.log.transaction(messageFrame({ kind: 'marker', name: this.mapping.name, id }));
     await Promise.race([done, this.running.then(async () => done)]);
   }
@@ -144,7 +144,8 @@ export class SinkHarness implements AsyncDisposable {
   async rows(sql: string): Promise<(string | null)[][]> {
     const client = await connect(this.#options.url, { applicationName: 'test', role: 'target' });
     try {
-      return (await queryRows(client, sql)).map((row) => Object.values(row));
+      const result = await client.query<(string | null)[]>({ text: sql, rowMode: 'array' });
+      return result.rows;
     } finally {
       await client.end();
     }

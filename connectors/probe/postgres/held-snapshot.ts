@@ -23,8 +23,15 @@ const LOCK_TIMEOUT_MS = 5_000;
 
 export type Side = 'source' | 'target';
 
-export function openSession(url: string, side: Side): Promise<pg.Client> {
-  return connect(url, { applicationName: 'crossfade verify', role: side, settings: { ...SETTINGS, lock_timeout: String(LOCK_TIMEOUT_MS) } });
+export async function openSession(url: string, side: Side): Promise<pg.Client> {
+  const client = await connect(url, {
+    applicationName: 'crossfade verify',
+    role: side,
+    settings: { ...SETTINGS, lock_timeout: String(LOCK_TIMEOUT_MS) },
+  });
+  // Since 17; the snapshot is meant to stay open.
+  await client.query("SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout'");
+  return client;
 }
 
 export class HeldSnapshot implements AsyncDisposable {
@@ -67,13 +74,19 @@ export class HeldSnapshot implements AsyncDisposable {
   async session(): Promise<pg.Client> {
     const client = await openSession(this.url, this.side);
     try {
-      await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
-      await client.query(`SET TRANSACTION SNAPSHOT ${quoteLiteral(this.#exported)}`);
+      await this.enter(client);
       return client;
     } catch (error) {
       await client.end().catch(() => undefined);
       throw error;
     }
+  }
+
+  /** Ends the session's transaction, which lets its locks go, and enters the same snapshot again. */
+  async enter(client: pg.Client): Promise<void> {
+    await client.query('ROLLBACK');
+    await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+    await client.query(`SET TRANSACTION SNAPSHOT ${quoteLiteral(this.#exported)}`);
   }
 
   /** Fails when the server is not the one that gave the snapshot. */

@@ -45,7 +45,13 @@ export function digestSelect(plan: DigestPlan, source: DigestSource): string {
   const where = source.where.length > 0 ? ` WHERE ${source.where.map((one) => `(${one})`).join(' AND ')}` : '';
   const values = source.values.map((value, i) => `${value} AS v${i}`).join(', ');
   const row = rowText(plan, names);
-  const key = source.key.length > 0 ? keyText(plan, source.key.map((i) => `v${i}`)) : row;
+  const key =
+    source.key.length > 0
+      ? keyText(
+          plan,
+          source.key.map((i) => `v${i}`),
+        )
+      : row;
   const texts = `SELECT ${key} AS k, ${row} AS r${pass} FROM (SELECT ${values}${extra} FROM ${source.from}${where}${plan.kind === 'record' ? '' : ` ${barrier}`}) l0 ${barrier}`;
   if (plan.kind === 'record') {
     return `SELECT ${fastHash('k', plan.seeds.key)} AS hk, ${fastHash('r', plan.seeds.a)} AS a, ${fastHash('r', plan.seeds.b)} AS b${pass} FROM (${texts}) l1`;

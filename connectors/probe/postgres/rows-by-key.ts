@@ -63,7 +63,8 @@ async function fetchRows(scan: Scan, mask: bigint, keys: readonly Texts[]): Prom
   const texts = values.map((value, i) => ({ expression: outputText(value), name: `m${i}` }));
   const rawNames = side === 'source' ? probe.sourceColumns : [];
   const raw = rawNames.map((name, i) => ({ expression: outputText(`t.${quoteIdent(name)}`), name: `c${i}` }));
-  const filter = side === 'source' && probe.mapping.filter ? filterSql(probe.mapping.filter, (column) => `t.${quoteIdent(column)}`) : 'true';
+  const filter =
+    side === 'source' && probe.mapping.filter ? filterSql(probe.mapping.filter, (column) => `t.${quoteIdent(column)}`) : 'true';
   const extra = [...key, ...texts, ...raw, { expression: filter, name: 'selected' }];
   const matches = columns.map(({ name, type, comparable }, i) => {
     const ref = `t.${quoteIdent(name)}`;
@@ -140,7 +141,11 @@ export async function digestTexts(
     `SELECT d.hk::text AS h, (d.hk & ${mask})::text AS bucket, d.a::text AS x, d.b::text AS y FROM (${select}) d ORDER BY d.n`,
     columnsOf(rows, width),
   );
-  return answer.map((row) => ({ hash: BigInt(row['h']!), bucket: row['bucket']!, sum: { rows: 1n, a: BigInt(row['x']!), b: BigInt(row['y']!) } }));
+  return answer.map((row) => ({
+    hash: BigInt(row['h']!),
+    bucket: row['bucket']!,
+    sum: { rows: 1n, a: BigInt(row['x']!), b: BigInt(row['y']!) },
+  }));
 }
 
 interface UnnestRows {
@@ -148,11 +153,17 @@ interface UnnestRows {
   readonly columns: number;
 }
 
-async function unnestRows(client: pg.ClientBase, select: readonly string[], { rows, columns }: UnnestRows): Promise<Record<string, string | null>[]> {
+async function unnestRows(
+  client: pg.ClientBase,
+  select: readonly string[],
+  { rows, columns }: UnnestRows,
+): Promise<Record<string, string | null>[]> {
   const answer: Record<string, string | null>[] = [];
   for (let from = 0; from < rows.length; from += KEYS_PER_STATEMENT) {
     const part = rows.slice(from, from + KEYS_PER_STATEMENT);
-    answer.push(...(await queryRows(client, `SELECT ${select.join(', ')} FROM ${unnestFrom(columns)} ORDER BY u.n`, columnsOf(part, columns))));
+    answer.push(
+      ...(await queryRows(client, `SELECT ${select.join(', ')} FROM ${unnestFrom(columns)} ORDER BY u.n`, columnsOf(part, columns))),
+    );
   }
   return answer;
 }

@@ -61,7 +61,15 @@ export async function hidden(client: pg.ClientBase, limit: bigint, relations: re
     }));
 }
 
-const WORKING_WAITS: ReadonlySet<string> = new Set(['PgSleep', 'ClientRead', 'DataFileRead', 'DataFileExtend', 'DataFilePrefetch', 'BufFileRead', 'BufFileWrite']);
+const WORKING_WAITS: ReadonlySet<string> = new Set([
+  'PgSleep',
+  'ClientRead',
+  'DataFileRead',
+  'DataFileExtend',
+  'DataFilePrefetch',
+  'BufFileRead',
+  'BufFileWrite',
+]);
 
 function notCommitting(activity: Record<string, string | null> | undefined): boolean {
   if (!activity) return false;

@@ -13,6 +13,7 @@ export interface Shape {
   /** Leaves of a partitioned table, or the table itself: the relations whose OIDs the stream names. */
   readonly leaves: readonly number[];
   readonly rowEstimate: number;
+  /** Of the largest part, at its last ANALYZE or VACUUM. */
   readonly pages: number;
   readonly fingerprint: string;
 }
@@ -29,13 +30,16 @@ WITH RECURSIVE wanted AS (
   FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid JOIN pg_class c ON c.oid = i.inhrelid WHERE t.relkind = 'p'
 )
 SELECT t.n::text, t.root::text, t.oid::text, t.relkind::text AS kind, t.relfilenode::text AS file,
-  greatest(c.reltuples, 0)::int8::text AS rows, (pg_relation_size(t.oid) / current_setting('block_size')::int8)::text AS pages,
+  greatest(c.reltuples, 0)::int8::text AS rows, greatest(c.relpages, 0)::text AS pages,
   (SELECT string_agg(concat_ws(':', a.attnum, quote_ident(a.attname), a.atttypid, a.atttypmod), ',' ORDER BY a.attnum)
    FROM pg_attribute a WHERE a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns
 FROM tree t JOIN pg_class c ON c.oid = t.oid ORDER BY t.n, t.oid`;
 
 /** One entry per table asked for; undefined where it does not exist. */
-export async function readShapes(client: pg.ClientBase, tables: readonly { readonly schema: string; readonly name: string }[]): Promise<(Shape | undefined)[]> {
+export async function readShapes(
+  client: pg.ClientBase,
+  tables: readonly { readonly schema: string; readonly name: string }[],
+): Promise<(Shape | undefined)[]> {
   const rows = await queryRows(client, SHAPES, [tables.map((one) => one.schema), tables.map((one) => one.name)]);
   const byTable = Map.groupBy(rows, (row) => Number(row['n']));
   return tables.map((_, i) => {

@@ -31,7 +31,8 @@ const NO_FREE_SLOT = '53400';
 export async function openWindow(client: pg.ClientBase, slot: string): Promise<StreamWindow> {
   const found = await queryRow(client, SLOT, [slot]);
   if (!found?.['flush']) throw new PipelineError('CF-2004', `the source has no replication slot ${slot} in this database`);
-  if (found['wal_status'] === 'lost') throw new PipelineError('CF-2004', `replication slot ${slot} has lost the WAL it needs (wal_status = lost)`);
+  if (found['wal_status'] === 'lost')
+    throw new PipelineError('CF-2004', `replication slot ${slot} has lost the WAL it needs (wal_status = lost)`);
   const active = found['active'] === 'true';
   const copy = `${slot.slice(0, 40)}_verify_${randomBytes(4).toString('hex')}`;
   try {

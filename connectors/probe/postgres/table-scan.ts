@@ -70,12 +70,18 @@ export interface Scan {
   readonly probe: TableProbe;
   readonly shape: Shape;
   readonly plan: DigestPlan;
+  /** Lets the table's lock go and takes it again, in the same snapshot. @throws when the table moved meanwhile. */
+  readonly renew: () => Promise<void>;
 }
 
 /** Count and lane sums per bucket (`hash & mask`), the whole table, slice by slice. */
 export async function bucketSums(scan: Scan, mask: bigint): Promise<Map<string, BucketSum>> {
   const sums = new Map<string, BucketSum>();
+  let first = true;
   for (const slice of slices(scan.shape.pages)) {
+    // Somebody who waits to alter the table waits for one slice, not for the whole scan.
+    if (!first) await scan.renew();
+    first = false;
     const select = digestSelect(scan.plan, {
       from: fromItem(scan.probe, scan.side, scan.shape),
       where: [...conditions(scan.probe, scan.side), ...slice],
@@ -161,7 +167,11 @@ export async function* listRows(scan: Scan, mask: bigint, buckets: readonly stri
 let cursors = 0;
 
 /** A server-side cursor: neither side holds the answer in memory. */
-export async function* cursor(client: pg.ClientBase, sql: string, values: readonly unknown[] = []): AsyncGenerator<Record<string, string | null>> {
+export async function* cursor(
+  client: pg.ClientBase,
+  sql: string,
+  values: readonly unknown[] = [],
+): AsyncGenerator<Record<string, string | null>> {
   const name = `verify_${++cursors}`;
   await client.query(`DECLARE ${name} NO SCROLL CURSOR FOR ${sql}`, [...values]);
   for (;;) {

@@ -44,13 +44,26 @@ export async function readTargetState(client: pg.ClientBase, name: string): Prom
 /** Per source table. */
 export async function readTableStates(client: pg.ClientBase, name: string): Promise<TableState[]> {
   if (!(await queryRow(client, "SELECT WHERE to_regclass('crossfade.table_progress') IS NOT NULL"))) return [];
-  const rows = await queryRows(client, 'SELECT source_schema, source_table, state, error FROM crossfade.table_progress WHERE name = $1', [name]);
+  const rows = await queryRows(client, 'SELECT source_schema, source_table, state, error FROM crossfade.table_progress WHERE name = $1', [
+    name,
+  ]);
   return rows.map((row) => ({
     schema: row['source_schema']!,
     name: row['source_table']!,
     state: row['state'] as TableState['state'],
     error: row['error'] ?? undefined,
   }));
+}
+
+/** OIDs of the relations whose changes the publication sends. */
+export async function publishedRelations(source: pg.ClientBase, publication: string): Promise<ReadonlySet<number>> {
+  const rows = await queryRows(
+    source,
+    `SELECT c.oid::text FROM pg_publication_tables p JOIN pg_namespace n ON n.nspname = p.schemaname
+     JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename WHERE p.pubname = $1`,
+    [publication],
+  );
+  return new Set(rows.map((row) => Number(row['oid'])));
 }
 
 /** Which of these type names a server knows. */

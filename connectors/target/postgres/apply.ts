@@ -5,7 +5,7 @@
  */
 import { failpoint } from '#schemas/test-hooks.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
-import { OP, type Round, type RoundOutcome, type TargetSession } from '#connectors/target/target.ts';
+import { FinerGrainNeeded, OP, type Round, type RoundOutcome, type TargetSession } from '#connectors/target/target.ts';
 import { applyCarefully } from './careful.ts';
 import { writeHeld, type ProgressKeeper } from './progress.ts';
 import type { TableSql } from './statements.ts';
@@ -68,6 +68,10 @@ export class RoundApplier implements TargetSession {
     } catch (error) {
       const objection = error instanceof UnexpectedCount || (error instanceof StatementError && !error.lost && !isTransient(error));
       if (!objection) throw error;
+      if (this.#options.ordered && round.grain !== 'change' && round.work.every((work) => work.kind === 'fold')) {
+        await this.rollback();
+        throw new FinerGrainNeeded(round.grain === 'transactions' ? 'transaction' : 'change', error);
+      }
       if (begins) await this.rollback();
       else await this.#run((wire) => wire.execute('ROLLBACK TO part'));
       return this.#careful(round, begins);
@@ -82,6 +86,8 @@ export class RoundApplier implements TargetSession {
       if (begins) this.#begin(wire);
       else wire.execute('SAVEPOINT part');
       writeWork(this.#options, round.work, { expectations, reuse: !begins || round.commit === undefined });
+      // What was deferred is checked now, while the round can still be redone another way.
+      if (this.#options.ordered && round.commit !== undefined) wire.execute('SET CONSTRAINTS ALL IMMEDIATE');
       if (!begins) wire.execute('RELEASE part');
       if (round.commit !== undefined) keeper.advance(wire, round, round.commit);
     });

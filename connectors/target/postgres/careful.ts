@@ -27,7 +27,17 @@ export async function applyCarefully(options: ApplierOptions, round: Round): Pro
   if (truncated.length > 0) await truncateCarefully(options, truncated);
   const work = round.work.toSorted((a, b) => options.rank(a.table) - options.rank(b.table));
   for (const item of work) await applyItem(options, item, findings);
+  if (options.ordered) await deleteLast(options, work, findings);
   return findings;
+}
+
+/** Where foreign keys are checked, deletes come after all rows, from the referring tables up. */
+async function deleteLast(options: ApplierOptions, work: readonly Work[], findings: Findings): Promise<void> {
+  for (const item of work.toReversed()) {
+    if (item.kind !== 'fold' || item.layout.key.length === 0 || findings.held.some((held) => held.table === item.table)) continue;
+    const refused = await attempted(options, async () => deleteKeys(options, item, groupEntries(item, true).deletes));
+    if (refused !== undefined) findings.held.push({ table: item.table, key: keyText(item.buffers[0]!, item.at[0]!, item.layout).join(', '), message: refused.message });
+  }
 }
 
 async function run(options: ApplierOptions, write: () => void): Promise<readonly StatementResult[]> {
@@ -85,7 +95,9 @@ async function applyBatch(options: ApplierOptions, batch: TableBatch, findings: 
       await run(options, () => writeAdditions(options, loose, REUSE));
     });
   }
-  const groups = groupEntries({ ...batch, strict: false });
+  const groups = groupEntries({ ...batch, strict: false }, options.ordered);
+  // Never deleted and inserted again where foreign keys act: a cascade would take rows that the source still has.
+  if (options.ordered) return attempted(options, async () => upsertAll(options, batch, groups, findings));
   if (groups.carries.length === 0) {
     const refused = await attempted(options, async () => upsertAll(options, batch, groups, findings));
     if (refused === undefined) return undefined;
@@ -109,7 +121,14 @@ async function deleteKeys(options: ApplierOptions, batch: TableBatch, entries: r
 async function upsertAll(options: ApplierOptions, batch: TableBatch, groups: Groups, findings: Findings): Promise<void> {
   const { wire } = options;
   const sql = options.sqlOf(batch.table);
-  await deleteKeys(options, batch, groups.deletes);
+  if (!options.ordered) await deleteKeys(options, batch, groups.deletes);
+  for (const group of groups.carries) {
+    await completeRows(options, batch, { ...group, from: 'old' }, findings);
+    await run(options, () => {
+      wire.execute(sql.upsertFromFinal());
+      wire.execute(sql.clearStage('f'));
+    });
+  }
   for (const group of groups.patches) {
     if (!sql.settable(group.columns)) continue;
     const results = await run(options, () => {
@@ -194,27 +213,33 @@ async function completeRows(
   if (batch.strict || group.from === 'old') reportMissing(batch, results[2]!, findings);
 }
 
-/** The first row that the target rejects: the shortest prefix of the batch's rows that it does not take. */
+/**
+ * The first row that the target rejects: the shortest run of the batch's rows, in the order of groupEntries, that it does not take.
+ * Partial rows count too: they are rejected once their absent columns are filled in.
+ */
 async function offendingKey(options: ApplierOptions, batch: TableBatch): Promise<{ readonly key: string; readonly error: StatementError } | undefined> {
   if (batch.layout.key.length === 0) return undefined;
   const groups = groupEntries({ ...batch, strict: false });
-  const rows = groups.puts;
+  const partial = [...groups.carries, ...groups.patches].flatMap((group) => group.entries);
+  const rows = [...partial, ...groups.puts];
   let good = 0;
   let bad = rows.length;
   let found: StatementError | undefined;
-  while (bad - good > 1 || found === undefined) {
+  while (rows.length > 0 && (bad - good > 1 || found === undefined)) {
     const size = found === undefined ? bad : (good + bad) >> 1;
-    const error = await probe(options, { batch, groups: { ...groups, patches: [], carries: [] }, entries: rows.slice(0, size) });
-    if (error === undefined) {
-      if (found === undefined) return undefined;
-      good = size;
-    } else {
+    const taken = new Set(rows.slice(0, size));
+    const part = (group: PatchGroup): PatchGroup => ({ ...group, entries: group.entries.filter((i) => taken.has(i)) });
+    const probed = { ...groups, carries: groups.carries.map(part), patches: groups.patches.map(part) };
+    const error = await probe(options, { batch, groups: probed, entries: groups.puts.filter((i) => taken.has(i)) });
+    if (error === undefined && found === undefined) return undefined;
+    if (error === undefined) good = size;
+    else {
       found = error;
       bad = size;
     }
   }
   const entry = rows[bad - 1];
-  if (entry === undefined) return undefined;
+  if (entry === undefined || found === undefined) return undefined;
   return { key: keyText(batch.buffers[entry]!, batch.at[entry]!, batch.layout).join(', '), error: found };
 }
 

@@ -21,7 +21,8 @@ export interface Groups {
   readonly carries: readonly PatchGroup[];
 }
 
-export function groupEntries(batch: TableBatch): Groups {
+/** `ordered`: rows before deletes (foreign keys are checked), so nothing can be deleted first and inserted anew. */
+export function groupEntries(batch: TableBatch, ordered = false): Groups {
   const deletes: number[] = [];
   const fresh: number[] = [];
   const puts: number[] = [];
@@ -39,8 +40,9 @@ export function groupEntries(batch: TableBatch): Groups {
       if (group === undefined) into.set(columns.join(), { columns, entries: [i] });
       else group.entries.push(i);
     } else {
-      if ((op & OP.recreate) !== 0) deletes.push(i);
-      if ((op & (OP.fresh | OP.recreate)) !== 0 && batch.strict) fresh.push(i);
+      const recreate = !ordered && (op & OP.recreate) !== 0;
+      if (recreate) deletes.push(i);
+      if ((recreate || (op & OP.fresh) !== 0) && batch.strict) fresh.push(i);
       else puts.push(i);
     }
   }

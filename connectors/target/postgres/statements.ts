@@ -175,6 +175,10 @@ export class TableSql {
     return `${this.#insertHead(this.all)} SELECT ${this.all.map((i) => `f.c${i}`).join(', ')} FROM ${this.stage('f')} f`;
   }
 
+  upsertFromFinal(): string {
+    return this.insertFromFinal() + this.#onConflict(this.all);
+  }
+
   /** Removes one row of the target for each row of `f`, equal as text. */
   removeByFinal(): string {
     const targets = this.all.map((i) => `t.${this.#target(i)}`).join(', ');

@@ -26,6 +26,7 @@ export interface WriterTarget {
   readonly wire: Wire;
   readonly sqlOf: (table: TableMapping) => TableSql;
   readonly rank: (table: TableMapping) => number;
+  readonly ordered: boolean;
 }
 
 export interface WriteOptions {
@@ -56,20 +57,27 @@ export function writeWork(target: WriterTarget, work: readonly Work[], options: 
   writeFolds(target, folds, options);
 }
 
-/** Batches of different tables: truncates, then deletes from the referring tables up, then rows from the referred tables down. */
+/**
+ * Batches of different tables. Deletes go first, so that what they free can be taken. Where foreign keys are checked they go last, from
+ * the referring tables up, after the rows, from the referred tables down: no row ever lacks the one that it refers to.
+ */
 function writeFolds(target: WriterTarget, batches: readonly TableBatch[], options: WriteOptions): void {
   const truncated = batches.filter((batch) => batch.truncate).map((batch) => batch.table);
   if (truncated.length > 0) target.wire.execute(truncateTables(truncated));
-  const folds = batches.map((batch) => ({ batch, groups: groupEntries(batch) }));
+  const folds = batches.map((batch) => ({ batch, groups: groupEntries(batch, target.ordered) }));
   folds.sort((a, b) => target.rank(a.batch.table) - target.rank(b.batch.table));
-  for (const { batch, groups } of folds.toReversed()) {
-    if (batch.layout.key.length === 0) writeRemovals(target, batch, options);
-    else writeDeleteGroup(target, batch, groups.deletes, options);
-  }
+  const deletes = (): void => {
+    for (const { batch, groups } of folds.toReversed()) {
+      if (batch.layout.key.length === 0) writeRemovals(target, batch, options);
+      else writeDeleteGroup(target, batch, groups.deletes, options);
+    }
+  };
+  if (!target.ordered) deletes();
   for (const { batch, groups } of folds) {
     if (batch.layout.key.length === 0) writeAdditions(target, batch, options);
     else writeRows(target, batch, groups, options);
   }
+  if (target.ordered) deletes();
 }
 
 export function truncateTables(tables: readonly TableMapping[]): string {

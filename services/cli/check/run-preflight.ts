@@ -9,11 +9,11 @@ import { readSourceFacts, type SourceCheckInput, type SourceFacts } from '#conne
 import { SOURCE_CHECKS } from '#connectors/source/postgres/preflight/source-checks.ts';
 import { readTargetFacts, type TargetCheckInput, type TargetFacts } from '#connectors/target/postgres/preflight/target-check.ts';
 import { TARGET_CHECKS } from '#connectors/target/postgres/preflight/target-checks.ts';
-import { readProgress } from '#connectors/target/postgres/progress.ts';
+import { readProgress, readTableProgress } from '#connectors/target/postgres/progress.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { errorOf, findingOf, toPipelineError } from '#schemas/envelope.ts';
 import { catalogue } from '#schemas/error-catalogue.ts';
-import { type ErrorCode, type Finding, messageOf, PipelineError } from '#schemas/errors.ts';
+import { type ErrorCode, type Finding, messageOf, type PipelineError } from '#schemas/errors.ts';
 import { bySeverity, errorFinding } from '#schemas/finding.ts';
 import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
 import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
@@ -31,7 +31,7 @@ export interface PreflightReport {
   readonly source?: Catalog;
   readonly target?: Catalog;
   readonly resolved: readonly ResolvedTable[];
-  /** The target holds progress of this migration. */
+  /** The target holds rows of this migration, or a position in its stream. */
   readonly resumed: boolean;
   readonly volume?: Volume;
   /** Names of the checks done, by side. */
@@ -49,23 +49,33 @@ const EXTRA_SESSIONS = 4;
 
 export async function runPreflight(file: MigrationFile): Promise<PreflightReport> {
   await using stack = new AsyncDisposableStack();
-  const found: Finding[] = [];
-  const open = async <F>(role: 'source' | 'target', url: string, facts: (client: pg.Client) => Promise<F>): Promise<Side<F> | undefined> => {
+  const unreachable: Partial<Record<'source' | 'target', Finding>> = {};
+  const open = async <F>(
+    role: 'source' | 'target',
+    url: string,
+    facts: (client: pg.Client) => Promise<F>,
+  ): Promise<Side<F> | undefined> => {
     try {
       const client = await connect(url, { applicationName: 'crossfade check', role });
       stack.defer(() => client.end());
       return { client, facts: await facts(client), catalog: await readCatalog(client) };
     } catch (error) {
-      found.push(findingOf(toPipelineError(error)));
+      unreachable[role] = findingOf(toPipelineError(error));
       return undefined;
     }
   };
-  const [source, target] = await Promise.all([open('source', file.source.postgres, readSourceFacts), open('target', file.target.postgres, readTargetFacts)]);
+  const [source, target] = await Promise.all([
+    open('source', file.source.postgres, readSourceFacts),
+    open('target', file.target.postgres, readTargetFacts),
+  ]);
   const fit = fitOf(file, source?.catalog, target?.catalog);
   const resumed = target !== undefined && (await hasProgress(target.client, file.name));
   const checks: string[] = [];
+  // In this order whichever server answered first: the same servers give the same report.
+  const found = [unreachable.source, unreachable.target].filter((finding) => finding !== undefined);
   if (source !== undefined) found.push(...(await runSourceChecks({ file, side: source, resolved: fit.resolved, resumed }, checks)));
-  if (target !== undefined) found.push(...(await runTargetChecks({ file, side: target, resolved: fit.resolved, resumed }, source?.catalog, checks)));
+  if (target !== undefined)
+    found.push(...(await runTargetChecks({ file, side: target, resolved: fit.resolved, resumed }, source?.catalog, checks)));
   const findings = bySeverity(withoutRepeats([...fit.findings, ...found]));
   const error = decidingError(findings);
   return {
@@ -77,7 +87,12 @@ export async function runPreflight(file: MigrationFile): Promise<PreflightReport
     ...(fit.mapping !== undefined && { mapping: fit.mapping }),
     ...(source !== undefined && { source: source.catalog }),
     ...(target !== undefined && { target: target.catalog }),
-    ...(fit.resolved.length > 0 && { volume: estimateVolume(fit.resolved.map((one) => one.source), file.settings.copy) }),
+    ...(fit.resolved.length > 0 && {
+      volume: estimateVolume(
+        fit.resolved.map((one) => one.source),
+        file.settings.copy,
+      ),
+    }),
   };
 }
 
@@ -129,7 +144,11 @@ async function runSourceChecks({ file, side, resolved, resumed }: Checked<Source
   return findings;
 }
 
-async function runTargetChecks({ file, side, resolved, resumed }: Checked<TargetFacts>, source: Catalog | undefined, done: string[]): Promise<Finding[]> {
+async function runTargetChecks(
+  { file, side, resolved, resumed }: Checked<TargetFacts>,
+  source: Catalog | undefined,
+  done: string[],
+): Promise<Finding[]> {
   const input: TargetCheckInput = {
     client: side.client,
     facts: side.facts,
@@ -163,13 +182,22 @@ async function attempt(name: string, code: ErrorCode, run: () => Promise<readonl
   try {
     return await run();
   } catch (error) {
-    return [errorFinding(code, `the check "${name}" could not be made: ${messageOf(error)}`, 'Mend the cause named, or report it as a fault of crossfade.')];
+    return [
+      errorFinding(
+        code,
+        `the check "${name}" could not be made: ${messageOf(error)}`,
+        'Mend the cause named, or report it as a fault of crossfade.',
+      ),
+    ];
   }
 }
 
 async function hasProgress(client: pg.Client, name: string): Promise<boolean> {
   try {
-    return (await readProgress(client, name)) !== undefined;
+    const progress = await readProgress(client, name);
+    if (progress === undefined || progress.appliedLsn !== undefined) return progress !== undefined;
+    // A first start that ended before its slot was made leaves a row that speaks of nothing yet.
+    return (await readTableProgress(client, name)).some((table) => table.lsn !== undefined);
   } catch (error) {
     // Schema crossfade belongs to somebody else: its own check says so.
     if ((error as { code?: string }).code === '42501') return false;

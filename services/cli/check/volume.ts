@@ -22,7 +22,10 @@ export function estimateVolume(tables: readonly CatalogTable[], copy: MigrationF
   const rows = tables.reduce((sum, table) => sum + table.rowEstimate, 0);
   const bytes = tables.reduce((sum, table) => sum + table.bytes, 0);
   const seconds = (rate: { readonly rows: number; readonly bytes: number }): number =>
-    Math.max(rows / Math.min(rate.rows, copy.maxRowsPerSecond ?? Infinity), bytes / Math.min(rate.bytes, copy.maxBytesPerSecond ?? Infinity));
+    Math.max(
+      rows / Math.min(rate.rows, copy.maxRowsPerSecond ?? Infinity),
+      bytes / Math.min(rate.bytes, copy.maxBytesPerSecond ?? Infinity),
+    );
   const throttled = copy.maxRowsPerSecond !== undefined || copy.maxBytesPerSecond !== undefined;
   return {
     tables: tables.length,

@@ -12,6 +12,7 @@ import { findingOf, toPipelineError } from '#schemas/envelope.ts';
 import type { Finding } from '#schemas/errors.ts';
 import { formatLsn, type Lsn, parseLsn } from '#schemas/lsn.ts';
 import type { StatusResult, TableStatus } from '#schemas/status/status-result.ts';
+import { lastDrift } from '#services/runtime/last-verify.ts';
 
 export interface StoredStatus {
   readonly status: StatusResult;
@@ -31,14 +32,14 @@ interface TargetState {
 }
 
 /** @throws PipelineError CF-5001 when the target cannot be reached: without it nothing is known. */
-export async function readStoredStatus(file: MigrationFile): Promise<StoredStatus> {
+export async function readStoredStatus(file: MigrationFile, dataDir: string): Promise<StoredStatus> {
   const findings: Finding[] = [];
   const target = await readTarget(file);
   const source = await readSource(file).catch((error: unknown) => {
     findings.push({ ...findingOf(toPipelineError(error)), severity: 'warning' });
     return undefined;
   });
-  return { status: statusOf(file.name, target, source), findings };
+  return { status: { ...statusOf(file.name, target, source), drift: lastDrift(dataDir) }, findings };
 }
 
 async function readTarget(file: MigrationFile): Promise<TargetState | undefined> {
@@ -90,7 +91,7 @@ function statusOf(name: string, target: TargetState | undefined, source: SourceS
     applied: { lsn: applied === undefined ? null : formatLsn(applied), exact: applied !== undefined && !held },
     restarts: countOf(target?.stats['restarts']) ?? 0,
     deadLetters: countOf(target?.stats['deadLetters']) ?? 0,
-    drift: countOf(target?.stats['drift']),
+    drift: null,
   };
 }
 

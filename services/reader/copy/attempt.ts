@@ -4,8 +4,10 @@
  */
 import type { Lsn } from '#schemas/lsn.ts';
 import type { Snapshot } from '#schemas/snapshot.ts';
+import { join } from 'node:path';
 import type { RowSpool } from '#connectors/source/row-spool.ts';
 import type { ChunkWork } from './copy-plan.ts';
+import { KeptChanges } from './kept-changes.ts';
 import type { RowKey } from './row-key.ts';
 import type { StreamedTransaction, VisibilityHold } from './visibility.ts';
 import { Window } from './window.ts';
@@ -28,9 +30,10 @@ export class Attempt {
   readonly #lowPassed = Promise.withResolvers<void>();
   /** What was streamed before the low watermark and a snapshot may not see. */
   before: readonly StreamedTransaction[] = [];
-  /** Whole-table chunks only: changes in order. A truncate is kept as undefined message. */
-  readonly kept: { readonly xid: number; readonly message: Buffer | undefined }[] = [];
-  keptBytes = 0;
+  /** Whole-table chunks only. */
+  readonly kept: KeptChanges | undefined;
+  /** Columns read: the table's at that time. */
+  readonly columns: readonly string[];
   rows: AcceptedRows | undefined;
   /** Commit LSN of the high watermark, once delivered. */
   highLsn: Lsn | undefined;
@@ -39,11 +42,15 @@ export class Attempt {
   deliveredRows = 0;
   voidReason: string | undefined;
 
-  constructor(id: string, work: ChunkWork, hold: VisibilityHold) {
+  constructor(id: string, work: ChunkWork, options: { readonly hold: VisibilityHold; readonly spoolDirectory: string }) {
     this.id = id;
     this.work = work;
-    this.hold = hold;
+    this.hold = options.hold;
     const { table, chunk } = work;
+    this.columns = table.columns;
+    if (chunk.kind === 'replace') this.kept = new KeptChanges(join(options.spoolDirectory, `changes-${id}`));
+    // Other keys' changes concern neither the rows asked for nor those that are missing.
+    if (chunk.kind === 'keys' && table.hasExactKeys) this.window.restrictTo(new Set(chunk.keys));
     this.oids = chunk.kind === 'range' ? [chunk.part.oid] : table.oids();
   }
 
@@ -74,7 +81,7 @@ export class Attempt {
   close(): void {
     this.#state = 'closed';
     this.deliveredRows = this.rows?.spool.rows ?? 0;
-    this.rows?.spool.close();
+    this.#free();
   }
 
   /** Gives the attempt up. @returns false when that came too late or twice. */
@@ -82,8 +89,19 @@ export class Attempt {
     if (this.#state === 'void' || this.#state === 'closed') return false;
     this.#state = 'void';
     this.voidReason = reason;
-    this.rows?.spool.close();
+    this.#free();
     this.#lowPassed.resolve();
     return true;
+  }
+
+  /** A key may have several texts (numeric 1.0 and 1.00): whether a missing one was written in the window cannot be told by text. */
+  get cannotTellMissing(): boolean {
+    const { table, chunk } = this.work;
+    return chunk.kind === 'keys' && !table.hasExactKeys && (this.rows?.missing.length ?? 0) > 0 && !this.window.isQuiet;
+  }
+
+  #free(): void {
+    this.rows?.spool.close();
+    this.kept?.close();
   }
 }

@@ -88,7 +88,7 @@ function mergePiece(id: ChunkIdentity, piece: Piece, window: Window): { readonly
 function completeLine(bytes: Buffer, bounds: Int32Array, columns: readonly string[], change: PartialRow): Buffer {
   const fields = columns.map((name, i) => {
     const value = change.get(name);
-    return value === undefined ? bytes.subarray(bounds[2 * i]!, bounds[2 * i + 1]!) : Buffer.from(copyField(value), 'utf8');
+    return value === undefined ? bytes.subarray(bounds[2 * i], bounds[2 * i + 1]) : Buffer.from(copyField(value), 'utf8');
   });
   const parts: Buffer[] = [];
   fields.forEach((field, i) => parts.push(field, Buffer.from(i === fields.length - 1 ? '\n' : '\t')));

@@ -23,6 +23,8 @@ import type { Throttle } from './throttle.ts';
 import type { VisibilityMemory } from './visibility.ts';
 
 const REREAD: Backoff = { firstMs: 20, lastMs: 2_000 };
+/** With the longest back-off: every 20 s. */
+const REPORT_EVERY_TRIES = 10;
 /** Rows of one chunk kept in memory; behind that they go to a file. */
 const CHUNK_MEMORY_BYTES = 12 << 20;
 
@@ -61,7 +63,7 @@ export class ChunkReader {
   /** Resolves once the high watermark is written, or the attempt is void (its chunk is then ready again). Throws only what no repeat mends. */
   async read(work: ChunkWork, signal: AbortSignal): Promise<void> {
     const { stream, memory, name, emit } = this.#options;
-    const attempt = new Attempt(randomUUID(), work, memory.hold());
+    const attempt = new Attempt(randomUUID(), work, { hold: memory.hold(), spoolDirectory: this.#options.spoolDirectory });
     stream.register(attempt);
     const mark = (kind: 'low' | 'high'): OurMessage => ({ kind, name, chunk: work.chunk.id, attempt: attempt.id });
     try {
@@ -100,8 +102,7 @@ export class ChunkReader {
           return;
         }
         table.chunksReread++;
-        const level = tries < 3 ? 'debug' : 'warn';
-        logger[level]({ table: `${table.schema}.${table.name}`, chunk: chunk.id, tries: tries + 1, reason: refused }, 'a chunk is read again');
+        logger.debug({ table: `${table.schema}.${table.name}`, chunk: chunk.id, tries: tries + 1, reason: refused }, 'a chunk is read again');
       } finally {
         if (!accepted) read.spool.close();
       }
@@ -112,13 +113,17 @@ export class ChunkReader {
 
   /** Waits until a snapshot would be accepted, without reading rows for nothing. */
   async #untilVisible(attempt: Attempt, tries: number, signal: AbortSignal): Promise<void> {
-    const { memory, source, random } = this.#options;
+    const { memory, source, random, logger } = this.#options;
+    const { table, chunk } = attempt.work;
     for (let n = tries; ; n++) {
       await delay(backoffMs(REREAD, n, random), undefined, { signal });
       if (attempt.isVoid) return;
-      const snapshot = await source.snapshot();
-      if (memory.refuse(snapshot, attempt.before) === undefined) return;
-      attempt.work.table.chunksReread++;
+      const refused = memory.refuse(await source.snapshot(), attempt.before);
+      if (refused === undefined) return;
+      table.chunksReread++;
+      if (n % REPORT_EVERY_TRIES === REPORT_EVERY_TRIES - 1) {
+        logger.warn({ table: `${table.schema}.${table.name}`, chunk: chunk.id, reason: refused }, 'the copy waits: a chunk cannot be accepted yet');
+      }
     }
   }
 
@@ -131,7 +136,7 @@ export class ChunkReader {
     let waitedMs = 0;
     try {
       const result = await source.readChunk(
-        queryOf(attempt.work),
+        queryOf(attempt),
         {
           onStart: async (start) => {
             failpoint('chunk.read');
@@ -170,8 +175,8 @@ export class ChunkReader {
   }
 }
 
-function queryOf({ table, chunk }: ChunkWork): ChunkQuery {
-  const base = { columns: table.columns, key: table.key };
+function queryOf({ work: { table, chunk }, columns }: Attempt): ChunkQuery {
+  const base = { columns, key: table.key };
   if (chunk.kind === 'range') {
     return {
       ...base,

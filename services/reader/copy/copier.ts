@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { tableId, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { PipelineSettings } from '#schemas/config/migration-file.ts';
 import { InvariantError, invariant, messageOf, PipelineError } from '#schemas/errors.ts';
-import { formatLsn, parseLsn, type Lsn } from '#schemas/lsn.ts';
+import { parseLsn, type Lsn } from '#schemas/lsn.ts';
 import type { CatalogTable } from '#schemas/table.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import type { Topic } from '#connectors/change-log/change-log.ts';
@@ -15,12 +15,12 @@ import type { CopySource } from '#connectors/source/copy-source.ts';
 import { waitBackoff, RECONNECT } from '#services/runtime/backoff.ts';
 import { readAll } from '#services/runtime/records.ts';
 import type { Logger } from '#services/runtime/service.ts';
-import type { Attempt } from './attempt.ts';
 import { CatalogWatch } from './catalog-watch.ts';
 import { type ChunkInterludes, ChunkReader } from './chunk-reader.ts';
 import { CHUNK_MAX_BYTES } from './chunk-size.ts';
 import { ControlJournal } from './control-journal.ts';
-import { decodeCopyRecord, type CopyRecord, type RecopyAskedRecord } from './control-record.ts';
+import { decodeCopyRecord, type CopyRecord } from './control-record.ts';
+import { CopyLedger } from './copy-ledger.ts';
 import { CopyPlan, type ChunkWork, type CopyOrder, type NextStep } from './copy-plan.ts';
 import type { CopyHooks, CopyProgress, RecopyRequest } from './copy-port.ts';
 import { CopyTable } from './copy-table.ts';
@@ -58,6 +58,8 @@ export interface CopierOptions {
   readonly now?: () => number;
   readonly random?: () => number;
   readonly interludes?: ChunkInterludes;
+  /** A table up to this size is one chunk, read without asking where it ends. */
+  readonly oneChunkBytes?: number;
 }
 
 export interface Copier {
@@ -97,6 +99,7 @@ class CopierService implements Copier {
   readonly #plan: CopyPlan;
   readonly #memory: VisibilityMemory;
   readonly #journal: ControlJournal;
+  readonly #ledger: CopyLedger;
   readonly #watermarks: Watermarks;
   readonly #throttle: Throttle;
   readonly #reader: ChunkReader;
@@ -114,14 +117,22 @@ class CopierService implements Copier {
     this.#plan.settle();
     this.#memory = restoreMemory(records, options.slotIsNew === true);
     this.#journal = new ControlJournal(options.progress, logger);
+    this.#ledger = new CopyLedger({
+      logger,
+      plan: this.#plan,
+      memory: this.#memory,
+      journal: this.#journal,
+      changed: () => this.#wake.notify(),
+      holdSlot: (lsn) => this.hooks.holdSlot(lsn),
+    });
     this.#watermarks = new Watermarks(source);
     const { maxRowsPerSecond, maxBytesPerSecond } = options.settings.copy;
     this.#throttle = new Throttle({ rowsPerSecond: maxRowsPerSecond, bytesPerSecond: maxBytesPerSecond }, now);
     this.hooks = new StreamSide(this.#plan, this.#memory, {
-      onChunkDurable: (attempt, recorded) => void this.#onChunkDurable(attempt, recorded),
-      onCopyCompleteDurable: (lsn) => void this.#onCopyCompleteDurable(lsn),
-      onMovedKey: (table, key, cause) => this.#onMovedKey(table, key, cause),
-      onLeafTruncated: (table, cause) => this.#onLeafTruncated(table, cause),
+      onChunkDurable: (attempt, recorded) => void this.#ledger.chunkDurable(attempt, recorded),
+      onCopyCompleteDurable: (lsn) => void this.#ledger.copyCompleteDurable(lsn),
+      onMovedKey: (table, key, cause) => this.#ledger.movedKey(table, key, cause),
+      onLeafTruncated: (table, cause) => this.#ledger.leafTruncated(table, cause),
       onRelation: (table, relation, commit) => {
         if (this.#watch.differs(table, relation, commit)) this.#onShapeDiffers(table, commit);
       },
@@ -136,8 +147,11 @@ class CopierService implements Copier {
       logger,
       plan: this.#plan,
       stream: this.hooks,
-      ask: async (table, request) => void (await this.#ask(table, request, this.hooks.position)),
-      hold: (table, error) => this.#hold(table, error),
+      ask: async (table, request) => void (await this.#ledger.ask(table, request, this.hooks.position)),
+      hold: async (table, reason) => {
+        await this.#ledger.hold(table, reason);
+        this.hooks.voidTable(table, reason);
+      },
       record: (record) => this.#journal.write(record),
     });
     this.#reader = new ChunkReader({
@@ -190,12 +204,12 @@ class CopierService implements Copier {
     const { kind, schema, table: name, reason } = request;
     const table = this.#plan.table(tableId({ schema, name }));
     if (!table) throw new PipelineError('CF-1008', `table ${schema}.${name} is not part of this migration`);
-    if (kind === 'table') return this.#ask(table, { kind, reason });
+    if (kind === 'table') return this.#ledger.ask(table, { kind, reason });
     if (kind === 'keys') {
       invariant(request.keys.every((key) => table.isKeyless || key.length === table.keyColumns.length), 'a key has a value for each key column');
-      return this.#ask(table, { kind, reason, keys: request.keys });
+      return this.#ledger.ask(table, { kind, reason, keys: request.keys });
     }
-    return this.#ask(table, { kind, reason, ...(request.from !== undefined && { from: request.from }), ...(request.to !== undefined && { to: request.to }) });
+    return this.#ledger.ask(table, { kind, reason, ...(request.from !== undefined && { from: request.from }), ...(request.to !== undefined && { to: request.to }) });
   }
 
   async addTable(added: CopierTable): Promise<void> {
@@ -240,12 +254,7 @@ class CopierService implements Copier {
 
   async flush(): Promise<void> {
     if (this.#memory.firstUncovered() === undefined && this.#memory.size === 0) return;
-    const snapshot = await this.#options.source.snapshot();
-    const { transactions, mark } = this.#memory.record(snapshot);
-    this.#memory.prune(snapshot);
-    if (mark === 0) return;
-    await this.#journal.write({ t: 'visibility', transactions: transactions.map(({ xid, lsn }) => [xid, formatLsn(lsn)]) });
-    this.#memory.recorded(mark);
+    await this.#ledger.remember(await this.#options.source.snapshot());
   }
 
   // --- start ---
@@ -315,7 +324,7 @@ class CopierService implements Copier {
   async #planChunk({ table, job, part }: Extract<NextStep, { kind: 'plan' }>): Promise<ChunkWork | undefined> {
     let upTo: readonly string[] | undefined;
     try {
-      const isOne = job.replaces || (part.nextN === 0 && table.bytes <= CHUNK_MAX_BYTES);
+      const isOne = job.replaces || (part.nextN === 0 && table.bytes <= (this.#options.oneChunkBytes ?? CHUNK_MAX_BYTES));
       if (!isOne) upTo = await this.#options.source.nextBoundary(part.ref, table.key, job.rangeAfter(part), table.chunkSize.rows);
     } catch (error) {
       part.isPlanning = false;
@@ -364,32 +373,6 @@ class CopierService implements Copier {
 
   // --- what the stream brings ---
 
-  async #onChunkDurable(attempt: Attempt, recorded: () => void): Promise<void> {
-    const { work, deliveredRows } = attempt;
-    const { table, chunk } = work;
-    if (chunk.kind !== 'keys') {
-      if (chunk.job.kind === 'initial') table.rowsCopied += deliveredRows;
-      void this.#journal.write({ t: 'chunk-finished', chunk: chunk.id, rows: deliveredRows, lsn: formatLsn(attempt.highEnd!) });
-    }
-    const done = this.#plan.finish(work);
-    this.#wake.notify();
-    await this.#journal.flushed(done);
-    recorded();
-  }
-
-  async #onCopyCompleteDurable(lsn: Lsn): Promise<void> {
-    await this.#journal.write({ t: 'copy-complete', lsn: formatLsn(lsn) });
-    this.#plan.isCompleteRecorded = true;
-  }
-
-  #onMovedKey(table: CopyTable, key: string, cause: Lsn): void {
-    void this.#ask(table, { kind: 'keys', keys: [key.split('\0').map((field) => Buffer.from(field, 'latin1').toString('utf8'))], reason: 'its key changed' }, cause);
-  }
-
-  #onLeafTruncated(table: CopyTable, cause: Lsn): void {
-    void this.#ask(table, { kind: 'replace', reason: 'a partition was truncated' }, cause);
-  }
-
   /** The slot waits until the catalogues were compared and what follows from it is durable. */
   #onShapeDiffers(table: CopyTable, cause: Lsn): void {
     const release = this.hooks.holdSlot(cause);
@@ -407,30 +390,10 @@ class CopierService implements Copier {
     };
     void look().then(release);
   }
-
-  async #ask(table: CopyTable, request: Omit<RecopyAskedRecord, 't' | 'id' | 'schema' | 'table'>, cause?: Lsn): Promise<string> {
-    const record: RecopyAskedRecord = { ...request, t: 'recopy-asked', id: randomUUID(), schema: table.schema, table: table.name };
-    const release = cause === undefined ? undefined : this.hooks.holdSlot(cause);
-    this.#plan.ask(table, record);
-    this.#wake.notify();
-    if (request.kind !== 'keys') this.#options.logger.info({ table: `${table.schema}.${table.name}`, kind: request.kind, reason: request.reason }, 'a table is copied again');
-    await this.#journal.write(record);
-    release?.();
-    return record.id;
-  }
-
-  async #hold(table: CopyTable, error: string): Promise<void> {
-    if (table.error !== undefined) return;
-    const failure = new PipelineError('CF-2006', `table ${table.schema}.${table.name} is held: ${error}`);
-    table.error = failure.message;
-    this.#options.logger.error({ table: `${table.schema}.${table.name}`, code: failure.code, remedy: failure.remedy }, failure.message);
-    this.hooks.voidTable(table, failure.message);
-    await this.#journal.write({ t: 'table-held', schema: table.schema, table: table.name, error: failure.message });
-  }
 }
 
 /** The last visibility record; with none and a slot that others read from before, nothing is known of what was streamed. */
-function restoreMemory(records: readonly CopyRecord[], slotIsNew: boolean): VisibilityMemory {
+export function restoreMemory(records: readonly CopyRecord[], slotIsNew: boolean): VisibilityMemory {
   if (!guarded('visibility-memory')) return new VisibilityMemory(true);
   const last = records.findLast((record) => record.t === 'visibility');
   if (!last) return new VisibilityMemory(slotIsNew || records.length === 0);

@@ -27,6 +27,8 @@ export class CopyPlan {
   isCompleteRecorded = false;
   readonly #seen = new Map<string, TableSeenRecord>();
   readonly #held = new Set<string>();
+  /** While records are read: whose chunk it is. */
+  readonly #restoring = new Map<string, { readonly table: CopyTable; readonly job: CopyJob }>();
 
   constructor(order: CopyOrder) {
     this.#order = order;
@@ -63,9 +65,8 @@ export class CopyPlan {
       return;
     }
     if (record.t === 'chunk-finished') {
-      for (const table of this.#tables.values()) {
-        for (const job of table.jobs) if (job.restoreFinished(record.chunk)) table.rowsCopied += record.rows;
-      }
+      const planned = this.#restoring.get(record.chunk);
+      if (planned?.job.restoreFinished(record.chunk) && planned.job.kind === 'initial') planned.table.rowsCopied += record.rows;
       return;
     }
     if (record.t === 'recopy-done') {
@@ -85,6 +86,7 @@ export class CopyPlan {
 
   /** After the last record: what an earlier run finished is gone from the plan. */
   settle(): void {
+    this.#restoring.clear();
     for (const table of this.#tables.values()) {
       const left = table.jobs.filter((job) => !job.isFinished());
       table.jobs.splice(0, table.jobs.length, ...left);
@@ -92,7 +94,10 @@ export class CopyPlan {
   }
 
   #restorePlanned(table: CopyTable, record: ChunkPlannedRecord): void {
-    table.jobs.find((job) => job.id === record.job)?.restorePlanned(record);
+    const job = table.jobs.find((candidate) => candidate.id === record.job);
+    if (!job) return;
+    job.restorePlanned(record);
+    this.#restoring.set(record.chunk, { table, job });
   }
 
   /** Takes in a re-copy. @returns false when what is asked for is to be copied anyway. */

@@ -4,7 +4,7 @@
  */
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { tableId } from '#schemas/mapping/compiled-mapping.ts';
-import { identityColumns, type CatalogTable } from '#schemas/table.ts';
+import { type CatalogColumn, identityColumns, type CatalogTable } from '#schemas/table.ts';
 import type { KeyColumn, RelationShape } from '#connectors/source/copy-source.ts';
 import { ChunkSize } from './chunk-size.ts';
 import type { PartRef } from './control-record.ts';
@@ -24,6 +24,8 @@ export class CopyTable {
   columns: readonly string[];
   readonly keyColumns: readonly string[];
   key: readonly KeyColumn[];
+  /** Equal key values have equal texts. */
+  readonly hasExactKeys: boolean;
   readonly policy: ShapePolicy;
   /** Tables that foreign keys of this one point at. */
   readonly parents: readonly string[];
@@ -56,6 +58,7 @@ export class CopyTable {
       const column = published.find((candidate) => candidate.name === name);
       return { name, type: column?.baseType ?? 'text' };
     });
+    this.hasExactKeys = this.keyColumns.every((name) => published.some((column) => column.name === name && isExact(column)));
     const filtered = mapping.filter?.conditions.map((condition) => condition.column) ?? [];
     this.policy = {
       mapped: new Set([...mapping.columns.map((column) => column.source.name), ...mapping.sourceKey, ...filtered]),
@@ -99,6 +102,14 @@ export class CopyTable {
     if (job.begun) return 'copying';
     return job.kind === 'initial' ? 'waiting' : 'following';
   }
+}
+
+/** bool "char" name int8 int2 int4 text oid varchar date timestamp timestamptz uuid. */
+const EXACT_TYPES: ReadonlySet<number> = new Set([16, 18, 19, 20, 21, 23, 25, 26, 1043, 1082, 1114, 1184, 2950]);
+
+/** Not numeric (1.0, 1.00), floats (-0), bpchar, citext, or text under a collation that may hold different texts for equal. */
+function isExact(column: CatalogColumn): boolean {
+  return column.typtype === 'e' || (EXACT_TYPES.has(column.typeOid) && column.collation === undefined);
 }
 
 export interface CopyTableOptions {

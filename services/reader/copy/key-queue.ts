@@ -43,6 +43,13 @@ export class KeyQueue {
     return this.#waiting.size === 0 && [...this.#inFlight.values()].every((entry) => entry.delivered);
   }
 
+  /** Asked for and not yet in the log: the target may lack the row. */
+  isPending(key: RowKey): boolean {
+    if (this.#waiting.has(key)) return true;
+    for (const entry of this.#inFlight.values()) if (!entry.delivered && entry.requests.has(key)) return true;
+    return false;
+  }
+
   isEmpty(): boolean {
     return this.#left.size === 0;
   }

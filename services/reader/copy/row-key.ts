@@ -3,7 +3,7 @@
  * only if all their columns' bytes are. (Bytes as latin1 text: no decoding, and no byte sequence is lost.)
  */
 import { decodeTuple, KIND, type Relation } from '#schemas/pgoutput/message.ts';
-import { isCopyNull, unescapeCopyField } from '#schemas/value/copy-text.ts';
+import { endOfCopyLine, isCopyNull, splitCopyLine, unescapeCopyField } from '#schemas/value/copy-text.ts';
 
 /** PostgreSQL text cannot hold it, so it separates columns without doubt. */
 const SEPARATOR = '\0';
@@ -63,6 +63,17 @@ export function keyOfLine(buffer: Buffer, bounds: Int32Array, positions: readonl
     key = key === undefined ? field : key + SEPARATOR + field;
   }
   return key;
+}
+
+/** The key of each line of COPY text. */
+export function forEachKey(bytes: Buffer, columns: readonly string[], keyColumns: readonly string[], visit: (key: RowKey) => void): void {
+  const positions = keyColumns.map((name) => columns.indexOf(name));
+  const bounds = new Int32Array(2 * columns.length);
+  for (let at = 0; at < bytes.length; at = endOfCopyLine(bytes, at)) {
+    splitCopyLine(bytes, at, bounds);
+    const key = keyOfLine(bytes, bounds, positions);
+    if (key !== undefined) visit(key);
+  }
 }
 
 function plainField(buffer: Buffer, start: number, end: number): string {

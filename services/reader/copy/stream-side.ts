@@ -84,7 +84,7 @@ export class StreamSide implements CopyHooks {
   track(table: CopyTable): void {
     for (const oid of table.oids()) {
       if (this.#trackers.get(oid)?.table === table) continue;
-      this.#trackers.set(oid, new TableTracker(table, oid, this.#plan, (key, cause) => this.#events.onMovedKey(table, key, cause)));
+      this.#trackers.set(oid, new TableTracker(table, oid, (key, cause) => this.#events.onMovedKey(table, key, cause)));
     }
   }
 
@@ -162,7 +162,7 @@ export class StreamSide implements CopyHooks {
       if (attempt.work.table !== table || attempt.state !== 'open') continue;
       if (attempt.work.chunk.kind === 'range' ? oids.has(attempt.oids[0]!) : whole) {
         attempt.window.onTruncate();
-        if (attempt.work.chunk.kind === 'replace') attempt.kept.push({ xid: this.#begin!.xid, message: undefined });
+        attempt.kept?.add(this.#begin!.xid, undefined);
       } else if (attempt.work.chunk.kind !== 'range') this.void(attempt, 'one of the leaves was truncated');
     }
     if (!whole && table.state !== 'waiting') this.#events.onLeafTruncated(table, this.position);
@@ -184,7 +184,10 @@ export class StreamSide implements CopyHooks {
       this.#memory.release(attempt.hold);
       for (const oid of attempt.oids) this.#trackers.get(oid)?.windows.add(attempt);
       this.#lows.push(attempt);
-    } else if (attempt.state === 'open' && attempt.rows) this.#highs.push(attempt);
+    } else if (attempt.state === 'open' && attempt.rows) {
+      if (attempt.cannotTellMissing) this.void(attempt, 'a missing key may have been written meanwhile');
+      else this.#highs.push(attempt);
+    }
   }
 
   recordsBeforeCommit(commitLsn: Lsn): CopyRecords {
@@ -272,11 +275,11 @@ function framesOf(attempt: Attempt): CopyRecords {
     chunk: chunk.id,
     schema: table.schema,
     table: table.name,
-    columns: table.columns,
+    columns: attempt.columns,
     keyColumns: table.keyColumns,
     recopy: chunk.kind === 'keys' || chunk.repeated,
   };
-  if (chunk.kind === 'replace') return replaceFrames(id, attempt);
+  if (chunk.kind === 'replace') return replaceFrames(id, { rows: rows.spool, snapshot: rows.snapshot, kept: attempt.kept ?? [] });
   const frames = chunkFrames(id, rows.spool, attempt.window);
   if (chunk.kind === 'range') return frames;
   const deleted = rows.missing.filter((key) => !attempt.window.touched(key));

@@ -6,28 +6,28 @@ import type { Lsn } from '#schemas/lsn.ts';
 import { locateTuples, TAG, type Begin, type Relation, type TupleOffsets } from '#schemas/pgoutput/message.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import type { Attempt } from './attempt.ts';
-import type { CopyPlan } from './copy-plan.ts';
 import type { CopyTable } from './copy-table.ts';
-import { hasAbsent, keyOfTuple, keyPositions, presentValues, type RowKey } from './row-key.ts';
+import { forEachKey, hasAbsent, keyOfTuple, keyPositions, presentValues, type RowKey } from './row-key.ts';
 
 const NEW_TUPLE = 0x4e;
-/** A window that grows beyond this is given up, and the chunk read again: the copy must not take the memory that the stream needs. */
+/**
+ * A window that grows beyond this forgets what does not concern its chunk's rows; before they are read it is given up, and the chunk
+ * read again: the copy must not take the memory that the stream needs.
+ */
 const MAX_WINDOW_BYTES = 32 << 20;
 
 export class TableTracker {
   readonly table: CopyTable;
   readonly oid: number;
   readonly windows = new Set<Attempt>();
-  readonly #plan: CopyPlan;
   readonly #onMovedKey: (key: RowKey, cause: Lsn) => void;
   readonly #tuples: TupleOffsets = { old: 0, oldFull: false, next: 0 };
   #relation: Relation | undefined;
   #positions: readonly number[] | undefined;
 
-  constructor(table: CopyTable, oid: number, plan: CopyPlan, onMovedKey: (key: RowKey, cause: Lsn) => void) {
+  constructor(table: CopyTable, oid: number, onMovedKey: (key: RowKey, cause: Lsn) => void) {
     this.table = table;
     this.oid = oid;
-    this.#plan = plan;
     this.#onMovedKey = onMovedKey;
   }
 
@@ -35,11 +35,13 @@ export class TableTracker {
     return this.windows.size > 0 || this.#watchesMoves;
   }
 
-  /** Until the change-over a moved row's absent columns are not to be had from the target: the new key is copied again. */
+  /**
+   * While the table is copied, or rows of it are still to be copied again, the target may lack the row under its old key, and with it
+   * the absent columns of a moved row. Else the sink carries them over.
+   */
   get #watchesMoves(): boolean {
     const { table } = this;
-    if (table.isKeyless || table.state === 'waiting' || table.state === 'held') return false;
-    return !this.#plan.isComplete || table.state === 'copying';
+    return !table.isKeyless && (table.state === 'copying' || !table.keys.isDelivered());
   }
 
   /** @returns why the windows of this relation cannot be kept, if so. */
@@ -82,7 +84,8 @@ export class TableTracker {
       return undefined;
     }
     this.#each((attempt) => attempt.window.onMove(oldKey, key));
-    if (absent && guarded('key-recopy')) this.#onMovedKey(key, begin.commitLsn);
+    const mayLackOld = this.table.state === 'copying' || this.table.keys.isPending(oldKey);
+    if (absent && mayLackOld && guarded('key-recopy')) this.#onMovedKey(key, begin.commitLsn);
     return undefined;
   }
 
@@ -90,18 +93,24 @@ export class TableTracker {
     for (const attempt of this.windows) if (attempt.work.chunk.kind !== 'replace') visit(attempt);
   }
 
-  /** Whole-table chunks repeat the changes that their snapshot did not see. The message is a view that is reused: copied. */
+  /** Whole-table chunks repeat the changes that their snapshot did not see. */
   #keep(m: Buffer, begin: Begin): string | undefined {
-    let copy: Buffer | undefined;
     for (const attempt of this.windows) {
-      if (attempt.window.bytes > MAX_WINDOW_BYTES) return 'its window holds too many changes';
-      if (attempt.work.chunk.kind !== 'replace') continue;
-      copy ??= Buffer.from(m);
-      attempt.kept.push({ xid: begin.xid, message: copy });
-      attempt.keptBytes += copy.length;
+      attempt.kept?.add(begin.xid, m);
+      if (attempt.window.bytes <= MAX_WINDOW_BYTES) continue;
+      // Only changes of the chunk's own keys matter once they are known.
+      if (attempt.rows && !attempt.window.isRestricted) attempt.window.restrictTo(keysOf(attempt));
+      else if (!attempt.window.isRestricted) return 'its window holds too many changes';
     }
     return undefined;
   }
+}
+
+function keysOf(attempt: Attempt): Set<RowKey> {
+  const { columns, work, rows } = attempt;
+  const keys = new Set<RowKey>();
+  for (const { bytes } of rows!.spool) forEachKey(bytes, columns, work.table.keyColumns, (key) => keys.add(key));
+  return keys;
 }
 
 /** A key column stored out of line and unchanged is absent in the new tuple; the old one holds it. */

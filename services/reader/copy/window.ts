@@ -18,6 +18,18 @@ export class Window {
   readonly partial = new Map<RowKey, Map<string, string | null>>();
   #truncated = false;
   #bytes = 0;
+  #only: ReadonlySet<RowKey> | undefined;
+
+  get isRestricted(): boolean {
+    return this.#only !== undefined;
+  }
+
+  /** From now on only these keys count. */
+  restrictTo(keys: ReadonlySet<RowKey>): void {
+    this.#only = keys;
+    for (const key of this.full) if (!keys.has(key)) this.full.delete(key);
+    for (const key of this.partial.keys()) if (!keys.has(key)) this.partial.delete(key);
+  }
 
   get bytes(): number {
     return this.#bytes;
@@ -33,6 +45,7 @@ export class Window {
   }
 
   onFull(key: RowKey): void {
+    if (this.#only && !this.#only.has(key)) return;
     if (!this.full.has(key)) {
       this.full.add(key);
       this.#bytes += key.length + ENTRY_BYTES;
@@ -42,7 +55,7 @@ export class Window {
 
   onPartial(key: RowKey, row: PartialRow): void {
     // The stream carried the row whole before, so it is on the target when this change comes.
-    if (this.full.has(key)) return;
+    if (this.full.has(key) || (this.#only && !this.#only.has(key))) return;
     const known = this.partial.get(key);
     if (!known) this.#bytes += key.length + ENTRY_BYTES;
     const merged = known ?? new Map<string, string | null>();

@@ -7,7 +7,9 @@ import { PipelineError } from '#schemas/errors.ts';
 export function registerErrorReplies(app: FastifyInstance): void {
   app.setErrorHandler<FastifyError>((error, request, reply) => sendError(reply, request.url, fromFastify(error)));
   app.setNotFoundHandler((request, reply) => {
-    const error = new PipelineError('CF-1007', `there is no ${request.method} ${request.url}`, { remedy: 'See docs/http.md for the routes.' });
+    const error = new PipelineError('CF-1007', `there is no ${request.method} ${request.url}`, {
+      remedy: 'See docs/http.md for the routes.',
+    });
     return sendError(reply, request.url, { error, status: 404 });
   });
 }

@@ -94,7 +94,7 @@ export function fileBody(copy: 'slow' | 'fast'): string {
   const tables = TABLES.map((table) => `  - from: public.${table}`).join('\n');
   const settings =
     copy === 'slow'
-      ? `{ parallel: 2, chunkRows: ${CHUNK_ROWS}, maxRowsPerSecond: ${SLOW_ROWS_PER_SECOND} }`
+      ? `{ parallel: 2, chunkRows: ${CHUNK_ROWS}, chunkTargetMs: 10, maxRowsPerSecond: ${SLOW_ROWS_PER_SECOND} }`
       : `{ parallel: 2, chunkRows: ${CHUNK_ROWS} }`;
   return `tables:\n${tables}\ncopy: ${settings}\nheartbeatSeconds: 1`;
 }

@@ -3,7 +3,7 @@ import { CHUNK_ROWS } from '../kill/tables.ts';
 import type { Figures, Proof, ProofContext } from '../proof.ts';
 
 const FULL = { kills: 100, rows: 150_000, perGroup: 10 };
-const SMALL = { kills: 8, rows: 20_000, perGroup: 1 };
+const SMALL = { kills: 12, rows: 20_000, perGroup: 1 };
 
 /** Chunks read at the same time, by the proof's own file. */
 const IN_FLIGHT = 2;

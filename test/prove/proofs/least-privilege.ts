@@ -2,7 +2,7 @@
  * Chinook moved by two roles that may do no more than the documentation grants them, over TLS that is verified in full. The statements
  * are the documentation's own, so that it cannot drift from what works.
  */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { explain, runCommand } from '#services/demo/pipeline/command.ts';
@@ -15,39 +15,46 @@ import { openProofStage, type ProofStage, requireEqual, requireVerified, runUnti
 import type { Figures, Proof, ProofContext } from '../proof.ts';
 import { CHINOOK, loadSample, loadSampleEmpty, startWriter, tablesOf } from '../sample-databases.ts';
 
-const ROLES_PAGE = join(import.meta.dirname, '..', '..', '..', 'docs', 'roles.md');
+const ROOT = join(import.meta.dirname, '..', '..', '..');
 const SOURCE_ROLE = 'crossfade_source';
 const TARGET_ROLE = 'crossfade_target';
 const PASSWORD = 'correct horse/battery@staple';
 
 export const leastPrivilegeProof: Proof = {
   name: 'chinook-least-privilege',
-  claim: 'Chinook moves with roles that hold only what docs/roles.md grants, over TLS verify-full, no superuser on either side',
+  claim:
+    'Chinook moves with roles that hold only what the README and docs/roles.md grant, over TLS verify-full, no superuser on either side',
   expectedSeconds: 40,
   run: runLeastPrivilege,
 };
 
-async function runLeastPrivilege({ size, seed, say }: ProofContext): Promise<Figures> {
+async function runLeastPrivilege(context: ProofContext): Promise<Figures> {
+  const pages = grantPages();
+  let figures: Figures = {};
+  for (const page of context.size === 'full' ? pages : pages.slice(0, 1)) figures = await moveAs(page, context);
+  return figures;
+}
+
+async function moveAs(page: Grants, { size, seed, say }: ProofContext): Promise<Figures> {
   const certificates = makeCertificates({ hosts: ['localhost'] });
   await using stage = await openProofStage({
     name: 'chinook',
-    source: tlsServer(certificates, SOURCE_ROLE),
-    target: tlsServer(certificates, TARGET_ROLE),
+    source: tlsServer(certificates),
+    target: tlsServer(certificates),
     file: '',
     sourceSql: '',
     targetSql: '',
   });
   await Promise.all([loadSample(stage.sourceUrl, CHINOOK), loadSampleEmpty(stage.targetUrl, CHINOOK)]);
-  const page = grants();
-  await execute(stage.sourceUrl, fill(page.source, SOURCE_ROLE, 'origin'));
-  await execute(stage.targetUrl, fill(page.target, TARGET_ROLE, 'destination'));
+  await execute(stage.sourceUrl, page.source);
+  await execute(stage.targetUrl, page.target);
   writeFileSync(join(stage.directory, 'ca.pem'), certificates.ca);
   stage.writeFile('tables:\n  - from: public.*\npublication: { create: false }', {
     source: tlsUrl(stage, 'source'),
     target: tlsUrl(stage, 'target'),
   });
   const statements = await publicationByOwner(stage);
-  say(`the owner ran: ${statements.join(' ')}`);
+  say(`as ${page.page} says; the owner ran: ${statements.join(' ')}`);
   await using writer = await startWriter(stage.sourceUrl, CHINOOK, seeded(seed));
   {
     await using pipeline = Pipeline.start(stage.pipeline);
@@ -64,9 +71,8 @@ async function runLeastPrivilege({ size, seed, say }: ProofContext): Promise<Fig
     stage,
     tables.map((table) => ({ source: `public."${table}"`, target: `public."${table}"` })),
   );
-  await requireTls(stage);
+  await requireNoSuperuser(stage);
   return {
-    'grants from': page.origin,
     tables: tables.length,
     'rows equal': rows,
     'transactions meanwhile': written,
@@ -74,14 +80,12 @@ async function runLeastPrivilege({ size, seed, say }: ProofContext): Promise<Fig
   };
 }
 
-function tlsServer(ssl: ReturnType<typeof makeCertificates>, role: string): Partial<PostgresOptions> {
-  const lines = [
-    'host all postgres 127.0.0.1/32 trust',
-    `hostssl all ${role} all scram-sha-256`,
-    `hostssl replication ${role} all scram-sha-256`,
-  ];
-  // The certificate names localhost: both address families must lead to the server.
-  return { ssl: { cert: ssl.cert, key: ssl.key }, hba: lines };
+/** The page's own lines of pg_hba.conf, and a way in for the test that sets the stage. */
+function tlsServer(ssl: ReturnType<typeof makeCertificates>): Partial<PostgresOptions> {
+  const lines = rolesBlocks(readFileSync(join(ROOT, 'docs', 'roles.md'), 'utf8'), 'text pg_hba')
+    .trim()
+    .split('\n');
+  return { ssl: { cert: ssl.cert, key: ssl.key }, hba: ['host all postgres 127.0.0.1/32 trust', ...lines] };
 }
 
 function tlsUrl(stage: ProofStage, side: 'source' | 'target'): string {
@@ -104,8 +108,7 @@ async function publicationByOwner(stage: ProofStage): Promise<readonly string[]>
   return statements;
 }
 
-/** No session of our roles without TLS: the servers' own word. */
-async function requireTls(stage: ProofStage): Promise<void> {
+async function requireNoSuperuser(stage: ProofStage): Promise<void> {
   for (const [url, role] of [
     [stage.sourceUrl, SOURCE_ROLE],
     [stage.targetUrl, TARGET_ROLE],
@@ -119,37 +122,33 @@ async function requireTls(stage: ProofStage): Promise<void> {
 }
 
 interface Grants {
+  readonly page: string;
   readonly source: string;
   readonly target: string;
-  readonly origin: string;
 }
 
-/** The page's SQL blocks: the one that makes a REPLICATION role is the source's, the one that makes the schema is the target's. */
-function grants(): Grants {
-  if (!existsSync(ROLES_PAGE)) return { ...BUILT_IN, origin: 'the proof itself: docs/roles.md is not there' };
-  const blocks = [...readFileSync(ROLES_PAGE, 'utf8').matchAll(/```sql\n(.*?)```/gs)].map((match) => match[1] ?? '');
-  const source = blocks.find((block) => /create role[^;]*replication/i.test(block));
-  const target = blocks.find((block) => /create schema[^;]*crossfade/i.test(block));
-  if (source === undefined || target === undefined)
-    throw new Error(`${ROLES_PAGE} has no SQL block for the source role or for the target role`);
-  return { source, target, origin: 'docs/roles.md' };
+/** Both pages that tell a reader what to grant; each must work as it stands, but for the password. */
+function grantPages(): readonly Grants[] {
+  const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
+  const roles = readFileSync(join(ROOT, 'docs', 'roles.md'), 'utf8');
+  const ofReadme = (side: string): string =>
+    only(readme.matchAll(new RegExp(`<!-- grants:${side} -->\\s*\`\`\`sql\\n(.*?)\`\`\``, 'gs')), `grants:${side}`);
+  return [
+    { page: 'README.md', source: ofReadme('source'), target: ofReadme('target') },
+    { page: 'docs/roles.md', source: rolesBlocks(roles, 'sql source'), target: rolesBlocks(roles, 'sql target') },
+  ];
 }
 
-const BUILT_IN = {
-  source: `CREATE ROLE crossfade_source LOGIN REPLICATION PASSWORD '…';
-GRANT USAGE ON SCHEMA public TO crossfade_source;
-GRANT SELECT ON ALL TABLES IN SCHEMA public TO crossfade_source;`,
-  target: `CREATE ROLE crossfade_target LOGIN PASSWORD '…';
-CREATE SCHEMA crossfade AUTHORIZATION crossfade_target;
-GRANT USAGE ON SCHEMA public TO crossfade_target;
-GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON ALL TABLES IN SCHEMA public TO crossfade_target;`,
-};
+/** All blocks under that label, one after the other. */
+function rolesBlocks(page: string, label: string): string {
+  return only(
+    [...page.matchAll(/^```(\S+ \S+)\n(.*?)^```/gms)].filter((match) => match[1] === label).map((match) => [match[0], match[2]]),
+    label,
+  );
+}
 
-/** The page's own role name, password and database become ours. */
-function fill(sql: string, role: string, database: string): string {
-  const named = /create role "?([a-z_]+)"?/i.exec(sql)?.[1] ?? role;
-  return sql
-    .replaceAll(named, role)
-    .replace(/password\s+'[^']*'/i, `PASSWORD '${PASSWORD}'`)
-    .replaceAll(/on database \S+/gi, `ON DATABASE ${database}`);
+function only(matches: Iterable<readonly (string | undefined)[]>, what: string): string {
+  const found = [...matches].map((match) => match[1] ?? '');
+  if (found.length === 0) throw new Error(`the documentation has no block ${what}`);
+  return found.join('\n').replaceAll(/PASSWORD '[^']*'/g, `PASSWORD '${PASSWORD}'`);
 }

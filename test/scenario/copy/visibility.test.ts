@@ -24,11 +24,14 @@ async function standbyNames(server: PostgresServer, names: string): Promise<void
 /** Commits that wait show it; the server needs a moment until new ones do. @returns the commit, still waiting. */
 async function writeHidden(url: string, writer: ApplicationSession): Promise<Promise<unknown>[]> {
   await using watcher = await openSession(url);
+  const waits = async (): Promise<'waits'> => {
+    while ((await watcher.query(`SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'`)).length === 0);
+    return 'waits';
+  };
+  const waiting = waits();
   for (;;) {
-    let committed = false;
-    const writing = writer.query(`UPDATE item SET v = 'new' WHERE id = 5`).then(() => (committed = true));
-    const waits = async (): Promise<boolean> => (await watcher.query(`SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'`)).length > 0;
-    while (!committed) if (await waits()) return [writing];
+    const writing = writer.query(`UPDATE item SET v = 'new' WHERE id = 5`);
+    if ((await Promise.race([writing, waiting])) === 'waits') return [writing];
   }
 }
 

@@ -3,7 +3,17 @@
  * transaction with the applied LSN in it. Shares no code with the sink.
  */
 import type pg from 'pg';
-import { decodeBegin, decodeCommit, decodeRelation, decodeTruncate, decodeTuple, locateTuples, relationOid, TAG, type Relation } from '#schemas/pgoutput/message.ts';
+import {
+  decodeBegin,
+  decodeCommit,
+  decodeRelation,
+  decodeTruncate,
+  decodeTuple,
+  locateTuples,
+  relationOid,
+  TAG,
+  type Relation,
+} from '#schemas/pgoutput/message.ts';
 import { formatLsn, type Lsn } from '#schemas/lsn.ts';
 import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { quoteIdent, quoteTable } from '#schemas/table.ts';
@@ -76,10 +86,10 @@ export async function play(options: PlayOptions): Promise<Played> {
     follow: () => player.start(),
     stopFollowing: () => player.stop(),
     caughtUp: () => player.caughtUp(),
-    verify: (more = {}) => verifyMigration({ sourceUrl, targetUrl, mapping, name, slot: name, publication: name, logger: silentLogger, ...more }),
+    verify: (more = {}) =>
+      verifyMigration({ sourceUrl, targetUrl, mapping, name, slot: name, publication: name, logger: silentLogger, ...more }),
     [Symbol.asyncDispose]: async () => {
       await player.stop();
-      await source.query('SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1', [name]);
       await kept.disposeAsync();
     },
   };
@@ -171,13 +181,19 @@ class Player {
   async #apply(messages: readonly Buffer[]): Promise<void> {
     const { commitLsn } = decodeBegin(messages[0]!);
     const { endLsn } = decodeCommit(messages.at(-1)!);
-    const [row] = (await this.#target.query<{ applied: boolean }>('SELECT applied_lsn > $2::pg_lsn AS applied FROM crossfade.progress WHERE name = $1', [this.#name, formatLsn(commitLsn)])).rows;
+    const [row] = (
+      await this.#target.query<{ applied: boolean }>('SELECT applied_lsn > $2::pg_lsn AS applied FROM crossfade.progress WHERE name = $1', [
+        this.#name,
+        formatLsn(commitLsn),
+      ])
+    ).rows;
     // The slot may bring again what was applied: it was not told yet.
     const repeated = String(row!.applied) === 't';
     await this.#target.query('BEGIN');
     await this.#target.query('SET LOCAL session_replication_role = replica');
     for (const message of messages) await this.#applyOne(message, repeated);
-    if (!repeated) await this.#target.query('UPDATE crossfade.progress SET applied_lsn = $2 WHERE name = $1', [this.#name, formatLsn(endLsn)]);
+    if (!repeated)
+      await this.#target.query('UPDATE crossfade.progress SET applied_lsn = $2 WHERE name = $1', [this.#name, formatLsn(endLsn)]);
     await this.#target.query('COMMIT');
     this.#confirm(endLsn);
     this.#waiting--;
@@ -194,7 +210,8 @@ class Player {
     }
     if (repeated) return;
     if (message[0] === TAG.truncate) {
-      for (const oid of decodeTruncate(message).oids) await this.#target.query(`TRUNCATE ${quoteTable(this.#relations.get(oid)!.table!.to)}`);
+      for (const oid of decodeTruncate(message).oids)
+        await this.#target.query(`TRUNCATE ${quoteTable(this.#relations.get(oid)!.table!.to)}`);
     }
     if (message[0] !== TAG.insert && message[0] !== TAG.update && message[0] !== TAG.delete) return;
     const known = this.#relations.get(relationOid(message));
@@ -210,7 +227,11 @@ class Player {
     return new Map(relation.columns.map((column, i) => [column.name, values[i]]));
   }
 
-  async #write(table: TableMapping, old: Map<string, string | null | undefined> | undefined, next: Map<string, string | null | undefined> | undefined): Promise<void> {
+  async #write(
+    table: TableMapping,
+    old: Map<string, string | null | undefined> | undefined,
+    next: Map<string, string | null | undefined> | undefined,
+  ): Promise<void> {
     const to = quoteTable(table.to);
     const values: (string | null)[] = [];
     const value = (column: TableMapping['columns'][number], row: Map<string, string | null | undefined>): string => {
@@ -225,10 +246,16 @@ class Player {
     const list = columns.map((column) => quoteIdent(column.target)).join(', ');
     if (table.targetKey.length === 0) {
       if (old && selects(old)) {
-        const match = table.columns.map((column) => `${quoteIdent(column.target)}::text IS NOT DISTINCT FROM (${value(column, old)})::text`).join(' AND ');
+        const match = table.columns
+          .map((column) => `${quoteIdent(column.target)}::text IS NOT DISTINCT FROM (${value(column, old)})::text`)
+          .join(' AND ');
         await this.#target.query(`DELETE FROM ${to} WHERE ctid = (SELECT ctid FROM ${to} WHERE ${match} LIMIT 1)`, values.splice(0));
       }
-      if (next && selects(next)) await this.#target.query(`INSERT INTO ${to} (${list}) OVERRIDING SYSTEM VALUE VALUES (${columns.map((column) => value(column, next)).join(', ')})`, values);
+      if (next && selects(next))
+        await this.#target.query(
+          `INSERT INTO ${to} (${list}) OVERRIDING SYSTEM VALUE VALUES (${columns.map((column) => value(column, next)).join(', ')})`,
+          values,
+        );
       return;
     }
     const keyOf = (row: Map<string, string | null | undefined>): string =>
@@ -243,6 +270,9 @@ class Player {
     const sets = columns.map((column) => `${quoteIdent(column.target)} = ${value(column, next)}`).join(', ');
     const updated = await this.#target.query(`UPDATE ${to} SET ${sets} WHERE ${keyOf(old ?? next)}`, values.splice(0));
     if (updated.rowCount !== 0 || columns.length < table.columns.length) return;
-    await this.#target.query(`INSERT INTO ${to} (${list}) OVERRIDING SYSTEM VALUE VALUES (${columns.map((column) => value(column, next)).join(', ')})`, values);
+    await this.#target.query(
+      `INSERT INTO ${to} (${list}) OVERRIDING SYSTEM VALUE VALUES (${columns.map((column) => value(column, next)).join(', ')})`,
+      values,
+    );
   }
 }

@@ -15,7 +15,10 @@ CREATE TABLE part (id int4, region int4, v text, PRIMARY KEY (id, region)) PARTI
 CREATE TABLE part_1 PARTITION OF part FOR VALUES IN (1);
 CREATE TABLE part_2 PARTITION OF part FOR VALUES IN (2);`;
 
-const TARGET = SQL.replace('id int4 PRIMARY KEY, owner text, balance numeric(12,2)', 'id int8 PRIMARY KEY, owner varchar, balance numeric(14,4)');
+const TARGET = SQL.replace(
+  'id int4 PRIMARY KEY, owner text, balance numeric(12,2)',
+  'id int8 PRIMARY KEY, owner varchar, balance numeric(14,4)',
+);
 const TABLES = `  - from: public.account\n  - from: public.seen\n    where: { hot: true }\n  - from: public.tick\n  - from: public.part\n`;
 const BIG = `(SELECT string_agg(md5(i::text), '') FROM generate_series(1, 100) i)`;
 
@@ -55,7 +58,11 @@ function transaction(random: Random): string[] {
 
 /** Writes until told to stop. @returns committed transactions. */
 async function write(pipeline: Played, random: Random, stop: AbortSignal): Promise<number> {
-  const client = await connect(pipeline.sourceUrl, { applicationName: 'writer', role: 'source', settings: { search_path: 'public', deadlock_timeout: '10ms' } });
+  const client = await connect(pipeline.sourceUrl, {
+    applicationName: 'writer',
+    role: 'source',
+    settings: { search_path: 'public', deadlock_timeout: '10ms' },
+  });
   let done = 0;
   while (!stop.aborted) {
     try {
@@ -89,7 +96,6 @@ const ROUNDS = Number(process.env['CROSSFADE_VERIFY_ROUNDS'] ?? 12);
 for (const version of [14, 18] as const) {
   test(`no false alarm under writes, and one corrupt cell is found at once, on PostgreSQL ${version}`, async () => {
     const seed = seedFromEnvironment();
-    console.info(`seed ${seed}`);
     const random = seeded(seed);
     await using pipeline = await play({ version, sourceSql: SQL, targetSql: TARGET, tables: TABLES });
     await pipeline.source.query(`INSERT INTO account SELECT g, 'owner ' || g, g, ${BIG}, g % 5 > 0 FROM generate_series(1, 60) g`);

@@ -27,16 +27,13 @@ function checkRelation(relation: Relation, table: CatalogTable): Finding[] {
 }
 
 function identityProblem(relation: Relation, table: CatalogTable): string | undefined {
-  switch (relation.replicaIdentity) {
-    case 'n':
-      return 'has REPLICA IDENTITY NOTHING: once published, its UPDATEs and DELETEs would fail for the application';
-    case 'd':
-      return table.primaryKey === undefined ? 'has no primary key and no other replica identity: once published, its UPDATEs and DELETEs would fail for the application' : undefined;
-    case 'i':
-      return relation.identityKey === undefined ? 'names an index as its replica identity that is gone or not valid' : undefined;
-    case 'f':
-      return undefined;
-  }
+  const consequence = 'once published, its UPDATEs and DELETEs would fail for the application';
+  if (relation.replicaIdentity === 'n') return `has REPLICA IDENTITY NOTHING: ${consequence}`;
+  if (relation.replicaIdentity === 'd' && table.primaryKey === undefined)
+    return `has no primary key and no other replica identity: ${consequence}`;
+  if (relation.replicaIdentity === 'i' && relation.identityKey === undefined)
+    return 'names an index as its replica identity that is gone or not valid';
+  return undefined;
 }
 
 /** The cheapest identity there is: the primary key, a unique index over not-null columns, else the whole row. */

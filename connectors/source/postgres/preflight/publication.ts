@@ -18,7 +18,10 @@ export async function checkPublication(input: SourceCheckInput): Promise<Finding
 async function checkCreatable(input: SourceCheckInput): Promise<Finding[]> {
   const { name, facts, settings, tables } = input;
   const sql = `${createPublicationSql(name, tables)};`;
-  if (!settings.createPublication) return [errorFinding('CF-2002', `publication ${quoteIdent(name)} does not exist, and the file says publication: { create: false }`, sql)];
+  if (!settings.createPublication)
+    return [
+      errorFinding('CF-2002', `publication ${quoteIdent(name)} does not exist, and the file says publication: { create: false }`, sql),
+    ];
   if (facts.superuser) return [];
   const lacks: string[] = [];
   const row = await queryRow(input.client, "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE') AS may");
@@ -46,7 +49,13 @@ async function checkExisting(input: SourceCheckInput, state: PublicationState): 
   const findings: Finding[] = [];
   if (state.allTables || (await listsSchemas(input))) {
     const remedy = `DROP PUBLICATION ${publication}; ${createPublicationSql(input.name, input.tables)};`;
-    return [errorFinding('CF-2002', `publication ${publication} lists ${state.allTables ? 'ALL TABLES' : 'whole schemas'}: a new table without a key would refuse the application's updates`, remedy)];
+    return [
+      errorFinding(
+        'CF-2002',
+        `publication ${publication} lists ${state.allTables ? 'ALL TABLES' : 'whole schemas'}: a new table without a key would refuse the application's updates`,
+        remedy,
+      ),
+    ];
   }
   if (state.viaRoot) {
     const message = `publication ${publication} publishes partitions as their root: a leaf's TRUNCATE or DETACH would go unseen`;
@@ -54,7 +63,13 @@ async function checkExisting(input: SourceCheckInput, state: PublicationState): 
   }
   const lacking = (['insert', 'update', 'delete', 'truncate'] as const).filter((operation) => !state.operations.includes(operation));
   if (lacking.length > 0) {
-    findings.push(errorFinding('CF-2002', `publication ${publication} does not publish ${lacking.join(', ')}`, `ALTER PUBLICATION ${publication} SET (publish = 'insert, update, delete, truncate');`));
+    findings.push(
+      errorFinding(
+        'CF-2002',
+        `publication ${publication} does not publish ${lacking.join(', ')}`,
+        `ALTER PUBLICATION ${publication} SET (publish = 'insert, update, delete, truncate');`,
+      ),
+    );
   }
   findings.push(...(await checkLists(input, state)), ...(await checkFilters(input)));
   return findings;
@@ -69,27 +84,50 @@ async function checkLists(input: SourceCheckInput, state: PublicationState): Pro
     const names = absent.map((r) => `${r.only ? 'ONLY ' : ''}${quoteTable(r)}`);
     const sql = `ALTER PUBLICATION ${publication} ADD TABLE ${names.join(', ')};`;
     const message = `publication ${publication} does not list ${listNames(absent.map(quoteTable))}`;
-    const may = input.settings.createPublication && (await mayAlter(input, absent.map((r) => r.table)));
-    findings.push(may ? infoFinding('CF-2002', message, `crossfade up adds them: ${sql}`) : errorFinding('CF-2002', message, `${sql}  -- run by the owner of publication and tables`));
+    const may =
+      input.settings.createPublication &&
+      (await mayAlter(
+        input,
+        absent.map((r) => r.table),
+      ));
+    findings.push(
+      may
+        ? infoFinding('CF-2002', message, `crossfade up adds them: ${sql}`)
+        : errorFinding('CF-2002', message, `${sql}  -- run by the owner of publication and tables`),
+    );
   }
   const roots = new Set(input.tables.filter((table) => table.kind === 'p').map((table) => `${table.schema}.${table.name}`));
   const leaves = new Set(input.tables.flatMap((table) => table.leaves.map((leaf) => `${leaf.schema}.${leaf.name}`)));
   const extra = [...state.listed].filter((id) => !wanted.has(id) && !roots.has(id) && !leaves.has(id));
   if (extra.length > 0) {
-    findings.push(warningFinding('CF-2002', `publication ${publication} also lists ${listNames(extra)}, which the file does not move`, `Their changes are sent and thrown away. ALTER PUBLICATION ${publication} DROP TABLE …;`));
+    findings.push(
+      warningFinding(
+        'CF-2002',
+        `publication ${publication} also lists ${listNames(extra)}, which the file does not move`,
+        `Their changes are sent and thrown away. ALTER PUBLICATION ${publication} DROP TABLE …;`,
+      ),
+    );
   }
   return findings;
 }
 
 async function mayAlter(input: SourceCheckInput, tables: readonly CatalogTable[]): Promise<boolean> {
   if (input.facts.superuser) return true;
-  const row = await queryRow(input.client, "SELECT pg_catalog.pg_has_role(pubowner, 'USAGE') AS may FROM pg_catalog.pg_publication WHERE pubname = $1", [input.name]);
+  const row = await queryRow(
+    input.client,
+    "SELECT pg_catalog.pg_has_role(pubowner, 'USAGE') AS may FROM pg_catalog.pg_publication WHERE pubname = $1",
+    [input.name],
+  );
   return row?.['may'] === 't' && (await foreignTables(input, tables)).length === 0;
 }
 
 async function listsSchemas({ client, facts, name }: SourceCheckInput): Promise<boolean> {
   if (facts.version < 150_000) return false;
-  const rows = await queryRows(client, 'SELECT 1 FROM pg_catalog.pg_publication_namespace s JOIN pg_catalog.pg_publication p ON p.oid = s.pnpubid WHERE p.pubname = $1 LIMIT 1', [name]);
+  const rows = await queryRows(
+    client,
+    'SELECT 1 FROM pg_catalog.pg_publication_namespace s JOIN pg_catalog.pg_publication p ON p.oid = s.pnpubid WHERE p.pubname = $1 LIMIT 1',
+    [name],
+  );
   return rows.length > 0;
 }
 
@@ -107,6 +145,10 @@ async function checkFilters({ client, facts, name }: SourceCheckInput): Promise<
   return rows.map((row) => {
     const table = quoteTable({ schema: row['schema'] ?? '', name: row['name'] ?? '' });
     const what = row['filtered'] === 't' ? 'a row filter' : 'a column list';
-    return errorFinding('CF-2002', `publication ${publication} has ${what} on ${table}`, `ALTER PUBLICATION ${publication} DROP TABLE ${table}; ALTER PUBLICATION ${publication} ADD TABLE ${table};`);
+    return errorFinding(
+      'CF-2002',
+      `publication ${publication} has ${what} on ${table}`,
+      `ALTER PUBLICATION ${publication} DROP TABLE ${table}; ALTER PUBLICATION ${publication} ADD TABLE ${table};`,
+    );
   });
 }

@@ -9,7 +9,11 @@ export async function checkReplicationRole({ facts }: SourceCheckInput): Promise
   if (mayReplicate(facts)) return [];
   const role = quoteIdent(facts.role);
   return [
-    errorFinding('CF-2003', `the source role ${role} may not replicate`, `ALTER ROLE ${role} REPLICATION;  -- on Amazon RDS and Aurora: GRANT rds_replication TO ${role};`),
+    errorFinding(
+      'CF-2003',
+      `the source role ${role} may not replicate`,
+      `ALTER ROLE ${role} REPLICATION;  -- on Amazon RDS and Aurora: GRANT rds_replication TO ${role};`,
+    ),
   ];
 }
 
@@ -29,13 +33,22 @@ export async function checkReadPrivileges({ client, facts, tables }: SourceCheck
   );
   const role = quoteIdent(facts.role);
   const schemas = [...new Set(rows.filter((row) => row['usage'] === 'f').map((row) => row['schema'] ?? ''))];
-  const unreadable = rows.filter((row) => row['select'] === 'f').map((row): Readable => ({ schema: row['schema'] ?? '', name: row['name'] ?? '' }));
+  const unreadable = rows
+    .filter((row) => row['select'] === 'f')
+    .map((row): Readable => ({ schema: row['schema'] ?? '', name: row['name'] ?? '' }));
   const findings = schemas.map((schema) =>
-    errorFinding('CF-2003', `the source role ${role} may not use schema ${quoteIdent(schema)}`, `GRANT USAGE ON SCHEMA ${quoteIdent(schema)} TO ${role};`),
+    errorFinding(
+      'CF-2003',
+      `the source role ${role} may not use schema ${quoteIdent(schema)}`,
+      `GRANT USAGE ON SCHEMA ${quoteIdent(schema)} TO ${role};`,
+    ),
   );
   if (unreadable.length === 0) return findings;
   const names = unreadable.map(quoteTable);
-  return [...findings, errorFinding('CF-2003', `the source role ${role} may not read ${listNames(names)}`, `GRANT SELECT ON ${names.join(', ')} TO ${role};`)];
+  return [
+    ...findings,
+    errorFinding('CF-2003', `the source role ${role} may not read ${listNames(names)}`, `GRANT SELECT ON ${names.join(', ')} TO ${role};`),
+  ];
 }
 
 /** A chunk read under row security would be silently incomplete; the stream ignores row security. */
@@ -49,11 +62,19 @@ export async function checkRowSecurity({ client, facts, tables }: SourceCheckInp
   if (rows.length === 0) return [];
   const names = rows.map((row) => quoteTable({ schema: row['schema'] ?? '', name: row['name'] ?? '' }));
   const role = quoteIdent(facts.role);
-  return [errorFinding('CF-2003', `row security hides rows of ${listNames(names)} from the source role ${role}`, `ALTER ROLE ${role} BYPASSRLS;`)];
+  return [
+    errorFinding('CF-2003', `row security hides rows of ${listNames(names)} from the source role ${role}`, `ALTER ROLE ${role} BYPASSRLS;`),
+  ];
 }
 
 export async function checkConnectionLimit({ facts, settings }: SourceCheckInput): Promise<Finding[]> {
   if (facts.connectionLimit < 0 || facts.connectionLimit >= settings.sessions) return [];
   const message = `the source role may open ${facts.connectionLimit} sessions; crossfade uses up to ${settings.sessions}`;
-  return [warningFinding('CF-2003', message, `ALTER ROLE ${quoteIdent(facts.role)} CONNECTION LIMIT ${settings.sessions};  -- or lower copy.parallel in the file`)];
+  return [
+    warningFinding(
+      'CF-2003',
+      message,
+      `ALTER ROLE ${quoteIdent(facts.role)} CONNECTION LIMIT ${settings.sessions};  -- or lower copy.parallel in the file`,
+    ),
+  ];
 }

@@ -22,7 +22,13 @@ export async function checkVersion({ facts }: SourceCheckInput): Promise<Finding
   const major = Math.floor(facts.version / 10_000);
   const minor = facts.version % 10_000;
   if (facts.version < VERSION_MIN) {
-    return [errorFinding('CF-2002', `the source is PostgreSQL ${major}; 14 is the oldest that is supported`, 'Upgrade the source to a supported version.')];
+    return [
+      errorFinding(
+        'CF-2002',
+        `the source is PostgreSQL ${major}; 14 is the oldest that is supported`,
+        'Upgrade the source to a supported version.',
+      ),
+    ];
   }
   const known = SOUND_MINORS[major];
   if (known === undefined || minor >= known.sound) return [];
@@ -30,12 +36,24 @@ export async function checkVersion({ facts }: SourceCheckInput): Promise<Finding
     minor < known.lossless
       ? 'rows written by transactions that are open while a table joins the publication can be missing from the stream (mended in the release of May 2025)'
       : 'decoding can run out of memory while tables join a publication (mended in the release of August 2025)';
-  return [warningFinding('CF-2002', `the source is PostgreSQL ${major}.${minor}: ${fault}`, `Upgrade to ${major}.${known.sound} or later; run crossfade verify after the copy in any case.`)];
+  return [
+    warningFinding(
+      'CF-2002',
+      `the source is PostgreSQL ${major}.${minor}: ${fault}`,
+      `Upgrade to ${major}.${known.sound} or later; run crossfade verify after the copy in any case.`,
+    ),
+  ];
 }
 
 export async function checkRecovery({ facts }: SourceCheckInput): Promise<Finding[]> {
   if (!facts.inRecovery) return [];
-  return [errorFinding('CF-2002', 'the source is a standby: snapshots taken there do not list every running transaction', 'Point source.postgres at the primary.')];
+  return [
+    errorFinding(
+      'CF-2002',
+      'the source is a standby: snapshots taken there do not list every running transaction',
+      'Point source.postgres at the primary.',
+    ),
+  ];
 }
 
 export async function checkWalLevel({ client }: SourceCheckInput): Promise<Finding[]> {
@@ -63,12 +81,16 @@ export async function checkCapacity({ client, name }: SourceCheckInput): Promise
   const findings: Finding[] = [];
   if (figure('ours') === 0 && figure('slots') - figure('slots_used') < 1) {
     const remedy = `ALTER SYSTEM SET max_replication_slots = ${figure('slots') + 2};  -- then restart the source server; or drop a slot that nobody needs: SELECT slot_name, active FROM pg_replication_slots`;
-    findings.push(errorFinding('CF-2002', `no replication slot is free on the source: ${figure('slots_used')} of ${figure('slots')} are taken`, remedy));
+    findings.push(
+      errorFinding('CF-2002', `no replication slot is free on the source: ${figure('slots_used')} of ${figure('slots')} are taken`, remedy),
+    );
   }
   const free = figure('senders') - figure('senders_used');
   if (figure('ours') === 0 && free < 1) {
     const remedy = `ALTER SYSTEM SET max_wal_senders = ${figure('senders') + 2};  -- then restart the source server`;
-    findings.push(errorFinding('CF-2002', `no walsender is free on the source: ${figure('senders_used')} of ${figure('senders')} are in use`, remedy));
+    findings.push(
+      errorFinding('CF-2002', `no walsender is free on the source: ${figure('senders_used')} of ${figure('senders')} are in use`, remedy),
+    );
   }
   return findings;
 }
@@ -84,7 +106,13 @@ export async function checkWalLimits({ client }: SourceCheckInput): Promise<Find
   const keep = row?.['keep'] ?? '-1';
   if (keep !== '-1') {
     const message = `max_slot_wal_keep_size is ${keep}: a slot that falls further behind is lost, and the copy starts again`;
-    findings.push(warningFinding('CF-2002', message, "ALTER SYSTEM SET max_slot_wal_keep_size = -1; SELECT pg_reload_conf();  -- and watch the slot's retained bytes"));
+    findings.push(
+      warningFinding(
+        'CF-2002',
+        message,
+        "ALTER SYSTEM SET max_slot_wal_keep_size = -1; SELECT pg_reload_conf();  -- and watch the slot's retained bytes",
+      ),
+    );
   }
   const idle = row?.['idle'] ?? '0';
   if (idle !== '0' && idle !== '') {
@@ -92,7 +120,13 @@ export async function checkWalLimits({ client }: SourceCheckInput): Promise<Find
     findings.push(warningFinding('CF-2002', message, 'ALTER SYSTEM SET idle_replication_slot_timeout = 0; SELECT pg_reload_conf();'));
   }
   if (row?.['sender'] === '0') {
-    findings.push(infoFinding('CF-2002', 'wal_sender_timeout is 0: a connection that broke silently keeps the slot in use', "ALTER SYSTEM SET wal_sender_timeout = '60s'; SELECT pg_reload_conf();"));
+    findings.push(
+      infoFinding(
+        'CF-2002',
+        'wal_sender_timeout is 0: a connection that broke silently keeps the slot in use',
+        "ALTER SYSTEM SET wal_sender_timeout = '60s'; SELECT pg_reload_conf();",
+      ),
+    );
   }
   return findings;
 }

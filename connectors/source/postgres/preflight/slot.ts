@@ -17,7 +17,13 @@ export async function checkSlot(input: SourceCheckInput): Promise<Finding[]> {
     findings.push(errorFinding('CF-2002', `slot ${name} does not exist, and the file says slot: { create: false }`, sql));
   }
   if (settings.failoverSlot && facts.version < 170_000) {
-    findings.push(errorFinding('CF-2002', 'the file asks for a failover slot, which PostgreSQL has from 17 on', 'Take slot.failover out of the file; after a failover the copy starts again.'));
+    findings.push(
+      errorFinding(
+        'CF-2002',
+        'the file asks for a failover slot, which PostgreSQL has from 17 on',
+        'Take slot.failover out of the file; after a failover the copy starts again.',
+      ),
+    );
   }
   return findings;
 }
@@ -25,20 +31,50 @@ export async function checkSlot(input: SourceCheckInput): Promise<Finding[]> {
 function checkExisting({ name, facts, resumed }: SourceCheckInput, slot: SlotHealth): Finding[] {
   const drop = `SELECT pg_drop_replication_slot(${quoteLiteral(name)});`;
   if (slot.plugin !== 'pgoutput') {
-    return [errorFinding('CF-2002', `slot ${name} exists with plugin ${slot.plugin || 'none (it is physical)'}; it must be pgoutput`, `Give the migration another name, or: ${drop}`)];
+    return [
+      errorFinding(
+        'CF-2002',
+        `slot ${name} exists with plugin ${slot.plugin || 'none (it is physical)'}; it must be pgoutput`,
+        `Give the migration another name, or: ${drop}`,
+      ),
+    ];
   }
   if (slot.database !== facts.database) {
-    return [errorFinding('CF-2002', `slot ${name} belongs to database ${slot.database}, not to ${facts.database}`, `Give the migration another name, or: ${drop}`)];
+    return [
+      errorFinding(
+        'CF-2002',
+        `slot ${name} belongs to database ${slot.database}, not to ${facts.database}`,
+        `Give the migration another name, or: ${drop}`,
+      ),
+    ];
   }
   if (slot.walStatus === 'lost') {
-    return [errorFinding('CF-2004', `slot ${name} is lost: the source removed WAL that it needed`, `${drop}  -- then start again with an empty data directory and target`)];
+    return [
+      errorFinding(
+        'CF-2004',
+        `slot ${name} is lost: the source removed WAL that it needed`,
+        `${drop}  -- then start again with an empty data directory and target`,
+      ),
+    ];
   }
   const findings: Finding[] = [];
   if (slot.walStatus === 'unreserved') {
-    findings.push(warningFinding('CF-2004', `slot ${name} is about to be lost: it holds back more than max_slot_wal_keep_size`, 'Start crossfade up now, or raise max_slot_wal_keep_size and SELECT pg_reload_conf();'));
+    findings.push(
+      warningFinding(
+        'CF-2004',
+        `slot ${name} is about to be lost: it holds back more than max_slot_wal_keep_size`,
+        'Start crossfade up now, or raise max_slot_wal_keep_size and SELECT pg_reload_conf();',
+      ),
+    );
   }
   if (slot.active) {
-    findings.push(infoFinding('CF-2009', `slot ${name} is in use by pid ${slot.activePid ?? '?'}`, 'As it should be while crossfade up runs; else stop the other session first.'));
+    findings.push(
+      infoFinding(
+        'CF-2009',
+        `slot ${name} is in use by pid ${slot.activePid ?? '?'}`,
+        'As it should be while crossfade up runs; else stop the other session first.',
+      ),
+    );
   }
   if (!resumed && !slot.active) {
     const message = `slot ${name} is there already, at ${formatLsn(slot.confirmedFlush)}: crossfade up goes on from it`;

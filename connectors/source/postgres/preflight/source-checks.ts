@@ -2,7 +2,15 @@
 import { checkIdentity } from './identity.ts';
 import { checkPublication } from './publication.ts';
 import { checkConnectionLimit, checkReadPrivileges, checkReplicationRole, checkRowSecurity } from './role.ts';
-import { checkCapacity, checkEncoding, checkRecovery, checkReplicationConnection, checkVersion, checkWalLevel, checkWalLimits } from './server.ts';
+import {
+  checkCapacity,
+  checkEncoding,
+  checkRecovery,
+  checkReplicationConnection,
+  checkVersion,
+  checkWalLevel,
+  checkWalLimits,
+} from './server.ts';
 import { checkSlot } from './slot.ts';
 import type { SourceCheck } from './source-check.ts';
 import { checkActivity, checkNotify, checkObjects } from './unsupported.ts';

@@ -48,14 +48,31 @@ export async function checkObjects({ catalog, tables }: SourceCheckInput): Promi
     findings.push(make('CF-2010', `${what}: ${listNames(names)}`, remedy));
   }
   const mapped = new Set(tables.map((table) => `${table.schema}.${table.name}`));
-  const unlogged = catalog.oddities.filter((oddity) => oddity.kind === 'unlogged-table' && !mapped.has(`${oddity.schema}.${oddity.name}`)).map(quoteTable);
-  if (unlogged.length > 0) findings.push(infoFinding('CF-2010', `unlogged tables are not in the stream and not mapped: ${listNames(unlogged)}`, 'Fill them on the target by hand where they are needed.'));
+  const unlogged = catalog.oddities
+    .filter((oddity) => oddity.kind === 'unlogged-table' && !mapped.has(`${oddity.schema}.${oddity.name}`))
+    .map(quoteTable);
+  if (unlogged.length > 0)
+    findings.push(
+      infoFinding(
+        'CF-2010',
+        `unlogged tables are not in the stream and not mapped: ${listNames(unlogged)}`,
+        'Fill them on the target by hand where they are needed.',
+      ),
+    );
   if (catalog.largeObjects > 0) {
-    findings.push(warningFinding('CF-2010', `${catalog.largeObjects} large objects are not in the stream`, 'Move them by hand (lo_export, lo_import), or keep them in bytea columns.'));
+    findings.push(
+      warningFinding(
+        'CF-2010',
+        `${catalog.largeObjects} large objects are not in the stream`,
+        'Move them by hand (lo_export, lo_import), or keep them in bytea columns.',
+      ),
+    );
   }
   if (catalog.sequences.length > 0) {
     const message = `${catalog.sequences.length} sequences are not in the stream: their values are set at the cut-over, not before`;
-    findings.push(infoFinding('CF-2010', message, 'Nothing to do now. Before writing to the target without a cut-over: SELECT setval(…) for each.'));
+    findings.push(
+      infoFinding('CF-2010', message, 'Nothing to do now. Before writing to the target without a cut-over: SELECT setval(…) for each.'),
+    );
   }
   return findings;
 }
@@ -70,16 +87,31 @@ export async function checkNotify({ client }: SourceCheckInput): Promise<Finding
   );
   if (rows.length === 0) return [];
   const names = rows.map((row) => `${row['schema']}.${row['name']}`);
-  return [infoFinding('CF-2010', `NOTIFY is used by ${listNames(names)}: notifications do not reach listeners on the target before the cut-over`, 'Plan the listeners’ move with the cut-over.')];
+  return [
+    infoFinding(
+      'CF-2010',
+      `NOTIFY is used by ${listNames(names)}: notifications do not reach listeners on the target before the cut-over`,
+      'Plan the listeners’ move with the cut-over.',
+    ),
+  ];
 }
 
 /** Creating the slot waits for every transaction that is running; prepared ones may run for ever. */
 export async function checkActivity({ client, facts }: SourceCheckInput): Promise<Finding[]> {
   const findings: Finding[] = [];
-  const prepared = await queryRows(client, 'SELECT gid, prepared::text AS since FROM pg_catalog.pg_prepared_xacts ORDER BY prepared LIMIT 20');
+  const prepared = await queryRows(
+    client,
+    'SELECT gid, prepared::text AS since FROM pg_catalog.pg_prepared_xacts ORDER BY prepared LIMIT 20',
+  );
   if (prepared.length > 0) {
     const names = prepared.map((row) => `${row['gid']} (since ${row['since']})`);
-    findings.push(warningFinding('CF-2010', `prepared transactions are open, and creating the slot waits for them: ${listNames(names)}`, "COMMIT PREPARED '…' or ROLLBACK PREPARED '…' for each that nobody will finish."));
+    findings.push(
+      warningFinding(
+        'CF-2010',
+        `prepared transactions are open, and creating the slot waits for them: ${listNames(names)}`,
+        "COMMIT PREPARED '…' or ROLLBACK PREPARED '…' for each that nobody will finish.",
+      ),
+    );
   }
   const long = await queryRows(
     client,
@@ -90,12 +122,20 @@ export async function checkActivity({ client, facts }: SourceCheckInput): Promis
   );
   if (long.length > 0) {
     const names = long.map((row) => `pid ${row['pid']} (${row['name']}, ${row['age']})`);
-    findings.push(warningFinding('CF-2010', `long transactions are open, and creating the slot waits for those that write: ${listNames(names)}`, `End them, or wait: SELECT pg_terminate_backend(${long[0]?.['pid']});`));
+    findings.push(
+      warningFinding(
+        'CF-2010',
+        `long transactions are open, and creating the slot waits for those that write: ${listNames(names)}`,
+        `End them, or wait: SELECT pg_terminate_backend(${long[0]?.['pid']});`,
+      ),
+    );
   }
-  const inbound = await queryRow(client, "SELECT pg_catalog.count(*) AS n FROM pg_catalog.pg_stat_subscription WHERE subname IS NOT NULL");
+  const inbound = await queryRow(client, 'SELECT pg_catalog.count(*) AS n FROM pg_catalog.pg_stat_subscription WHERE subname IS NOT NULL');
   if (Number(inbound?.['n'] ?? 0) > 0) {
     const message = `database ${facts.database} itself subscribes to another server: what arrives there is streamed on like any other change`;
-    findings.push(infoFinding('CF-2010', message, 'See SELECT * FROM pg_stat_subscription; make sure that no circle is closed with the target.'));
+    findings.push(
+      infoFinding('CF-2010', message, 'See SELECT * FROM pg_stat_subscription; make sure that no circle is closed with the target.'),
+    );
   }
   return findings;
 }

@@ -21,12 +21,16 @@ export async function checkTriggers({ facts, tables }: TargetCheckInput): Promis
   const always = named(true);
   if (always.length > 0) {
     const message = `triggers that fire ALWAYS will act on every row applied: ${listNames(always.map((one) => one.name))}`;
-    findings.push(warningFinding('CF-5007', message, `Where that is not wanted until the cut-over: ${always.map((one) => one.sql).join(' ')}`));
+    findings.push(
+      warningFinding('CF-5007', message, `Where that is not wanted until the cut-over: ${always.map((one) => one.sql).join(' ')}`),
+    );
   }
   const plain = named(false);
   if (plain.length > 0 && !facts.mayReplicaRole) {
     const message = `triggers will act on every row applied, because the target role may not set session_replication_role: ${listNames(plain.map((one) => one.name))}`;
-    findings.push(warningFinding('CF-5007', message, `${grantSql(facts)}  -- or until the cut-over: ${plain.map((one) => one.sql).join(' ')}`));
+    findings.push(
+      warningFinding('CF-5007', message, `${grantSql(facts)}  -- or until the cut-over: ${plain.map((one) => one.sql).join(' ')}`),
+    );
   }
   return findings;
 }
@@ -45,14 +49,32 @@ export async function checkForeignKeys({ facts, tables, chunkRows }: TargetCheck
     const rows = Math.max(...circle.map((one) => one.rowsExpected));
     const names = circle.map(({ table }) => quoteTable(table)).join(' → ');
     const what = circle.length === 1 ? `${names} refers to itself` : `foreign keys of the target form a circle: ${names}`;
-    const drop = circle.flatMap(({ table }) => circularKeys(table, circle).map((key) => `ALTER TABLE ${quoteTable(table)} DROP CONSTRAINT ${quoteIdent(key)};`));
+    const drop = circle.flatMap(({ table }) =>
+      circularKeys(table, circle).map((key) => `ALTER TABLE ${quoteTable(table)} DROP CONSTRAINT ${quoteIdent(key)};`),
+    );
     const remedy = `${grant}  -- or drop the constraint until the cut-over: ${drop.join(' ')}`;
     if (circle.length === 1 && rows <= chunkRows) continue; // its rows come in one statement, and the check is made at its end
-    findings.push(errorFinding('CF-5007', `${what}, and the target role may not set session_replication_role: rows cannot be loaded in an order that the constraints accept`, remedy));
+    findings.push(
+      errorFinding(
+        'CF-5007',
+        `${what}, and the target role may not set session_replication_role: rows cannot be loaded in an order that the constraints accept`,
+        remedy,
+      ),
+    );
   }
-  const outside = keyed.flatMap(({ table }) => table.foreignKeys.filter((key) => !isMapped(tables, key.toSchema, key.toTable)).map((key) => `${quoteIdent(key.name)} on ${quoteTable(table)}`));
+  const outside = keyed.flatMap(({ table }) =>
+    table.foreignKeys
+      .filter((key) => !isMapped(tables, key.toSchema, key.toTable))
+      .map((key) => `${quoteIdent(key.name)} on ${quoteTable(table)}`),
+  );
   if (outside.length > 0) {
-    findings.push(warningFinding('CF-5007', `foreign keys point at tables that the file does not fill: ${listNames(outside)}`, 'Fill those tables first, or drop the constraints until the cut-over.'));
+    findings.push(
+      warningFinding(
+        'CF-5007',
+        `foreign keys point at tables that the file does not fill: ${listNames(outside)}`,
+        'Fill those tables first, or drop the constraints until the cut-over.',
+      ),
+    );
   }
   if (findings.length === 0) {
     const message = `foreign keys of ${keyed.length} target tables are checked row by row (the target role may not set session_replication_role): tables are copied parents first, on one connection`;

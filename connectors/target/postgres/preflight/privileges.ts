@@ -18,7 +18,11 @@ export async function checkTablePrivileges({ client, facts, tables }: TargetChec
   const role = quoteIdent(facts.role);
   const schemas = [...new Set(rows.filter((row) => row['usage'] === 'f').map((row) => row['schema'] ?? ''))];
   const findings = schemas.map((schema) =>
-    errorFinding('CF-5002', `the target role ${role} may not use schema ${quoteIdent(schema)}`, `GRANT USAGE ON SCHEMA ${quoteIdent(schema)} TO ${role};`),
+    errorFinding(
+      'CF-5002',
+      `the target role ${role} may not use schema ${quoteIdent(schema)}`,
+      `GRANT USAGE ON SCHEMA ${quoteIdent(schema)} TO ${role};`,
+    ),
   );
   // One GRANT per set of lacking privileges, so that a forgotten role is mended by one statement and not by one per table.
   const lacking = new Map<string, string[]>();
@@ -30,7 +34,13 @@ export async function checkTablePrivileges({ client, facts, tables }: TargetChec
     lacking.set(set, names);
   }
   for (const [set, names] of lacking) {
-    findings.push(errorFinding('CF-5002', `the target role ${role} lacks ${set} on ${listNames(names)}`, `GRANT ${set} ON ${names.join(', ')} TO ${role};`));
+    findings.push(
+      errorFinding(
+        'CF-5002',
+        `the target role ${role} lacks ${set} on ${listNames(names)}`,
+        `GRANT ${set} ON ${names.join(', ')} TO ${role};`,
+      ),
+    );
   }
   return findings;
 }
@@ -46,13 +56,31 @@ export async function checkStateSchema({ client, facts }: TargetCheckInput): Pro
   const database = quoteIdent(facts.database);
   const findings: Finding[] = [];
   if (row?.['present'] === 't' && row['usable'] !== 't') {
-    findings.push(errorFinding('CF-5002', `the target role ${role} may not create its tables in schema crossfade`, `ALTER SCHEMA crossfade OWNER TO ${role};`));
+    findings.push(
+      errorFinding(
+        'CF-5002',
+        `the target role ${role} may not create its tables in schema crossfade`,
+        `ALTER SCHEMA crossfade OWNER TO ${role};`,
+      ),
+    );
   }
   if (row?.['present'] !== 't' && row?.['may'] !== 't') {
-    findings.push(errorFinding('CF-5002', `the target role ${role} may not create schema crossfade, where its progress is kept`, `CREATE SCHEMA crossfade AUTHORIZATION ${role};`));
+    findings.push(
+      errorFinding(
+        'CF-5002',
+        `the target role ${role} may not create schema crossfade, where its progress is kept`,
+        `CREATE SCHEMA crossfade AUTHORIZATION ${role};`,
+      ),
+    );
   }
   if (row?.['temp'] !== 't') {
-    findings.push(errorFinding('CF-5002', `the target role ${role} may not use temporary tables, through which rows are applied set-wise`, `GRANT TEMPORARY ON DATABASE ${database} TO ${role};`));
+    findings.push(
+      errorFinding(
+        'CF-5002',
+        `the target role ${role} may not use temporary tables, through which rows are applied set-wise`,
+        `GRANT TEMPORARY ON DATABASE ${database} TO ${role};`,
+      ),
+    );
   }
   return findings;
 }
@@ -68,7 +96,9 @@ export async function checkTargetRowSecurity({ client, facts, tables }: TargetCh
   if (rows.length === 0) return [];
   const names = rows.map((row) => quoteTable({ schema: row['schema'] ?? '', name: row['name'] ?? '' }));
   const role = quoteIdent(facts.role);
-  return [errorFinding('CF-5002', `row security stands between the target role ${role} and ${listNames(names)}`, `ALTER ROLE ${role} BYPASSRLS;`)];
+  return [
+    errorFinding('CF-5002', `row security stands between the target role ${role} and ${listNames(names)}`, `ALTER ROLE ${role} BYPASSRLS;`),
+  ];
 }
 
 export async function checkExistingRows({ client, tables, resumed }: TargetCheckInput): Promise<Finding[]> {
@@ -80,10 +110,24 @@ export async function checkExistingRows({ client, tables, resumed }: TargetCheck
     if (!filled) continue;
     const name = quoteTable(table);
     if (existing === 'merge') {
-      findings.push({ ...warningFinding('CF-5004', `${name} already holds rows; they are merged with the source's by key, and stay where the source has none`, 'crossfade verify counts them as extra.'), ...place });
+      findings.push({
+        ...warningFinding(
+          'CF-5004',
+          `${name} already holds rows; they are merged with the source's by key, and stay where the source has none`,
+          'crossfade verify counts them as extra.',
+        ),
+        ...place,
+      });
       continue;
     }
-    findings.push({ ...errorFinding('CF-5004', `${name} already holds rows`, `TRUNCATE ${name};  -- or say existing: merge | truncate for it in the file`), ...place });
+    findings.push({
+      ...errorFinding(
+        'CF-5004',
+        `${name} already holds rows`,
+        `TRUNCATE ${name};  -- or say existing: merge | truncate for it in the file`,
+      ),
+      ...place,
+    });
   }
   return findings;
 }

@@ -9,16 +9,31 @@ const VERSION_MIN = 140_000;
 export async function checkTargetServer({ facts, sessions }: TargetCheckInput): Promise<Finding[]> {
   const findings: Finding[] = [];
   if (facts.version < VERSION_MIN) {
-    findings.push(errorFinding('CF-5008', `the target is PostgreSQL ${Math.floor(facts.version / 10_000)}; 14 is the oldest that is supported`, 'Upgrade the target.'));
+    findings.push(
+      errorFinding(
+        'CF-5008',
+        `the target is PostgreSQL ${Math.floor(facts.version / 10_000)}; 14 is the oldest that is supported`,
+        'Upgrade the target.',
+      ),
+    );
   }
-  if (facts.inRecovery) findings.push(errorFinding('CF-5008', 'the target is a standby: nothing can be written there', 'Point target.postgres at the primary.'));
+  if (facts.inRecovery)
+    findings.push(
+      errorFinding('CF-5008', 'the target is a standby: nothing can be written there', 'Point target.postgres at the primary.'),
+    );
   if (facts.readOnly && !facts.inRecovery) {
     const remedy = `ALTER ROLE ${quoteIdent(facts.role)} IN DATABASE ${quoteIdent(facts.database)} SET default_transaction_read_only = off;`;
     findings.push(errorFinding('CF-5008', 'transactions on the target are read-only by default for this role', remedy));
   }
   if (facts.connectionLimit >= 0 && facts.connectionLimit < sessions) {
     const message = `the target role may open ${facts.connectionLimit} sessions; crossfade uses up to ${sessions}`;
-    findings.push(warningFinding('CF-5002', message, `ALTER ROLE ${quoteIdent(facts.role)} CONNECTION LIMIT ${sessions};  -- or lower sink.parallel in the file`));
+    findings.push(
+      warningFinding(
+        'CF-5002',
+        message,
+        `ALTER ROLE ${quoteIdent(facts.role)} CONNECTION LIMIT ${sessions};  -- or lower sink.parallel in the file`,
+      ),
+    );
   }
   return findings;
 }

@@ -22,7 +22,9 @@ describe('the smallest file', () => {
   test('is enough, and every setting has a safe default', () => {
     const { file, findings } = read(SMALLEST);
     expect(findings).toEqual([]);
-    expect(file?.tables).toEqual([{ from: 'public.*', exclude: [], columns: {}, unmapped: 'error', existing: 'refuse', line: 6, column: 11 }]);
+    expect(file?.tables).toEqual([
+      { from: 'public.*', exclude: [], columns: {}, unmapped: 'error', existing: 'refuse', line: 6, column: 11 },
+    ]);
     expect(file?.settings).toEqual({
       copy: { parallel: 2, chunkRows: 20_000, chunkTargetMs: 500 },
       sink: { parallel: 2, synchronousCommit: false, batchRows: 20_000 },
@@ -113,7 +115,9 @@ copy: { parallel: 0 }
   });
 
   test('has the stars of a glob put in quotes', () => {
-    expect(told(SMALLEST.replace('public.*', '*.*'))).toEqual(['6:11 CF-1003 there is no anchor ".*"; a text that begins with a star needs quotes: "*.*"']);
+    expect(told(SMALLEST.replace('public.*', '*.*'))).toEqual([
+      '6:11 CF-1003 there is no anchor ".*"; a text that begins with a star needs quotes: "*.*"',
+    ]);
   });
 
   test('keeps a key named __proto__ a key', () => {
@@ -123,7 +127,9 @@ copy: { parallel: 0 }
 });
 
 describe('a hostile file', () => {
-  const bomb = `a: &a [x,x,x,x,x,x,x,x,x,x]\n${[...'bcdefghij'].map((to, i) => `${to}: &${to} [${Array(10).fill(`*${'abcdefghi'[i]}`).join(',')}]`).join('\n')}\n`;
+  const bomb = `a: &a [x,x,x,x,x,x,x,x,x,x]\n${Array.from('bcdefghij')
+    .map((to, i) => `${to}: &${to} [${Array(10).fill(`*${'abcdefghi'[i]}`).join(',')}]`)
+    .join('\n')}\n`;
 
   test.each([
     ['an alias bomb', bomb],
@@ -147,7 +153,10 @@ describe('a hostile file', () => {
 describe('entries', () => {
   test('columns are renamed, cast, zoned and dropped', () => {
     const { file } = read(
-      SMALLEST.replace('public.*', 'public.a\n    columns: { id: key, price: { cast: "numeric(12,2)" }, at: { zone: Europe/Berlin } }\n    drop: [old]'),
+      SMALLEST.replace(
+        'public.*',
+        'public.a\n    columns: { id: key, price: { cast: "numeric(12,2)" }, at: { zone: Europe/Berlin } }\n    drop: [old]',
+      ),
     );
     expect(file?.tables[0]?.columns).toMatchObject({
       id: { to: 'key', drop: false },
@@ -158,7 +167,10 @@ describe('entries', () => {
   });
 
   test('a column both mapped and dropped is refused', () => {
-    const text = SMALLEST.replace('public.*', 'public.a\n    columns: { a: b, c: { drop: true, to: d }, e: { cast: int, zone: UTC } }\n    drop: [a]');
+    const text = SMALLEST.replace(
+      'public.*',
+      'public.a\n    columns: { a: b, c: { drop: true, to: d }, e: { cast: int, zone: UTC } }\n    drop: [a]',
+    );
     expect(told(text).map((one) => one.slice(one.indexOf(' ') + 1))).toEqual([
       'CF-1004 column "c" is dropped, so it has no to, cast or zone',
       'CF-1004 column "e" has both cast and zone: write one of them',
@@ -167,7 +179,9 @@ describe('entries', () => {
   });
 
   test('filter values keep the text of the file', () => {
-    const { file } = read(SMALLEST.replace('public.*', 'public.a\n    where: { a: 7.50, b: [9007199254740993, null], c: { not: [true] }, d: 0x10 }'));
+    const { file } = read(
+      SMALLEST.replace('public.*', 'public.a\n    where: { a: 7.50, b: [9007199254740993, null], c: { not: [true] }, d: 0x10 }'),
+    );
     const where = file?.tables[0]?.where ?? {};
     expect(Object.values(where).map(({ op, values }) => [op, values])).toEqual([
       ['in', ['7.50']],

@@ -74,7 +74,11 @@ test('without a command the help is shown and the exit code is 2', async () => {
 test('a file that is not there: exit 2, CF-1002, and how to write one', async () => {
   const run = await runInProcess(['check', '--json'], { directory: tmpdir() });
   expect(run.exitCode).toBe(2);
-  expect(envelopeOf(run).error).toMatchObject({ code: 'CF-1002', path: 'migration.yaml', remedy: expect.stringContaining('crossfade init') as string });
+  expect(envelopeOf(run).error).toMatchObject({
+    code: 'CF-1002',
+    path: 'migration.yaml',
+    remedy: expect.stringContaining('crossfade init') as string,
+  });
 });
 
 function fileWith(text: string): string {
@@ -99,13 +103,20 @@ tabels:
 });
 
 test('all faults of a file are told at once', async () => {
-  const run = await runInProcess(['check', '--json', '-f', fileWith('crossfade: 2\nname: "Bad Name"\nsource: {}\ntarget: {}\ntables: []\n')]);
+  const run = await runInProcess([
+    'check',
+    '--json',
+    '-f',
+    fileWith('crossfade: 2\nname: "Bad Name"\nsource: {}\ntarget: {}\ntables: []\n'),
+  ]);
   expect(run.exitCode).toBe(2);
   expect(envelopeOf(run).findings.length).toBeGreaterThanOrEqual(4);
 });
 
 test('a YAML alias bomb is refused at once', async () => {
-  const levels = 'bcdefghij'.split('').map((name, i) => `${name}: &${name} [${Array.from({ length: 9 }, () => `*${'abcdefghi'[i]}`).join(', ')}]`);
+  const levels = 'bcdefghij'
+    .split('')
+    .map((name, i) => `${name}: &${name} [${Array.from({ length: 9 }, () => `*${'abcdefghi'[i]}`).join(', ')}]`);
   const path = fileWith(['a: &a ["x","x","x","x","x","x","x","x","x"]', ...levels, ''].join('\n'));
   const began = performance.now();
   const run = await runInProcess(['check', '--json', '-f', path]);

@@ -13,7 +13,14 @@ test.for(['bash', 'zsh', 'fish'])('the %s script knows every command and option'
 test('bash takes the script and completes a command and an option with it', async () => {
   const { stdout } = await runInProcess(['completion', 'bash']);
   const complete = (...words: string[]): string =>
-    execFileSync('bash', ['-c', `${stdout}\nCOMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}; _crossfade; echo "\${COMPREPLY[@]}"`], { encoding: 'utf8' }).trim();
+    execFileSync(
+      'bash',
+      [
+        '-c',
+        `${stdout}\nCOMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}; _crossfade; echo "\${COMPREPLY[@]}"`,
+      ],
+      { encoding: 'utf8' },
+    ).trim();
   expect(complete('crossfade', 'ver')).toBe('verify');
   expect(complete('crossfade', 'up', '--unt')).toBe('--until');
 });

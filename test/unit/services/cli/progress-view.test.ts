@@ -4,6 +4,9 @@ import { createPaint } from '#services/cli/paint.ts';
 import { createProgressOutput, ProgressMeter, renderProgress } from '#services/cli/progress-view.ts';
 import { silentLogger } from '#services/runtime/service.ts';
 
+/** As the terminal gets it. */
+const ESC = '\u001b';
+
 function statusWith(rowsCopied: number, changes: Partial<StatusResult> = {}): StatusResult {
   return {
     name: 'shop',
@@ -43,7 +46,15 @@ test('no time left is told when nothing moves, or when there are more rows than 
 });
 
 test('unknown lag is shown as unknown, a held table with its cause', () => {
-  const held = { from: 'public.b', to: 'public.b', phase: 'held' as const, rowsCopied: 1, rowsEstimated: 1, changesApplied: 0, error: 'null value in column "x"' };
+  const held = {
+    from: 'public.b',
+    to: 'public.b',
+    phase: 'held' as const,
+    rowsCopied: 1,
+    rowsEstimated: 1,
+    changesApplied: 0,
+    error: 'null value in column "x"',
+  };
   const meter = new ProgressMeter();
   const text = renderProgress(meter.push(statusWith(1, { tables: [held] }), 0), createPaint(false));
   expect(text).toContain('lag      unknown');
@@ -58,9 +69,14 @@ test('off a terminal there is one log line every ten seconds, on a terminal the 
   for (; nowMs < 25_000; nowMs += 1_000) plain.show(statusWith(nowMs));
   expect(lines).toHaveLength(3);
   const written: string[] = [];
-  const screen = createProgressOutput({ write: (text) => void written.push(text), isTerminal: true, columns: 80 }, createPaint(false), log, () => nowMs);
+  const screen = createProgressOutput(
+    { write: (text) => void written.push(text), isTerminal: true, columns: 80 },
+    createPaint(false),
+    log,
+    () => nowMs,
+  );
   screen.show(statusWith(1));
   screen.show(statusWith(2));
-  expect(written[0]).not.toContain('\u001b[');
-  expect(written[1]).toMatch(/^\u001b\[\d+F\u001b\[J/);
+  expect(written[0]).not.toContain(ESC);
+  expect(written[1]).toMatch(new RegExp(`^${ESC}\\[\\d+F${ESC}\\[J`));
 });

@@ -113,8 +113,19 @@ test('not ready is 503 with the reason', async () => {
 test('a body that its schema refuses never reaches the action', async () => {
   await using stage = await open();
   const post = async (path: string, body: string): Promise<Response> =>
-    fetch(stage.server.url + path, { method: 'POST', headers: { authorization: 'Bearer right', 'content-type': 'application/json' }, body });
-  for (const body of ['{"kind":"table"}', '{"kind":"all"}', '{"kind":"keys","schema":"s","table":"t","keys":[]}', '{"kind":"table","schema":"s","table":"t","x":1}', '{', '[]']) {
+    fetch(stage.server.url + path, {
+      method: 'POST',
+      headers: { authorization: 'Bearer right', 'content-type': 'application/json' },
+      body,
+    });
+  for (const body of [
+    '{"kind":"table"}',
+    '{"kind":"all"}',
+    '{"kind":"keys","schema":"s","table":"t","keys":[]}',
+    '{"kind":"table","schema":"s","table":"t","x":1}',
+    '{',
+    '[]',
+  ]) {
     const reply = await post('/v1/recopy', body);
     expect(reply.status, body).toBe(400);
     expect(await reply.json()).toMatchObject({ ok: false, error: { code: 'CF-1007' } });

@@ -1,0 +1,62 @@
+/**
+ * What verify last found, table by table: DIR/last-verify.json. Guarantee: whole or absent, readable by its owner only (it names keys),
+ * and read back only when it has the shape that verify gives. A comparison of some tables replaces the verdicts of those only.
+ */
+import { readFileSync } from 'node:fs';
+import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import type { VerifyResult } from '#schemas/reconcile/verify-result.ts';
+
+const FILE = 'last-verify.json';
+const OWNER_ONLY = 0o600;
+
+const verdict = z.looseObject({
+  from: z.string(),
+  to: z.string(),
+  missing: z.number(),
+  extra: z.number(),
+  different: z.number(),
+  sample: z.array(z.looseObject({ sourceKey: z.array(z.string()).exactOptional() })),
+});
+const schema = z.looseObject({
+  at: z.looseObject({ lsn: z.string().nullable() }),
+  tables: z.array(verdict),
+  differences: z.number(),
+  inconclusive: z.number(),
+});
+
+export async function storeLastVerify(dataDir: string, result: VerifyResult): Promise<void> {
+  const whole = merge(readLastVerify(dataDir), result);
+  await mkdir(dataDir, { recursive: true });
+  const path = join(dataDir, FILE);
+  const aside = `${path}.${process.pid}`;
+  await writeFile(aside, JSON.stringify(whole), { mode: OWNER_ONLY });
+  await rename(aside, path);
+}
+
+function merge(before: VerifyResult | undefined, result: VerifyResult): VerifyResult {
+  const again = new Set(result.tables.map((table) => table.from));
+  const tables = [...(before?.tables.filter((table) => !again.has(table.from)) ?? []), ...result.tables];
+  return {
+    at: result.at,
+    tables,
+    differences: tables.reduce((sum, table) => sum + table.missing + table.extra + table.different, 0),
+    inconclusive: tables.filter((table) => table.inconclusive !== undefined).length,
+  };
+}
+
+/** Undefined when none was stored. */
+export function readLastVerify(dataDir: string): VerifyResult | undefined {
+  try {
+    const parsed = schema.safeParse(JSON.parse(readFileSync(join(dataDir, FILE), 'utf8')));
+    return parsed.success ? (parsed.data as unknown as VerifyResult) : undefined;
+  } catch {
+    return undefined; // absent, or not what we wrote: verify again
+  }
+}
+
+/** For status: rows that the last verify found different; null when none has run. */
+export function lastDrift(dataDir: string): number | null {
+  return readLastVerify(dataDir)?.differences ?? null;
+}

@@ -1,0 +1,163 @@
+/** Every finding about the target and about how both sides fit, provoked once on a real server, by the real command line. */
+import { expect, test } from 'vitest';
+import { connect } from '#connectors/postgres/session.ts';
+import { ensureSchema } from '#connectors/target/postgres/schema.ts';
+import { checkStage, errorsOf, findingLike } from '#test/support/check-stage.ts';
+
+const TABLE = 'CREATE TABLE public.a (id int PRIMARY KEY, t text)';
+
+test('what the target role lacks is told at once, and the SQL printed mends it', async () => {
+  await using stage = await checkStage({
+    roles: true,
+    source: TABLE,
+    target: `CREATE SCHEMA app; CREATE TABLE app.a (id int PRIMARY KEY, t text)`,
+    tables: '  - from: public.a\n    to: app.a',
+  });
+  await stage.onTarget('DO $$ BEGIN EXECUTE format($x$REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC$x$, current_database()); END $$');
+  const { exitCode, envelope } = await stage.check();
+  expect(exitCode).toBe(3);
+  const role = `"${stage.targetRole}"`;
+  expect(findingLike(envelope, /target role .* may not use schema "app"/).remedy).toBe(`GRANT USAGE ON SCHEMA "app" TO ${role};`);
+  expect(findingLike(envelope, /target role .* lacks SELECT, INSERT, UPDATE, DELETE, TRUNCATE on "app"."a"/).code).toBe('CF-5002');
+  expect(findingLike(envelope, /may not create schema crossfade/).remedy).toBe(`CREATE SCHEMA crossfade AUTHORIZATION ${role};`);
+  expect(findingLike(envelope, /may not use temporary tables/).code).toBe('CF-5002');
+  for (const finding of errorsOf(envelope))
+    await (finding.code.startsWith('CF-2') ? stage.onSource(finding.remedy) : stage.onTarget(finding.remedy));
+  const mended = await stage.check();
+  expect(errorsOf(mended.envelope)).toEqual([]);
+  expect(mended.exitCode).toBe(0);
+});
+
+test("a schema crossfade that is somebody else's is refused", async () => {
+  await using stage = await checkStage({ roles: true, source: TABLE });
+  await stage.onTarget('CREATE SCHEMA crossfade');
+  expect(findingLike((await stage.check()).envelope, /may not create its tables in schema crossfade/).remedy).toBe(
+    `ALTER SCHEMA crossfade OWNER TO "${stage.targetRole}";`,
+  );
+});
+
+test('a filled target table is refused at its line of the file, unless the file says what to do with it', async () => {
+  const filled = `${TABLE}; INSERT INTO public.a VALUES (1, 'x')`;
+  await using stage = await checkStage({ source: filled });
+  const { exitCode, envelope } = await stage.check();
+  expect(exitCode).toBe(2);
+  expect(findingLike(envelope, /already holds rows/)).toMatchObject({ severity: 'error', code: 'CF-5004', path: stage.path, line: 6 });
+  await using merge = await checkStage({ source: filled, tables: '  - from: public.*\n    existing: merge' });
+  const merged = await merge.check();
+  expect(merged.exitCode).toBe(0);
+  expect(findingLike(merged.envelope, /already holds rows/).severity).toBe('warning');
+  await using truncate = await checkStage({ source: filled, tables: '  - from: public.*\n    existing: truncate' });
+  expect((await truncate.check()).envelope.findings.filter((finding) => finding.code === 'CF-5004')).toEqual([]);
+});
+
+const CIRCLE = `CREATE TABLE public.x (id int PRIMARY KEY, y int); CREATE TABLE public.y (id int PRIMARY KEY, x int REFERENCES public.x);
+  ALTER TABLE public.x ADD CONSTRAINT x_y FOREIGN KEY (y) REFERENCES public.y`;
+const GRANTS = (role: string): string =>
+  `GRANT ALL ON ALL TABLES IN SCHEMA public TO ${role}; CREATE SCHEMA crossfade AUTHORIZATION ${role}`;
+
+test('foreign keys in a circle need session_replication_role; without it they are refused, with the statement that grants it', async () => {
+  await using stage = await checkStage({ version: 14, roles: true, source: CIRCLE }); // the target is 18
+  await stage.onTarget(GRANTS(stage.targetRole));
+  const { envelope } = await stage.check();
+  const finding = findingLike(envelope, /foreign keys of the target form a circle/);
+  expect(finding).toMatchObject({ severity: 'error', code: 'CF-5007' });
+  expect(finding.remedy).toContain(`GRANT SET ON PARAMETER session_replication_role TO "${stage.targetRole}";`);
+  await stage.onTarget(finding.remedy.split('--')[0]!);
+  expect((await stage.check()).envelope.findings.filter((one) => one.code === 'CF-5007')).toEqual([]);
+});
+
+test('on a target of 14, where the parameter cannot be granted, dropping the constraints is named', async () => {
+  await using stage = await checkStage({ version: 18, roles: true, source: CIRCLE });
+  await stage.onTarget(GRANTS(stage.targetRole));
+  expect(findingLike((await stage.check()).envelope, /form a circle/).remedy).toContain('ALTER TABLE "public"."x" DROP CONSTRAINT "x_y";');
+});
+
+test('a table that refers to itself is refused only when it does not fit into one chunk', async () => {
+  const own = 'CREATE TABLE public.employee (id int PRIMARY KEY, boss int REFERENCES public.employee);';
+  await using small = await checkStage({
+    roles: true,
+    source: `${own} INSERT INTO public.employee VALUES (1, NULL); ANALYZE`,
+    target: own,
+  });
+  await small.onTarget(GRANTS(small.targetRole));
+  expect(errorsOf((await small.check()).envelope).filter((finding) => finding.code === 'CF-5007')).toEqual([]);
+  await using large = await checkStage({
+    roles: true,
+    source: `${own} INSERT INTO public.employee SELECT g, 1 FROM generate_series(1, 30000) g; ANALYZE`,
+    target: own,
+  });
+  await large.onTarget(GRANTS(large.targetRole));
+  expect(findingLike((await large.check()).envelope, /refers to itself/)).toMatchObject({ severity: 'error', code: 'CF-5007' });
+});
+
+test('triggers that will fire are named: ALWAYS ones for any role, plain ones where the role cannot make them rest', async () => {
+  const triggers = `${TABLE}; CREATE FUNCTION public.f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+    CREATE TRIGGER plain AFTER INSERT ON public.a FOR EACH ROW EXECUTE FUNCTION public.f();
+    CREATE TRIGGER every AFTER INSERT ON public.a FOR EACH ROW EXECUTE FUNCTION public.f(); ALTER TABLE public.a ENABLE ALWAYS TRIGGER every`;
+  await using stage = await checkStage({ roles: true, source: TABLE, target: triggers });
+  const { envelope } = await stage.check();
+  expect(findingLike(envelope, /fire ALWAYS .*"every" on "public"."a"/).severity).toBe('warning');
+  expect(findingLike(envelope, /may not set session_replication_role: "plain" on "public"."a"/).severity).toBe('warning');
+});
+
+test('row security and a read-only default of the target role are refused', async () => {
+  await using stage = await checkStage({ roles: true, source: TABLE, target: `${TABLE}; ALTER TABLE public.a ENABLE ROW LEVEL SECURITY` });
+  await stage.onTarget(`ALTER ROLE ${stage.targetRole} SET default_transaction_read_only = on`);
+  const { envelope } = await stage.check();
+  expect(findingLike(envelope, /row security stands between/).remedy).toBe(`ALTER ROLE "${stage.targetRole}" BYPASSRLS;`);
+  const readOnly = findingLike(envelope, /read-only by default/);
+  await stage.onTarget(readOnly.remedy);
+  expect((await stage.check()).envelope.findings.some((finding) => /read-only by default/.test(finding.message))).toBe(false);
+});
+
+test.for([
+  { what: 'a table', tables: '  - from: public.odrers', like: /odrers/, nearest: 'orders', line: 6 },
+  { what: 'a column', tables: '  - from: public.orders\n    columns:\n      totl: total', like: /totl/, nearest: 'total', line: 8 },
+])('$what that the source lacks: exit 2, CF-1008, the place in the file, the nearest name', async ({ tables, like, nearest, line }) => {
+  await using stage = await checkStage({ source: 'CREATE TABLE public.orders (id int PRIMARY KEY, total int)', tables });
+  const { exitCode, envelope } = await stage.check();
+  expect(exitCode).toBe(2);
+  const finding = findingLike(envelope, like);
+  expect(finding).toMatchObject({ code: 'CF-1008', path: stage.path, line });
+  expect(finding.column).toBeGreaterThan(0);
+  expect(`${finding.message} ${finding.remedy}`).toContain(nearest);
+});
+
+test('a target column that is missing, narrower, or not null without a value: exit 2', async () => {
+  await using stage = await checkStage({
+    source: 'CREATE TABLE public.a (id bigint PRIMARY KEY, t text, gone int)',
+    target: 'CREATE TABLE public.a (id int PRIMARY KEY, t varchar(3), must int NOT NULL)',
+  });
+  const { exitCode, envelope } = await stage.check();
+  expect(exitCode).toBe(2);
+  for (const pattern of [/"id"/, /"t"/, /"gone"/, /"must"/]) expect(findingLike(envelope, pattern).path).toBe(stage.path);
+});
+
+test('check --ddl prints what is missing on the target, and running it makes check pass', async () => {
+  await using stage = await checkStage({
+    source: `${TABLE}; CREATE TABLE public.b (id int PRIMARY KEY, a int REFERENCES public.a, n numeric(10,2) DEFAULT 3)`,
+    target: 'SELECT 1',
+  });
+  const { envelope } = await stage.check('--ddl');
+  expect(envelope.ok).toBe(true);
+  const { sql, tables } = envelope.result as { sql: string; tables: string[] };
+  expect(tables).toEqual(['public.a', 'public.b']);
+  await stage.onTarget(sql);
+  const after = await stage.check();
+  expect(errorsOf(after.envelope)).toEqual([]);
+  expect(after.exitCode).toBe(0);
+});
+
+test('the slot is gone although the target shows changes: CF-2004', async () => {
+  await using stage = await checkStage({ source: TABLE });
+  const client = await connect(stage.targetUrl, { applicationName: 'test', role: 'target' });
+  await ensureSchema(client);
+  await client.query(
+    "INSERT INTO crossfade.progress (name, epoch, mode, applied_lsn, mapping_hash, instance) VALUES ($1, 1, 'consistent', '0/1', '', '')",
+    [stage.name],
+  );
+  await client.end();
+  const { exitCode, envelope } = await stage.check();
+  expect(exitCode).toBe(1);
+  expect(envelope.error?.code).toBe('CF-2004');
+});

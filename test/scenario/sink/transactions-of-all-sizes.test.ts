@@ -1,0 +1,92 @@
+import { expect, test } from 'vitest';
+import { chunkFrame } from '#test/support/sink-frames.ts';
+import { freshDatabase } from '#test/support/postgres.ts';
+import { sinkHarness } from '#test/support/sink-harness.ts';
+
+const ITEM = 'CREATE TABLE item (id int PRIMARY KEY, name text UNIQUE)';
+
+test('a transaction larger than memory is applied in parts and seen at once or not at all', async () => {
+  await using database = await freshDatabase();
+  await using harness = await sinkHarness({ url: database.url, ddl: ITEM });
+  const item = harness.table('item');
+  await harness.follow(item);
+  harness.start();
+  const count = 120_000;
+  const pad = 'x'.repeat(200);
+  const frames = harness.log.frames([item.relation, ...Array.from({ length: count }, (_, i) => item.insert(i, `${pad}${i}`)), ...Array.from({ length: 10 }, (_, i) => item.update(i, `${pad}${(i + 1) % 10}!`))]);
+  const half = Math.floor(frames.length / 2);
+  for (let at = 0; at < half; at += 10_000) await harness.log.append(frames.slice(at, Math.min(half, at + 10_000)));
+  const seen = new Set<string>();
+  for (let i = 0; i < 10; i++) seen.add((await harness.rows('SELECT count(*) FROM new.item'))[0]![0]!);
+  for (let at = half; at < frames.length; at += 10_000) await harness.log.append(frames.slice(at, at + 10_000));
+  await harness.applied();
+  expect([...seen]).toEqual(['0']);
+  expect(await harness.rows('SELECT count(*), count(*) FILTER (WHERE name LIKE \'%!\') FROM new.item')).toEqual([[String(count), '10']]);
+});
+
+test('a transaction that a new epoch interrupts leaves nothing, whole or in parts', async () => {
+  await using database = await freshDatabase();
+  await using harness = await sinkHarness({ url: database.url, ddl: ITEM });
+  const item = harness.table('item');
+  await harness.follow(item);
+  harness.start();
+  await harness.log.transaction(item.relation, item.insert(1, 'a'));
+  const pad = 'x'.repeat(400);
+  const large = harness.log.frames(Array.from({ length: 40_000 }, (_, i) => item.insert(100 + i, `${pad}${i}`)));
+  for (let at = 0; at < large.length - 1; at += 10_000) await harness.log.append(large.slice(at, Math.min(large.length - 1, at + 10_000)));
+  await harness.log.epoch(2);
+  const small = harness.log.frames([item.insert(2, 'b')]);
+  await harness.log.append(small.slice(0, -1));
+  await harness.log.epoch(3);
+  await harness.log.transaction(item.insert(3, 'c'));
+  await harness.applied();
+  expect(await harness.rows('SELECT * FROM new.item ORDER BY id')).toEqual([
+    ['1', 'a'],
+    ['3', 'c'],
+  ]);
+});
+
+test('lanes copy tables side by side and change over by themselves, also after a restart in between', async () => {
+  await using database = await freshDatabase();
+  await using harness = await sinkHarness({ url: database.url, ddl: 'CREATE TABLE a (id int PRIMARY KEY, n int); CREATE TABLE b (id int PRIMARY KEY, n int); CREATE TABLE c (id int PRIMARY KEY, n int)', sink: { parallel: 2 } });
+  const tables = ['a', 'b', 'c'].map((name) => harness.table(name));
+  const rows = (from: number): [number, number][] => Array.from({ length: 300 }, (_, i) => [from + i, 0]);
+  harness.start();
+  for (const table of tables) await harness.log.state(table.table, 'copying');
+  await harness.log.transaction(...tables.map((table) => table.relation));
+  for (const { table } of tables) await harness.log.transaction(chunkFrame({ schema: 'old', table: table.name, columns: ['id', 'n'] }, rows(0)));
+  await harness.log.transaction(...tables.flatMap((table) => [table.update(5, 1), table.insert(305, 9), table.delete(6, null)]));
+  await expect.poll(async () => (await harness.rows('SELECT count(*) FROM new.c'))[0]![0]).toBe('300');
+  expect(harness.sink.applied()).toBeUndefined();
+  await harness.stop();
+  harness.start();
+  for (const { table } of tables) {
+    const later = rows(300).filter(([id]) => id !== 305);
+    await harness.log.transaction(chunkFrame({ schema: 'old', table: table.name, columns: ['id', 'n'] }, table.name === 'b' ? [...later, [305, 9]] : later));
+  }
+  for (const { table } of tables) await harness.log.state(table, 'following');
+  await harness.log.copyComplete();
+  await harness.log.transaction(...tables.map((table) => table.update(7, 2)));
+  await harness.applied();
+  for (const name of ['a', 'b', 'c']) {
+    expect(await harness.rows(`SELECT count(*), sum(n), count(*) FILTER (WHERE id = 6) FROM new.${name}`)).toEqual([['599', '12', '0']]);
+  }
+  expect(await harness.rows('SELECT mode, applied_lsn IS NOT NULL FROM crossfade.progress')).toEqual([['consistent', 't']]);
+  expect(await harness.rows('SELECT rows_copied FROM crossfade.table_progress ORDER BY source_table')).toEqual([['599'], ['600'], ['599']]);
+});
+
+test('chunks of a table added or copied again later go the consistent way', async () => {
+  await using database = await freshDatabase();
+  await using harness = await sinkHarness({ url: database.url, ddl: ITEM });
+  const item = harness.table('item');
+  await harness.follow(item);
+  harness.start();
+  await harness.log.transaction(item.relation, item.insert(1, 'stale'), item.insert(2, 'gone'));
+  await harness.log.transaction(chunkFrame({ schema: 'old', table: 'item', columns: ['name', 'id'], recopy: true }, [['fresh', 1], ['new', 3]]));
+  await harness.applied();
+  expect(await harness.rows('SELECT * FROM new.item ORDER BY id')).toEqual([
+    ['1', 'fresh'],
+    ['2', 'gone'],
+    ['3', 'new'],
+  ]);
+});
