@@ -158,7 +158,7 @@ export interface Catalog {
   /** User schemas there are, also empty ones. */
   readonly schemas: readonly string[];
   readonly largeObjects: number;
-  /** Casts between built-in types that this server has, as `int8 → bool` (pg_type names). Absent: not known. */
+  /** Casts between built-in types that this server has, as `int8 to bool` (pg_type names). Absent: not known. */
   readonly casts?: readonly string[];
 }
 

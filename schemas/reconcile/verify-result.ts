@@ -56,9 +56,3 @@ export interface VerifyResult {
   /** Tables that were not judged. */
   readonly inconclusive: number;
 }
-
-/** Exit code of `verify` (design §12). */
-export function verifyExitCode(result: VerifyResult): 0 | 1 | 11 {
-  if (result.differences > 0) return 11;
-  return result.inconclusive > 0 ? 1 : 0;
-}

@@ -20,8 +20,8 @@ export const checkCommand: CommandSpec = {
 };
 
 async function run(context: CommandContext): Promise<Outcome> {
-  const { file } = await loadMigration(context);
-  const report = await runPreflight(file);
+  const { file, dataDir } = await loadMigration(context);
+  const report = await runPreflight(file, dataDir);
   if (context.options.flag('ddl')) return ddlOutcome(file, report);
   const counts = countOf(report);
   const result = {

@@ -61,5 +61,7 @@ export interface CommandSpec {
   readonly examples: readonly (readonly [line: string, about: string])[];
   /** Arguments and options beyond the common ones. */
   configure?(command: Command): void;
+  /** It ends by itself, in good order, once the signal fires; any other command is left where it stands. */
+  readonly drains?: boolean;
   run(context: CommandContext): Promise<Outcome>;
 }

@@ -15,6 +15,7 @@ export const demoCommand: CommandSpec = {
       .option('--small', 'a small shop')
       .option('--keep', 'keep everything running until Ctrl-C')
       .option('--seed <n>', 'the seed of an earlier run'),
+  drains: true,
   run,
 };
 

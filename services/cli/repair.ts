@@ -42,6 +42,7 @@ export const repairCommand: CommandSpec = {
       .option('--to <key>', 'last key of a range')
       .option('--keys <file>', 'file with a key per line');
   },
+  drains: true,
   run,
 };
 

@@ -43,7 +43,8 @@ export async function runCli(argv: readonly string[], io: CliIo, signal: AbortSi
   const { spec, command, args } = chosen;
   const form = { command: spec.name, json };
   try {
-    const outcome = await spec.run(contextOf({ program, command, args, io, signal, paint }));
+    const work = spec.run(contextOf({ program, command, args, io, signal, paint }));
+    const outcome = await (spec.drains === true ? work : Promise.race([work, untilAborted(signal)]));
     return answer(io, paint, form, { outcome });
   } catch (error) {
     if (signal.aborted && isAbort(error)) return answerStopped(io, paint, form, signal);
@@ -177,6 +178,15 @@ function unknownOption(message: string, command: Command): PipelineError {
   const nearest = nearestName(typed, [...command.options.map((option) => option.long ?? ''), '--help']);
   const help = command.parent === null ? 'See crossfade --help.' : `See crossfade ${command.name()} --help.`;
   return new PipelineError('CF-1007', message, { remedy: nearest === undefined ? help : `Did you mean ${nearest}? ${help}` });
+}
+
+/** Rejects when the signal fires. */
+async function untilAborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    const stop = (): void => reject(signal.reason as Error);
+    if (signal.aborted) stop();
+    else signal.addEventListener('abort', stop, { once: true });
+  });
 }
 
 function isAbort(error: unknown): boolean {

@@ -22,6 +22,7 @@ export const upCommand: CommandSpec = {
       .option('--until <what>', 'caught-up: end once the copy is complete and the changes are applied')
       .option('--port <n>', 'HTTP port', String(DEFAULT_PORT))
       .option('--host <address>', 'HTTP address', LOOPBACK),
+  drains: true,
   run,
 };
 
@@ -74,8 +75,8 @@ function isFault(error: unknown): boolean {
 }
 
 /** Errors stop it before anything is created; warnings are logged. */
-async function preflight(context: CommandContext, { file }: MigrationInput): Promise<void> {
-  const report = await runPreflight(file);
+async function preflight(context: CommandContext, { file, dataDir }: MigrationInput): Promise<void> {
+  const report = await runPreflight(file, dataDir);
   context.signal.throwIfAborted();
   for (const finding of report.findings) {
     if (finding.severity === 'warning') context.log.warn({ code: finding.code, remedy: finding.remedy }, finding.message);

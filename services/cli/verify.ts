@@ -25,6 +25,7 @@ export const verifyCommand: CommandSpec = {
     ['crossfade verify --json | jq .result.differences', 'missing + extra + different'],
   ],
   configure: (command) => void command.option('--table <table...>', 'only these source or target tables (schema.table)'),
+  drains: true,
   run,
 };
 

@@ -3,6 +3,7 @@
  * rows that changed between them, then the rows of the buckets that differ, then their columns. Nothing is compared twice until equal.
  */
 import type pg from 'pg';
+import { invariant } from '#schemas/errors.ts';
 import { formatLsn } from '#schemas/lsn.ts';
 import { quoteTable } from '#schemas/table.ts';
 import type { DifferenceSample, Inconclusive, TableVerdict } from '#schemas/reconcile/verify-result.ts';
@@ -190,11 +191,14 @@ async function listDifferences(scans: BothScans, dirty: readonly string[], { tou
   });
   const waiting: RowDifference[] = [];
   const confirmAll = scans.source.probe.columns.some((column) => !column.settled);
+  let found = 0;
   for await (const one of differences) {
+    found++;
     if (one.kind !== 'different') tally.add(sampleOf(scans.source.probe, one, []), one.rows);
     else if (waiting.length < tally.max || confirmAll) waiting.push(one);
     else tally.counts.different += one.rows;
   }
+  invariant(found > 0, 'sums differ where a row does');
   // The listings' cursors are done: the same sessions may fetch rows now.
   for (let from = 0; from < waiting.length; from += CONFIRM_ROWS) await nameColumns(scans, waiting.slice(from, from + CONFIRM_ROWS), tally);
 }
@@ -272,5 +276,10 @@ async function listKeyless(scans: BothScans, dirty: readonly string[], { deltas,
   );
   const never = (): boolean => false;
   const differences = mergeRows(source, listRows(scans.target, scans.mask, dirty), { keyed: false, skipSource: never, skipTarget: never });
-  for await (const { kind, rows } of differences) tally.add({ key: null, kind, columns: [] }, rows);
+  let found = 0;
+  for await (const { kind, rows } of differences) {
+    found++;
+    tally.add({ key: null, kind, columns: [] }, rows);
+  }
+  invariant(found > 0, 'sums differ where a row does');
 }

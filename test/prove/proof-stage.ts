@@ -100,11 +100,32 @@ export async function requireEqual(stage: ProofStage, tables: readonly ComparedT
     const [source] = await digest(stage.sourceUrl, table.source, table.row?.source);
     const [target] = await digest(stage.targetUrl, table.target, table.row?.target);
     rows += Number(source?.['n']);
-    if (JSON.stringify(source) !== JSON.stringify(target))
-      differences.push(`${table.source}: source ${JSON.stringify(source)}, target ${JSON.stringify(target)}`);
+    if (JSON.stringify(source) !== JSON.stringify(target)) {
+      differences.push(
+        `${table.source}: ${source?.['n']} rows on the source, ${target?.['n']} on the target`,
+        ...(await differingRows(stage, table)),
+      );
+    }
   }
   if (differences.length > 0) throw new Error(`source and target differ:\n${differences.join('\n')}`);
   return rows;
+}
+
+const SHOWN_ROWS_MAX = 20;
+
+/** As multisets: a row that is there twice on one side only is shown too. */
+async function differingRows(stage: ProofStage, table: ComparedTable): Promise<readonly string[]> {
+  const left = new Map<string, number>();
+  for (const row of await execute(stage.sourceUrl, `select (${table.row?.source ?? 'x'})::text as row from ${table.source} x`)) {
+    left.set(row['row'] ?? '', (left.get(row['row'] ?? '') ?? 0) + 1);
+  }
+  for (const row of await execute(stage.targetUrl, `select (${table.row?.target ?? 'x'})::text as row from ${table.target} x`)) {
+    left.set(row['row'] ?? '', (left.get(row['row'] ?? '') ?? 0) - 1);
+  }
+  const lines = [...left].flatMap(([row, count]) =>
+    count === 0 ? [] : [`  ${count > 0 ? 'only on the source' : 'only on the target'}: ${row.slice(0, 200)}`],
+  );
+  return lines.slice(0, SHOWN_ROWS_MAX);
 }
 
 async function digest(url: string, table: string, row: string | undefined): Promise<TextRow[]> {

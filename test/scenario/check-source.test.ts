@@ -1,5 +1,9 @@
 /** Every finding about the source, provoked once on a real server, by the real command line. */
 import { expect, test } from 'vitest';
+import { connect } from '#connectors/postgres/session.ts';
+import { checkVersion } from '#connectors/source/postgres/preflight/server.ts';
+import type { SourceFacts } from '#connectors/source/postgres/preflight/source-check.ts';
+import { checkActivity } from '#connectors/source/postgres/preflight/unsupported.ts';
 import { checkStage, errorsOf, findingLike } from '#test/support/check-stage.ts';
 
 const TABLE = 'CREATE TABLE public.a (id int PRIMARY KEY, t text)';
@@ -192,4 +196,65 @@ test('a slot of another plugin or database is refused; one of ours is told', asy
   await using other = await checkStage({ source: TABLE });
   await other.onSource(`SELECT pg_create_physical_replication_slot('${other.name}')`);
   expect(findingLike((await other.check()).envelope, /it is physical/).code).toBe('CF-2002');
+});
+
+test('a role that may not open enough sessions is a warning', async () => {
+  await using stage = await checkStage({ roles: true, source: TABLE });
+  await stage.onSource(`ALTER ROLE ${stage.sourceRole} CONNECTION LIMIT 5`);
+  await stage.onTarget(`ALTER ROLE ${stage.targetRole} CONNECTION LIMIT 5`);
+  const { envelope } = await stage.check();
+  expect(findingLike(envelope, /the source role may open 5 sessions/).severity).toBe('warning');
+  expect(findingLike(envelope, /the target role may open 5 sessions/).severity).toBe('warning');
+});
+
+test('a file that leaves slot and publication to somebody else is refused while they are missing, and the SQL printed mends it', async () => {
+  await using stage = await checkStage({
+    version: 14,
+    source: TABLE,
+    tables: '  - from: public.*\nslot: { create: false, failover: true }\npublication: { create: false }',
+  });
+  const { exitCode, envelope } = await stage.check();
+  expect(exitCode).toBe(3);
+  expect(findingLike(envelope, /which PostgreSQL has from 17 on/).code).toBe('CF-2002');
+  for (const pattern of [/^slot .* does not exist/, /^publication .* does not exist/])
+    await stage.onSource(findingLike(envelope, pattern).remedy);
+  expect(errorsOf((await stage.check()).envelope)).toEqual([]);
+});
+
+test('open transactions and inbound subscriptions are told before the slot waits for them', async () => {
+  await using stage = await checkStage({ source: TABLE });
+  await stage.onSource(`CREATE SUBSCRIPTION inbound_${stage.name} CONNECTION 'host=nowhere' PUBLICATION x WITH (connect = false)`);
+  try {
+    expect(findingLike((await stage.check()).envelope, /itself subscribes to another server/).severity).toBe('info');
+    const [open, client] = [await session(stage.sourceUrl), await session(stage.sourceUrl)];
+    try {
+      await open.query('BEGIN');
+      await open.query('INSERT INTO public.a VALUES (1)');
+      const found = await checkActivity({ client, facts: { database: 'x' } as SourceFacts }, 0);
+      expect(found.find((finding) => /long transactions are open/.test(finding.message))?.message).toContain('(an application,');
+    } finally {
+      await open.end();
+      await client.end();
+    }
+  } finally {
+    await stage.onSource(`ALTER SUBSCRIPTION inbound_${stage.name} SET (slot_name = NONE)`);
+    await stage.onSource(`DROP SUBSCRIPTION inbound_${stage.name}`);
+  }
+});
+
+async function session(url: string): ReturnType<typeof connect> {
+  return connect(url, { applicationName: 'an application', role: 'source' });
+}
+
+test.for([
+  { version: 130_010, severity: 'error', like: /14 is the oldest/ },
+  { version: 140_017, severity: 'warning', like: /can be missing from the stream/ },
+  { version: 170_005, severity: 'warning', like: /run out of memory/ },
+] as const)('version $version: $severity', async ({ version, severity, like }) => {
+  const found = await checkVersion({ facts: { version } as SourceFacts });
+  expect(found).toMatchObject([{ severity, message: expect.stringMatching(like) as string }]);
+});
+
+test.for([140_023, 160_010, 170_006, 180_004, 190_000])('version %s is fine', async (version) => {
+  expect(await checkVersion({ facts: { version } as SourceFacts })).toEqual([]);
 });

@@ -77,6 +77,7 @@ test('one migration through the command line', { timeout: 120_000 }, async () =>
     phase: 'planned',
     lag: { bytes: null, seconds: null, known: false },
     applied: { lsn: null, exact: false },
+    tables: [{ from: 'public.journal', phase: 'waiting' }, { from: 'public.lines' }, { from: 'public.orders', rowsEstimated: 2000 }],
     drift: null,
   });
 
@@ -116,6 +117,10 @@ test('a running instance is found, asked, steered and drained', { timeout: 120_0
   await using instance = stage.start();
   await instance.waitFor((status) => status.phase === 'following', { what: 'following', ...WAIT });
   expectStatusShape(await stage.run('status', '--json'));
+
+  const check = await stage.run('check', '--json');
+  expect(check.exitCode, check.stdout).toBe(0); // filled target tables and a used slot are its own
+  expect(envelopeOf(check).result).toMatchObject({ resumed: true });
 
   const second = await stage.run('up', '--port', '0', '--json');
   expect(second.exitCode).toBe(3);

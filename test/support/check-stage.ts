@@ -24,6 +24,7 @@ export interface CheckStage extends AsyncDisposable {
   readonly path: string;
   readonly name: string;
   /** As superuser. */
+  readonly sourceUrl: string;
   readonly targetUrl: string;
   readonly sourceRole: string;
   readonly targetRole: string;
@@ -65,6 +66,7 @@ ${options.tables ?? '  - from: public.*'}
   return {
     path,
     name,
+    sourceUrl: source.url,
     targetUrl: target.url,
     sourceRole,
     targetRole,

@@ -38,7 +38,7 @@ export async function runInProcess(args: readonly string[], options: RunOptions 
   return { exitCode, stdout: out.join(''), stderr: err.join('') };
 }
 
-const MAIN = join(import.meta.dirname, '..', '..', 'services', 'cli', 'main.ts');
+export const MAIN: string = join(import.meta.dirname, '..', '..', 'services', 'cli', 'main.ts');
 const CHILD_TIMEOUT_MS = 60_000;
 
 export async function runChild(args: readonly string[], options: RunOptions = {}): Promise<CommandRun> {

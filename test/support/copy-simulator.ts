@@ -177,11 +177,6 @@ export class CopySimulation {
     return shown === wanted ? undefined : `in the end: ${shown} instead of ${wanted}`;
   }
 
-  /** The log in words, to understand a failing seed. */
-  trace(): string[] {
-    return [...this.#wal.map((t) => `wal ${t.lsn} xid ${t.xid} ${JSON.stringify(t.changes)} ${t.message ? JSON.stringify(t.message) : ''}`), ...this.#raw.map(describeFrame), ...this.#progress.durable.map(String)];
-  }
-
   // --- the source ---
 
   #keyColumns(): readonly string[] {
@@ -540,11 +535,4 @@ function catalogOf(keyless: boolean): CatalogTable {
     rowSecurity: false,
     leaves: [],
   };
-}
-
-function describeFrame(frame: Buffer): string {
-  if (frame[0] === TAG.begin) return `raw begin ${decodeBegin(frame).commitLsn}`;
-  if (frame[0] === TAG.commit) return 'raw commit';
-  if (frame[0] === TAG.message) return `raw message ${decodeMessage(frame).content.toString()}`;
-  return `raw ${JSON.stringify(frame.toString('latin1'))}`;
 }

@@ -40,7 +40,7 @@ export class RawReplica {
   copyCompletes = 0;
   /** Partial changes for rows that are not there, after copy complete. */
   drift = 0;
-  readonly #tables: readonly ReplicaTable[];
+  readonly #tables: ReplicaTable[];
   readonly #relations = new Map<number, Relation>();
   readonly #tuples: TupleOffsets = { old: 0, oldFull: false, next: 0 };
   #pending: Buffer[] = [];
@@ -48,8 +48,13 @@ export class RawReplica {
   #lastCommit = 0n;
 
   constructor(tables: readonly ReplicaTable[]) {
-    this.#tables = tables;
+    this.#tables = [...tables];
     for (const table of tables) this.rows.set(table.name, new Map());
+  }
+
+  addTable(table: ReplicaTable): void {
+    this.#tables.push(table);
+    this.rows.set(table.name, new Map());
   }
 
   /** Frames in log order. A transaction counts once its commit is there; an epoch voids an unfinished one. */

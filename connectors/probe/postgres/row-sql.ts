@@ -43,15 +43,11 @@ export function digestSelect(plan: DigestPlan, source: DigestSource): string {
   const barrier = 'OFFSET 0';
   const names = source.values.map((_, i) => `v${i}`);
   const where = source.where.length > 0 ? ` WHERE ${source.where.map((one) => `(${one})`).join(' AND ')}` : '';
-  const values = source.values.map((value, i) => `${value} AS v${i}`).join(', ');
+  const asText = plan.kind === 'portable';
+  const values = source.values.map((value, i) => `${asText ? outputText(value) : value} AS v${i}`).join(', ');
   const row = rowText(plan, names);
-  const key =
-    source.key.length > 0
-      ? keyText(
-          plan,
-          source.key.map((i) => `v${i}`),
-        )
-      : row;
+  const keyNames = source.key.map((i) => `v${i}`);
+  const key = keyNames.length > 0 ? keyText(plan, keyNames) : row;
   const texts = `SELECT ${key} AS k, ${row} AS r${pass} FROM (SELECT ${values}${extra} FROM ${source.from}${where}${plan.kind === 'record' ? '' : ` ${barrier}`}) l0 ${barrier}`;
   if (plan.kind === 'record') {
     return `SELECT ${fastHash('k', plan.seeds.key)} AS hk, ${fastHash('r', plan.seeds.a)} AS a, ${fastHash('r', plan.seeds.b)} AS b${pass} FROM (${texts}) l1`;
@@ -60,21 +56,17 @@ export function digestSelect(plan: DigestPlan, source: DigestSource): string {
   return `SELECT ${shaLane('hk', 0, 8)} AS hk, ${shaLane('hr', 0, 7)} AS a, ${shaLane('hr', 7, 7)} AS b${pass} FROM (${hashes}) l2`;
 }
 
-/** One text that stands for all values, NULLs included. */
+/** One text that stands for all values, NULLs included. Portable: `values` are output texts, `-` for NULL, `<characters>:<text>` else. */
 export function rowText(plan: DigestPlan, values: readonly string[]): string {
   if (plan.kind === 'record') return `ROW(${values.join(', ')})::text`;
-  return values.map((value) => netstring(value)).join(' || ');
+  return values.map((text) => `coalesce(length(${text})::text || ':' || ${text}, '-')`).join(' || ');
 }
 
-/** One text for a key; a single column stands for itself. */
+/** One text for a key; a single column stands for itself. Never NULL: a target may have lost its NOT NULL. */
 function keyText(plan: DigestPlan, values: readonly string[]): string {
   const [first] = values;
-  return values.length === 1 && first !== undefined ? outputText(first) : rowText(plan, values);
-}
-
-/** `-` for NULL, `<characters>:<text>` else. */
-function netstring(value: string): string {
-  return `CASE WHEN num_nulls(${value}) = 1 THEN '-' ELSE length(concat(${value}))::text || ':' || concat(${value}) END`;
+  if (values.length !== 1 || first === undefined) return rowText(plan, values);
+  return `coalesce(${plan.kind === 'portable' ? first : outputText(first)}, '')`;
 }
 
 function fastHash(text: string, seed: bigint): string {

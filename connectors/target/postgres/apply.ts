@@ -68,7 +68,7 @@ export class RoundApplier implements TargetSession {
     } catch (error) {
       const objection = error instanceof UnexpectedCount || (error instanceof StatementError && !error.lost && !isTransient(error));
       if (!objection) throw error;
-      if (this.#options.ordered && round.grain !== 'change' && round.work.every((work) => work.kind === 'fold')) {
+      if (this.#options.ordered && round.grain !== 'change' && round.work.length > 0 && round.work.every((work) => work.kind === 'fold')) {
         await this.rollback();
         throw new FinerGrainNeeded(round.grain === 'transactions' ? 'transaction' : 'change', error);
       }

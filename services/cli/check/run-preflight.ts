@@ -20,6 +20,7 @@ import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { FindingList } from '#schemas/mapping/finding-list.ts';
 import { type ResolvedTable, resolveTables } from '#schemas/mapping/resolve-tables.ts';
 import type { Catalog } from '#schemas/table.ts';
+import { checkDataDirectory } from './data-directory.ts';
 import { estimateVolume, type Volume } from './volume.ts';
 
 export interface PreflightReport {
@@ -47,7 +48,8 @@ interface Side<Facts> {
 /** Sessions beyond those of the chunks: the stream, watermarks, health, one to spare. */
 const EXTRA_SESSIONS = 4;
 
-export async function runPreflight(file: MigrationFile): Promise<PreflightReport> {
+/** `dataDir`: absent where no instance is to run here. */
+export async function runPreflight(file: MigrationFile, dataDir?: string): Promise<PreflightReport> {
   await using stack = new AsyncDisposableStack();
   const unreachable: Partial<Record<'source' | 'target', Finding>> = {};
   const open = async <F>(
@@ -76,6 +78,7 @@ export async function runPreflight(file: MigrationFile): Promise<PreflightReport
   if (source !== undefined) found.push(...(await runSourceChecks({ file, side: source, resolved: fit.resolved, resumed }, checks)));
   if (target !== undefined)
     found.push(...(await runTargetChecks({ file, side: target, resolved: fit.resolved, resumed }, source?.catalog, checks)));
+  if (dataDir !== undefined) found.push(...(await checkDataDirectory(dataDir, file)));
   const findings = bySeverity(withoutRepeats([...fit.findings, ...found]));
   const error = decidingError(findings);
   return {

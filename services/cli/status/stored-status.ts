@@ -11,8 +11,11 @@ import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { findingOf, toPipelineError } from '#schemas/envelope.ts';
 import type { Finding } from '#schemas/errors.ts';
 import { formatLsn, type Lsn, parseLsn } from '#schemas/lsn.ts';
+import { FindingList } from '#schemas/mapping/finding-list.ts';
+import { resolveTables } from '#schemas/mapping/resolve-tables.ts';
 import type { StatusResult, TableStatus } from '#schemas/status/status-result.ts';
 import { lastDrift } from '#services/runtime/last-verify.ts';
+import { readCatalogs } from '../catalogs.ts';
 
 export interface StoredStatus {
   readonly status: StatusResult;
@@ -39,7 +42,22 @@ export async function readStoredStatus(file: MigrationFile, dataDir: string): Pr
     findings.push({ ...findingOf(toPipelineError(error)), severity: 'warning' });
     return undefined;
   });
-  return { status: { ...statusOf(file.name, target, source), drift: lastDrift(dataDir) }, findings };
+  const status = statusOf(file.name, target, source);
+  const tables = target === undefined && source !== undefined ? await plannedTables(file) : status.tables;
+  return { status: { ...status, tables, drift: lastDrift(dataDir) }, findings };
+}
+
+/** Before the first start: what the file matches. A file that does not fit is `check`'s to explain. */
+async function plannedTables(file: MigrationFile): Promise<TableStatus[]> {
+  const { source, target } = await readCatalogs({ source: file.source.postgres, target: file.target.postgres });
+  return resolveTables(file, source, target, new FindingList(file.path)).map((table) => ({
+    from: `${table.source.schema}.${table.source.name}`,
+    to: `${table.to.schema}.${table.to.name}`,
+    phase: 'waiting',
+    rowsCopied: 0,
+    rowsEstimated: table.source.rowEstimate,
+    changesApplied: 0,
+  }));
 }
 
 async function readTarget(file: MigrationFile): Promise<TargetState | undefined> {

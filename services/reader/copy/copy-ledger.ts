@@ -92,8 +92,9 @@ export class CopyLedger {
   async remember(snapshot: Snapshot): Promise<void> {
     const { memory, journal } = this.#options;
     const { transactions, mark } = memory.record(snapshot);
+    const isCovered = memory.isCovered;
     memory.prune(snapshot);
-    if (mark === 0) return;
+    if (isCovered) return;
     await journal.write({ t: 'visibility', transactions: transactions.map(({ xid, lsn }) => [xid, formatLsn(lsn)]) });
     memory.recorded(mark);
   }

@@ -42,7 +42,8 @@ export interface CopyHooks {
   onStreamRestart(): void;
   /**
    * The slot must not pass this end: something caused by a commit at or above it (a finished chunk, a re-copy asked for, what the
-   * visibility guard must remember) is not durable yet. Undefined: nothing pending.
+   * visibility guard must remember) is not durable yet. Undefined: nothing pending. Zero after a start until the first commit of ours
+   * is appended: commits that the log holds must have come by here again before the slot may pass them.
    */
   slotCeiling(): Lsn | undefined;
 }

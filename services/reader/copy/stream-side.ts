@@ -45,6 +45,8 @@ export class StreamSide implements CopyHooks {
   #highs: Attempt[] = [];
   #completeEnd: Lsn | undefined;
   #isOwn = false;
+  /** After a start the log may hold commits that these hooks have not seen (again): the slot must not jump over them. */
+  #isRedelivering = true;
   #heartbeats = 0;
 
   constructor(plan: CopyPlan, memory: VisibilityMemory, events: StreamSideEvents) {
@@ -174,7 +176,7 @@ export class StreamSide implements CopyHooks {
     if (!this.#isOwn) {
       // A transaction of watermarks changes no row: the guard need not know it.
       this.#isOwn = true;
-      this.#memory.forgetLast();
+      this.#memory.forget(this.position);
     }
     const attempt = this.#attempts.get(our.attempt);
     if (!attempt) return;
@@ -204,6 +206,8 @@ export class StreamSide implements CopyHooks {
   }
 
   recordsAfterCommit(endLsn: Lsn): CopyRecords {
+    // Called for commits that are appended, never for those that the log holds already: all of those have been seen.
+    this.#isRedelivering = false;
     for (const attempt of this.#delivered) attempt.highEnd ??= endLsn;
     for (const { work } of this.#lows) if (work.chunk.kind !== 'keys') work.chunk.job.begun = true;
     this.#lows = [];
@@ -234,6 +238,7 @@ export class StreamSide implements CopyHooks {
     for (const attempt of [...this.#attempts.values(), ...this.#delivered]) this.void(attempt, 'the stream was interrupted');
     this.#lows = [];
     this.#begin = undefined;
+    this.#isRedelivering = true;
     // What was handed out may be lost: it is announced again, which is harmless.
     for (const table of this.#plan.tables()) table.announced = 'waiting';
     if (this.#completeEnd !== undefined) {
@@ -243,6 +248,7 @@ export class StreamSide implements CopyHooks {
   }
 
   slotCeiling(): Lsn | undefined {
+    if (this.#isRedelivering) return ZERO_LSN;
     let ceiling = this.#memory.firstUncovered();
     const lower = (lsn: Lsn): void => void (ceiling = ceiling === undefined ? lsn : minLsn(ceiling, lsn));
     for (const attempt of this.#delivered) lower(attempt.highLsn!);

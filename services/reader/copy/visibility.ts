@@ -21,6 +21,8 @@ export class VisibilityMemory {
   #streamed: StreamedTransaction[] = [];
   /** Commit LSNs streamed since the last durable record, in stream order. */
   #uncovered: Lsn[] = [];
+  /** How many were covered before those. */
+  #covered = 0;
   readonly #holds = new Set<VisibilityHold>();
   /** False: transactions may have been streamed of which nothing is known; then a running list may hold none older than `#startXmax`. */
   readonly #complete: boolean;
@@ -46,10 +48,9 @@ export class VisibilityMemory {
     return hold;
   }
 
-  /** The transaction begun last changes no table: a watermark or heartbeat of ours. */
-  forgetLast(): void {
-    this.#streamed.pop();
-    this.#uncovered.pop();
+  /** The transaction begun last changes no table: it holds our watermarks. */
+  forget(lsn: Lsn): void {
+    if (this.#streamed.at(-1)?.lsn === lsn) this.#streamed.pop();
   }
 
   release(hold: VisibilityHold): void {
@@ -84,14 +85,21 @@ export class VisibilityMemory {
     this.#streamed = this.#streamed.filter(({ xid }) => !all.every((one) => isVisible(one, widenXid(xid, one.xmax))));
   }
 
+  get isCovered(): boolean {
+    return this.#uncovered.length === 0;
+  }
+
   /** What has to be durable so that the slot may pass everything streamed until now. Give `mark` back to `recorded`. */
   record(snapshot: Snapshot): { readonly transactions: readonly StreamedTransaction[]; readonly mark: number } {
     const hidden = this.#streamed.map(({ xid, lsn }) => ({ xid: widenXid(xid, snapshot.xmax), lsn })).filter(({ xid }) => !isVisible(snapshot, xid));
-    return { transactions: hidden, mark: this.#uncovered.length };
+    return { transactions: hidden, mark: this.#covered + this.#uncovered.length };
   }
 
+  /** Records may become durable one after the other while later ones are under way: marks count from the beginning. */
   recorded(mark: number): void {
-    this.#uncovered.splice(0, mark);
+    if (mark <= this.#covered) return;
+    this.#uncovered.splice(0, mark - this.#covered);
+    this.#covered = mark;
   }
 
   /** First commit that the last durable record knows nothing of. */

@@ -4,11 +4,12 @@
  * findings are returned, for the caller to judge (the same run with a guard off must show them).
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import { messageOf } from '#schemas/errors.ts';
 import { Pipeline, type PipelineStatus } from '#services/demo/pipeline/pipeline.ts';
 import { type ApplicationSession, execute, openSession } from '#test/support/application.ts';
 import { seeded } from '#test/support/random.ts';
 import { openProofStage, type ProofStage, requireEqual, requireVerified, untilFollowing } from '../proof-stage.ts';
-import { type LedgerFigures, readLedger } from './ledger.ts';
+import { historyOf, type LedgerFigures, readLedger } from './ledger.ts';
 import { type Group, GROUPS, planKills, showStrike, type Strike } from './plan.ts';
 import { fileBody, type KillTable, sourceSql, TABLES, targetSql } from './tables.ts';
 
@@ -67,16 +68,19 @@ async function finish(
   run.observe(await untilFollowing(pipeline, FINISH_PATIENCE_MS));
   const last = await load.stop();
   await untilArrived(run.stage, pipeline, last);
-  const rowsCompared = options.compare
-    ? await requireEqual(
-        run.stage,
-        TABLES.map((table) => ({ source: table, target: table })),
-      )
-    : 0;
-  if (options.compare) await requireVerified(run.stage);
+  const rowsCompared = options.compare ? await compare(run.stage) : 0;
   const ledger = await readLedger(run.stage.targetUrl, run.strictFrom());
   await pipeline.stop();
   return { kills: run.kills, struck: run.struck, missed: run.missed, duringCopy, rowsCompared, ledger };
+}
+
+async function compare(stage: ProofStage): Promise<number> {
+  const tables = TABLES.map((table) => ({ source: table, target: table }));
+  const rows = await requireEqual(stage, tables).catch(async (error: unknown) => {
+    throw new Error(`${messageOf(error)}\n${await historyOf(stage, messageOf(error))}`, { cause: error });
+  });
+  await requireVerified(stage);
+  return rows;
 }
 
 class KillRun {

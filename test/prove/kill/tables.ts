@@ -30,6 +30,10 @@ insert into acct select i, i, 1000 from generate_series(1, ${accounts}) i;
 insert into item select i, i, md5(i::text) from generate_series(1, ${rows}) i;
 insert into pair select i % 100, 'key ' || i, i, i / 7.0 from generate_series(1, ${accounts}) i;
 insert into keyless select i, 'note ' || i % 10 from generate_series(1, 500) i;
+create table history (table_name text not null, what text not null, lsn pg_lsn not null, xid xid8 not null, was text, is_now text, at timestamptz not null);
+create function note_in_history() returns trigger language plpgsql as $$
+begin insert into public.history values (tg_table_name, tg_op, pg_current_wal_insert_lsn(), pg_current_xact_id(), old::text, new::text, clock_timestamp()); return null; end $$;
+${TABLES.map((table) => `create trigger history after insert or update or delete on ${table} for each row execute function note_in_history();`).join('\n')}
 ${loadProcedure(rows, accounts)}`;
 }
 
@@ -80,12 +84,12 @@ declare r float8; n int; x int; y int; z int; begin
 export function targetSql(): string {
   const triggers = TABLES.map(
     (table) =>
-      `create trigger ledger after insert or update on ${table} for each row execute function note_in_ledger(); alter table ${table} enable always trigger ledger;`,
+      `create trigger ledger after insert or update or delete on ${table} for each row execute function note_in_ledger(); alter table ${table} enable always trigger ledger;`,
   );
   return `${SHAPES}
-create table ledger (table_name text not null, op bigint not null, xid xid8 not null, at timestamptz not null);
+create table ledger (table_name text not null, op bigint not null, what text not null, row_text text not null, xid xid8 not null, at timestamptz not null);
 create function note_in_ledger() returns trigger language plpgsql as $$
-begin insert into public.ledger values (tg_table_name, new.op, pg_current_xact_id(), clock_timestamp()); return null; end $$;
+begin insert into public.ledger values (tg_table_name, coalesce(new.op, old.op), tg_op, coalesce(new, old)::text, pg_current_xact_id(), clock_timestamp()); return null; end $$;
 ${triggers.join('\n')}`;
 }
 

@@ -11,10 +11,10 @@ CREATE TABLE event_1 PARTITION OF event FOR VALUES FROM ('2026-01-01') TO ('2026
 CREATE TABLE event_2 PARTITION OF event FOR VALUES FROM ('2026-02-01') TO ('2026-03-01');`;
 
 const FILL = `
-INSERT INTO customer SELECT g, 'name ' || g, CASE WHEN g % 3 = 0 THEN NULL ELSE repeat('x', g % 50) END, '2026-01-01'::timestamptz + g * interval '1 s', g / 7.0 FROM generate_series(1, 5000) g;
-INSERT INTO line SELECT g / 4, g % 4, 'sku, "' || g || '"', g FROM generate_series(1, 4000) g;
-INSERT INTO log SELECT '2026-01-01'::timestamptz + (g % 100) * interval '1 s', 'entry ' || g % 100 FROM generate_series(1, 1000) g;
-INSERT INTO event SELECT g, '2026-01-01'::date + g % 59, 'body ' || g FROM generate_series(1, 3000) g;`;
+INSERT INTO customer SELECT g, 'name ' || g, CASE WHEN g % 3 = 0 THEN NULL ELSE repeat('x', g % 50) END, '2026-01-01'::timestamptz + g * interval '1 s', g / 7.0 FROM generate_series(1, 900) g;
+INSERT INTO line SELECT g / 4, g % 4, 'sku, "' || g || '"', g FROM generate_series(1, 800) g;
+INSERT INTO log SELECT '2026-01-01'::timestamptz + (g % 100) * interval '1 s', 'entry ' || g % 100 FROM generate_series(1, 300) g;
+INSERT INTO event SELECT g, '2026-01-01'::date + g % 59, 'body ' || g FROM generate_series(1, 600) g;`;
 
 for (const version of [14, 18] as const) {
   test(`each injected corruption is found with its key and column, on PostgreSQL ${version}`, async () => {
@@ -25,10 +25,10 @@ for (const version of [14, 18] as const) {
     const clean = await pipeline.verify();
     expect(clean).toMatchObject({ differences: 0, inconclusive: 0 });
     expect(clean.tables.map((table) => [table.to, table.rowsSource, table.rowsTarget])).toEqual([
-      ['public.customer', 5000, 5000],
-      ['public.event', 3000, 3000],
-      ['public.line', 4000, 4000],
-      ['public.log', 1000, 1000],
+      ['public.customer', 900, 900],
+      ['public.event', 600, 600],
+      ['public.line', 800, 800],
+      ['public.log', 300, 300],
     ]);
 
     await target.query(`UPDATE customer SET name = 'another', score = 0 WHERE id = 77`);
@@ -47,12 +47,44 @@ for (const version of [14, 18] as const) {
     ]);
     expect(byName.get('public.line')).toMatchObject({
       missing: 1,
-      rowsSource: 4000,
-      rowsTarget: 3999,
+      rowsSource: 800,
+      rowsTarget: 799,
       sample: [{ key: { order_id: '12', n: '1' }, kind: 'missing', columns: [], sourceKey: ['12', '1'] }],
     });
     expect(byName.get('public.event')).toMatchObject({ extra: 1, sample: [{ key: { id: '999999', day: '2026-02-02' }, kind: 'extra' }] });
     // One row too many, and one that differs: missing and extra.
-    expect(byName.get('public.log')).toMatchObject({ missing: 1, extra: 2, different: 0, rowsSource: 1000, rowsTarget: 1001 });
+    expect(byName.get('public.log')).toMatchObject({ missing: 1, extra: 2, different: 0, rowsSource: 300, rowsTarget: 301 });
   });
 }
+
+test('a leaf attached or detached meanwhile does not blur the verdict', async () => {
+  await using pipeline = await play({ sourceSql: SHOP });
+  await pipeline.source.query(`INSERT INTO event SELECT g, '2026-01-01'::date + g % 59, 'body' FROM generate_series(1, 100) g`);
+  await pipeline.follow();
+  expect(await pipeline.verify()).toMatchObject({ differences: 0, inconclusive: 0 });
+  await pipeline.source.query(
+    `CREATE TABLE event_3 (LIKE event); INSERT INTO event_3 VALUES (1, '2026-03-05', 'loaded before'); ALTER TABLE event ATTACH PARTITION event_3 FOR VALUES FROM ('2026-03-01') TO ('2026-04-01')`,
+  );
+  await pipeline.target.query(`CREATE TABLE event_3 PARTITION OF event FOR VALUES FROM ('2026-03-01') TO ('2026-04-01')`);
+  const found = await pipeline.verify(); // no change in the stream brings that row: it is missing until the pipeline copies the leaf
+  expect(found).toMatchObject({ differences: 1, inconclusive: 0 });
+  await pipeline.target.query(`INSERT INTO event VALUES (1, '2026-03-05', 'loaded before')`);
+  expect(await pipeline.verify()).toMatchObject({ differences: 0, inconclusive: 0 });
+});
+
+test('all rows wrong are counted one by one', async () => {
+  await using pipeline = await play({ sourceSql: SHOP });
+  await pipeline.source.query(FILL);
+  await pipeline.follow();
+  expect(await pipeline.verify()).toMatchObject({ differences: 0, inconclusive: 0 });
+  await pipeline.target.query(
+    `UPDATE customer SET name = name || '!'; DELETE FROM line; INSERT INTO event SELECT id + 10000, day, body FROM event; UPDATE log SET what = '?'`,
+  );
+  const found = await pipeline.verify({ limits: { samples: 10 } });
+  expect(found.tables.map((table) => [table.to, table.missing, table.extra, table.different, table.sample.length])).toEqual([
+    ['public.customer', 0, 0, 900, 10],
+    ['public.event', 0, 600, 0, 10],
+    ['public.line', 800, 0, 0, 10],
+    ['public.log', 300, 300, 0, 10],
+  ]);
+});

@@ -100,7 +100,10 @@ for (const version of [14, 18] as const) {
       ['record', recordRow],
       ['portable', netstringRow],
     ] as const) {
-      const texts = await queryRows(client, `SELECT ${rowText(newDigestPlan(kind), COLUMNS)} AS r FROM typed ORDER BY ctid`);
+      const texts = await queryRows(
+        client,
+        `SELECT ${rowText(newDigestPlan(kind), kind === 'portable' ? COLUMNS.map((column) => outputText(column)) : COLUMNS)} AS r FROM typed ORDER BY ctid`,
+      );
       expect(texts.map((row) => row['r'])).toEqual(rows.map((row) => reference(row)));
     }
     await checkLanes(client, pairs);

@@ -18,7 +18,7 @@ const SOUND_MINORS: Readonly<Record<number, { readonly lossless: number; readonl
   17: { lossless: 5, sound: 6 },
 };
 
-export async function checkVersion({ facts }: SourceCheckInput): Promise<Finding[]> {
+export async function checkVersion({ facts }: Pick<SourceCheckInput, 'facts'>): Promise<Finding[]> {
   const major = Math.floor(facts.version / 10_000);
   const minor = facts.version % 10_000;
   if (facts.version < VERSION_MIN) {

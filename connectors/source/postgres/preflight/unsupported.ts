@@ -96,8 +96,14 @@ export async function checkNotify({ client }: SourceCheckInput): Promise<Finding
   ];
 }
 
+/** Shorter ones end before anybody has read the line. */
+const LONG_SECONDS = 60;
+
 /** Creating the slot waits for every transaction that is running; prepared ones may run for ever. */
-export async function checkActivity({ client, facts }: SourceCheckInput): Promise<Finding[]> {
+export async function checkActivity(
+  { client, facts }: Pick<SourceCheckInput, 'client' | 'facts'>,
+  longSeconds: number = LONG_SECONDS,
+): Promise<Finding[]> {
   const findings: Finding[] = [];
   const prepared = await queryRows(
     client,
@@ -117,8 +123,9 @@ export async function checkActivity({ client, facts }: SourceCheckInput): Promis
     client,
     `SELECT pid, coalesce(nullif(application_name, ''), 'unnamed') AS name, pg_catalog.date_trunc('second', pg_catalog.now() - xact_start)::text AS age
        FROM pg_catalog.pg_stat_activity
-      WHERE pid <> pg_catalog.pg_backend_pid() AND xact_start < pg_catalog.now() - interval '1 minute' AND (backend_xid IS NOT NULL OR backend_xmin IS NOT NULL)
+      WHERE pid <> pg_catalog.pg_backend_pid() AND xact_start < pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => $1) AND (backend_xid IS NOT NULL OR backend_xmin IS NOT NULL)
         AND backend_type = 'client backend' ORDER BY xact_start LIMIT 20`,
+    [longSeconds],
   );
   if (long.length > 0) {
     const names = long.map((row) => `pid ${row['pid']} (${row['name']}, ${row['age']})`);
@@ -130,12 +137,13 @@ export async function checkActivity({ client, facts }: SourceCheckInput): Promis
       ),
     );
   }
-  const inbound = await queryRow(client, 'SELECT pg_catalog.count(*) AS n FROM pg_catalog.pg_stat_subscription WHERE subname IS NOT NULL');
+  const inbound = await queryRow(
+    client,
+    'SELECT pg_catalog.count(*) AS n FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid WHERE d.datname = pg_catalog.current_database()',
+  );
   if (Number(inbound?.['n'] ?? 0) > 0) {
     const message = `database ${facts.database} itself subscribes to another server: what arrives there is streamed on like any other change`;
-    findings.push(
-      infoFinding('CF-2010', message, 'See SELECT * FROM pg_stat_subscription; make sure that no circle is closed with the target.'),
-    );
+    findings.push(infoFinding('CF-2010', message, 'See pg_stat_subscription; make sure that no circle is closed with the target.'));
   }
   return findings;
 }

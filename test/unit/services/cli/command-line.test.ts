@@ -1,8 +1,12 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { expect, test } from 'vitest';
-import { envelopeOf, runChild, runInProcess } from '#test/support/command-line.ts';
+import { envelopeOf, MAIN, runChild, runInProcess } from '#test/support/command-line.ts';
 import { COMMANDS, LATER_COMMANDS } from '#services/cli/commands.ts';
 
 const DESIGN_COMMANDS =
@@ -23,7 +27,7 @@ test.for(LATER_COMMANDS)('%s is not in this version: exit 2', async (name) => {
 test.for(COMMANDS.map((spec) => spec.name))('%s --help has the common options and examples, and exits 0', async (name) => {
   const run = await runInProcess([name, '--help']);
   expect(run.exitCode).toBe(0);
-  for (const text of ['--file', '--data', '--json', '--help', 'Examples:', `crossfade ${name}`]) expect(run.stdout).toContain(text);
+  for (const part of ['--file', '--data', '--json', '--help', 'Examples:', `crossfade ${name}`]) expect(run.stdout).toContain(part);
 });
 
 test('an unknown command names the nearest one', async () => {
@@ -81,9 +85,9 @@ test('a file that is not there: exit 2, CF-1002, and how to write one', async ()
   });
 });
 
-function fileWith(text: string): string {
+function fileWith(content: string): string {
   const path = join(mkdtempSync(join(tmpdir(), 'crossfade-cli-')), 'migration.yaml');
-  writeFileSync(path, text);
+  writeFileSync(path, content);
   return path;
 }
 
@@ -156,4 +160,29 @@ test('explain prints the entry of the catalogue', async () => {
   const run = await runInProcess(['explain', '2002', '--json']);
   expect(run.exitCode).toBe(0);
   expect(envelopeOf(run)).toMatchObject({ command: 'explain', ok: true, error: null, result: { code: 'CF-2002', exit: 3 } });
+});
+
+test('a command that does not drain ends at once at the first signal, with its envelope and 128 + n', async () => {
+  const sockets: Socket[] = [];
+  const listening = createServer();
+  const connected = once(listening, 'connection'); // a server that never answers
+  listening.on('connection', (socket) => sockets.push(socket.on('error', () => undefined)));
+  listening.listen(0, '127.0.0.1');
+  await once(listening, 'listening');
+  const { port } = listening.address() as AddressInfo;
+  const path = fileWith(`crossfade: 1
+name: shop
+source: { postgres: "postgres://a@127.0.0.1:${port}/x" }
+target: { postgres: "postgres://a@127.0.0.1:${port}/y" }
+tables:
+  - from: public.*
+`);
+  const child = spawn(process.execPath, [MAIN, 'check', '-f', path, '--json'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  await connected;
+  child.kill('SIGINT');
+  const [stdout, [code]] = await Promise.all([text(child.stdout), once(child, 'exit')]);
+  expect(code).toBe(130);
+  expect(JSON.parse(stdout)).toMatchObject({ command: 'check', ok: false, error: { code: 'CF-7006' } });
+  for (const socket of sockets) socket.destroy();
+  listening.close();
 });
