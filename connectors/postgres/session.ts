@@ -3,7 +3,8 @@
  * (time zone, date style, float digits, bytea, interval style), so a value has one text wherever it is read.
  */
 import pg from 'pg';
-import { messageOf, PipelineError } from '#schemas/errors.ts';
+import { PipelineError } from '#schemas/errors.ts';
+import { connectionCause, connectionRemedy } from './connection-remedy.ts';
 
 /** Settings that decide a value's text form. The walsender, chunk reads, the sink and verify must all use these. */
 export const VALUE_SETTINGS: Readonly<Record<string, string>> = {
@@ -54,8 +55,9 @@ export async function connect(url: string, options: SessionOptions): Promise<pg.
     return client;
   } catch (error) {
     await client.end().catch(() => undefined);
-    throw new PipelineError(options.role === 'source' ? 'CF-2001' : 'CF-5001', `cannot connect to the ${options.role} (${maskUrl(url)}): ${messageOf(error)}`, {
+    throw new PipelineError(options.role === 'source' ? 'CF-2001' : 'CF-5001', `cannot connect to the ${options.role} (${maskUrl(url)}): ${connectionCause(error)}`, {
       cause: error,
+      ...connectionRemedy(error, url),
     });
   }
 }

@@ -23,8 +23,11 @@ import { appendControl, Follower } from './follow.ts';
 import { checkIdentity, checkSlot, recoverLog, type RecoveredLog } from './recover.ts';
 import { SourceSession } from './source-session.ts';
 
-/** How often the slot is moved; each move costs one control record. */
+/** How often the slot is moved; each move costs one control record, and a start reads them all. */
 const CONFIRM_EVERY_MS = 2_000;
+/** A slot that would move less than this waits longer: an idle database's log must not grow by its own bookkeeping. */
+const CONFIRM_AT_ONCE_BYTES = 1n << 16n;
+const CONFIRM_IDLE_MS = 10_000;
 /** Status is repeated this often at least; a third of the shortest sensible wal_sender_timeout. */
 const STATUS_EVERY_MS = 3_000;
 const TICK_MS = 250;
@@ -207,7 +210,8 @@ export class Reader implements Service {
     for (;;) {
       await delay(TICK_MS, undefined, { signal });
       const now = performance.now();
-      if (now - confirmedAt >= CONFIRM_EVERY_MS) {
+      const moved = follower.durableEnd - this.#confirmed;
+      if (now - confirmedAt >= (moved >= CONFIRM_AT_ONCE_BYTES ? CONFIRM_EVERY_MS : CONFIRM_IDLE_MS)) {
         confirmedAt = now;
         if (await this.#confirm(follower, stream)) statusAt = now;
       }

@@ -24,19 +24,21 @@ import { randomUUID } from 'node:crypto';
 import type pg from 'pg';
 import { setTimeout as delay } from 'node:timers/promises';
 import { MESSAGE_PREFIX } from '#schemas/frame/frame.ts';
+import { decodeBegin, TAG } from '#schemas/pgoutput/message.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import { formatLsn, maxLsn, parseLsn, type Lsn } from '#schemas/lsn.ts';
 import type { Inconclusive } from '#schemas/reconcile/verify-result.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import { queryRow } from '#connectors/postgres/session.ts';
 import { HeldSnapshot, openSession } from '#connectors/probe/postgres/held-snapshot.ts';
-import { hidden, horizon, type HiddenTransaction } from '#connectors/probe/postgres/settle.ts';
+import { horizon } from '#connectors/probe/postgres/settle.ts';
 import { readShapes, type Shape } from '#connectors/probe/postgres/shape.ts';
 import { openWindow, slotIsActive, windowMessages, type StreamWindow } from '#connectors/probe/postgres/stream-window.ts';
 import { publishedRelations, readTableStates, readTargetState, type TargetState } from '#connectors/probe/postgres/target-state.ts';
 import type { TableProbe } from '#connectors/probe/postgres/table-scan.ts';
 import { ChangeCollector, voidTable, type CollectedTable, type Side, type TableChanges } from './change-collector.ts';
 import { readLogGap, type OpenRawLog } from './log-gap.ts';
+import { Settler } from './settler.ts';
 import { isVisible, parseVisibility } from './visibility.ts';
 import type { VerifyLimits } from './limits.ts';
 
@@ -76,29 +78,28 @@ export interface AlignOptions {
 export async function align(options: AlignOptions, probes: readonly TableProbe[]): Promise<Alignment> {
   await using stack = new AsyncDisposableStack();
   const end = (client: pg.Client): pg.Client => stack.adopt(client, (open) => open.end().catch(() => undefined));
-  const stream = end(await openSession(options.sourceUrl, 'source'));
   const present = {
     source: end(await openSession(options.sourceUrl, 'source')),
     target: end(await openSession(options.targetUrl, 'target')),
   };
+  requireConsistent(options, await readTargetState(present.target, options.name));
+  const stream = end(await openSession(options.sourceUrl, 'source'));
   await requirePrimary(stream);
 
   const window = await openWindow(stream, options.slot);
   const limit = await horizon(stream);
   const leaves = await leavesOf(present.source, probes);
   const settler = new Settler(present.source, limit, leaves);
-  await settler.wait(options);
+  await settler.wait(options.limits.settleMs, options.signal);
 
   const source = stack.use(await HeldSnapshot.take(options.sourceUrl, 'source'));
-  await requireSameServer(stream, source);
+  for (const client of [stream, present.source]) await requireSameServer(client, source);
   const after = await markPosition(stream, options.name);
-  const reached = await waitApplied(options, { stream, present: present.target, after, window });
-  if (!reached.state) throw new PipelineError('CF-6002', reached.why);
+  await waitApplied(options, { stream, present: present.target, after, window });
 
   const target = stack.use(await HeldSnapshot.take(options.targetUrl, 'target'));
-  const state = await readTargetState(target.client, options.name);
-  if (state?.mode !== 'consistent' || state.applied === undefined) throw new PipelineError('CF-6002', NOT_CONSISTENT);
-  const applied = state.applied;
+  const state = requireConsistent(options, await readTargetState(target.client, options.name));
+  const { applied } = state;
   await requireSameHistory(stream, state);
   const { tables, refused } = await pair(options, probes, { source, target });
   const collected = tables.map(({ probe, source: shape, changes }) => ({
@@ -134,12 +135,19 @@ export async function align(options: AlignOptions, probes: readonly TableProbe[]
     tables,
     refused,
     present,
-    unsettled: () => settler.remaining(seen),
+    unsettled: () => settler.remaining(seen, () => streamedSince(stream, window, options)),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
 }
 
-const NOT_CONSISTENT = 'the target does not show one source state yet: the copy is not complete';
+type ConsistentState = TargetState & { readonly applied: Lsn };
+
+function requireConsistent({ name }: AlignOptions, state: TargetState | undefined): ConsistentState {
+  if (!state) throw new PipelineError('CF-6002', `the target knows no migration ${name}: crossfade up has not run`);
+  const { applied } = state;
+  if (state.mode === 'consistent' && applied !== undefined) return { ...state, applied };
+  throw new PipelineError('CF-6002', 'the target does not show one source state yet: the copy is not complete');
+}
 
 async function requirePrimary(client: pg.ClientBase): Promise<void> {
   const row = await queryRow(client, 'SELECT pg_is_in_recovery()::text AS standby');
@@ -153,16 +161,17 @@ async function requireSameServer(client: pg.ClientBase, snapshot: HeldSnapshot):
 }
 
 /** The applied LSN means nothing on another server, nor on one that was restored to before it. */
-async function requireSameHistory(client: pg.ClientBase, { applied, systemId }: TargetState): Promise<void> {
+async function requireSameHistory(client: pg.ClientBase, { applied, systemId }: ConsistentState): Promise<void> {
   const row = await queryRow(
     client,
-    `SELECT pg_current_wal_flush_lsn()::text AS flushed,
-       CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE') THEN (SELECT system_identifier::text FROM pg_control_system()) END AS system`,
+    `SELECT pg_current_wal_flush_lsn()::text AS flushed, has_function_privilege('pg_control_system()', 'EXECUTE')::text AS allowed`,
   );
-  if (systemId !== undefined && row?.['system'] && row['system'] !== systemId) {
-    throw new PipelineError('CF-2005', `the source is system ${row['system']}; the target was filled from system ${systemId}`);
+  const system =
+    row?.['allowed'] === 'true' ? await queryRow(client, 'SELECT system_identifier::text AS id FROM pg_control_system()') : undefined;
+  if (systemId !== undefined && system?.['id'] && system['id'] !== systemId) {
+    throw new PipelineError('CF-2005', `the source is system ${system['id']}; the target was filled from system ${systemId}`);
   }
-  if (applied !== undefined && applied > parseLsn(row!['flushed']!)) {
+  if (applied > parseLsn(row!['flushed']!)) {
     throw new PipelineError(
       'CF-2005',
       `the target shows ${formatLsn(applied)}, which the source has not reached: it is another server or was restored`,
@@ -186,54 +195,6 @@ async function markPosition(client: pg.ClientBase, name: string): Promise<Lsn> {
   return parseLsn(row!['lsn']!);
 }
 
-/** Follows transactions that were writing when the slot was copied until they cannot hide any more. */
-class Settler {
-  readonly #client: pg.ClientBase;
-  readonly #limit: bigint;
-  readonly #relations: readonly number[];
-  #left: readonly HiddenTransaction[] = [];
-
-  constructor(client: pg.ClientBase, limit: bigint, relations: readonly number[]) {
-    this.#client = client;
-    this.#limit = limit;
-    this.#relations = relations;
-  }
-
-  async wait({ limits, signal }: AlignOptions): Promise<void> {
-    if (!guarded('verify-hidden')) return;
-    const deadline = performance.now() + limits.settleMs;
-    for (let pauseMs = 1; ; pauseMs = Math.min(2 * pauseMs, 200)) {
-      this.#left = await hidden(this.#client, this.#limit, this.#relations);
-      if (this.#left.length === 0 || performance.now() > deadline) return;
-      await delay(pauseMs, undefined, { signal });
-    }
-  }
-
-  /** A transaction that the stream brought, or that was seen not committing since, was not hidden. @returns relation → why. */
-  async remaining(streamed: ReadonlySet<bigint>): Promise<ReadonlyMap<number, string>> {
-    const why = new Map<number, string>();
-    if (this.#left.length === 0) return why;
-    const cleared = new Set<bigint>();
-    const now = await hidden(this.#client, this.#limit, this.#relations);
-    // Still running and not committing at this moment: it had no commit record before either.
-    const running = new Set((await queryRunning(this.#client)).values());
-    for (const { xid } of this.#left) if (running.has(xid) && !now.some((one) => one.xid === xid)) cleared.add(xid);
-    for (const one of this.#left) {
-      if (cleared.has(one.xid) || streamed.has(BigInt.asUintN(32, one.xid))) continue;
-      const state = one.waitsForStandby
-        ? 'is in the WAL and waits for a synchronous standby'
-        : 'has been writing since before the comparison';
-      for (const relation of one.relations) why.set(relation, `transaction ${one.xid} ${state}`);
-    }
-    return why;
-  }
-}
-
-async function queryRunning(client: pg.ClientBase): Promise<Set<bigint>> {
-  const row = await queryRow(client, 'SELECT pg_current_snapshot()::text AS triple');
-  return new Set(parseVisibility(row!['triple']!).running);
-}
-
 /** What commits while we look away has to be compared row by row. */
 const POLL_MS_MAX = 16;
 
@@ -245,19 +206,28 @@ interface Reach {
 }
 
 /** Waits while an instance runs until the target has passed `after`; when none runs, the target stands still and is taken as it is. */
-async function waitApplied(
-  options: AlignOptions,
-  { stream, present, after, window }: Reach,
-): Promise<{ readonly state: boolean; readonly why: string }> {
+async function waitApplied(options: AlignOptions, { stream, present, after, window }: Reach): Promise<void> {
   const deadline = performance.now() + options.limits.waitMs;
-  for (let pauseMs = 2; ; pauseMs = Math.min(2 * pauseMs, POLL_MS_MAX)) {
-    const state = await readTargetState(present, options.name);
-    if (!state) return { state: false, why: `the target knows no migration ${options.name}` };
-    if (state.mode !== 'consistent' || state.applied === undefined) return { state: false, why: NOT_CONSISTENT };
-    if (state.applied >= after || performance.now() > deadline) return { state: true, why: '' };
-    if (!window.active || (pauseMs === POLL_MS_MAX && !(await slotIsActive(stream, options.slot)))) return { state: true, why: '' };
+  for (let pauseMs = 1; ; pauseMs = Math.min(2 * pauseMs, POLL_MS_MAX)) {
+    const { applied } = requireConsistent(options, await readTargetState(present, options.name));
+    if (applied >= after || performance.now() > deadline) return;
+    if (!window.active || (pauseMs === POLL_MS_MAX && !(await slotIsActive(stream, options.slot)))) return;
     await delay(pauseMs, undefined, { signal: options.signal });
   }
+}
+
+/** Transaction ids that the copied slot has brought by now. */
+async function streamedSince(
+  client: pg.ClientBase,
+  window: StreamWindow,
+  { publication, limits }: AlignOptions,
+): Promise<ReadonlySet<bigint>> {
+  const row = await queryRow(client, 'SELECT pg_current_wal_flush_lsn()::text AS lsn');
+  const xids = new Set<bigint>();
+  for await (const message of windowMessages(client, window, parseLsn(row!['lsn']!), { publication, rowsMax: limits.streamMessages })) {
+    if (message[0] === TAG.begin) xids.add(BigInt(decodeBegin(message).xid));
+  }
+  return xids;
 }
 
 interface Snapshots {
@@ -314,10 +284,13 @@ interface Collect {
   readonly logOffset: number | undefined;
 }
 
+const BEHIND = 'the target is too far behind the source: verify again when it has caught up';
+
 async function collectChanges(collector: ChangeCollector, tables: readonly CollectedTable[], collect: Collect): Promise<void> {
   const { options, window, applied } = collect;
   if (applied < window.start) {
-    const why = await readLogGap(options.log, { from: applied, to: window.start, offset: collect.logOffset, collector, tables });
+    const gap = { from: applied, to: window.start, offset: collect.logOffset, collector, tables };
+    const why = window.active ? BEHIND : await readLogGap(options.log, gap);
     if (why !== undefined)
       throw new PipelineError('CF-6002', why, { details: { applied: formatLsn(applied), slot: formatLsn(window.start) } });
   }

@@ -57,7 +57,10 @@ export async function judgeTouched(scans: BothScans, changes: TableChanges): Pro
     const here = selected?.selected === true ? selected.texts : undefined;
     return { key, sourceKey, targetKey, source: here, target: backward.rows.get(key) as Texts | undefined };
   });
-  const known = pairs.filter(({ key }) => !forward.unknown.has(key) && !backward.unknown.has(key));
+  // A key on both sides would break the proof in align.ts; nothing is claimed about it.
+  const known = pairs.filter(
+    ({ key }) => !forward.unknown.has(key) && !backward.unknown.has(key) && !(forward.rows.has(key) && backward.rows.has(key)),
+  );
   return {
     sourceRows: [...sourceFound.values()].filter((row) => row.selected),
     targetRows: [...targetFound.values()],

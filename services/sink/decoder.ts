@@ -88,7 +88,7 @@ export class Decoder {
 
   /** A record between transactions was handled. */
   passed(offset: Offset): void {
-    this.#offset = offset + 1;
+    if (offset >= this.#offset) this.#offset = offset + 1;
   }
 
   void(): void {
@@ -128,8 +128,7 @@ export class Decoder {
       } else if (tag === TAG.begin) {
         this.#begin(b, m);
       } else if (tag === TAG.commit) {
-        if (!this.#skipping) this.#commit(b, m);
-        this.#offset = offset + 1;
+        if (!this.#skipping) this.#commit(b, m, offset);
         this.#skipping = false;
       } else {
         this.#other(b.subarray(m, p), offset);
@@ -138,13 +137,17 @@ export class Decoder {
     }
   }
 
+  /** What a restart reads again lies below what is applied: the LSN says so, not the offset. */
   #begin(b: Buffer, m: number): void {
     const high = b.readUInt32BE(m + 1);
     const below = high < this.#endHigh || (high === this.#endHigh && b.readUInt32BE(m + 5) < this.#endLow);
     this.#skipping = below && guarded('duplicate');
   }
 
-  #commit(b: Buffer, m: number): void {
+  /** Never moves back: reading begins a little below what is applied. */
+  #commit(b: Buffer, m: number, offset: Offset): void {
+    if (offset < this.#offset) return;
+    this.#offset = offset + 1;
     this.#endHigh = b.readUInt32BE(m + 10);
     this.#endLow = b.readUInt32BE(m + 14);
     this.#timeAt = { buffer: b, at: m + 18 };

@@ -223,8 +223,10 @@ export class SinkSession {
         const parts = !unit.first || !unit.last;
         // A transaction in parts has the target's transaction to itself.
         if (unit.first && !unit.last) await this.#drain();
+        const before = this.#decoder.offset;
         this.#decoder.take(unit);
-        for (const lane of this.#lanes) lane.moved(this.#consistent || parts, unit.bytes / this.#lanes.length);
+        const advanced = this.#consistent && this.#decoder.offset > before;
+        for (const lane of this.#lanes) lane.moved(advanced || parts, unit.bytes / this.#lanes.length);
         for (const lane of this.#lanes) lane.kick();
         if (parts || this.#finer !== undefined) await this.#drain();
         else await this.#room(signal);
@@ -234,6 +236,19 @@ export class SinkSession {
         this.#decoder.void();
         for (const lane of this.#lanes) await lane.void();
         return;
+      case 'state':
+      case 'copy-complete':
+      case 'epoch':
+        // Read again after a restart: it counted then.
+        if (unit.offset >= this.#decoder.offset) await this.#takeFrame(unit, signal);
+        return;
+      default:
+        unit satisfies never;
+    }
+  }
+
+  async #takeFrame(unit: FrameUnit, signal: AbortSignal): Promise<void> {
+    switch (unit.kind) {
       case 'state':
         this.#tableState(unit);
         return;
@@ -245,7 +260,7 @@ export class SinkSession {
         this.#decoder.passed(unit.offset);
         return;
       default:
-        unit satisfies never;
+        unit.kind satisfies never;
     }
   }
 

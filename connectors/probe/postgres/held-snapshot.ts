@@ -16,6 +16,7 @@ const SETTINGS: Readonly<Record<string, string>> = {
   synchronous_commit: 'local',
   default_transaction_read_only: 'off',
   jit: 'off',
+  work_mem: '64MB',
 };
 
 /** Waiting longer for a table lock would make the application queue behind us. */

@@ -16,9 +16,8 @@ import type pg from 'pg';
 import { queryRow, queryRows } from '#connectors/postgres/session.ts';
 
 export interface HiddenTransaction {
+  /** The top-level one, 64 bits wide. */
   readonly xid: bigint;
-  readonly virtualTransaction: string;
-  readonly pid: number | undefined;
   /** Relations it may have written. */
   readonly relations: readonly number[];
   /** It is known to wait for a synchronous standby. */
@@ -31,34 +30,55 @@ export async function horizon(client: pg.ClientBase): Promise<bigint> {
   return BigInt(row!['xid']!);
 }
 
+/** One row per transaction; a transaction with subtransactions holds several ids, of which the top one is the oldest. */
 const WRITERS = `
-SELECT x.transactionid::text AS xid, x.virtualtransaction AS vxid, x.pid::text AS pid,
+SELECT x.virtualtransaction AS vxid, x.pid::text AS pid, string_agg(DISTINCT x.transactionid::text, ',') AS xids,
   string_agg(DISTINCT r.relation::text, ',') AS relations
 FROM pg_locks x JOIN pg_locks r ON r.virtualtransaction = x.virtualtransaction AND r.pid IS NOT DISTINCT FROM x.pid
 WHERE x.locktype = 'transactionid' AND x.mode = 'ExclusiveLock' AND x.granted
   AND r.locktype = 'relation' AND r.granted AND r.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
   AND r.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND r.relation = ANY($1::oid[])
-GROUP BY 1, 2, 3`;
+GROUP BY 1, 2`;
 
 /** Null columns where the role may not look: then nothing is cleared. */
 const ACTIVITY = `SELECT pid::text, state, wait_event_type, wait_event FROM pg_stat_activity WHERE pid = ANY($1::int[])`;
 
 /** @param limit What `horizon` gave. @param relations Leaves of the tables compared. */
 export async function hidden(client: pg.ClientBase, limit: bigint, relations: readonly number[]): Promise<HiddenTransaction[]> {
-  const writers = (await queryRows(client, WRITERS, [relations])).filter((row) => widen(BigInt(row['xid']!), limit) < limit);
+  const writers = (await queryRows(client, WRITERS, [relations]))
+    .map((row) => ({ row, xid: oldest(row['xids']!, limit) }))
+    .filter(({ xid }) => xid < limit);
   if (writers.length === 0) return [];
-  const prepared = writers.some((row) => row['pid'] === null) && (await nobodyCommitsPrepared(client));
-  const pids = writers.flatMap((row) => (row['pid'] ? [Number(row['pid'])] : []));
+  const prepared = writers.some(({ row }) => row['pid'] === null) && (await nobodyCommitsPrepared(client));
+  const pids = writers.flatMap(({ row }) => (row['pid'] ? [Number(row['pid'])] : []));
   const activity = new Map((await queryRows(client, ACTIVITY, [pids])).map((row) => [row['pid'], row]));
   return writers
-    .filter((row) => (row['pid'] === null ? !prepared : !notCommitting(activity.get(row['pid'] ?? ''))))
-    .map((row) => ({
-      xid: widen(BigInt(row['xid']!), limit),
-      virtualTransaction: row['vxid']!,
-      pid: row['pid'] ? Number(row['pid']) : undefined,
+    .filter(({ row }) => (row['pid'] === null ? !prepared : !notCommitting(activity.get(row['pid']))))
+    .map(({ row, xid }) => ({
+      xid,
       relations: row['relations']!.split(',').map(Number),
-      waitsForStandby: activity.get(row['pid'] ?? '')?.['wait_event'] === 'SyncRep',
+      waitsForStandby: activity.get(row['pid'])?.['wait_event'] === 'SyncRep',
     }));
+}
+
+function oldest(xids: string, near: bigint): bigint {
+  return xids.split(',').reduce(
+    (least, text) => {
+      const xid = widen(BigInt(text), near);
+      return xid < least ? xid : least;
+    },
+    widen(BigInt(xids.split(',')[0]!), near),
+  );
+}
+
+/** Of these transactions, those that are over and left nothing. */
+export async function aborted(client: pg.ClientBase, xids: readonly bigint[]): Promise<ReadonlySet<bigint>> {
+  const rows = await queryRows(
+    client,
+    `SELECT u.xid::text FROM unnest($1::text[]) AS u(xid) WHERE pg_xact_status(u.xid::xid8) = 'aborted'`,
+    [xids.map(String)],
+  );
+  return new Set(rows.map((row) => BigInt(row['xid']!)));
 }
 
 const WORKING_WAITS: ReadonlySet<string> = new Set([

@@ -3,7 +3,7 @@
  * session that holds the epoch and stands where the row says; so every change is committed exactly once.
  */
 import type pg from 'pg';
-import { PipelineError } from '#schemas/errors.ts';
+import { invariant, PipelineError } from '#schemas/errors.ts';
 import { formatLsn, parseLsn, toLsn, type Lsn } from '#schemas/lsn.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { guarded } from '#schemas/test-hooks.ts';
@@ -152,6 +152,7 @@ export class ConsistentKeeper implements ProgressKeeper {
   }
 
   advance(wire: Wire, round: Round, position: Position): void {
+    invariant(this.#offset === undefined || position.offset >= this.#offset, 'progress never moves back');
     writeMarkers(wire, this.#name, round, position.lsn);
     writeStates(wire, this.#name, round.states);
     if (round.counts.length > 0) writeCounts(wire, this.#name, round.counts);

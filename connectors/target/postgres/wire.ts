@@ -66,6 +66,7 @@ export class Wire {
   #settled: (() => void) | undefined;
   #ready = false;
   #open = false;
+  readonly #unsent: { readonly data: Buffer; readonly done: (() => void) | undefined }[] = [];
   /** Start of the open CopyData message in `buffer`, or -1. */
   #copyAt = -1;
   /** Block being filled; hot paths write into it directly between `room` and setting `pos`. */
@@ -105,6 +106,7 @@ export class Wire {
   /** Called by node-postgres. */
   submit(connection: unknown): void {
     this.#connection = connection as WireConnection;
+    for (const { data, done } of this.#unsent.splice(0)) this.#write(data, done);
   }
 
   /** Makes sure that `bytes` fit at `pos`; may send what is there. An open CopyData message goes on in the next block. */
@@ -130,8 +132,11 @@ export class Wire {
   }
 
   #write(data: Buffer, done?: () => void): void {
-    // A session that died never submits us, or is no longer writable: the error arrives by handleError.
-    if (this.#connection?.stream.writable) this.#connection.stream.write(data, done);
+    if (this.#connection === undefined) {
+      // node-postgres has not submitted us yet (its last query failed and the session is not ready again), or never will.
+      if (this.#error === undefined) this.#unsent.push({ data, done });
+      else done?.();
+    } else if (this.#connection.stream.writable) this.#connection.stream.write(data, done);
     else done?.();
   }
 
@@ -299,6 +304,7 @@ export class Wire {
 
   handleError(error: Error): void {
     this.#error ??= error;
+    this.#unsent.length = 0;
     const connection = this.#connection;
     if (connection === undefined || !(error instanceof pg.DatabaseError)) {
       this.#finish();

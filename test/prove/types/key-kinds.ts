@@ -17,14 +17,14 @@ const NAMES: readonly string[] = [
   'int4range', 'tstzrange', 'int4multirange', 'ltree', 'hstore', 'isbn13', 'seg', 'mood', 'short', 'counted', 'textrange', 'shorter', 'address', 'list',
 ]; // prettier-ignore
 
-const small: Make = numericOf(6, 2);
+const small: Make = (random) => numericOf(6, 2)(random).replace('NaN', '7');
 
 const TWINS: readonly KeyKind[] = [
   { name: 'float8', sql: 'float8', make: (random) => (random.chance(0.3) ? '0' : String(random.next())), twin: 'case when k = 0 then -k else k end' },
   { name: 'numeric', sql: 'numeric', make: small, twin: `case when scale(k) > 6 then trim_scale(k) else (k::text || case when scale(k) = 0 then '.0' else '0' end)::numeric end` },
   { name: 'interval', sql: 'interval', make: (random) => `${random.between(0, 60)} days ${random.between(24, 60)}:00:00`, twin: 'case when justify_interval(k)::text = k::text then make_interval(hours => (extract(epoch from k) / 3600)::int) else justify_interval(k) end' },
   { name: 'bpchar', sql: 'bpchar', make: (random) => `k${random.between(1, 400)}`, twin: `case when octet_length(k) > 8 then rtrim(k) else concat(k, '  ') end::bpchar` },
-  { name: 'jsonb', sql: 'jsonb', make: (random) => `{"a": ${small(random).replace('NaN', '7')}}`, twin: `case when length(k::text) > 20 then jsonb_build_object('a', trim_scale((k->>'a')::numeric)) else replace(k::text, '}', case when k::text like '%.%' then '0}' else '.0}' end)::jsonb end` },
+  { name: 'jsonb', sql: 'jsonb', make: (random) => `{"a": ${small(random)}}`, twin: `case when length(k::text) > 20 then jsonb_build_object('a', trim_scale((k->>'a')::numeric)) else replace(k::text, '}', case when k::text like '%.%' then '0}' else '.0}' end)::jsonb end` },
   { name: 'numrange', sql: 'numrange', make: (random) => `[${random.between(1, 50)}.0,${random.between(51, 99)}]`, twin: `numrange((lower(k)::text || '0')::numeric, trim_scale(upper(k)), '[]')` },
   { name: 'numeric_array', sql: 'numeric[]', make: arrayOf(small), twin: `array_replace(k, 0, 0.0)` },
   { name: 'citext', sql: `${EXTENSION_SCHEMA}.citext`, make: (random) => `Key${random.between(1, 400)} ü`, twin: 'case when k::text = upper(k::text) then lower(k::text) else upper(k::text) end' },

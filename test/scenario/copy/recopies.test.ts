@@ -64,7 +64,7 @@ test('a re-copy of a table that was asked for is done after a restart', async ()
 test('only chunks that were not finished are read again after a restart', async () => {
   await using database = await freshDatabase();
   await execute(database.url, ITEMS);
-  const options = { url: database.url, oneChunkBytes: 0, copy: { chunkRows: 10, parallel: 1 } };
+  const options = { url: database.url, oneChunkBytes: 0, copy: { chunkRows: 10, chunkTargetMs: 0, parallel: 1 } };
   let world = await CopyWorld.start(options);
   await world.until(() => world.replica.chunks.length > 5);
   await world.stop();
@@ -171,7 +171,7 @@ test('a table added while running is copied', async () => {
 test('the copy goes on after the source was restarted', async () => {
   await using database = await freshDatabase();
   await execute(database.url, `CREATE TABLE item (id int PRIMARY KEY, v text); INSERT INTO item SELECT i, repeat('v', 100) FROM generate_series(1, 4000) i`);
-  await using world = await CopyWorld.start({ url: database.url, oneChunkBytes: 0, copy: { chunkRows: 20, parallel: 2 } });
+  await using world = await CopyWorld.start({ url: database.url, oneChunkBytes: 0, copy: { chunkRows: 20, chunkTargetMs: 0, parallel: 2 } });
   await world.until(() => world.replica.chunks.length > 5);
   await database.server.restart();
   await execute(database.url, `UPDATE item SET v = 'after' WHERE id % 100 = 0`);
@@ -188,7 +188,7 @@ test('parents are copied whole before their children begin', async () => {
      INSERT INTO parent SELECT i, repeat('x', 500) FROM generate_series(1, 200) i;
      INSERT INTO child SELECT i, i FROM generate_series(1, 20) i`,
   );
-  await using world = await CopyWorld.start({ url: database.url, order: 'parents-first', oneChunkBytes: 0, copy: { chunkRows: 20, parallel: 3 } });
+  await using world = await CopyWorld.start({ url: database.url, order: 'parents-first', oneChunkBytes: 0, copy: { chunkRows: 20, chunkTargetMs: 0, parallel: 3 } });
   await world.settle();
   expect(world.replica.states.map(({ table, state }) => `${table} ${state}`)).toEqual(['parent copying', 'parent following', 'child copying', 'child following']);
   await expectEqual(world, 'parent', 'child');
@@ -197,7 +197,7 @@ test('parents are copied whole before their children begin', async () => {
 test('rows per second are limited, and a pause holds the copy', async () => {
   await using database = await freshDatabase();
   await execute(database.url, ITEMS);
-  await using world = await CopyWorld.start({ url: database.url, paused: true, oneChunkBytes: 0, copy: { chunkRows: 50, parallel: 1, maxRowsPerSecond: 600 } });
+  await using world = await CopyWorld.start({ url: database.url, paused: true, oneChunkBytes: 0, copy: { chunkRows: 50, chunkTargetMs: 0, parallel: 1, maxRowsPerSecond: 600 } });
   await world.until(() => world.reader.status().connected);
   expect(world.copier.progress()[0]!.state).toBe('waiting');
   const begun = performance.now();

@@ -145,6 +145,11 @@ test('a restart applies nothing twice, and does when the duplicate rule is off',
   await harness.applied();
   expect(await writes()).toBe('2');
   await harness.stop();
+  const progress = await harness.rows('SELECT applied_lsn, log_offset FROM crossfade.progress');
+  harness.start();
+  await expect.poll(() => harness.sink.status().connected).toBe(true);
+  await harness.stop();
+  expect(await harness.rows('SELECT applied_lsn, log_offset FROM crossfade.progress')).toEqual(progress);
   installTestHooks({ disabledGuards: ['duplicate'] });
   harness.start();
   await harness.applied();
