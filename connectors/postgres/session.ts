@@ -55,10 +55,14 @@ export async function connect(url: string, options: SessionOptions): Promise<pg.
     return client;
   } catch (error) {
     await client.end().catch(() => undefined);
-    throw new PipelineError(options.role === 'source' ? 'CF-2001' : 'CF-5001', `cannot connect to the ${options.role} (${maskUrl(url)}): ${connectionCause(error)}`, {
-      cause: error,
-      ...connectionRemedy(error, url),
-    });
+    throw new PipelineError(
+      options.role === 'source' ? 'CF-2001' : 'CF-5001',
+      `cannot connect to the ${options.role} (${maskUrl(url)}): ${connectionCause(error)}`,
+      {
+        cause: error,
+        ...connectionRemedy(error, url),
+      },
+    );
   }
 }
 
@@ -68,12 +72,20 @@ export function maskUrl(url: string): string {
 }
 
 /** One row of text values; undefined when the query gave none. */
-export async function queryRow(client: pg.ClientBase, sql: string, values: readonly unknown[] = []): Promise<Record<string, string | null> | undefined> {
+export async function queryRow(
+  client: pg.ClientBase,
+  sql: string,
+  values: readonly unknown[] = [],
+): Promise<Record<string, string | null> | undefined> {
   const result = await client.query<Record<string, string | null>>(sql, [...values]);
   return result.rows[0];
 }
 
-export async function queryRows(client: pg.ClientBase, sql: string, values: readonly unknown[] = []): Promise<Record<string, string | null>[]> {
+export async function queryRows(
+  client: pg.ClientBase,
+  sql: string,
+  values: readonly unknown[] = [],
+): Promise<Record<string, string | null>[]> {
   const result = await client.query<Record<string, string | null>>(sql, [...values]);
   return result.rows;
 }

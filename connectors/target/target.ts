@@ -7,23 +7,12 @@
  */
 import type { Lsn } from '#schemas/lsn.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import type { Layout, TupleRef } from '#schemas/pgoutput/tuple.ts';
 
-/** How the tuples of one relation become rows of one table. */
-export interface Layout {
-  /** Tuple column → index in `TableMapping.columns`, -1 = not mapped. */
-  readonly columns: Int32Array;
-  /** Tuple columns of the key, in the order of `TableMapping.targetKey`; empty = keyless. */
-  readonly key: Int32Array;
-}
+export type { Layout, TupleRef } from '#schemas/pgoutput/tuple.ts';
 
 /** What stands for a key after folding; `kind` is the low two bits. */
 export const OP = { put: 1, patch: 2, delete: 3, kind: 3, fresh: 4, recreate: 8, carry: 16 } as const;
-
-/** A tuple in pgoutput's form: `at` is the offset of its Int16 column count. */
-export interface TupleRef {
-  readonly buffer: Buffer;
-  readonly at: number;
-}
 
 /**
  * Changes of one table, folded: entry i is the tuple at `at[i]` of `buffers[i]`.

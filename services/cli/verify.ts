@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { openEmbeddedLog } from '#connectors/change-log/embedded/log.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { type Finding, messageOf, PipelineError } from '#schemas/errors.ts';
-import { errorFinding, warningFinding } from '#schemas/finding.ts';
+import { errorFinding, listNames, warningFinding } from '#schemas/finding.ts';
 import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { TableVerdict, VerifyResult } from '#schemas/reconcile/verify-result.ts';
 import type { RawLog } from '#services/reconciler/log-gap.ts';
@@ -92,7 +92,7 @@ export function verifyOutcome(result: VerifyResult, { paint }: Pick<CommandConte
     ];
   });
   const text = renderTable(['table', 'source', 'target', 'missing', 'extra', 'different', 'verdict'], rows, [1, 2, 3, 4, 5]);
-  const findings = result.tables.flatMap(findingsOf);
+  const findings = [...result.tables.flatMap(differenceFindings), ...inconclusiveFindings(result.tables)];
   const where = result.at.lsn === null ? '' : ` at ${result.at.lsn}`;
   const tables = result.tables.length === 1 ? 'one table' : `${result.tables.length} tables`;
   const shape = { result, findings, text };
@@ -111,15 +111,17 @@ function differencesOf(table: TableVerdict): number {
   return table.missing + table.extra + table.different;
 }
 
-function findingsOf(table: TableVerdict): Finding[] {
-  const findings: Finding[] = [];
-  if (table.inconclusive !== undefined) findings.push(warningFinding('CF-6002', `${table.to}: ${table.inconclusive.message}`));
-  const count = differencesOf(table);
-  if (count > 0) {
-    const columns = [...new Set(table.sample.flatMap((one) => one.columns))];
-    const which = columns.length === 0 ? '' : `; columns ${columns.join(', ')}`;
-    const message = `${table.to}: ${table.missing} missing, ${table.extra} extra, ${table.different} different${which}`;
-    findings.push(errorFinding('CF-6001', message, `crossfade repair --table ${table.from}`));
-  }
-  return findings;
+function differenceFindings(table: TableVerdict): Finding[] {
+  if (differencesOf(table) === 0) return [];
+  const columns = [...new Set(table.sample.flatMap((one) => one.columns))];
+  const which = columns.length === 0 ? '' : `; columns ${columns.join(', ')}`;
+  const message = `${table.to}: ${table.missing} missing, ${table.extra} extra, ${table.different} different${which}`;
+  return [errorFinding('CF-6001', message, `crossfade repair --table ${table.from}`)];
+}
+
+/** One line per cause, not per table: the same lag holds up all of them. */
+function inconclusiveFindings(tables: readonly TableVerdict[]): Finding[] {
+  const open = tables.filter((table) => table.inconclusive !== undefined);
+  const byCause = Map.groupBy(open, (table) => table.inconclusive?.message ?? '');
+  return [...byCause].map(([message, group]) => warningFinding('CF-6002', `${listNames(group.map((table) => table.to))}: ${message}`));
 }

@@ -61,7 +61,9 @@ export class Follower {
   #inFlight = 0;
   #pendingBytes = 0;
   #paused = false;
+  /** Failed or closed: nothing more is appended or told to the copy. */
   #failed = false;
+  #whenSettled: (() => void) | undefined;
   /** Rows of a huge chunk are being put in; the stream waits. */
   #draining = false;
   readonly #backlog: Buffer[] = [];
@@ -99,7 +101,18 @@ export class Follower {
     return this.#receivedEnd;
   }
 
+  /**
+   * Nothing is appended from here on; resolves once what was under way is durable or has failed. Before that the log's tail says nothing:
+   * a next session would append again what is about to become durable, or find this one's records behind its epoch record.
+   */
+  async close(): Promise<void> {
+    this.#failed = true;
+    this.#whenRoom?.();
+    if (this.#inFlight > 0) await new Promise<void>((resolve) => (this.#whenSettled = resolve));
+  }
+
   onMessage(message: Buffer): void {
+    if (this.#failed) return;
     if (this.#draining) this.#backlog.push(Buffer.from(message));
     else this.#take(message);
   }
@@ -287,13 +300,21 @@ export class Follower {
     this.#pendingBytes += bytes;
     this.#options.raw.append(0, batch).then(
       () => this.#appended(bytes, end),
-      (error: unknown) => this.#fail(error),
+      (error: unknown) => {
+        this.#settled();
+        this.#fail(error);
+      },
     );
     this.#pressure();
   }
 
-  #appended(bytes: number, end: BatchEnd | undefined): void {
+  #settled(): void {
     this.#inFlight--;
+    if (this.#inFlight === 0) this.#whenSettled?.();
+  }
+
+  #appended(bytes: number, end: BatchEnd | undefined): void {
+    this.#settled();
     this.#pendingBytes -= bytes;
     if (this.#failed) return;
     if (end) {

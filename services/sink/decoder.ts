@@ -11,7 +11,7 @@ import { decodeCopyRows, copyLine } from '#schemas/value/copy-text.ts';
 import { decodeMessage, decodeRelation, decodeTruncate, TAG, toUnixMs, type Relation } from '#schemas/pgoutput/message.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import type { ChunkBatch, Position } from '#connectors/target/target.ts';
-import { bindRelation, type BoundRelation, type RelationResolver } from '#services/transformer/bind-relation.ts';
+import { bindRelation, type BoundRelation, type RelationResolver } from './bind-relation.ts';
 import type { RowsUnit, Span } from './frame-scanner.ts';
 import { TableFold } from './table-fold.ts';
 import type { SinkTable } from './sink-table.ts';

@@ -17,7 +17,7 @@ import type { PipelineSettings } from '#schemas/config/migration-file.ts';
 import type { CatalogTable } from '#schemas/table.ts';
 import { waitBackoff, type Backoff } from '#services/runtime/backoff.ts';
 import type { Logger, Service } from '#services/runtime/service.ts';
-import { RelationResolver } from '#services/transformer/bind-relation.ts';
+import { RelationResolver } from './bind-relation.ts';
 import { SinkSession, type FinerGrain } from './sink-session.ts';
 
 export interface SinkSettings {

@@ -7,7 +7,8 @@ import { PipelineError } from '#schemas/errors.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { TAG } from '#schemas/pgoutput/message.ts';
 import { OP, type Layout, type TableBatch, type TupleRef } from '#connectors/target/target.ts';
-import { overlayTuple, relayTuple, type BoundRelation } from '#services/transformer/bind-relation.ts';
+import { overlayTuple, relayTuple } from '#schemas/pgoutput/tuple.ts';
+import type { BoundRelation } from './bind-relation.ts';
 import { scanned, scanTuple, type RowKey } from './tuple-key.ts';
 
 const FIRST_CAPACITY = 256;

@@ -98,7 +98,6 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
     order: ordered ? 'parents-first' : 'smallest-first',
     spoolDirectory: join(options.dataDir, 'spool'),
     logger: options.logger,
-    slotIsNew: raw.end(0) === 0,
   });
   const streaming = Promise.withResolvers<void>();
   const reader = new Reader({

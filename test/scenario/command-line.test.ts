@@ -208,3 +208,37 @@ test('init writes a file that check accepts, overwrites nothing, and keeps passw
   expect((await stage.run('init', '--source', 'nowhere', '--target', stage.target, '--json')).exitCode).toBe(2);
   expect((await stage.run('init', '--target', stage.target, '--json')).exitCode).toBe(2);
 });
+
+test('before the first start verify and repair say so, and nothing is created', async () => {
+  await using stage = await openStage();
+  const verify = await stage.run('verify', '--json');
+  expect([1, 2, 3], verify.stdout).toContain(verify.exitCode);
+  expect(envelopeOf(verify).error?.remedy).not.toBe('');
+  const repair = await stage.run('repair', '--table', 'orders', '--json');
+  expect(repair.exitCode).toBe(1);
+  expect(envelopeOf(repair).error?.code).toBe('CF-7001');
+  const left = await execute(stage.target, "SELECT nspname FROM pg_namespace WHERE nspname = 'crossfade'");
+  expect(left).toEqual([]);
+});
+
+test('status without the source: what the target says, and lag unknown; without the target: exit 3', async () => {
+  await using stage = await openStage();
+  expect((await stage.run('up', '--port', '0', '--until', 'caught-up', '--json')).exitCode).toBe(0);
+  const file = join(stage.directory, 'migration.yaml');
+  const text = readFileSync(file, 'utf8');
+  writeFileSync(file, text.replace(stage.source, 'postgres://me@127.0.0.1:1/x'));
+  const status = await stage.run('status', '--json');
+  expectStatusShape(status);
+  expect(envelopeOf(status)).toMatchObject({
+    result: {
+      phase: 'following',
+      lag: { bytes: null, seconds: null, known: false },
+      source: { lsn: null, slot: { retainedBytes: null, status: null } },
+    },
+    findings: [{ severity: 'warning', code: 'CF-2001' }, { severity: 'info' }],
+  });
+  writeFileSync(file, text.replace(stage.target, 'postgres://me@127.0.0.1:1/x'));
+  const blind = await stage.run('status', '--json');
+  expect(blind.exitCode).toBe(3);
+  expect(envelopeOf(blind).error?.code).toBe('CF-5001');
+});

@@ -260,7 +260,7 @@ export class CopySimulation {
     this.#plan.add(this.#table);
     for (const record of records) this.#plan.restore(record);
     this.#plan.settle();
-    this.#memory = restoreMemory(records, records.length === 0);
+    this.#memory = restoreMemory(records);
     const journal = new ControlJournal(this.#progress as unknown as Topic, silentLogger);
     const stream: StreamSide = new StreamSide(this.#plan, this.#memory, {
       onChunkDurable: (attempt, recorded) => void ledger.chunkDurable(attempt, recorded),

@@ -111,7 +111,7 @@ export class SinkHarness implements AsyncDisposable {
       progress: this.#progress,
       settings: { sink: { parallel: 1, synchronousCommit: false, batchRows: 10_000, ...this.#options.sink } },
       instance: 'test',
-      logger: process.env['SINK_LOG'] === undefined ? silentLogger : { ...silentLogger, warn: console.error, error: console.error },
+      logger: silentLogger,
       onMissingRows: async (table, keys) => void this.missing.push({ table: table.to.name, keys }),
       onHeld: (table, message) => void this.held.push({ table: table.to.name, message }),
       ...this.#options.overrides,

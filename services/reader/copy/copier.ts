@@ -53,8 +53,6 @@ export interface CopierOptions {
   readonly order: CopyOrder;
   readonly spoolDirectory: string;
   readonly logger: Logger;
-  /** The slot was made by this migration and nothing was read from it before: nothing can have been streamed that is not remembered. */
-  readonly slotIsNew?: boolean;
   readonly now?: () => number;
   readonly random?: () => number;
   readonly interludes?: ChunkInterludes;
@@ -74,8 +72,9 @@ export interface Copier {
   requestRecopy(request: RecopyRequest): Promise<string>;
   addTable(table: CopierTable): Promise<void>;
   progress(): readonly CopyProgress[];
-  pause(): void;
-  resume(): void;
+  /** No chunk is begun while any reason stands: the operator's, or for example a sink that is far behind. */
+  pause(reason?: string): void;
+  resume(reason?: string): void;
   setThrottle(limits: ThrottleLimits): void;
   /** Looks at the catalogues now; else every heartbeat. */
   checkCatalog(): Promise<void>;
@@ -105,6 +104,7 @@ class CopierService implements Copier {
   readonly #reader: ChunkReader;
   readonly #watch: CatalogWatch;
   readonly #wake = new Notifier();
+  #signal: AbortSignal | undefined;
   #operatorsOf: ReadonlyMap<number, string> = new Map();
 
   constructor(options: CopierOptions, records: readonly CopyRecord[]) {
@@ -115,7 +115,7 @@ class CopierService implements Copier {
     for (const table of options.tables) this.#plan.add(this.#tableOf(table));
     for (const record of records) this.#plan.restore(record);
     this.#plan.settle();
-    this.#memory = restoreMemory(records, options.slotIsNew === true);
+    this.#memory = restoreMemory(records);
     this.#journal = new ControlJournal(options.progress, logger);
     this.#ledger = new CopyLedger({
       logger,
@@ -182,6 +182,7 @@ class CopierService implements Copier {
   async run(signal: AbortSignal): Promise<void> {
     const stop = new AbortController();
     const inner = AbortSignal.any([signal, stop.signal]);
+    this.#signal = inner;
     try {
       await this.#prepare(inner);
       const { settings } = this.#options;
@@ -236,12 +237,12 @@ class CopierService implements Copier {
     }));
   }
 
-  pause(): void {
-    this.#throttle.close('operator');
+  pause(reason = 'operator'): void {
+    this.#throttle.close(reason);
   }
 
-  resume(): void {
-    this.#throttle.open('operator');
+  resume(reason = 'operator'): void {
+    this.#throttle.open(reason);
   }
 
   setThrottle(limits: ThrottleLimits): void {
@@ -377,26 +378,29 @@ class CopierService implements Copier {
   #onShapeDiffers(table: CopyTable, cause: Lsn): void {
     const release = this.hooks.holdSlot(cause);
     this.hooks.voidTable(table, 'the table changed its shape');
-    const look = async (): Promise<void> => {
-      for (let attempt = 0; ; attempt++) {
-        try {
-          await this.#watch.check();
-          return;
-        } catch (error) {
-          if (error instanceof InvariantError) throw error;
-          await delay(Math.min(5_000, 100 * 2 ** attempt));
-        }
+    void this.#lookAgain().then(release);
+  }
+
+  async #lookAgain(): Promise<void> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        await this.#watch.check();
+        return;
+      } catch (error) {
+        if (error instanceof InvariantError) throw error;
+        // Stopped: the slot stays held, and the next start compares the catalogues anyway.
+        if (this.#signal?.aborted) return new Promise(() => undefined);
+        await waitBackoff(RECONNECT, attempt, this.#signal ?? new AbortController().signal).catch(() => undefined);
       }
-    };
-    void look().then(release);
+    }
   }
 }
 
-/** The last visibility record; with none and a slot that others read from before, nothing is known of what was streamed. */
-export function restoreMemory(records: readonly CopyRecord[], slotIsNew: boolean): VisibilityMemory {
+/** From the last visibility record. Without one nothing is known of what was streamed before: the slot may be older than this log. */
+export function restoreMemory(records: readonly CopyRecord[]): VisibilityMemory {
   if (!guarded('visibility-memory')) return new VisibilityMemory(true);
   const last = records.findLast((record) => record.t === 'visibility');
-  if (!last) return new VisibilityMemory(slotIsNew || records.length === 0);
+  if (!last) return new VisibilityMemory(false);
   const restored: StreamedTransaction[] = last.transactions.map(([xid, lsn]) => ({ xid, lsn: parseLsn(lsn) }));
   return new VisibilityMemory(true, restored);
 }

@@ -21,6 +21,7 @@ export type NextStep =
 export class CopyPlan {
   readonly #tables = new Map<string, CopyTable>();
   readonly #order: CopyOrder;
+  #rank: ReadonlyMap<string, number> = new Map();
   /** Copy complete stands in the raw log (perhaps not yet durable). */
   isComplete = false;
   /** Its record is durable. */
@@ -188,15 +189,10 @@ export class CopyPlan {
   /** Parents first: a child's rows find their parents on a target that checks foreign keys. Cycles are broken by the order below. */
   #mayBegin(table: CopyTable): boolean {
     if (this.#order !== 'parents-first' || table.state !== 'waiting') return true;
-    const rank = this.#ranks();
     return table.parents.every((id) => {
       const parent = this.#tables.get(id);
-      return !parent || rank.get(id)! > rank.get(table.id)! || parent.state === 'following' || parent.state === 'held';
+      return !parent || this.#rank.get(id)! > this.#rank.get(table.id)! || parent.state === 'following' || parent.state === 'held';
     });
-  }
-
-  #ranks(): Map<string, number> {
-    return new Map([...this.#tables.keys()].map((id, i) => [id, i]));
   }
 
   #sort(): void {
@@ -204,6 +200,7 @@ export class CopyPlan {
     const sorted = this.#order === 'parents-first' ? parentsFirst(smallestFirst) : smallestFirst;
     this.#tables.clear();
     for (const table of sorted) this.#tables.set(table.id, table);
+    this.#rank = new Map(sorted.map(({ id }, i) => [id, i]));
   }
 }
 

@@ -40,6 +40,7 @@ export class KeyQueue {
 
   /** Nothing asked for is still to come into the log. */
   isDelivered(): boolean {
+    if (this.#inFlight.size === 0) return this.#waiting.size === 0;
     return this.#waiting.size === 0 && [...this.#inFlight.values()].every((entry) => entry.delivered);
   }
 

@@ -2,8 +2,8 @@ import { COUNTED_GROUPS, type KillReport, runKills } from '../kill/run-kills.ts'
 import { CHUNK_ROWS } from '../kill/tables.ts';
 import type { Figures, Proof, ProofContext } from '../proof.ts';
 
-const FULL = { kills: 100, rows: 150_000, perGroup: 10 };
-const SMALL = { kills: 12, rows: 20_000, perGroup: 1 };
+const FULL = { kills: 100, rows: 120_000, perGroup: 10 };
+const SMALL = { kills: 12, rows: 24_000, perGroup: 1 };
 
 /** Chunks read at the same time, by the proof's own file. */
 const IN_FLIGHT = 2;
@@ -28,7 +28,7 @@ export const killRedProof: Proof = {
   run: async (context: ProofContext) => {
     const report = await runKills({
       kills: context.size === 'full' ? 30 : 8,
-      rows: 20_000,
+      rows: SMALL.rows,
       seed: context.seed,
       compare: false,
       env: { CROSSFADE_TEST_DISABLE: 'duplicate' },

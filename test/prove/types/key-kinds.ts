@@ -4,7 +4,7 @@
  */
 import { builtinKinds } from './builtin-kinds.ts';
 import { address, EXTENSION_SCHEMA, MADE_KINDS } from './made-kinds.ts';
-import { arrayOf, type Make, numericOf } from './random-values.ts';
+import { arrayOf, type Make, numericOf, oneOf } from './random-values.ts';
 import type { TypeKind } from './type-kind.ts';
 
 export interface KeyKind extends TypeKind {
@@ -26,7 +26,7 @@ const TWINS: readonly KeyKind[] = [
   { name: 'bpchar', sql: 'bpchar', make: (random) => `k${random.between(1, 400)}`, twin: `case when octet_length(k) > 8 then rtrim(k) else concat(k, '  ') end::bpchar` },
   { name: 'jsonb', sql: 'jsonb', make: (random) => `{"a": ${small(random)}}`, twin: `case when length(k::text) > 20 then jsonb_build_object('a', trim_scale((k->>'a')::numeric)) else replace(k::text, '}', case when k::text like '%.%' then '0}' else '.0}' end)::jsonb end` },
   { name: 'numrange', sql: 'numrange', make: (random) => `[${random.between(1, 50)}.0,${random.between(51, 99)}]`, twin: `numrange((lower(k)::text || '0')::numeric, trim_scale(upper(k)), '[]')` },
-  { name: 'numeric_array', sql: 'numeric[]', make: arrayOf(small), twin: `array_replace(k, 0, 0.0)` },
+  { name: 'numeric_array', sql: 'numeric[]', make: arrayOf(oneOf('0', '1.5', '2.0', '7')), twin: `case when k::text like '%0.0%' then array_replace(k, 0, 0) else array_replace(k, 0, 0.0) end` },
   { name: 'citext', sql: `${EXTENSION_SCHEMA}.citext`, make: (random) => `Key${random.between(1, 400)} ü`, twin: 'case when k::text = upper(k::text) then lower(k::text) else upper(k::text) end' },
   { name: 'mail', sql: 'app.mail', make: (random) => `Key${random.between(1, 400)}`, twin: 'case when k::text = upper(k::text) then lower(k::text) else upper(k::text) end' },
   { name: 'price', sql: 'app.price', make: small },

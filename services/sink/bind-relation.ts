@@ -5,9 +5,9 @@
 import { PipelineError } from '#schemas/errors.ts';
 import { bindRelation as bind, type BoundTable } from '#schemas/mapping/bind.ts';
 import { tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
-import { decodeTuple, KIND, type Relation } from '#schemas/pgoutput/message.ts';
+import { decodeTuple, type Relation } from '#schemas/pgoutput/message.ts';
 import type { CatalogTable } from '#schemas/table.ts';
-import type { Layout } from '#connectors/target/target.ts';
+import type { Layout } from '#schemas/pgoutput/tuple.ts';
 
 /** A relation (table or leaf) and what its tuples mean. */
 export interface BoundRelation {
@@ -84,40 +84,4 @@ export class RelationResolver {
     if (leaves === undefined) return true;
     return [...leaves].every((leaf) => oids.includes(leaf));
   }
-}
-
-/**
- * The same row in another layout's column order, with absent columns taken from `fallback` (a tuple in `from`'s order) when given:
- * leaves of one table may order their columns differently.
- */
-export function relayTuple(tuple: { readonly buffer: Buffer; readonly at: number }, from: Layout, to: Layout): Buffer {
-  const spans = tupleSpans(tuple.buffer, tuple.at);
-  const parts: Buffer[] = [Buffer.from([to.columns.length >> 8, to.columns.length & 0xff])];
-  to.columns.forEach((column) => {
-    const i = column < 0 ? -1 : from.columns.indexOf(column);
-    parts.push(i < 0 ? Buffer.from([KIND.null]) : spans[i]!);
-  });
-  return Buffer.concat(parts);
-}
-
-/** `next` with its absent columns taken from `before`; both in the same order. */
-export function overlayTuple(before: { readonly buffer: Buffer; readonly at: number }, next: { readonly buffer: Buffer; readonly at: number }): Buffer {
-  const old = tupleSpans(before.buffer, before.at);
-  const spans = tupleSpans(next.buffer, next.at);
-  const merged = spans.map((span, i) => (span[0] === KIND.absent ? old[i]! : span));
-  return Buffer.concat([next.buffer.subarray(next.at, next.at + 2), ...merged]);
-}
-
-/** Each column of a tuple as bytes: kind, and for a value its length and text. */
-function tupleSpans(buffer: Buffer, at: number): Buffer[] {
-  const count = buffer.readUInt16BE(at);
-  const spans: Buffer[] = [];
-  let p = at + 2;
-  for (let i = 0; i < count; i++) {
-    const kind = buffer[p];
-    const end = kind === KIND.text || kind === KIND.binary ? p + 5 + buffer.readUInt32BE(p + 1) : p + 1;
-    spans.push(buffer.subarray(p, end));
-    p = end;
-  }
-  return spans;
 }
