@@ -17,7 +17,8 @@ export interface Snapshot {
 /** Parses `pg_current_snapshot()::text`: `xmin:xmax:xip,xip`. */
 export function parseSnapshot(text: string): Snapshot {
   const [xmin, xmax, running] = text.split(':');
-  if (xmin === undefined || xmax === undefined || running === undefined) throw new PipelineError('CF-2007', `not a snapshot: ${JSON.stringify(text)}`);
+  if (xmin === undefined || xmax === undefined || running === undefined)
+    throw new PipelineError('CF-2007', `not a snapshot: ${JSON.stringify(text)}`);
   return { xmin: toXid(xmin), xmax: toXid(xmax), running: new Set(running === '' ? [] : running.split(',').map(toXid)) };
 }
 

@@ -6,7 +6,10 @@ import pg from 'pg';
 import { PipelineError } from '#schemas/errors.ts';
 import { connectionCause, connectionRemedy } from './connection-remedy.ts';
 
-/** Settings that decide a value's text form. The walsender, chunk reads, the sink and verify must all use these. */
+/**
+ * Settings that decide a value's text form, or how a text or a statement of ours is read: a role or a database may have others. The
+ * walsender, chunk reads, the sink and verify must all use these.
+ */
 export const VALUE_SETTINGS: Readonly<Record<string, string>> = {
   TimeZone: 'UTC',
   DateStyle: 'ISO, YMD',
@@ -14,6 +17,10 @@ export const VALUE_SETTINGS: Readonly<Record<string, string>> = {
   extra_float_digits: '1',
   bytea_output: 'hex',
   xmlbinary: 'base64',
+  xmloption: 'content',
+  array_nulls: 'on',
+  quote_all_identifiers: 'off',
+  standard_conforming_strings: 'on',
   client_encoding: 'UTF8',
   search_path: 'pg_catalog',
   lc_monetary: 'C',
@@ -68,7 +75,8 @@ export async function connect(url: string, options: SessionOptions): Promise<pg.
 
 /** The URL without its password, for messages. */
 export function maskUrl(url: string): string {
-  return url.replace(/(:\/\/[^:/@]*):[^@]*@/, '$1:***@').replace(/([?&]password=)[^&]*/, '$1***');
+  // Up to the last @, and without insisting on the slashes: whoever mistypes a URL must not find the password in a log.
+  return url.replace(/([?&]password=)[^&]*/, '$1***').replace(/^([^:]*:\/*[^:/@]*):.*@/s, '$1:***@');
 }
 
 /** One row of text values; undefined when the query gave none. */

@@ -23,6 +23,8 @@ export interface ShapeColumn {
   readonly name: string;
   readonly typeOid: number;
   readonly typmod: number;
+  /** attnum; absent where a relation message tells the shape. Another one under the same name: dropped and added again. */
+  readonly number?: number;
 }
 
 export interface KeyColumn {

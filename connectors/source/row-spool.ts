@@ -2,7 +2,8 @@
  * Pieces of bytes kept until they are wanted: in memory up to a limit, behind it in a file. Guarantee: they come back in order and
  * unchanged; the file is gone after `close`, and a file left by a crash is of no use to anybody (the chunk is read again).
  */
-import { closeSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readdirSync, readSync, unlinkSync, writeSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 
 export interface SpoolPiece {
   readonly bytes: Buffer;
@@ -14,6 +15,19 @@ interface FilePiece {
   readonly length: number;
   readonly rows: number;
 }
+
+/** Removes what a crashed process left. */
+export function clearSpool(directory: string): void {
+  let names: readonly string[] = [];
+  try {
+    names = readdirSync(directory);
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'ENOENT') throw error;
+  }
+  for (const name of names) if (name.endsWith(SPOOL_SUFFIX)) unlinkSync(join(directory, name));
+}
+
+export const SPOOL_SUFFIX: string = '.spool';
 
 export class RowSpool {
   readonly #path: string;
@@ -53,7 +67,7 @@ export class RowSpool {
       this.#memoryBytes += bytes.length;
       return;
     }
-    this.#fd ??= openSync(this.#path, 'w+', 0o600);
+    this.#fd ??= this.#openFile();
     for (let done = 0; done < bytes.length;) done += writeSync(this.#fd, bytes, done, bytes.length - done, this.#end + done);
     this.#file.push({ at: this.#end, length: bytes.length, rows });
     this.#end += bytes.length;
@@ -71,6 +85,11 @@ export class RowSpool {
       }
       yield { bytes, rows: piece.rows };
     }
+  }
+
+  #openFile(): number {
+    mkdirSync(dirname(this.#path), { recursive: true, mode: 0o700 });
+    return openSync(this.#path, 'w+', 0o600);
   }
 
   close(): void {

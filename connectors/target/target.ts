@@ -84,12 +84,20 @@ export class FinerGrainNeeded extends Error {
   }
 }
 
+/** The system that LSNs belong to. */
+export interface SourceIdentity {
+  readonly systemId: string;
+  readonly timeline: number;
+}
+
 export interface Round {
   readonly work: readonly Work[];
   /** Undefined: a part of a source transaction; the target transaction stays open. */
   readonly commit: Position | undefined;
   readonly markers: readonly string[];
   readonly states: readonly TableState[];
+  /** Set when it became known with this round. */
+  readonly source: SourceIdentity | undefined;
   /** How much of the source was folded together: a round that the target refuses may be cut finer. */
   readonly grain: Grain;
   /** Counters that are due to be written. */

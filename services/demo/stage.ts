@@ -2,11 +2,11 @@
  * The demo's two servers, their databases and the migration file. Guarantee: as durable as in production (fsync on), and gone with
  * `await using`, files included.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import pg from 'pg';
 import type { PipelineOptions } from './pipeline/pipeline.ts';
+import { makeScratch } from './pipeline/scratch.ts';
 import { startPostgres } from './local-postgres/server.ts';
 import type { DemoOptions } from './options.ts';
 import { loadSql } from './shop/load.ts';
@@ -24,8 +24,7 @@ const SERVER_SETTINGS = { max_wal_size: '2GB', track_commit_timestamp: 'on' };
 /** Both servers, empty of the shop. */
 export async function openStage(options: DemoOptions): Promise<DemoStage> {
   await using stack = new AsyncDisposableStack();
-  const directory = mkdtempSync(join(tmpdir(), 'crossfade-demo-'));
-  stack.defer(() => rmSync(directory, { recursive: true, force: true }));
+  const { path: directory } = stack.use(makeScratch('crossfade-demo-'));
   const [source, target] = await Promise.all([
     startPostgres({ version: 14, durable: true, settings: SERVER_SETTINGS }),
     startPostgres({ version: 18, durable: true, settings: SERVER_SETTINGS }),
@@ -53,7 +52,10 @@ export async function loadShop(stage: DemoStage, options: DemoOptions): Promise<
     execute(stage.sourceUrl, `${readFileSync(join(SHOP, 'legacy.sql'), 'utf8')}; ${loadSql(options.size, options.seed)}`),
   ]);
   await execute(stage.sourceUrl, 'vacuum analyze');
-  const rows = await execute(stage.sourceUrl, `select sum(reltuples)::bigint as n from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace`);
+  const rows = await execute(
+    stage.sourceUrl,
+    `select sum(reltuples)::bigint as n from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace`,
+  );
   return Number(rows.at(-1)?.['n'] ?? 0);
 }
 

@@ -28,4 +28,11 @@ export interface RelationRecord {
   readonly frame: string;
 }
 
-export type ReaderRecord = EpochRecord | DurableRecord | RelationRecord;
+/** Under what each relation is published: what differs at the next look was not streamed in between. */
+export interface PublicationRecord {
+  readonly t: 'publication';
+  /** Relation oid → print. */
+  readonly prints: Readonly<Record<string, string>>;
+}
+
+export type ReaderRecord = EpochRecord | DurableRecord | RelationRecord | PublicationRecord;

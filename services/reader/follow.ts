@@ -5,7 +5,17 @@
  * If the process dies here: what was appended after the last whole commit is voided by the next start's epoch record and appended
  * again; whole commits are recognised by their commit LSN and not appended again.
  */
-import { decodeBegin, decodeCommit, decodeMessage, decodeRelation, decodeTruncate, relationOid, TAG, type Commit, type Relation } from '#schemas/pgoutput/message.ts';
+import {
+  decodeBegin,
+  decodeCommit,
+  decodeMessage,
+  decodeRelation,
+  decodeTruncate,
+  relationOid,
+  TAG,
+  type Commit,
+  type Relation,
+} from '#schemas/pgoutput/message.ts';
 import { MESSAGE_PREFIX, type OurMessage } from '#schemas/frame/frame.ts';
 import { invariant, PipelineError } from '#schemas/errors.ts';
 import { maxLsn, ZERO_LSN, type Lsn } from '#schemas/lsn.ts';
@@ -145,7 +155,10 @@ export class Follower {
         if (this.#inTransaction) this.#add(message);
         return;
       default:
-        throw new PipelineError('CF-2001', `unknown pgoutput message ${String.fromCharCode(message[0] ?? 0)}: the server speaks another protocol version`);
+        throw new PipelineError(
+          'CF-2001',
+          `unknown pgoutput message ${String.fromCharCode(message[0] ?? 0)}: the server speaks another protocol version`,
+        );
     }
   }
 

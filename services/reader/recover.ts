@@ -8,7 +8,7 @@ import { formatLsn, maxLsn, parseLsn, ZERO_LSN, type Lsn } from '#schemas/lsn.ts
 import type { Offset, Topic } from '#connectors/change-log/change-log.ts';
 import { readAll } from '#services/runtime/records.ts';
 import type { SlotHealth, SystemIdentity } from '#connectors/source/postgres/slot.ts';
-import type { DurableRecord, EpochRecord, ReaderRecord } from './control-records.ts';
+import type { DurableRecord, EpochRecord, PublicationRecord, ReaderRecord } from './control-records.ts';
 
 export interface RecoveredLog {
   /** Nothing was ever read: a new migration. */
@@ -18,6 +18,8 @@ export interface RecoveredLog {
   /** Highest LSN that the slot may have been told. */
   readonly confirmed: Lsn;
   readonly identity: SystemIdentity | undefined;
+  /** Under what each relation was published at the last look. */
+  readonly prints: ReadonlyMap<string, string>;
 }
 
 /** Reads the control records, then the raw tail behind the last durable record. @throws PipelineError CF-3002 when the raw log lost records */
@@ -25,17 +27,22 @@ export async function recoverLog(raw: Topic, progress: Topic): Promise<Recovered
   let durable: DurableRecord | undefined;
   let epoch: EpochRecord | undefined;
   let confirmed = ZERO_LSN;
+  let prints: ReadonlyMap<string, string> = new Map();
   await readAll(progress, progress.start(0), (frame) => {
     const record = JSON.parse(frame.toString('utf8')) as ReaderRecord | { readonly t: string };
     if (record.t === 'durable') {
       durable = record as DurableRecord;
       confirmed = maxLsn(confirmed, parseLsn(durable.confirm));
     } else if (record.t === 'epoch') epoch = record as EpochRecord;
+    else if (record.t === 'publication') prints = new Map(Object.entries((record as PublicationRecord).prints));
   });
   let lastCommit = durable ? parseLsn(durable.commitLsn) : ZERO_LSN;
   let durableEnd = durable ? parseLsn(durable.endLsn) : ZERO_LSN;
   if (durable && durable.offset > raw.end(0)) {
-    throw new PipelineError('CF-3002', `the raw log ends at offset ${raw.end(0)}, but ${durable.offset} were durable and the slot has moved past them`);
+    throw new PipelineError(
+      'CF-3002',
+      `the raw log ends at offset ${raw.end(0)}, but ${durable.offset} were durable and the slot has moved past them`,
+    );
   }
   const from: Offset = Math.max(raw.start(0), durable?.offset ?? 0);
   await readAll(raw, from, (frame) => {
@@ -45,7 +52,7 @@ export async function recoverLog(raw: Topic, progress: Topic): Promise<Recovered
     durableEnd = maxLsn(durableEnd, commit.endLsn);
   });
   const identity = epoch && { systemId: epoch.systemId, timeline: epoch.timeline };
-  return { fresh: durable === undefined && raw.end(0) === 0, lastCommit, durableEnd, confirmed, identity };
+  return { fresh: durable === undefined && raw.end(0) === 0, lastCommit, durableEnd, confirmed, identity, prints };
 }
 
 /** @throws PipelineError CF-2005 when the source is not the one that was read before, or lost what was read. */
@@ -72,12 +79,18 @@ export function checkSlot(name: string, slot: SlotHealth | undefined, log: Recov
     if (log.fresh) return;
     throw new PipelineError('CF-2004', `replication slot ${name} is gone; the log ends at ${formatLsn(log.durableEnd)}`);
   }
-  if (slot.walStatus === 'lost') throw new PipelineError('CF-2004', `replication slot ${name} has lost the WAL it needs (wal_status = lost)`);
+  if (slot.walStatus === 'lost')
+    throw new PipelineError('CF-2004', `replication slot ${name} has lost the WAL it needs (wal_status = lost)`);
   if (slot.plugin !== 'pgoutput') {
-    throw new PipelineError('CF-2004', `replication slot ${name} uses the plugin ${slot.plugin}, not pgoutput`, { remedy: 'Give the migration another name, or drop that slot.' });
+    throw new PipelineError('CF-2004', `replication slot ${name} uses the plugin ${slot.plugin}, not pgoutput`, {
+      remedy: 'Give the migration another name, or drop that slot.',
+    });
   }
   const known = maxLsn(log.confirmed, log.durableEnd);
   if (!log.fresh && slot.confirmedFlush > known) {
-    throw new PipelineError('CF-2004', `replication slot ${name} was moved to ${formatLsn(slot.confirmedFlush)} by somebody else, past ${formatLsn(known)} that is durable here`);
+    throw new PipelineError(
+      'CF-2004',
+      `replication slot ${name} was moved to ${formatLsn(slot.confirmedFlush)} by somebody else, past ${formatLsn(known)} that is durable here`,
+    );
   }
 }

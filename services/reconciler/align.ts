@@ -18,7 +18,8 @@
  *    with a flush after L makes every visible commit readable (an asynchronous commit is visible before it is flushed).
  * 4. Both snapshots are of the tables as they were: shape.ts. A restart of either server ends its session, and with it the comparison.
  *
- * Row filters and mapped values are functions of one row, so they commute with the folds.
+ * Row filters and mapped values are functions of one row, so they commute with the folds. Of a row that has `behind` changes the claim
+ * is about the target once it has applied them: a wrong value that they overwrite anyway is not reported.
  */
 import { randomUUID } from 'node:crypto';
 import type pg from 'pg';

@@ -43,7 +43,8 @@ function rowFilter({ accepts, filterFields }: BoundTable): (buffer: Buffer, at: 
     const row = decodeTuple(buffer, at);
     const values = Array.from(filterFields, (field) => {
       const value = row[field];
-      if (value === undefined) throw new PipelineError('CF-4002', 'a filter column is absent from a change: the table needs REPLICA IDENTITY FULL');
+      if (value === undefined)
+        throw new PipelineError('CF-4002', 'a filter column is absent from a change: the table needs REPLICA IDENTITY FULL');
       return value;
     });
     return accepts!(values);
@@ -54,20 +55,27 @@ function rowFilter({ accepts, filterFields }: BoundTable): (buffer: Buffer, at: 
 export class RelationResolver {
   readonly #byName = new Map<string, TableMapping>();
   readonly #roots = new Map<number, TableMapping>();
-  readonly #leaves = new Map<TableMapping, ReadonlySet<number>>();
+  readonly #leaves = new Map<TableMapping, readonly ReadonlySet<number>[]>();
 
   constructor(mapping: CompiledMapping, source: readonly CatalogTable[]) {
     for (const table of mapping.tables) this.#byName.set(tableId(table.from), table);
-    for (const table of source) this.learn(table);
+    for (const table of source) {
+      const mapped = this.#byName.get(tableId(table));
+      if (mapped !== undefined) this.#roots.set(table.oid, mapped);
+      if (table.kind === 'p')
+        this.learn(
+          table,
+          table.leaves.map((leaf) => leaf.oid),
+        );
+    }
   }
 
-  /** Takes a table's present leaves; called again when one was attached or detached. */
-  learn(table: CatalogTable): void {
+  /** Takes a partitioned table's present leaves; called again when one was attached. */
+  learn(table: { readonly schema: string; readonly name: string }, leaves: readonly number[]): void {
     const mapped = this.#byName.get(tableId(table));
     if (mapped === undefined) return;
-    this.#roots.set(table.oid, mapped);
-    for (const leaf of table.leaves) this.#roots.set(leaf.oid, mapped);
-    if (table.kind === 'p') this.#leaves.set(mapped, new Set(table.leaves.map((leaf) => leaf.oid)));
+    for (const leaf of leaves) this.#roots.set(leaf, mapped);
+    this.#leaves.set(mapped, [...(this.#leaves.get(mapped) ?? []), new Set(leaves)]);
   }
 
   resolve(relation: Relation): TableMapping | undefined {
@@ -78,10 +86,12 @@ export class RelationResolver {
     return this.#byName.get(tableId(name));
   }
 
-  /** True when truncating these relations empties the whole of `table`. */
+  /**
+   * True when truncating these relations empties the whole of `table`. The log may be read behind an attach, so the leaves of an
+   * earlier look count too: emptied once too often is mended by the re-copy that a truncate of some leaves brings, too seldom is not.
+   */
   emptiesAll(table: TableMapping, oids: readonly number[]): boolean {
-    const leaves = this.#leaves.get(table);
-    if (leaves === undefined) return true;
-    return [...leaves].every((leaf) => oids.includes(leaf));
+    const looks = this.#leaves.get(table);
+    return looks === undefined || looks.some((leaves) => [...leaves].every((leaf) => oids.includes(leaf)));
   }
 }

@@ -4,7 +4,15 @@
  */
 import type { Offset } from '#connectors/change-log/change-log.ts';
 import { PipelineError } from '#schemas/errors.ts';
-import { decodeChunkRows, decodeJsonFrame, FRAME, MESSAGE_PREFIX, type ChunkDeletes, type OurMessage } from '#schemas/frame/frame.ts';
+import {
+  decodeChunkRows,
+  decodeJsonFrame,
+  FRAME,
+  MESSAGE_PREFIX,
+  type ChunkDeletes,
+  type ChunkRowsHeader,
+  type OurMessage,
+} from '#schemas/frame/frame.ts';
 import { toLsn, type Lsn } from '#schemas/lsn.ts';
 import { compileRowPredicate } from '#schemas/mapping/row-filter.ts';
 import { decodeCopyRows, copyLine } from '#schemas/value/copy-text.ts';
@@ -57,7 +65,11 @@ export class Decoder {
   /** Undefined within a transaction that comes in parts. */
   position(): Position | undefined {
     if (this.#inParts) return undefined;
-    return { offset: this.#offset, lsn: this.lsn, commitTimeMs: this.#timeAt === undefined ? this.#options.commitTimeMs : toUnixMs(this.#timeAt.buffer.readBigInt64BE(this.#timeAt.at)) };
+    return {
+      offset: this.#offset,
+      lsn: this.lsn,
+      commitTimeMs: this.#timeAt === undefined ? this.#options.commitTimeMs : toUnixMs(this.#timeAt.buffer.readBigInt64BE(this.#timeAt.at)),
+    };
   }
 
   get offset(): Offset {
@@ -162,7 +174,8 @@ export class Decoder {
 
   #bind(oid: number): Route | undefined {
     const relation = this.#relations.get(oid);
-    if (relation === undefined) throw new PipelineError('CF-3002', `a change of relation ${oid} stands in the log without the relation's description`);
+    if (relation === undefined)
+      throw new PipelineError('CF-3002', `a change of relation ${oid} stands in the log without the relation's description`);
     const mapping = this.#options.resolver.resolve(relation);
     const table = mapping && this.#options.tableOf(mapping.from);
     if (mapping === undefined || table === undefined) return undefined;
@@ -228,8 +241,11 @@ export class Decoder {
     const { header, rows } = decodeChunkRows(frame);
     const table = this.#options.tableOf({ schema: header.schema, name: header.table });
     if (table === undefined || table.state === 'held' || offset < table.skipBelow) return;
-    const chunk = projectChunk(table, header.columns, rows);
-    table.lane.push({ kind: 'chunk', table: table.mapping, ...chunk, truncate: header.truncate, mayExist: table.expectsRows(header.recopy) }, rows.length);
+    const chunk = projectChunk(table, header, rows);
+    table.lane.push(
+      { kind: 'chunk', table: table.mapping, ...chunk, truncate: header.truncate, mayExist: table.expectsRows(header.recopy) },
+      rows.length,
+    );
     table.newRows += chunk.rowCount;
     table.rowsCopied += chunk.rowCount;
   }
@@ -244,14 +260,18 @@ export class Decoder {
 }
 
 /** Lines pass untouched when every field is mapped and every row moves; else they are taken apart. */
-function projectChunk(table: SinkTable, names: readonly string[], rows: Buffer): Pick<ChunkBatch, 'columns' | 'rows' | 'rowCount'> {
+function projectChunk(table: SinkTable, header: ChunkRowsHeader, rows: Buffer): Pick<ChunkBatch, 'columns' | 'rows' | 'rowCount'> {
   const { mapping } = table;
+  const names = header.columns;
   const columns = names.map((name) => mapping.columns.findIndex((column) => column.source.name === name));
   const missing = mapping.columns.find((column) => !names.includes(column.source.name));
   if (missing !== undefined) {
-    throw new PipelineError('CF-2006', `a chunk of ${mapping.from.schema}.${mapping.from.name} lacks the mapped column ${missing.source.name}`);
+    throw new PipelineError(
+      'CF-2006',
+      `a chunk of ${mapping.from.schema}.${mapping.from.name} lacks the mapped column ${missing.source.name}`,
+    );
   }
-  if (columns.every((i) => i >= 0) && mapping.filter === undefined) return { columns, rows: [rows], rowCount: countLines(rows) };
+  if (columns.every((i) => i >= 0) && mapping.filter === undefined) return { columns, rows: [rows], rowCount: header.rows };
   const accepts = mapping.filter && compileRowPredicate(mapping.filter);
   const filterFields = (mapping.filter?.conditions ?? []).map(({ column }) => names.indexOf(column));
   const kept: string[] = [];
@@ -261,10 +281,4 @@ function projectChunk(table: SinkTable, names: readonly string[], rows: Buffer):
     if (passes) kept.push(copyLine(row.filter((_, i) => columns[i]! >= 0)));
   }
   return { columns: columns.filter((i) => i >= 0), rows: [Buffer.from(kept.join(''), 'utf8')], rowCount: kept.length };
-}
-
-function countLines(rows: Buffer): number {
-  let count = 0;
-  for (let at = rows.indexOf(0x0a); at >= 0; at = rows.indexOf(0x0a, at + 1)) count++;
-  return count;
 }

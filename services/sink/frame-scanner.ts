@@ -38,8 +38,8 @@ export interface VoidUnit {
 
 export type Unit = RowsUnit | FrameUnit | VoidUnit;
 
-/** A transaction beyond this is handed on in parts: a few times a usual batch, well under the memory limit. */
-export const PART_BYTES = 8 * 1024 * 1024;
+/** A transaction beyond this is handed on in parts: a few rounds' worth, so that one part is gathered while another is applied. */
+export const PART_BYTES = 4 * 1024 * 1024;
 
 export class FrameScanner {
   readonly #partBytes: number;
@@ -64,7 +64,8 @@ export class FrameScanner {
     let begin = 0;
     let beginOffset = offset;
     const emitWhole = (to: number): void => {
-      if (to > from) units.push({ kind: 'transactions', spans: [{ buffer, from, to, offset: fromOffset }], first: true, last: true, bytes: to - from });
+      if (to > from)
+        units.push({ kind: 'transactions', spans: [{ buffer, from, to, offset: fromOffset }], first: true, last: true, bytes: to - from });
     };
     for (let p = 0; p < buffer.length; offset++) {
       const next = p + 4 + buffer.readUInt32BE(p);
@@ -128,7 +129,13 @@ export class FrameScanner {
   }
 
   #emit(units: Unit[], last: boolean): void {
-    units.push({ kind: this.#chunk ? 'chunk' : 'transactions', spans: this.#pending, first: !this.#opened, last, bytes: this.#pendingBytes });
+    units.push({
+      kind: this.#chunk ? 'chunk' : 'transactions',
+      spans: this.#pending,
+      first: !this.#opened,
+      last,
+      bytes: this.#pendingBytes,
+    });
     this.#pending = [];
     this.#pendingBytes = 0;
   }

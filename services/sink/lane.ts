@@ -5,7 +5,17 @@
  *
  * While a round is being applied the next one fills; when it is done the next starts at once: rounds grow with the load by themselves.
  */
-import type { Grain, Round, RoundOutcome, TableState, TargetSession, Work, Position, TableCounts } from '#connectors/target/target.ts';
+import type {
+  Grain,
+  Round,
+  SourceIdentity,
+  RoundOutcome,
+  TableState,
+  TargetSession,
+  Work,
+  Position,
+  TableCounts,
+} from '#connectors/target/target.ts';
 import type { SinkTable } from './sink-table.ts';
 
 /** Counters are written this often at most. */
@@ -32,11 +42,15 @@ export class Lane {
   #open: SinkTable[] = [];
   #markers: string[] = [];
   #states: TableState[] = [];
+  #source: SourceIdentity | undefined;
   #bytes = 0;
   #moved = false;
   #busy = false;
   #failed = false;
   #held = false;
+  #stopping = false;
+  /** Parts of a source transaction were applied, its end was not. */
+  #unfinished = false;
   #countedAt = 0;
   #counting = false;
   #idle: (() => void)[] = [];
@@ -51,6 +65,13 @@ export class Lane {
     this.#open.push(table);
   }
 
+  /** The table was held by the round before: what was gathered of it meanwhile is part of what is not applied. */
+  drop(table: SinkTable): void {
+    this.#work = this.#work.filter((work) => work.table !== table.mapping);
+    this.#open = this.#open.filter((open) => open !== table);
+    table.fold = undefined;
+  }
+
   /** Work that must stay in order with the changes before and after it. */
   push(work: Work, bytes: number): void {
     this.#closeFolds();
@@ -61,6 +82,12 @@ export class Lane {
 
   addMarker(id: string): void {
     this.#markers.push(id);
+    this.#moved = true;
+  }
+
+  /** Which system the changes from here on come from. */
+  addSource(source: SourceIdentity): void {
+    this.#source = source;
     this.#moved = true;
   }
 
@@ -88,14 +115,20 @@ export class Lane {
     return this.#busy;
   }
 
+  /** Waits until the round being filled may take more. */
+  async room(): Promise<void> {
+    while (this.full && (this.#busy || this.#held) && !this.#failed && !this.#stuck) await this.#change();
+  }
+
   /** Starts a round when the session is free and there is something to commit. */
   kick(): void {
-    if (this.#busy || this.#failed || this.#held || !this.#moved) return;
+    if (this.#busy || this.#failed || (this.#held && !this.#unfinished) || !this.#moved) return;
     const round = this.#seal();
     this.#busy = true;
     this.#options.session.apply(round).then(
       (outcome) => {
         this.#busy = false;
+        this.#unfinished = round.commit === undefined;
         this.#options.onOutcome(outcome, round);
         if (round.commit !== undefined) this.#options.onCommitted(round);
         this.#release();
@@ -112,27 +145,43 @@ export class Lane {
 
   /** Resolves when the session is free (at once when it is). */
   async free(): Promise<void> {
-    while (this.#busy) await new Promise<void>((resolve) => this.#idle.push(resolve));
+    while (this.#busy) await this.#change();
   }
 
-  /** Applies everything gathered. */
+  /** Applies everything gathered; while the lane is paused, waits for that to end. */
   async drain(): Promise<void> {
     this.kick();
-    while ((this.#busy || this.#moved) && !this.#failed && !this.#held) {
-      await this.free();
+    while ((this.#busy || this.#moved) && !this.#failed && !this.#stuck) {
+      await this.#change();
       this.kick();
     }
   }
 
-  /** Nothing more is committed until `resume`; resolves when the round under way is committed. */
+  /** Resolves when a round ended, or the lane was resumed or closed. */
+  #change(): Promise<void> {
+    return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  /** The sink is to stop: a paused lane is not waited for. */
+  stop(): void {
+    this.#stopping = true;
+    this.#release();
+  }
+
+  get #stuck(): boolean {
+    return this.#stopping && this.#held && !this.#busy && !this.#unfinished;
+  }
+
+  /** Nothing more is committed until `resume`; resolves when the round (or the transaction in parts) under way is committed. */
   async pause(): Promise<void> {
     this.#held = true;
-    await this.free();
+    while ((this.#busy || this.#unfinished) && !this.#failed) await this.#change();
   }
 
   resume(): void {
     this.#held = false;
     this.kick();
+    this.#release();
   }
 
   /** What was gathered of a void transaction goes. */
@@ -140,10 +189,13 @@ export class Lane {
     await this.free();
     this.#reset();
     await this.#options.session.rollback();
+    this.#unfinished = false;
+    this.#release();
   }
 
   async close(): Promise<void> {
     this.#failed = true;
+    this.#release();
     await this.#options.session.close();
   }
 
@@ -164,7 +216,15 @@ export class Lane {
   #seal(): Round {
     this.#closeFolds();
     const commit = this.#options.position();
-    const round: Round = { work: this.#work, commit, markers: this.#markers, states: this.#states, grain: this.#options.grain(), counts: this.#counts(commit !== undefined) };
+    const round: Round = {
+      work: this.#work,
+      commit,
+      markers: this.#markers,
+      states: this.#states,
+      source: this.#source,
+      grain: this.#options.grain(),
+      counts: this.#counts(commit !== undefined),
+    };
     this.#reset();
     return round;
   }
@@ -172,7 +232,11 @@ export class Lane {
   #counts(commits: boolean): readonly TableCounts[] {
     const now = Date.now();
     // A chunk's rows are many for one more statement, and an operator watches them.
-    const due = now - this.#countedAt >= COUNT_EVERY_MS || this.#counting || this.#states.length > 0 || this.#work.some((work) => work.kind === 'chunk');
+    const due =
+      now - this.#countedAt >= COUNT_EVERY_MS ||
+      this.#counting ||
+      this.#states.length > 0 ||
+      this.#work.some((work) => work.kind === 'chunk');
     if (!commits || !due) return [];
     this.#countedAt = now;
     this.#counting = false;
@@ -191,6 +255,7 @@ export class Lane {
     this.#work = [];
     this.#markers = [];
     this.#states = [];
+    this.#source = undefined;
     this.#bytes = 0;
     this.#moved = false;
   }

@@ -5,18 +5,21 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Cursor, Offset, ReadBatch } from '#connectors/change-log/change-log.ts';
-import type { Grain, Position, Round, RoundOutcome, TableProgress } from '#connectors/target/target.ts';
+import type { Round, RoundOutcome } from '#connectors/target/target.ts';
 import { ConsistentKeeper, LaneKeeper } from '#connectors/target/postgres/progress.ts';
 import type { Target } from '#connectors/target/postgres/open-target.ts';
 import { changeOver } from '#connectors/target/postgres/change-over.ts';
+import { emptyHeldTable, resumed } from '#connectors/target/postgres/resume-table.ts';
 import { PipelineError } from '#schemas/errors.ts';
-import { decodeJsonFrame, type CopyCompleteFrame, type TableStateFrame } from '#schemas/frame/frame.ts';
-import { maxLsn, minLsn, parseLsn, ZERO_LSN, type Lsn } from '#schemas/lsn.ts';
+import { decodeJsonFrame, type CopyCompleteFrame, type EpochFrame, type TableStateFrame } from '#schemas/frame/frame.ts';
+import { maxLsn, parseLsn, ZERO_LSN, type Lsn } from '#schemas/lsn.ts';
 import { tableId, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { Decoder } from './decoder.ts';
 import { FrameScanner, type FrameUnit, type Unit } from './frame-scanner.ts';
 import { Lane } from './lane.ts';
-import { readRelations } from './relation-records.ts';
+import { shareOut } from './lane-share.ts';
+import { checkOffset, lowestLsn, lowestOffset, readRelations } from './resume-point.ts';
+import type { FinerGrain, SessionEvents } from './session-events.ts';
 import type { SinkOptions } from './sink.ts';
 import { SinkTable } from './sink-table.ts';
 
@@ -26,23 +29,13 @@ const REREAD_RECORDS = 256;
 const TURN_MS = 4;
 const TICK_MS = 1_000;
 
-/** After a round that the target could not take as it was folded. */
-export interface FinerGrain {
-  readonly grain: Grain;
-  readonly until: Offset;
-}
-
-export interface SessionEvents {
-  readonly onCommitted: (position: Position, markers: readonly string[], consistent: boolean) => void;
-  readonly onHeld: (table: TableMapping, message: string) => void;
-}
-
 export class SinkSession {
   readonly #options: SinkOptions;
   readonly #target: Target;
   readonly #events: SessionEvents;
   readonly #tables = new Map<string, SinkTable>();
   #lanes: Lane[] = [];
+  #started = false;
   #decoder!: Decoder;
   #scanner = new FrameScanner();
   #consistent = false;
@@ -50,6 +43,7 @@ export class SinkSession {
   #markers: string[] = [];
   /** Rounds are kept this small until decoding has passed the offset. */
   #finer: FinerGrain | undefined;
+  #source: EpochFrame | undefined;
   #error: unknown;
   #stop = new AbortController();
   #paused = 0;
@@ -72,7 +66,7 @@ export class SinkSession {
 
   /** Where decoding stands: at or above the end of whatever was handed to a lane. */
   get decoded(): Offset {
-    return this.#decoder.offset;
+    return this.#started ? this.#decoder.offset : 0;
   }
 
   table(id: string): SinkTable | undefined {
@@ -83,23 +77,35 @@ export class SinkSession {
   async run(signal: AbortSignal): Promise<void> {
     const from = this.#target.progress.mode === 'consistent' ? await this.#startConsistent() : await this.#startParallel();
     const { raw } = this.#options;
-    if (from.offset > raw.end(0)) {
-      throw new PipelineError('CF-5006', `the target has applied the log up to record ${from.offset}, but the log ends at ${raw.end(0)}`);
-    }
+    this.#started = true;
+    checkOffset(raw, from.offset);
     for (const relation of await readRelations(this.#options.progress, from.offset)) this.#decoder.learn(relation);
     const cursor = raw.read(0, Math.max(raw.start(0), from.offset - REREAD_RECORDS));
     const ticks = setInterval(() => this.#tick(), TICK_MS);
+    const stop = (): void => this.#lanes.forEach((lane) => lane.stop());
+    signal.addEventListener('abort', stop, { once: true });
+    this.#requestEmptied();
     try {
       await this.#follow(cursor, AbortSignal.any([signal, this.#stop.signal]));
       if (this.#error === undefined) await this.#drain();
       this.#tick();
       if (this.#error === undefined) await this.#drain();
     } finally {
+      signal.removeEventListener('abort', stop);
       clearInterval(ticks);
       await cursor.close();
       for (const lane of this.#lanes) await lane.close();
     }
     if (this.#error !== undefined) throw this.#error;
+  }
+
+  /** Emptied for a resume, but whether its rows were asked for is unknown: asking twice is harmless. */
+  #requestEmptied(): void {
+    for (const { from, state, heldOffset } of this.#target.tables) {
+      const table = this.#tables.get(tableId(from));
+      if (table === undefined || state === 'held' || heldOffset === undefined) continue;
+      void this.#requestRows(table).catch((error: unknown) => this.#fail(error));
+    }
   }
 
   async #startConsistent(): Promise<{ readonly offset: Offset }> {
@@ -108,7 +114,10 @@ export class SinkSession {
     const offset = progress.logOffset ?? this.#options.raw.start(0);
     const keeper = new ConsistentKeeper(progress);
     const lane = this.#newLane(this.#target.applier(keeper));
-    this.#addTables(() => lane, () => 0);
+    this.#addTables(
+      () => lane,
+      () => 0,
+    );
     this.#decoder = this.#newDecoder(progress.appliedLsn ?? ZERO_LSN, offset, progress.commitTimeMs ?? 0);
     return { offset };
   }
@@ -117,18 +126,20 @@ export class SinkSession {
     const { mapping, settings } = this.#options;
     const progress = new Map(this.#target.tables.map((table) => [tableId(table.from), table]));
     const count = this.#target.ordered ? 1 : Math.max(1, Math.min(settings.sink.parallel, mapping.tables.length));
-    const groups = shareOut(this.#options, count);
+    const groups = shareOut(mapping.tables, this.#options.source, count);
     const laneOf = new Map<TableMapping, Lane>();
     for (const group of groups) {
       const session = await this.#target.openLane(new LaneKeeper(mapping.name, this.#target.progress.epoch, group));
       const lane = this.#newLane(session);
       for (const table of group) laneOf.set(table, lane);
     }
-    this.#addTables((table) => laneOf.get(table)!, (table) => progress.get(tableId(table.from))?.logOffset ?? 0);
-    const running = this.#target.tables.filter((table) => table.state !== 'held');
-    const offset = Math.max(this.#options.raw.start(0), Math.min(...running.map((table) => table.logOffset), Infinity));
-    this.#decoder = this.#newDecoder(lowestLsn(running), Number.isFinite(offset) ? offset : this.#options.raw.start(0), 0);
-    return { offset: this.#decoder.position()!.offset };
+    this.#addTables(
+      (table) => laneOf.get(table)!,
+      (table) => progress.get(tableId(table.from))?.logOffset ?? 0,
+    );
+    const offset = lowestOffset(this.#options.raw, this.#target.tables);
+    this.#decoder = this.#newDecoder(lowestLsn(this.#target.tables), offset, 0);
+    return { offset };
   }
 
   #addTables(laneOf: (table: TableMapping) => Lane, skipBelow: (table: TableMapping) => Offset): void {
@@ -151,13 +162,16 @@ export class SinkSession {
       grain: () => this.#finer?.grain ?? 'transactions',
       onCommitted: (round) => this.#committed(round),
       onOutcome: (outcome) => this.#outcome(outcome),
-      onError: (error) => {
-        this.#error ??= error;
-        this.#stop.abort();
-      },
+      onError: (error) => this.#fail(error),
     });
+    if (this.#paused > 0) void lane.pause();
     this.#lanes.push(lane);
     return lane;
+  }
+
+  #fail(error: unknown): void {
+    this.#error ??= error;
+    this.#stop.abort();
   }
 
   #newDecoder(applied: Lsn, offset: Offset, commitTimeMs: number): Decoder {
@@ -213,7 +227,8 @@ export class SinkSession {
       this.#finer = undefined;
       this.#scanner = new FrameScanner();
     }
-    if (p < batch.bytes.length) yield { baseOffset: offset, count: batch.count - (offset - batch.baseOffset), bytes: batch.bytes.subarray(p) };
+    if (p < batch.bytes.length)
+      yield { baseOffset: offset, count: batch.count - (offset - batch.baseOffset), bytes: batch.bytes.subarray(p) };
   }
 
   async #take(unit: Unit, signal: AbortSignal): Promise<void> {
@@ -228,8 +243,8 @@ export class SinkSession {
         const advanced = this.#consistent && this.#decoder.offset > before;
         for (const lane of this.#lanes) lane.moved(advanced || parts, unit.bytes / this.#lanes.length);
         for (const lane of this.#lanes) lane.kick();
-        if (parts || this.#finer !== undefined) await this.#drain();
-        else await this.#room(signal);
+        if (this.#finer !== undefined) await this.#drain();
+        else for (const lane of this.#lanes) await lane.room();
         return;
       }
       case 'void':
@@ -257,11 +272,22 @@ export class SinkSession {
         else this.#decoder.passed(unit.offset);
         return;
       case 'epoch':
+        this.#checkSource(decodeJsonFrame<EpochFrame>(unit.frame));
         this.#decoder.passed(unit.offset);
         return;
       default:
         unit.kind satisfies never;
     }
+  }
+
+  /** The progress row names the system that its LSNs are of. */
+  #checkSource(source: EpochFrame): void {
+    const known = this.#source?.systemId ?? this.#target.progress.systemId;
+    if (known !== undefined && known !== source.systemId) {
+      throw new PipelineError('CF-2005', `the target was filled from system ${known}, the log comes from system ${source.systemId}`);
+    }
+    this.#source = source;
+    if (this.#consistent) this.#lanes[0]!.addSource(source);
   }
 
   #tableState(unit: FrameUnit): void {
@@ -291,22 +317,18 @@ export class SinkSession {
     const lsn = maxLsn(parseLsn(decodeJsonFrame<CopyCompleteFrame>(unit.frame).lsn), this.#decoder.lsn);
     this.#decoder.passed(unit.offset);
     const position = { ...this.#decoder.position()!, lsn };
-    const epoch = await changeOver(this.#target, position, this.#markers);
+    const epoch = await changeOver(this.#target, position, { markers: this.#markers, source: this.#source });
     const keeper = new ConsistentKeeper({ name: this.#options.mapping.name, epoch, appliedLsn: lsn, logOffset: position.offset });
     const lane = this.#newLane(this.#target.applier(keeper));
     this.#consistent = true;
-    this.#addTables(() => lane, () => 0);
+    this.#addTables(
+      () => lane,
+      () => 0,
+    );
     this.#decoder.forgetRoutes();
     const markers = this.#markers;
     this.#markers = [];
     this.#events.onCommitted(position, markers, true);
-  }
-
-  /** Waits until no lane has both a full round and a busy session. */
-  async #room(signal: AbortSignal): Promise<void> {
-    for (const lane of this.#lanes) {
-      while (lane.full && lane.busy && !signal.aborted) await lane.free();
-    }
   }
 
   async #drain(): Promise<void> {
@@ -324,6 +346,7 @@ export class SinkSession {
       held.state = 'held';
       held.error = message;
       held.heldKey = key;
+      held.lane.drop(held);
       this.#events.onHeld(table, message);
     }
     for (const table of outcome.collided) this.#tables.get(tableId(table.from))!.collided();
@@ -338,27 +361,38 @@ export class SinkSession {
     for (const lane of this.#lanes) await lane.pause();
   }
 
+  /**
+   * A held table starts anew: emptied on the target, then copied again as a whole. From here on its changes count; chunks that come
+   * later bring every row.
+   */
+  async resumeTable(table: SinkTable): Promise<void> {
+    await this.pause();
+    try {
+      await emptyHeldTable(this.#target, table.mapping);
+      table.resumed();
+    } finally {
+      this.resume();
+    }
+    await this.#requestRows(table);
+  }
+
+  async #requestRows(table: SinkTable): Promise<void> {
+    await this.#options.onResumedTable?.(table.mapping);
+    await this.pause();
+    try {
+      await resumed(this.#target, table.mapping);
+    } finally {
+      this.resume();
+    }
+  }
+
+  /** The resolver knows more leaves than before. */
+  forgetRoutes(): void {
+    this.#decoder?.forgetRoutes();
+  }
+
   resume(): void {
     if (--this.#paused > 0) return;
     for (const lane of this.#lanes) lane.resume();
   }
-}
-
-function lowestLsn(tables: readonly TableProgress[]): Lsn {
-  let lowest: Lsn | undefined;
-  for (const { lsn } of tables) lowest = lsn === undefined ? ZERO_LSN : lowest === undefined ? lsn : minLsn(lowest, lsn);
-  return lowest ?? ZERO_LSN;
-}
-
-/** Tables to lanes: the largest first, each to the lane with the least so far. */
-function shareOut(options: SinkOptions, count: number): readonly (readonly TableMapping[])[] {
-  const bytes = new Map(options.source.map((table) => [tableId(table), table.bytes]));
-  const weight = (table: TableMapping): number => 1 + (bytes.get(tableId(table.from)) ?? 0);
-  const lanes = Array.from({ length: count }, () => ({ tables: [] as TableMapping[], weight: 0 }));
-  for (const table of options.mapping.tables.toSorted((a, b) => weight(b) - weight(a))) {
-    const lightest = lanes.reduce((a, b) => (b.weight < a.weight ? b : a));
-    lightest.tables.push(table);
-    lightest.weight += weight(table);
-  }
-  return lanes.map((lane) => lane.tables);
 }

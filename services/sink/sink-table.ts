@@ -49,6 +49,14 @@ export class SinkTable {
     return this.state === 'held' && this.heldKey !== undefined;
   }
 
+  /** Its rows are copied again from the first. */
+  resumed(): void {
+    this.state = 'copying';
+    this.error = undefined;
+    this.heldKey = undefined;
+    this.rowsCopied = 0;
+  }
+
   collided(): void {
     this.#wary = WARY_CHUNKS;
   }

@@ -12,13 +12,14 @@ import { openTarget, type Target } from '#connectors/target/postgres/open-target
 import { isTransient, StatementError } from '#connectors/target/postgres/wire.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { formatLsn, type Lsn } from '#schemas/lsn.ts';
-import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { PipelineSettings } from '#schemas/config/migration-file.ts';
 import type { CatalogTable } from '#schemas/table.ts';
 import { waitBackoff, type Backoff } from '#services/runtime/backoff.ts';
 import type { Logger, Service } from '#services/runtime/service.ts';
 import { RelationResolver } from './bind-relation.ts';
-import { SinkSession, type FinerGrain } from './sink-session.ts';
+import type { FinerGrain } from './session-events.ts';
+import { SinkSession } from './sink-session.ts';
 
 export interface SinkSettings {
   readonly targetUrl: string;
@@ -36,6 +37,8 @@ export interface SinkSettings {
   readonly onMissingRows: (table: TableMapping, keys: readonly (readonly string[])[]) => Promise<void>;
   /** The target is ours; `ordered`: foreign keys are checked while we write, so parents have to be copied before their children. */
   readonly onTakenOver?: (taken: { readonly ordered: boolean }) => void;
+  /** A held table was emptied for a resume: it is to be copied again as a whole; resolves once that is durable. */
+  readonly onResumedTable?: (table: TableMapping) => Promise<void>;
   readonly onApplied?: (position: Position, consistent: boolean) => void;
   readonly onMarker?: (id: string) => void;
   readonly onHeld?: (table: TableMapping, message: string) => void;
@@ -76,8 +79,13 @@ export interface Sink extends Service {
   /** Nothing is committed from when it resolves until `release`. */
   hold(): Promise<void>;
   release(): void;
+  /**
+   * Tries a held table again, once its cause was mended: empties it on the target and asks for its re-copy (`onResumedTable`).
+   * @returns false when the table is not held. @throws PipelineError CF-7001 while the target is not connected.
+   */
+  resumeTable(from: { readonly schema: string; readonly name: string }): Promise<boolean>;
   /** Leaves of a table changed. */
-  learn(table: CatalogTable): void;
+  learn(table: { readonly schema: string; readonly name: string }, leaves: readonly number[]): void;
 }
 
 const RETRY: Backoff = { firstMs: 50, lastMs: 5_000 };
@@ -143,7 +151,14 @@ class TargetSink implements Sink {
       const session = this.#open(target);
       this.#options.onTakenOver?.({ ordered: target.ordered });
       const { progress } = target;
-      logger.info({ mode: progress.mode, epoch: Number(progress.epoch), applied: progress.appliedLsn === undefined ? null : formatLsn(progress.appliedLsn) }, 'Target taken over');
+      logger.info(
+        {
+          mode: progress.mode,
+          epoch: Number(progress.epoch),
+          applied: progress.appliedLsn === undefined ? null : formatLsn(progress.appliedLsn),
+        },
+        'Target taken over',
+      );
       await session.run(signal);
     } finally {
       this.#decoded = this.#session?.decoded ?? 0;
@@ -158,14 +173,20 @@ class TargetSink implements Sink {
       this.#position = { offset: progress.logOffset, lsn: progress.appliedLsn, commitTimeMs: progress.commitTimeMs ?? 0 };
       this.#notify(this.#position, []);
     }
-    const session = new SinkSession(this.#options, target, {
-      onCommitted: (position, markers, consistent) => this.#committed(position, markers, consistent),
-      onHeld: (table, message) => {
-        this.#options.logger.error({ table: `${table.to.schema}.${table.to.name}`, error: message }, 'Table held');
-        this.#options.onHeld?.(table, message);
+    const session = new SinkSession(
+      this.#options,
+      target,
+      {
+        onCommitted: (position, markers, consistent) => this.#committed(position, markers, consistent),
+        onHeld: (table, message) => {
+          this.#options.logger.error({ table: `${table.to.schema}.${table.to.name}`, error: message }, 'Table held');
+          this.#options.onHeld?.(table, message);
+        },
       },
-    }, this.#finer);
+      this.#finer,
+    );
     this.#finer = undefined;
+    if (this.#holds > 0) void session.pause();
     this.#session = session;
     this.#error = undefined;
     return session;
@@ -251,16 +272,28 @@ class TargetSink implements Sink {
     if (this.#holds === 0) this.#session?.resume();
   }
 
-  learn(table: CatalogTable): void {
-    this.#options.resolver.learn(table);
+  async resumeTable(from: { readonly schema: string; readonly name: string }): Promise<boolean> {
+    const session = this.#session;
+    if (session === undefined) throw new PipelineError('CF-7001', 'the target is not connected at the moment');
+    const table = session.table(tableId(from));
+    if (table === undefined || table.state !== 'held') return false;
+    await session.resumeTable(table);
+    return true;
+  }
+
+  learn(table: { readonly schema: string; readonly name: string }, leaves: readonly number[]): void {
+    this.#options.resolver.learn(table, leaves);
+    this.#session?.forgetRoutes();
   }
 }
 
 function isRetried(error: unknown): boolean {
   if (error instanceof PipelineError) return error.retry === 'timed';
   if (error instanceof StatementError) return error.lost || isTransient(error);
-  // node-postgres's own errors of a dead connection have no code of ours.
-  return error instanceof Error && /Connection terminated|ECONNRESET|EPIPE|ECONNREFUSED|not queryable|terminating connection/.test(error.message);
+  // What node-postgres itself reports of a session: a server that shuts down or starts (57P0x, 08xxx), or a dead connection.
+  const { code, message } = error as { code?: string; message?: string };
+  if (/^(08...|57P..|53...|40001|40P01|55P03)$/.test(code ?? '')) return true;
+  return /Connection terminated|ECONNRESET|EPIPE|ECONNREFUSED|ETIMEDOUT|not queryable/.test(message ?? '');
 }
 
 function asPipelineError(error: unknown): unknown {
@@ -268,4 +301,3 @@ function asPipelineError(error: unknown): unknown {
   const code = error.sqlState === '42501' ? 'CF-5002' : 'CF-5003';
   return new PipelineError(code, `the target refused a statement: ${error.message}`, { cause: error });
 }
-

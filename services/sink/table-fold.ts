@@ -124,7 +124,10 @@ export class TableFold implements TableBatch {
       this.#create(key, b, at);
       return;
     }
-    const before = entry === undefined ? undefined : { op: this.ops[entry]!, buffer: this.buffers[entry]!, at: this.at[entry]!, carry: this.carries.get(entry) };
+    const before =
+      entry === undefined
+        ? undefined
+        : { op: this.ops[entry]!, buffer: this.buffers[entry]!, at: this.at[entry]!, carry: this.carries.get(entry) };
     this.#remove(old.key, old.buffer, old.at);
     if (before === undefined || (before.op & OP.kind) === OP.delete) {
       this.#carry(key, { buffer: b, at }, old);
@@ -218,7 +221,8 @@ export class TableFold implements TableBatch {
 
   #count(row: TupleRef, by: number): void {
     scanTuple(row.buffer, row.at, this.layout);
-    if (scanned.absent) throw new PipelineError('CF-2008', `${this.table.from.schema}.${this.table.from.name} has no key and needs REPLICA IDENTITY FULL`);
+    if (scanned.absent)
+      throw new PipelineError('CF-2008', `${this.table.from.schema}.${this.table.from.name} has no key and needs REPLICA IDENTITY FULL`);
     const entry = this.#entries.get(scanned.key) ?? this.#append(scanned.key, OP.put, row.buffer, row.at);
     this.counts[entry]! += by;
   }

@@ -1,8 +1,11 @@
 /** What an operator tells a running instance. Guarantee: an action has taken effect, or is durable, when its promise resolves. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { formatLsn } from '#schemas/lsn.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import type { ControlActions } from './http/http-server.ts';
-import type { Running } from './up.ts';
+import type { Running } from './assemble.ts';
+
+const POLL_MS = 50;
 
 export function controlActions({ copier, reader, sink }: Running, signal: AbortSignal): ControlActions {
   let limits: { rowsPerSecond?: number | undefined; bytesPerSecond?: number | undefined } = {};
@@ -11,7 +14,10 @@ export function controlActions({ copier, reader, sink }: Running, signal: AbortS
       await copier.requestRecopy(request);
     },
     pause: async () => copier.pause(),
-    resume: async () => copier.resume(),
+    resume: async () => {
+      copier.resume();
+      for (const table of sink.status().tables) if (table.state === 'held') await sink.resumeTable(table.from);
+    },
     throttle: async (request) => {
       const next = { ...limits };
       if (request.maxRowsPerSecond !== undefined) next.rowsPerSecond = request.maxRowsPerSecond ?? undefined;
@@ -20,19 +26,30 @@ export function controlActions({ copier, reader, sink }: Running, signal: AbortS
       copier.setThrottle({ rowsPerSecond: next.rowsPerSecond, bytesPerSecond: next.bytesPerSecond });
       return { maxRowsPerSecond: next.rowsPerSecond ?? null, maxBytesPerSecond: next.bytesPerSecond ?? null };
     },
-    marker: async ({ waitMs }) => {
+    marker: async ({ waitMs, afterCopy }) => {
       const startedAt = performance.now();
-      const id = await reader.writeMarker();
-      const seconds = (): number => (performance.now() - startedAt) / 1000;
-      const lsn = (): string => formatLsn(sink.applied()?.lsn ?? reader.status().durableEnd);
-      if (waitMs === 0) return { lsn: lsn(), applied: false, seconds: seconds() };
+      const until = AbortSignal.any([signal, AbortSignal.timeout(Math.max(1, waitMs))]);
+      const answer = (applied: boolean): { lsn: string; applied: boolean; seconds: number } => ({
+        lsn: formatLsn(sink.applied()?.lsn ?? reader.status().durableEnd),
+        applied,
+        seconds: (performance.now() - startedAt) / 1000,
+      });
       try {
-        await sink.waitMarker(id, AbortSignal.any([signal, AbortSignal.timeout(waitMs)]));
-        return { lsn: lsn(), applied: true, seconds: seconds() };
+        if (afterCopy === true) await whenIdle(copier, until);
+        const id = await reader.writeMarker();
+        if (waitMs === 0) return answer(false);
+        await sink.waitMarker(id, until);
+        return answer(true);
       } catch (error) {
         if (signal.aborted) throw new PipelineError('CF-7001', 'the instance is stopping', { cause: error });
-        return { lsn: lsn(), applied: false, seconds: seconds() };
+        if (!until.aborted) throw error;
+        return answer(false);
       }
     },
   };
+}
+
+/** Nothing is being copied: what a marker's commit shows from then on holds every row asked for before. */
+async function whenIdle(copier: Running['copier'], signal: AbortSignal): Promise<void> {
+  while (!copier.idle) await delay(POLL_MS, undefined, { signal });
 }

@@ -1,7 +1,7 @@
 /** Metrics of the running instance. Guarantee: each is read at the scrape, so none is stale; unknown is absent, never zero. */
 import type { Meter } from '#services/runtime/metrics.ts';
 import type { StatusResult } from '#schemas/status/status-result.ts';
-import type { Running } from './up.ts';
+import type { Running } from './assemble.ts';
 
 export function registerMetrics(meter: Meter, status: () => StatusResult, { reader, raw, sink }: Running): void {
   const known = (value: number | null | undefined): number | undefined => value ?? undefined;

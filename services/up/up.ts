@@ -5,39 +5,27 @@
  * Order of start: the log (its lock), the target (its lock and epoch), then the source. So a second instance is refused before it
  * touches anything of the first.
  */
-import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { openEmbeddedLog } from '#connectors/change-log/embedded/log.ts';
-import type { Topic } from '#connectors/change-log/change-log.ts';
-import { createCopySource } from '#connectors/source/postgres/copy-source.ts';
-import { PipelineError } from '#schemas/errors.ts';
-import { readMigration, type Migration } from './read-migration.ts';
-import { createCopier, type Copier } from '#services/reader/copy/copier.ts';
-import { Reader } from '#services/reader/reader.ts';
-import { instanceToken } from '#services/runtime/instance-file.ts';
-import { createMeter } from '#services/runtime/metrics.ts';
-import { createSink, type Sink } from '#services/sink/sink.ts';
 import type { RunUpOptions, UpResult } from '#services/cli/up-port.ts';
 import type { StatusResult } from '#schemas/status/status-result.ts';
+import { instanceToken } from '#services/runtime/instance-file.ts';
+import { lastDrift } from '#services/runtime/last-verify.ts';
+import { createMeter } from '#services/runtime/metrics.ts';
 import { controlActions } from './actions.ts';
-import { createHttpServer } from './http/http-server.ts';
-import { instanceStatus } from './instance-status.ts';
+import { assemble, createTargetSide, type Running } from './assemble.ts';
+import { createHttpServer, type HttpServer } from './http/http-server.ts';
 import { registerMetrics } from './instance-metrics.ts';
+import { instanceStatus } from './instance-status.ts';
+import { readMigration } from './read-migration.ts';
 import { Retention } from './retention.ts';
+import { ServiceGroup } from './service-group.ts';
 import { installTestHooksFrom } from './test-hook-environment.ts';
 
 const TRIM_EVERY_MS = 10_000;
 const PROGRESS_EVERY_MS = 1_000;
 const POLL_MS = 100;
-
-export interface Running {
-  readonly migration: Migration;
-  readonly raw: Topic;
-  readonly sink: Sink;
-  readonly copier: Copier;
-  readonly reader: Reader;
-}
 
 /** Resolves when drained or caught up. @throws PipelineError for what ended it (CF-3004 and CF-7003: another instance runs). */
 export async function runUp(options: RunUpOptions): Promise<UpResult> {
@@ -51,72 +39,34 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
   const migration = await readMigration(options.file);
   const raw = await log.topic('raw', { partitions: 1 });
   const progress = await log.topic('progress', { partitions: 1 });
-  const stop = new AbortController();
-  const signal = AbortSignal.any([options.signal, stop.signal]);
-  const services = new Set<Promise<void>>();
-  const failed = Promise.withResolvers<never>();
-  failed.promise.catch(() => undefined);
-  const start = (run: Promise<void>): void => {
-    services.add(run);
-    run.catch((error: unknown) => failed.reject(error));
-  };
-  let running: Running | undefined;
-  const taken = Promise.withResolvers<{ readonly ordered: boolean }>();
-  const sink = createSink({
-    targetUrl: options.file.target.postgres,
-    mapping: migration.mapping,
-    source: migration.sourceTables,
-    targetTables: migration.targetTables,
-    raw,
-    progress,
-    settings: options.file.settings,
-    instance: `${hostname()}:${options.dataDir}`,
-    logger: options.logger,
-    onTakenOver: taken.resolve,
-    onMissingRows: async (table, keys) => {
-      await running?.copier.requestRecopy({ kind: 'keys', schema: table.from.schema, table: table.from.name, keys, reason: 'a change met no row on the target' });
-    },
-  });
-  stack.defer(async () => {
-    stop.abort();
-    await Promise.allSettled(services);
-  });
-  start(sink.run(signal));
-  const { ordered } = await Promise.race([taken.promise, failed.promise, whenAborted(options.signal)]);
-  const source = createCopySource({ url: options.file.source.postgres, applicationName: `crossfade ${options.file.name} copy` });
-  stack.defer(() => source.close());
-  const copier = await createCopier({
-    name: options.file.name,
-    source,
-    tables: migration.mapping.tables.map((mapping) => ({
-      mapping,
-      catalog: migration.sourceOf(mapping),
-      ignoresUnmapped: mapping.unmapped === 'ignore',
-    })),
-    progress,
-    settings: options.file.settings,
-    order: ordered ? 'parents-first' : 'smallest-first',
-    spoolDirectory: join(options.dataDir, 'spool'),
-    logger: options.logger,
-  });
-  const streaming = Promise.withResolvers<void>();
-  const reader = new Reader({
-    name: options.file.name,
-    url: options.file.source.postgres,
-    raw,
-    progress,
-    tables: migration.sourceTables,
-    settings: options.file.settings,
-    copy: copier.hooks,
-    appliedLsn: () => sink.applied()?.lsn,
-    onStarted: streaming.resolve,
-    logger: options.logger,
-  });
-  running = { migration, raw, sink, copier, reader };
-  const status = (): StatusResult => instanceStatus({ name: options.file.name, mapping: migration.mapping, reader, copier, sink, drift: () => null });
+  const group = stack.use(new ServiceGroup(options.signal));
+  const target = createTargetSide(options, { migration, raw, progress });
+  group.start((signal) => target.sink.run(signal));
+  const { ordered } = await group.orFailure(target.takenOver);
+  const running = await assemble(options, { migration, raw, progress, target, ordered, stack });
+  const status = (): StatusResult =>
+    instanceStatus({ name: options.file.name, mapping: migration.mapping, ...running, drift: () => lastDrift(options.dataDir) });
+  const http = await serve(options, running, { status, signal: group.signal });
+  stack.defer(() => http.close());
+  group.start((signal) => running.reader.run(signal));
+  await group.orFailure(running.streaming);
+  group.start((signal) => running.copier.run(signal));
+  group.start((signal) => keepTrimmed(running, options.file.settings.log.retainBytes, signal));
+  group.start((signal) => reportProgress(() => options.onProgress(status()), signal));
+  const reason = await group.firstOf(options.until === 'caught-up' ? caughtUp(running, group.signal) : undefined);
+  await group.stop();
+  return { reason, status: status() };
+}
+
+async function serve(
+  options: RunUpOptions,
+  running: Running,
+  { status, signal }: { readonly status: () => StatusResult; readonly signal: AbortSignal },
+): Promise<HttpServer> {
   const meter = createMeter();
   registerMetrics(meter, status, running);
-  const http = await createHttpServer({
+  const { reader, sink } = running;
+  return createHttpServer({
     host: options.host,
     port: options.port,
     token: await instanceToken(options.dataDir, options.environment),
@@ -124,18 +74,9 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
     metrics: meter,
     actions: controlActions(running, signal),
     status,
-    readiness: () => (reader.status().connected && sink.status().connected ? { ready: true } : { ready: false, reason: 'connecting to source or target' }),
+    readiness: () =>
+      reader.status().connected && sink.status().connected ? { ready: true } : { ready: false, reason: 'connecting to source or target' },
   });
-  stack.defer(() => http.close());
-  start(reader.run(signal));
-  await Promise.race([streaming.promise, failed.promise, whenAborted(options.signal).catch(() => undefined)]);
-  start(copier.run(signal));
-  start(keepTrimmed(running, options.file.settings.log.retainBytes, signal));
-  start(reportProgress(() => options.onProgress(status()), signal));
-  const reason = await Promise.race([failed.promise, stopped(options.signal), ...(options.until === 'caught-up' ? [caughtUp(running, signal)] : [])]);
-  stop.abort();
-  await Promise.all(services);
-  return { reason, status: status() };
 }
 
 /** The copy is complete, and a marker written after that is applied. */
@@ -166,16 +107,4 @@ async function reportProgress(report: () => void, signal: AbortSignal): Promise<
     report();
     await delay(PROGRESS_EVERY_MS, undefined, { signal }).catch(() => undefined);
   }
-}
-
-function stopped(signal: AbortSignal): Promise<'stopped'> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve('stopped');
-    else signal.addEventListener('abort', () => resolve('stopped'), { once: true });
-  });
-}
-
-async function whenAborted(signal: AbortSignal): Promise<never> {
-  await stopped(signal);
-  throw new PipelineError('CF-7002', 'stopped before it had started');
 }

@@ -2,9 +2,7 @@
  * `npm run bench`: our pipeline beside native logical replication on the same two servers, in the same run, in alternating order.
  * Guarantee: ends with a JSON file and a table, or exit code 1 and the reason; leaves no server, slot or file behind (except those).
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { makeScratch } from '#services/demo/pipeline/scratch.ts';
 import type { Contender } from './contender.ts';
 import { catchUp, measureCopy, measureDrain, measureLatency, type Result, SETS } from './measure.ts';
 import { Native } from './native.ts';
@@ -23,14 +21,9 @@ async function main(argv: readonly string[]): Promise<number> {
     return 0;
   }
   const options = readOptions(argv);
-  const directory = mkdtempSync(join(tmpdir(), 'crossfade-bench-'));
-  try {
-    await run(options, directory);
-    return 0;
-  } finally {
-    if (options.keep) say(`kept: ${directory}`);
-    else rmSync(directory, { recursive: true, force: true });
-  }
+  using scratch = makeScratch('crossfade-bench-');
+  await run(options, scratch.path);
+  return 0;
 }
 
 async function run(options: BenchOptions, directory: string): Promise<void> {

@@ -35,8 +35,6 @@ export interface BenchOptions {
   readonly nodeArgs: readonly string[];
   /** Take a CPU profile of our process in every drain (it costs some speed) and print where the time goes. */
   readonly profile: boolean;
-  /** Keep clusters and logs for a look. */
-  readonly keep: boolean;
 }
 
 const FULL = { rounds: 3, lines: 1_000_000, scale: 10, transactions: 75_000, bulk: 300_000, wide: 50_000, seconds: 30 };
@@ -44,7 +42,7 @@ const QUICK = { rounds: 1, lines: 100_000, scale: 1, transactions: 7_500, bulk: 
 
 export const USAGE = `npm run bench -- [--quick] [--rounds N] [--part copy,drain,latency] [--contender native,crossfade] [--backlog tpcb,bulk,wide]
   sizes: [--lines N] [--scale N] [--transactions N] [--bulk N] [--wide N] [--rate TPS] [--seconds N] [--shared-buffers 512MB]
-  other: [--out DIR] [--settings YAML] [--subscription 'streaming = off'] [--node-arg FLAG]... [--profile] [--keep]`;
+  other: [--out DIR] [--settings YAML] [--subscription 'streaming = off'] [--node-arg FLAG]... [--profile]`;
 
 export function readOptions(argv: readonly string[]): BenchOptions {
   const text = { type: 'string' } as const;
@@ -53,7 +51,6 @@ export function readOptions(argv: readonly string[]): BenchOptions {
     args: [...argv],
     options: {
       quick: flag,
-      keep: flag,
       profile: flag,
       rounds: text,
       part: text,
@@ -92,7 +89,6 @@ export function readOptions(argv: readonly string[]): BenchOptions {
     subscription: values.subscription ?? '',
     nodeArgs: values['node-arg'] ?? [],
     profile: values.profile ?? false,
-    keep: values.keep ?? false,
   };
 }
 

@@ -22,6 +22,8 @@ export interface Ratio {
   readonly min: number;
   readonly median: number;
   readonly max: number;
+  /** Drain, both from their walsender's start: without the start-up of either. */
+  readonly streamingMedian?: number;
 }
 
 export function machine(): Report['machine'] {
@@ -36,18 +38,25 @@ export function writeReport(report: Report): string {
   return path;
 }
 
+type Rate = (result: Result) => number | undefined;
+
 export function ratios(results: readonly Result[]): readonly Ratio[] {
   return groups(results).flatMap(({ part, what }) => {
-    const of = (contender: string): ReadonlyMap<number, number> =>
-      new Map(
-        results
-          .filter((r) => r.part === part && r.what === what && r.contender === contender)
-          .map((r) => [r.round, r.rowsPerSecond ?? Number.NaN]),
-      );
-    const [native, ours] = [of('native'), of('crossfade')];
-    const pairs = [...ours].flatMap(([round, rate]) => (round > 0 && native.has(round) ? [rate / (native.get(round) ?? Number.NaN)] : []));
-    const [low, middle, high] = spread(pairs.filter((ratio) => !Number.isNaN(ratio)));
-    return low === undefined || middle === undefined || high === undefined ? [] : [{ part, what, min: low, median: middle, max: high }];
+    const counted = results.filter((result) => result.part === part && result.what === what && result.round > 0);
+    const [low, middle, high] = spread(paired(counted, (result) => result.rowsPerSecond));
+    if (low === undefined || middle === undefined || high === undefined) return [];
+    const streaming = spread(paired(counted, (result) => result.rowsPerSecondStreaming))[1];
+    return [{ part, what, min: low, median: middle, max: high, ...(streaming !== undefined && { streamingMedian: streaming }) }];
+  });
+}
+
+/** Ours over native's of the same round. */
+function paired(results: readonly Result[], rate: Rate): readonly number[] {
+  return results.flatMap((ours) => {
+    if (ours.contender !== 'crossfade') return [];
+    const native = results.find((result) => result.contender === 'native' && result.round === ours.round);
+    const [over, under] = [rate(ours), native === undefined ? undefined : rate(native)];
+    return over === undefined || under === undefined ? [] : [over / under];
   });
 }
 
@@ -73,7 +82,9 @@ interface Line {
 function row(report: Report, line: Line): string {
   const runs = report.results.filter((r) => r.part === line.part && r.what === line.what && r.contender === line.contender);
   const ratio = line.contender === 'crossfade' ? report.ratios.find((r) => r.part === line.part && r.what === line.what) : undefined;
-  const ratioText = ratio === undefined ? '' : `**${ratio.median.toFixed(2)}** (${ratio.min.toFixed(2)} – ${ratio.max.toFixed(2)})`;
+  const streaming = ratio?.streamingMedian === undefined ? '' : `; once streaming ${ratio.streamingMedian.toFixed(2)}`;
+  const ratioText =
+    ratio === undefined ? '' : `**${ratio.median.toFixed(2)}** (${ratio.min.toFixed(2)} – ${ratio.max.toFixed(2)})${streaming}`;
   const [middle, range] = line.part === 'latency' ? latencyText(runs) : rateText(runs);
   return `| ${line.part} | ${line.what} | ${line.contender} | ${middle} | ${range} | ${ratioText} | ${usageText(runs, 'cpuSeconds')} | ${usageText(runs, 'peakMemoryMb')} |`;
 }

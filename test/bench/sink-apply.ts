@@ -82,12 +82,48 @@ async function copy(harness: SinkHarness): Promise<number> {
   return ACCOUNTS;
 }
 
+/** One TPC-B transaction every 2 ms; milliseconds from its append (durable in the log) to its commit on the target. */
+async function latency(harness: SinkHarness): Promise<void> {
+  const [branches, tellers, accounts, history] = ['branches', 'tellers', 'accounts', 'history'].map((name) =>
+    harness.table(`pgbench_${name}`),
+  );
+  await harness.follow(branches!, tellers!, accounts!, history!);
+  const waiting: { readonly end: bigint; readonly at: number }[] = [];
+  const taken: number[] = [];
+  harness.start({
+    onApplied: ({ lsn }) => {
+      while (waiting[0] !== undefined && waiting[0].end <= lsn) taken.push(performance.now() - waiting.shift()!.at);
+    },
+  });
+  await harness.log.transaction(branches!.relation, tellers!.relation, accounts!.relation, history!.relation);
+  await harness.applied();
+  const start = performance.now();
+  for (let i = 1; i <= 2_500; i++) {
+    while (performance.now() < start + i * 2) await new Promise((resolve) => setTimeout(resolve, 1));
+    const at = performance.now();
+    void harness.log.transaction(
+      updateFrame(accounts!.table.oid, [1 + random(ACCOUNTS), 1, i, FILLER]),
+      updateFrame(tellers!.table.oid, [1 + random(100), 1, i, FILLER]),
+      updateFrame(branches!.table.oid, [1 + random(10), i, `${FILLER}    `]),
+      insertFrame(history!.table.oid, [i, 1, 1, 1, i, '2026-01-01 00:00:00.123456', null]),
+    );
+    waiting.push({ end: harness.log.end, at });
+  }
+  await harness.applied();
+  taken.sort((a, b) => a - b);
+  const at = (share: number): number => Number(taken[Math.floor(taken.length * share)]!.toFixed(2));
+  console.log(JSON.stringify({ name: 'latency', count: taken.length, p50Ms: at(0.5), p90Ms: at(0.9), p99Ms: at(0.99) }));
+}
+
 /** CPU seconds of the server's processes, the ended ones included. The load of other programs on the machine does not change it. */
 function serverCpuSeconds(postmaster: number): number {
   let ticks = 0;
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
     try {
-      const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ').map(Number);
+      const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+        .replace(/^.*\) /s, '')
+        .split(' ')
+        .map(Number);
       if (Number(pid) === postmaster) ticks += fields[11]! + fields[12]! + fields[13]! + fields[14]!;
       else if (fields[1] === postmaster) ticks += fields[11]! + fields[12]!;
     } catch {
@@ -97,7 +133,7 @@ function serverCpuSeconds(postmaster: number): number {
   return ticks / 100;
 }
 
-const WORKLOADS = { tpcb, bulk, copy } as const;
+const WORKLOADS = { tpcb, bulk, copy, latency } as const;
 
 const names = process.argv.slice(2).filter((name): name is keyof typeof WORKLOADS => name in WORKLOADS);
 await using server = await startPostgres({
@@ -120,6 +156,10 @@ for (const name of names.length > 0 ? names : (Object.keys(WORKLOADS) as (keyof 
   });
   if (name !== 'copy') await fill(harness);
   const changes = await WORKLOADS[name](harness);
+  if (changes === undefined) {
+    await harness[Symbol.asyncDispose]();
+    continue;
+  }
   const cpu = process.cpuUsage();
   const serverCpu = serverCpuSeconds(server.pid!);
   const start = performance.now();

@@ -2,11 +2,11 @@
  * Two servers, two databases, a migration file and a data directory for one proof. Guarantee: all of it is gone with `await using`,
  * and a proof that fails still says what the pipeline printed last.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { explain, runCommand, type VerifyResult } from '#services/demo/pipeline/command.ts';
 import { Pipeline, type PipelineOptions, type PipelineStatus } from '#services/demo/pipeline/pipeline.ts';
+import { makeScratch } from '#services/demo/pipeline/scratch.ts';
 import { execute, type TextRow } from '#test/support/application.ts';
 import { type PostgresOptions, type PostgresServer, startPostgres } from '#test/support/postgres.ts';
 
@@ -33,8 +33,7 @@ export interface ProofStage extends AsyncDisposable {
 
 export async function openProofStage(options: ProofStageOptions): Promise<ProofStage> {
   await using stack = new AsyncDisposableStack();
-  const directory = mkdtempSync(join(tmpdir(), `crossfade-prove-${options.name}-`));
-  if (process.env['CROSSFADE_KEEP'] === undefined) stack.defer(() => rmSync(directory, { recursive: true, force: true }));
+  const { path: directory } = stack.use(makeScratch(`crossfade-prove-${options.name}-`));
   const source = stack.use(await startPostgres({ version: 18, ...options.source }));
   const target = stack.use(await startPostgres({ version: 18, ...options.target }));
   const sourceUrl = await source.createDatabase('origin');

@@ -27,30 +27,8 @@ import { silentLogger } from '#services/runtime/service.ts';
 import { identityMapping } from './copy-world.ts';
 import * as frames from './frames.ts';
 import type { Random } from './random.ts';
+import { dumpRows, KEYS, OID, type Row, SimulatedSource } from './simulated-source.ts';
 import { RawReplica } from './raw-replica.ts';
-
-const OID = 4000;
-const KEYS = 8;
-const FIRST_XID = 0xfffffff0; // the low 32 bits wrap soon
-/** One commit's end is the next one's start. */
-const LSN_STEP = 8;
-
-type Row = readonly [a: string, b: string];
-type Change =
-  | { readonly t: 'put'; readonly k: number; readonly row: Row; readonly insert: boolean }
-  | { readonly t: 'part'; readonly k: number; readonly a: string }
-  | { readonly t: 'move'; readonly k: number; readonly to: number; readonly a: string }
-  | { readonly t: 'del'; readonly k: number }
-  | { readonly t: 'trunc' };
-
-interface Transaction {
-  readonly lsn: Lsn;
-  readonly end: Lsn;
-  readonly xid: number;
-  readonly changes: readonly Change[];
-  readonly message?: OurMessage;
-  visible: boolean;
-}
 
 interface Read {
   readonly snapshot: Snapshot;
@@ -83,9 +61,8 @@ class SlowTopic {
 
 export class CopySimulation {
   readonly #random: Random;
-  readonly #wal: Transaction[] = [];
+  readonly #source: SimulatedSource;
   readonly #progress = new SlowTopic();
-  #value = 0;
   // The log.
   readonly #raw: Buffer[] = [];
   #rawDurable = 0;
@@ -99,7 +76,6 @@ export class CopySimulation {
   #table!: CopyTable;
   #at = 0;
   #lastCommit: Lsn = toLsn(-0n);
-  #relationSent = false;
   #ends: { readonly end: Lsn; readonly length: number }[] = [];
   readonly #reads = new Map<Attempt, Read | undefined>();
   #attempts = 0;
@@ -109,30 +85,27 @@ export class CopySimulation {
   constructor(random: Random, options: { readonly keyless: boolean }) {
     this.#random = random;
     this.#catalog = catalogOf(options.keyless);
-    for (let i = 0; i < 6; i++) {
-      this.#write();
-      for (const transaction of this.#wal) transaction.visible = true;
-    }
+    this.#source = new SimulatedSource(random, options.keyless);
     // The slot is made here: nothing below is streamed.
-    this.#confirmed = this.#end();
+    this.#confirmed = this.#source.end();
     this.#durableEnd = this.#confirmed;
-    this.#at = this.#wal.length;
+    this.#at = this.#source.wal.length;
     this.#start();
   }
 
   /** Runs to the end. @returns what is wrong, if anything. */
   async run(steps: number): Promise<string | undefined> {
     const acts: readonly (readonly [number, () => void])[] = [
-      [6, () => this.#write()],
-      [6, () => this.#showOne()],
+      [6, () => this.#source.write()],
+      [4, () => this.#source.showOne()],
       [4, () => this.#begin()],
       [5, () => this.#readOne()],
       [5, () => this.#finishOne()],
       [10, () => this.#receive()],
       [5, () => this.#sync()],
-      [4, () => this.#progress.sync()],
-      [2, () => this.#confirm()],
-      [2, () => void this.#ledger.remember(this.#snapshot())],
+      [6, () => this.#progress.sync()],
+      [4, () => this.#confirm()],
+      [4, () => void this.#ledger.remember(this.#source.snapshot())],
       [1, () => this.#crash()],
       [1, () => this.#reconnect()],
     ];
@@ -146,109 +119,39 @@ export class CopySimulation {
 
   async #quiesce(): Promise<string | undefined> {
     for (let i = 0; i < 300; i++) {
-      for (const transaction of this.#wal) transaction.visible = true;
-      for (const act of [this.#begin, this.#readOne, this.#finishOne]) act.call(this);
-      while (this.#at < this.#wal.length) this.#receive();
+      this.#source.showAll();
+      this.#begin();
+      this.#readOne();
+      this.#finishOne();
+      while (this.#at < this.#source.wal.length) this.#receive();
       this.#sync();
-      void this.#ledger.remember(this.#snapshot());
+      void this.#ledger.remember(this.#source.snapshot());
       this.#progress.sync();
       await setImmediate();
-      if (this.#plan.isIdle() && this.#plan.isCompleteRecorded && this.#at === this.#wal.length) return this.#judge();
-      if (this.#stream.hasNews) this.#commit([], { kind: 'heartbeat', name: 'sim', id: String(i) }).visible = true;
+      if (this.#plan.isIdle() && this.#plan.isCompleteRecorded && this.#at === this.#source.wal.length) return this.#judge();
+      if (this.#stream.hasNews) this.#source.commit([], { kind: 'heartbeat', name: 'sim', id: String(i) }).visible = true;
     }
     return `did not come to rest: ${this.#table.state}`;
   }
 
   /** Folds the log; from copy complete on the table must be the source's at each commit. */
   #judge(): string | undefined {
-    const replica = new RawReplica([{ schema: 'public', name: 'doc', oid: OID, key: this.#keyColumns(), leaves: new Set() }]);
+    const replica = new RawReplica([
+      { schema: 'public', name: 'doc', oid: OID, key: this.#catalog.primaryKey?.columns ?? [], leaves: new Set() },
+    ]);
     let commit: Lsn | undefined;
     for (const frame of this.#raw) {
       if (frame[0] === TAG.begin) commit = decodeBegin(frame).commitLsn;
       replica.take(frame);
       if (frame[0] !== TAG.commit || replica.copyCompletes === 0) continue;
       const shown = replica.dump('doc', ['k', 'a', 'b']).join();
-      const wanted = dump(this.#stateAt(commit!)).join();
+      const wanted = dumpRows(this.#source.stateAt(commit!)).join();
       if (shown !== wanted) return `at ${commit}: ${shown} instead of ${wanted}`;
     }
-    const wanted = dump(this.#stateAt(this.#end())).join();
+    const wanted = dumpRows(this.#source.stateAt(this.#source.end())).join();
     const shown = replica.dump('doc', ['k', 'a', 'b']).join();
     if (replica.copyCompletes === 0) return 'copy complete never came';
     return shown === wanted ? undefined : `in the end: ${shown} instead of ${wanted}`;
-  }
-
-  // --- the source ---
-
-  #keyColumns(): readonly string[] {
-    return this.#catalog.primaryKey?.columns ?? [];
-  }
-
-  #end(): Lsn {
-    return toLsn(BigInt(this.#wal.length * LSN_STEP));
-  }
-
-  #commit(changes: readonly Change[], message?: OurMessage): Transaction {
-    const lsn = this.#end();
-    const transaction: Transaction = {
-      lsn,
-      end: toLsn(lsn + BigInt(LSN_STEP)),
-      xid: FIRST_XID + this.#wal.length,
-      changes,
-      visible: false,
-      ...(message && { message }),
-    };
-    this.#wal.push(transaction);
-    return transaction;
-  }
-
-  #write(): void {
-    const r = this.#random;
-    const hidden = this.#wal.filter((transaction) => !transaction.visible);
-    const free = (k: number): boolean => hidden.every(({ changes }) => changes.every((c) => c.t !== 'trunc' && c.k !== k && !(c.t === 'move' && c.to === k)));
-    if (hidden.length === 0 && r.chance(0.03)) {
-      const after: Change[] = r.chance(0.5) ? [{ t: 'put', k: r.between(0, KEYS - 1), row: this.#row(), insert: true }] : [];
-      this.#commit([{ t: 'trunc' }, ...after]);
-      return;
-    }
-    const now = fold(this.#wal.filter((transaction) => transaction.visible));
-    const used = new Set<number>();
-    const changes: Change[] = [];
-    for (let i = r.between(1, 3); i > 0; i--) {
-      const k = r.between(0, KEYS - 1);
-      if (used.has(k) || !free(k)) continue;
-      used.add(k);
-      const row = now.get(k);
-      const what = r.between(0, 5);
-      if (!row || what > 4) changes.push({ t: 'put', k, row: this.#row(), insert: !row });
-      else if (what === 0) changes.push({ t: 'del', k });
-      else if (what <= 2) changes.push({ t: 'part', k, a: String(++this.#value) });
-      else {
-        const to = r.between(0, KEYS - 1);
-        if (to === k || used.has(to) || !free(to) || now.has(to)) continue;
-        used.add(to);
-        changes.push({ t: 'move', k, to, a: String(++this.#value) });
-      }
-    }
-    if (changes.length > 0) this.#commit(changes);
-  }
-
-  #row(): Row {
-    return [String(++this.#value), `b\t${++this.#value}`];
-  }
-
-  #showOne(): void {
-    const hidden = this.#wal.filter((transaction) => !transaction.visible);
-    if (hidden.length > 0) hidden[this.#random.between(0, hidden.length - 1)]!.visible = true;
-  }
-
-  #snapshot(): Snapshot {
-    const running = this.#wal.filter((transaction) => !transaction.visible).map(({ xid }) => xid);
-    const xmax = FIRST_XID + this.#wal.length;
-    return { xmin: Math.min(xmax, ...running), xmax, running: new Set(running) };
-  }
-
-  #stateAt(lsn: Lsn): Map<number, Row> {
-    return fold(this.#wal.filter((transaction) => transaction.lsn <= lsn));
   }
 
   // --- the copier ---
@@ -256,7 +159,11 @@ export class CopySimulation {
   #start(): void {
     const records = this.#progress.durable.map((payload) => decodeCopyRecord(payload)!);
     this.#plan = new CopyPlan('smallest-first');
-    this.#table = new CopyTable(identityMapping(this.#catalog), this.#catalog, { chunkRows: 3, chunkTargetMs: 100, keys: new KeyQueue('doc') });
+    this.#table = new CopyTable(identityMapping(this.#catalog), this.#catalog, {
+      chunkRows: 3,
+      chunkTargetMs: 100,
+      keys: new KeyQueue('doc'),
+    });
     this.#plan.add(this.#table);
     for (const record of records) this.#plan.restore(record);
     this.#plan.settle();
@@ -286,7 +193,7 @@ export class CopySimulation {
     this.#stream = stream;
     this.#ledger = ledger;
     stream.track(this.#table);
-    this.#memory.prune(this.#snapshot());
+    this.#memory.prune(this.#source.snapshot());
     this.#connect();
   }
 
@@ -305,7 +212,7 @@ export class CopySimulation {
     const attempt = new Attempt(`a${++this.#attempts}`, work!, { hold: this.#memory.hold(), spoolDirectory: '/nowhere' });
     this.#stream.register(attempt);
     this.#reads.set(attempt, undefined);
-    this.#commit([], this.#mark(attempt, 'low')).visible = true;
+    this.#source.commit([], this.#mark(attempt, 'low')).visible = true;
   }
 
   #journalOf(record: CopyRecord): Promise<unknown> {
@@ -320,14 +227,14 @@ export class CopySimulation {
     for (const [attempt, read] of this.#reads) {
       if (read) continue;
       const { chunk } = attempt.work;
-      const state = fold(this.#wal.filter((transaction) => transaction.visible));
+      const state = this.#source.visibleState();
       const wanted = (k: number): boolean => {
         if (chunk.kind === 'keys') return chunk.keys.includes(String(k));
         return (chunk.after === null || k > Number(chunk.after[0])) && (chunk.upTo === null || k <= Number(chunk.upTo[0]));
       };
       const rows = new Map([...state].filter(([k]) => wanted(k)));
       const missing = chunk.kind === 'keys' ? chunk.keys.filter((key) => !rows.has(Number(key))) : [];
-      const snapshot = this.#snapshot();
+      const snapshot = this.#source.snapshot();
       attempt.hold.snapshot = snapshot;
       this.#reads.set(attempt, { snapshot, rows, missing });
       return;
@@ -346,7 +253,7 @@ export class CopySimulation {
       for (const [k, row] of read.rows) spool.add(Buffer.from(copyLine([String(k), ...row])), 1);
       attempt.rows = { spool, snapshot: read.snapshot, missing: read.missing };
       this.#reads.delete(attempt);
-      this.#commit([], this.#mark(attempt, 'high')).visible = true;
+      this.#source.commit([], this.#mark(attempt, 'high')).visible = true;
       return;
     }
   }
@@ -356,13 +263,13 @@ export class CopySimulation {
   #connect(): void {
     this.#stream.onStreamRestart();
     this.#raw.push(encodeJsonFrame(FRAME.epoch, { epoch: 1, systemId: '', timeline: 1 }));
-    this.#at = this.#wal.findIndex(({ lsn }) => lsn >= this.#confirmed);
-    if (this.#at < 0) this.#at = this.#wal.length;
-    this.#relationSent = false;
+    this.#at = this.#source.wal.findIndex(({ lsn }) => lsn >= this.#confirmed);
+    if (this.#at < 0) this.#at = this.#source.wal.length;
+    this.#source.connect();
   }
 
   #receive(): void {
-    const transaction = this.#wal[this.#at];
+    const transaction = this.#source.wal[this.#at];
     if (!transaction) return;
     this.#at++;
     const { lsn, end, xid } = transaction;
@@ -371,7 +278,7 @@ export class CopySimulation {
     const begin = frames.begin(lsn, xid % 4_294_967_296);
     this.#stream.onBegin(decodeBegin(begin));
     put(begin);
-    for (const frame of this.#framesOf(transaction)) {
+    for (const frame of this.#source.framesOf(transaction)) {
       this.#offer(frame, lsn);
       put(frame);
     }
@@ -381,35 +288,6 @@ export class CopySimulation {
     this.#lastCommit = lsn;
     if (transaction.message) for (const record of this.#stream.recordsAfterCommit(end)) this.#raw.push(Buffer.concat(record));
     this.#ends.push({ end, length: this.#raw.length });
-  }
-
-  #framesOf(transaction: Transaction): Buffer[] {
-    if (transaction.message) return [frames.ourMessage(transaction.message)];
-    const made = this.#table.isKeyless ? this.#wholeFrames(transaction) : transaction.changes.map(frameOf);
-    if (this.#relationSent) return made;
-    this.#relationSent = true;
-    const columns = ['k', 'a', 'b'].map((name) => ({ name, key: name === 'k' }));
-    return [frames.relation({ oid: OID, name: 'doc', columns, identity: this.#table.isKeyless ? 'f' : 'd' }), ...made];
-  }
-
-  /** REPLICA IDENTITY FULL: every change carries the row before it. */
-  #wholeFrames(transaction: Transaction): Buffer[] {
-    const before = this.#wal.filter(({ lsn }) => lsn < transaction.lsn);
-    const done: Change[] = [];
-    return transaction.changes.map((change) => {
-      if (change.t === 'trunc') {
-        done.push(change);
-        return frames.truncate([OID]);
-      }
-      const old = fold([...before, { ...transaction, changes: done }]).get(change.k);
-      done.push(change);
-      const to = change.t === 'move' ? change.to : change.k;
-      const next = fold([...before, { ...transaction, changes: done }]).get(to);
-      const oldValues = old && [String(change.k), ...old];
-      if (!next) return frames.remove(OID, oldValues!, 'O');
-      if (!oldValues) return frames.insert(OID, [String(to), ...next]);
-      return frames.update(OID, [String(to), ...next], { kind: 'O', values: oldValues });
-    });
   }
 
   #offer(frame: Buffer, lsn: Lsn): void {
@@ -462,43 +340,6 @@ export class CopySimulation {
     this.#sync();
     this.#connect();
   }
-}
-
-function frameOf(change: Change): Buffer {
-  switch (change.t) {
-    case 'put':
-      if (change.insert) return frames.insert(OID, [String(change.k), ...change.row]);
-      return frames.update(OID, [String(change.k), ...change.row]);
-    case 'part':
-      return frames.update(OID, [String(change.k), change.a, undefined]);
-    case 'move':
-      return frames.update(OID, [String(change.to), change.a, undefined], { kind: 'K', values: [String(change.k), null, null] });
-    case 'del':
-      return frames.remove(OID, [String(change.k), null, null]);
-    case 'trunc':
-      return frames.truncate([OID]);
-  }
-}
-
-function fold(transactions: readonly Transaction[]): Map<number, Row> {
-  const rows = new Map<number, Row>();
-  for (const { changes } of transactions) {
-    for (const change of changes) {
-      if (change.t === 'trunc') rows.clear();
-      else if (change.t === 'del') rows.delete(change.k);
-      else if (change.t === 'put') rows.set(change.k, change.row);
-      else {
-        const row = rows.get(change.k);
-        if (change.t === 'move') rows.delete(change.k);
-        if (row) rows.set(change.t === 'move' ? change.to : change.k, [change.a, row[1]]);
-      }
-    }
-  }
-  return rows;
-}
-
-function dump(rows: ReadonlyMap<number, Row>): string[] {
-  return [...rows].map(([k, [a, b]]) => JSON.stringify([String(k), a, b])).toSorted();
 }
 
 function catalogOf(keyless: boolean): CatalogTable {

@@ -55,7 +55,9 @@ export function identityMapping(table: CatalogTable, unmapped: 'error' | 'ignore
   return {
     from: { schema: table.schema, name: table.name },
     to: { schema: table.schema, name: table.name },
-    columns: table.columns.filter((column) => column.generated === '').map((source) => ({ target: source.name, targetType: source.type, targetBaseType: source.baseType, source })),
+    columns: table.columns
+      .filter((column) => column.generated === '')
+      .map((source) => ({ target: source.name, targetType: source.type, targetBaseType: source.baseType, source })),
     sourceKey: key,
     targetKey: key,
     overridesIdentity: false,
@@ -127,6 +129,9 @@ export class CopyWorld implements AsyncDisposable {
       settings: copySettings(options),
       copy: parts.copier.hooks,
       appliedLsn: () => undefined,
+      recopy: async ({ schema, name }, reason) => {
+        await parts.copier.requestRecopy({ kind: 'replace', schema, table: name, reason });
+      },
       onStarted: () => started.resolve(),
       logger: options.logger ?? silentLogger,
     });
@@ -211,5 +216,11 @@ export class CopyWorld implements AsyncDisposable {
 }
 
 function replicaTable(table: CatalogTable): ReplicaTable {
-  return { schema: table.schema, name: table.name, oid: table.oid, key: identityColumns(table) ?? [], leaves: new Set(table.leaves.map((leaf) => leaf.oid)) };
+  return {
+    schema: table.schema,
+    name: table.name,
+    oid: table.oid,
+    key: identityColumns(table) ?? [],
+    leaves: new Set(table.leaves.map((leaf) => leaf.oid)),
+  };
 }

@@ -44,7 +44,6 @@ export class RawReplica {
   readonly #relations = new Map<number, Relation>();
   readonly #tuples: TupleOffsets = { old: 0, oldFull: false, next: 0 };
   #pending: Buffer[] = [];
-  #keyless = 0;
   #lastCommit = 0n;
 
   constructor(tables: readonly ReplicaTable[]) {
@@ -149,16 +148,19 @@ export class RawReplica {
   }
 
   #onKeyless(rows: Map<string, ReplicaRow>, old: ReplicaRow | undefined, next: ReplicaRow | undefined): void {
-    let before: ReplicaRow | undefined;
-    if (old) {
-      for (const [id, row] of rows) {
-        if (![...old].every(([column, value]) => row.get(column) === value)) continue;
-        before = row;
-        rows.delete(id);
-        break;
-      }
-    }
-    if (next) rows.set(`#${this.#keyless++}`, new Map([...(before ?? old ?? []), ...next]));
+    // Equal rows share a stem and differ by a number: one of them goes.
+    if (old) rows.delete(`${stem(old)}#${(this.#equalRows(rows, old) || 1) - 1}`);
+    if (next) this.#addKeyless(rows, new Map([...(old ?? []), ...next]));
+  }
+
+  #addKeyless(rows: Map<string, ReplicaRow>, row: ReplicaRow): void {
+    rows.set(`${stem(row)}#${this.#equalRows(rows, row)}`, row);
+  }
+
+  #equalRows(rows: Map<string, ReplicaRow>, row: ReplicaRow): number {
+    let n = 0;
+    while (rows.has(`${stem(row)}#${n}`)) n++;
+    return n;
   }
 
   #onTruncate(oids: readonly number[]): void {
@@ -179,8 +181,8 @@ export class RawReplica {
     if (decoded.length !== header.rows) throw new Error(`chunk ${header.chunk} says ${header.rows} rows and has ${decoded.length}`);
     for (const values of decoded) {
       const row: ReplicaRow = new Map(header.columns.map((column, i) => [column, values[i]!]));
-      const key = table.key.length > 0 ? JSON.stringify(table.key.map((column) => row.get(column))) : `#${this.#keyless++}`;
-      rows.set(key, row);
+      if (table.key.length === 0) this.#addKeyless(rows, row);
+      else rows.set(JSON.stringify(table.key.map((column) => row.get(column))), row);
     }
   }
 
@@ -188,6 +190,10 @@ export class RawReplica {
     const rows = this.table(this.#named(deletes.schema, deletes.table).name);
     for (const key of deletes.keys) rows.delete(JSON.stringify(key));
   }
+}
+
+function stem(row: ReplicaRow): string {
+  return JSON.stringify([...row].toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 function present(relation: Relation, values: readonly (string | null | undefined)[]): ReplicaRow {

@@ -60,7 +60,15 @@ export function relationFrame(table: CatalogTable, leaf?: { readonly oid: number
     return Buffer.concat([Buffer.from([isKey ? 1 : 0]), text(column.name), u32(column.typeOid), u32(column.typmod)]);
   });
   const name = leaf?.name ?? table.name;
-  return Buffer.concat([Buffer.from('R'), u32(leaf?.oid ?? table.oid), text(table.schema), text(name), Buffer.from(table.replicaIdentity), u16(columns.length), ...described]);
+  return Buffer.concat([
+    Buffer.from('R'),
+    u32(leaf?.oid ?? table.oid),
+    text(table.schema),
+    text(name),
+    Buffer.from(table.replicaIdentity),
+    u16(columns.length),
+    ...described,
+  ]);
 }
 
 export function insertFrame(oid: number, row: readonly Value[]): Buffer {
@@ -68,7 +76,11 @@ export function insertFrame(oid: number, row: readonly Value[]): Buffer {
 }
 
 /** `old`: the old key (other columns null) when it changed, or the whole old row under REPLICA IDENTITY FULL. */
-export function updateFrame(oid: number, row: readonly Value[], old?: { readonly kind: 'K' | 'O'; readonly row: readonly Value[] }): Buffer {
+export function updateFrame(
+  oid: number,
+  row: readonly Value[],
+  old?: { readonly kind: 'K' | 'O'; readonly row: readonly Value[] },
+): Buffer {
   const before = old === undefined ? Buffer.alloc(0) : Buffer.concat([Buffer.from(old.kind), tuple(old.row)]);
   return Buffer.concat([Buffer.from('U'), u32(oid), before, Buffer.from('N'), tuple(row)]);
 }
@@ -86,9 +98,15 @@ export function messageFrame(our: OurMessage): Buffer {
   return Buffer.concat([Buffer.from('M'), Buffer.from([1]), u64(0n), text('crossfade'), u32(content.length), content]);
 }
 
-export function chunkFrame(header: Omit<ChunkRowsHeader, 'rows' | 'chunk' | 'truncate' | 'recopy' | 'last'> & Partial<ChunkRowsHeader>, rows: readonly (readonly Value[])[]): Buffer {
+export function chunkFrame(
+  header: Omit<ChunkRowsHeader, 'rows' | 'chunk' | 'truncate' | 'recopy' | 'last'> & Partial<ChunkRowsHeader>,
+  rows: readonly (readonly Value[])[],
+): Buffer {
   const lines = Buffer.from(rows.map((row) => copyLine(row.map((value) => (value === null ? null : String(value))))).join(''), 'utf8');
-  return Buffer.concat([encodeChunkHeader({ chunk: 'c', truncate: false, recopy: false, last: true, ...header, rows: rows.length }), lines]);
+  return Buffer.concat([
+    encodeChunkHeader({ chunk: 'c', truncate: false, recopy: false, last: true, ...header, rows: rows.length }),
+    lines,
+  ]);
 }
 
 /** Appends transactions to a raw topic with LSNs of its own making. */

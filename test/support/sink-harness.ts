@@ -15,7 +15,16 @@ import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { Catalog, CatalogTable } from '#schemas/table.ts';
 import { silentLogger } from '#services/runtime/service.ts';
 import { createSink, type Sink, type SinkSettings } from '#services/sink/sink.ts';
-import { deleteFrame, insertFrame, LogWriter, messageFrame, relationFrame, truncateFrame, updateFrame, type Value } from '#test/support/sink-frames.ts';
+import {
+  deleteFrame,
+  insertFrame,
+  LogWriter,
+  messageFrame,
+  relationFrame,
+  truncateFrame,
+  updateFrame,
+  type Value,
+} from '#test/support/sink-frames.ts';
 
 export interface HarnessOptions {
   readonly url: string;
@@ -49,6 +58,7 @@ export class SinkHarness implements AsyncDisposable {
   readonly raw: Topic;
   readonly mapping: CompiledMapping;
   readonly missing: { readonly table: string; readonly keys: readonly (readonly string[])[] }[] = [];
+  readonly resumed: string[] = [];
   readonly held: { readonly table: string; readonly message: string }[] = [];
   readonly #options: HarnessOptions;
   readonly #progress: Topic;
@@ -113,6 +123,7 @@ export class SinkHarness implements AsyncDisposable {
       instance: 'test',
       logger: silentLogger,
       onMissingRows: async (table, keys) => void this.missing.push({ table: table.to.name, keys }),
+      onResumedTable: async (table) => void this.resumed.push(table.to.name),
       onHeld: (table, message) => void this.held.push({ table: table.to.name, message }),
       ...this.#options.overrides,
       ...overrides,

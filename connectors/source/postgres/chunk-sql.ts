@@ -59,7 +59,9 @@ function keyMatches(query: ChunkQuery): string {
 export function copySql(query: ChunkQuery): string {
   const columns = query.columns.map((column) => `t.${quoteIdent(column)}`).join(', ');
   const from = `${query.wholeTree ? '' : 'ONLY '}${quoteTable(query.relation)} t`;
-  const where = query.keys ? ` WHERE EXISTS (SELECT FROM ${keyValues(query)} WHERE ${keyMatches(query)})` : rangeCondition(query.key, query.range);
+  const where = query.keys
+    ? ` WHERE EXISTS (SELECT FROM ${keyValues(query)} WHERE ${keyMatches(query)})`
+    : rangeCondition(query.key, query.range);
   return `COPY (SELECT ${columns} FROM ${from}${where}) TO STDOUT`;
 }
 
@@ -75,7 +77,10 @@ export function boundarySql(relation: RelationName, key: readonly KeyColumn[], r
 }
 
 /** Opens the chunk's transaction: the lock stands before the snapshot, which the first query takes. */
-export function beginSql(query: ChunkQuery, options: { readonly lock: boolean; readonly lockTimeoutMs: number; readonly bounded: boolean }): string {
+export function beginSql(
+  query: ChunkQuery,
+  options: { readonly lock: boolean; readonly lockTimeoutMs: number; readonly bounded: boolean },
+): string {
   const statements = ['BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY', `SET LOCAL lock_timeout = ${options.lockTimeoutMs}`];
   if (options.bounded) statements.push('SET LOCAL enable_seqscan = off');
   if (options.lock) {
@@ -89,7 +94,7 @@ export function beginSql(query: ChunkQuery, options: { readonly lock: boolean; r
 /** One row of JSON per relation; the columns as the stream publishes them. */
 export function shapeSql(oids: readonly number[]): string {
   return `SELECT c.oid::text AS oid, c.relfilenode::text AS relfilenode, n.nspname AS schema, c.relname AS name,
-    (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', a.attname, 'typeOid', a.atttypid::bigint, 'typmod', a.atttypmod) ORDER BY a.attnum)
+    (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', a.attname, 'typeOid', a.atttypid::bigint, 'typmod', a.atttypmod, 'number', a.attnum) ORDER BY a.attnum)
        FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '')::text AS columns
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
    WHERE c.oid IN (${oids.length > 0 ? oids.join(', ') : '0'})`;

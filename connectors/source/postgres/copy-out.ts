@@ -176,6 +176,8 @@ class CopyOutQuery {
         await this.#onPiece(piece, rows);
       } catch (error) {
         this.#failure ??= error;
+        // The rest would be read for nothing.
+        stream.destroy();
       }
     };
     this.#consumed = this.#consumed.then(consume).then(() => {

@@ -10,12 +10,25 @@ import { parseSnapshot, type Snapshot } from '#schemas/snapshot.ts';
 import { quoteIdent, quoteTable } from '#schemas/table.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import { connect, queryRow, queryRows } from '#connectors/postgres/session.ts';
-import type { CatalogState, ChunkConsumer, ChunkQuery, ChunkResult, CopySource, KeyColumn, KeyRange, RelationName, RelationShape, ShapeColumn, TableState } from '../copy-source.ts';
+import type {
+  CatalogState,
+  ChunkConsumer,
+  ChunkQuery,
+  ChunkResult,
+  CopySource,
+  KeyColumn,
+  KeyRange,
+  RelationName,
+  RelationShape,
+  ShapeColumn,
+  TableState,
+} from '../copy-source.ts';
 import { beginSql, boundarySql, copySql, missingSql, shapeSql, treeSql } from './chunk-sql.ts';
 import { copyOut } from './copy-out.ts';
 
 /** Longest wait behind somebody's ALTER TABLE: others queue behind our waiting lock too. */
 const LOCK_TIMEOUT_MS = 3_000;
+const END_TIMEOUT_MS = 500;
 const KEY_PAGE_ROWS = 1_000;
 
 export interface CopySourceOptions {
@@ -59,7 +72,12 @@ class PostgresCopySource implements CopySource {
     return parseSnapshot(row?.['snapshot'] ?? '');
   }
 
-  async nextBoundary(relation: RelationName, key: readonly KeyColumn[], range: KeyRange, rows: number): Promise<readonly string[] | undefined> {
+  async nextBoundary(
+    relation: RelationName,
+    key: readonly KeyColumn[],
+    range: KeyRange,
+    rows: number,
+  ): Promise<readonly string[] | undefined> {
     const row = await this.#with(async (client) => {
       await client.query('BEGIN READ ONLY; SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off');
       const boundary = await queryRow(client, boundarySql(relation, key, range, rows));
@@ -72,7 +90,7 @@ class PostgresCopySource implements CopySource {
   async readChunk(query: ChunkQuery, consumer: ChunkConsumer, signal: AbortSignal): Promise<ChunkResult> {
     return this.#with(async (client) => {
       // A cancelled chunk must not hold its lock and snapshot until the last row is sent.
-      const cut = (): void => (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+      const cut = (): void => destroy(client);
       signal.throwIfAborted();
       signal.addEventListener('abort', cut, { once: true });
       try {
@@ -93,7 +111,9 @@ class PostgresCopySource implements CopySource {
       for (const oid of oids) {
         const relation = relations.get(oid);
         if (!relation) continue;
-        const leaves = tree.filter((row) => Number(row['root']) === oid && row['kind'] === 'r').flatMap((row) => relations.get(Number(row['oid'])) ?? []);
+        const leaves = tree
+          .filter((row) => Number(row['root']) === oid && row['kind'] === 'r')
+          .flatMap((row) => relations.get(Number(row['oid'])) ?? []);
         const partitioned = tree.some((row) => Number(row['oid']) === oid && row['kind'] === 'p');
         tables.push({ ...relation, leaves: partitioned ? leaves : [] });
       }
@@ -125,12 +145,15 @@ class PostgresCopySource implements CopySource {
     let whole = false;
     try {
       await client.query('BEGIN READ ONLY');
-      const row = await queryRow(client, `SELECT c.oid::text AS oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2`, [
-        relation.schema,
-        relation.name,
-      ]);
+      const row = await queryRow(
+        client,
+        `SELECT c.oid::text AS oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2`,
+        [relation.schema, relation.name],
+      );
       if (Number(row?.['oid']) === oid) {
-        await client.query(`DECLARE crossfade_keys NO SCROLL CURSOR FOR SELECT ${key.map((column) => quoteIdent(column.name)).join(', ')} FROM ${quoteTable(relation)}`);
+        await client.query(
+          `DECLARE crossfade_keys NO SCROLL CURSOR FOR SELECT ${key.map((column) => quoteIdent(column.name)).join(', ')} FROM ${quoteTable(relation)}`,
+        );
         for (;;) {
           const rows = await queryRows(client, `FETCH ${KEY_PAGE_ROWS} FROM crossfade_keys`);
           if (rows.length === 0) break;
@@ -146,14 +169,17 @@ class PostgresCopySource implements CopySource {
 
   async activeSessions(): Promise<number> {
     const row = await this.#with((client) =>
-      queryRow(client, `SELECT count(*)::text AS n FROM pg_catalog.pg_stat_activity WHERE state = 'active' AND backend_type = 'client backend' AND application_name NOT LIKE 'crossfade%'`),
+      queryRow(
+        client,
+        `SELECT count(*)::text AS n FROM pg_catalog.pg_stat_activity WHERE state = 'active' AND backend_type = 'client backend' AND application_name NOT LIKE 'crossfade%'`,
+      ),
     );
     return Number(row?.['n'] ?? 0);
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    await Promise.all([...this.#open].map((client) => client.end().catch(() => undefined)));
+    await Promise.all([...this.#open].map((client) => endSoon(client)));
     this.#open.clear();
     this.#idle.length = 0;
   }
@@ -188,13 +214,14 @@ class PostgresCopySource implements CopySource {
   /** A session whose work failed may stand inside a transaction or be half dead: it is closed, a new one costs milliseconds. */
   #give(client: pg.Client, usable: boolean): void {
     if (usable && !this.#closed && this.#open.has(client)) this.#idle.push(client);
-    else void client.end().catch(() => undefined);
+    else void endSoon(client);
   }
 }
 
 async function readUnderSnapshot(client: pg.Client, query: ChunkQuery, consumer: ChunkConsumer): Promise<ChunkResult> {
   const { range } = query;
-  const bounded = query.keys !== undefined || range.after !== undefined || range.upTo !== undefined || range.from !== undefined || range.to !== undefined;
+  const bounded =
+    query.keys !== undefined || range.after !== undefined || range.upTo !== undefined || range.from !== undefined || range.to !== undefined;
   // With the guard off the table may be rewritten between snapshot and read: an older snapshot then reads zero rows.
   const begin = beginSql(query, { lock: guarded('shape'), lockTimeoutMs: LOCK_TIMEOUT_MS, bounded });
   const results = (await client.query(begin)) as unknown as pg.QueryResult<Record<string, string | null>>[];
@@ -214,7 +241,23 @@ async function readUnderSnapshot(client: pg.Client, query: ChunkQuery, consumer:
 function relationOf(row: Record<string, string | null>): RelationName & { readonly oid: number; readonly shape: RelationShape } {
   const oid = Number(row['oid']);
   const columns = JSON.parse(row['columns'] ?? '[]') as ShapeColumn[] | null;
-  return { oid, schema: row['schema']!, name: row['name']!, shape: { oid, relfilenode: Number(row['relfilenode']), columns: columns ?? [] } };
+  return {
+    oid,
+    schema: row['schema']!,
+    name: row['name']!,
+    shape: { oid, relfilenode: Number(row['relfilenode']), columns: columns ?? [] },
+  };
+}
+
+function destroy(client: pg.Client): void {
+  (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+}
+
+/** A busy backend answers a goodbye only after its query. */
+async function endSoon(client: pg.Client): Promise<void> {
+  const force = setTimeout(() => destroy(client), END_TIMEOUT_MS);
+  await client.end().catch(() => undefined);
+  clearTimeout(force);
 }
 
 function sourceError(error: unknown): unknown {

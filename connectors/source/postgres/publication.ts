@@ -8,7 +8,9 @@ import { quoteIdent, quoteTable, type CatalogTable } from '#schemas/table.ts';
 import { queryRow, queryRows } from '#connectors/postgres/session.ts';
 
 /** The relations that the publication has to name for `table`: the root where new leaves inherit its key, else its leaves. */
-export function publishedRelations(table: CatalogTable): readonly { readonly schema: string; readonly name: string; readonly only: boolean }[] {
+export function publishedRelations(
+  table: CatalogTable,
+): readonly { readonly schema: string; readonly name: string; readonly only: boolean }[] {
   if (table.kind === 'r') return [{ schema: table.schema, name: table.name, only: true }];
   const leavesShareKey = table.primaryKey !== undefined && table.leaves.every((leaf) => leaf.replicaIdentity === 'd');
   if (leavesShareKey || table.leaves.length === 0) return [{ schema: table.schema, name: table.name, only: false }];
@@ -34,9 +36,11 @@ export interface PublicationState {
 }
 
 export async function readPublication(client: pg.ClientBase, name: string): Promise<PublicationState> {
-  const row = await queryRow(client, 'SELECT oid, puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot FROM pg_catalog.pg_publication WHERE pubname = $1', [
-    name,
-  ]);
+  const row = await queryRow(
+    client,
+    'SELECT oid, puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot FROM pg_catalog.pg_publication WHERE pubname = $1',
+    [name],
+  );
   if (!row) return { exists: false, viaRoot: false, allTables: false, operations: [], listed: new Set() };
   const tables = await queryRows(
     client,
@@ -54,27 +58,70 @@ export async function readPublication(client: pg.ClientBase, name: string): Prom
   };
 }
 
-/** Creates the publication, or adds the tables it lacks. @throws PipelineError CF-2002, CF-2003 with the SQL to run */
-export async function ensurePublication(client: pg.ClientBase, name: string, tables: readonly CatalogTable[], create: boolean): Promise<void> {
+/**
+ * What each listed relation (by its oid) is published under. The same relation with another print was not published all the time: the
+ * publication or its entry was dropped and made again, or what it publishes was altered, and changes in between were never streamed. From
+ * PostgreSQL 18 on a missing publication does not even end the stream.
+ */
+export async function readPublicationPrints(client: pg.ClientBase, name: string): Promise<ReadonlyMap<string, string>> {
+  const rows = await queryRows(
+    client,
+    `SELECT coalesce(r.prrelid, 0)::text AS relation, p.oid::text || '.' || p.xmin::text || '.' || coalesce(r.oid, 0)::text AS print
+       FROM pg_catalog.pg_publication p LEFT JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid WHERE p.pubname = $1 ORDER BY r.prrelid`,
+    [name],
+  );
+  return new Map(rows.map((row) => [row['relation'] ?? '', row['print'] ?? '']));
+}
+
+/** Tables of which some relation was published under `before` and is not, or differently, under `now`. */
+export function tablesNotPublishedThroughout(
+  tables: readonly CatalogTable[],
+  before: ReadonlyMap<string, string>,
+  now: ReadonlyMap<string, string>,
+): readonly CatalogTable[] {
+  const changed = (relation: string): boolean => before.has(relation) && before.get(relation) !== now.get(relation);
+  // Relation 0 stands for FOR ALL TABLES, where no relation is listed.
+  if (changed('0')) return tables;
+  return tables.filter((table) => changed(String(table.oid)) || table.leaves.some((leaf) => changed(String(leaf.oid))));
+}
+
+/**
+ * Creates the publication, or adds the tables it lacks; true when it did either.
+ * @throws PipelineError CF-2002, CF-2003 with the SQL to run
+ */
+export async function ensurePublication(
+  client: pg.ClientBase,
+  name: string,
+  tables: readonly CatalogTable[],
+  create: boolean,
+): Promise<boolean> {
   const state = await readPublication(client, name);
   if (!state.exists) {
     const sql = createPublicationSql(name, tables);
     if (!create) throw new PipelineError('CF-2002', `publication ${name} does not exist`, { remedy: sql });
     await runDdl(client, sql);
-    return;
+    return true;
   }
   if (state.viaRoot) {
-    throw new PipelineError('CF-2002', `publication ${name} publishes partitions as their root: truncates and detached leaves would go unseen`, {
-      remedy: `ALTER PUBLICATION ${quoteIdent(name)} SET (publish_via_partition_root = false)`,
-    });
+    throw new PipelineError(
+      'CF-2002',
+      `publication ${name} publishes partitions as their root: truncates and detached leaves would go unseen`,
+      {
+        remedy: `ALTER PUBLICATION ${quoteIdent(name)} SET (publish_via_partition_root = false)`,
+      },
+    );
   }
   if (state.operations.length < 4) {
     throw new PipelineError('CF-2002', `publication ${name} publishes only ${state.operations.join(', ')}`, {
       remedy: `ALTER PUBLICATION ${quoteIdent(name)} SET (publish = 'insert, update, delete, truncate')`,
     });
   }
-  const missing = tables.filter((table) => !state.allTables && !publishedRelations(table).every((r) => state.listed.has(`${r.schema}.${r.name}`)));
-  if (missing.length > 0) await runDdl(client, `ALTER PUBLICATION ${quoteIdent(name)} ADD TABLE ${tableList(missing)}`);
+  const missing = tables.filter(
+    (table) => !state.allTables && !publishedRelations(table).every((r) => state.listed.has(`${r.schema}.${r.name}`)),
+  );
+  if (missing.length === 0) return false;
+  await runDdl(client, `ALTER PUBLICATION ${quoteIdent(name)} ADD TABLE ${tableList(missing)}`);
+  return true;
 }
 
 async function runDdl(client: pg.ClientBase, sql: string): Promise<void> {

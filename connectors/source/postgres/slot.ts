@@ -52,7 +52,9 @@ export async function createSlot(client: pg.ClientBase, name: string, failover: 
 }
 
 export async function dropSlot(client: pg.ClientBase, name: string): Promise<void> {
-  await client.query('SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots WHERE slot_name = $1', [name]);
+  await client.query('SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots WHERE slot_name = $1', [
+    name,
+  ]);
 }
 
 /** Transactions that slot creation has to wait for, oldest first. */
@@ -63,6 +65,22 @@ export async function runningTransactions(client: pg.ClientBase): Promise<string
       WHERE backend_xid IS NOT NULL AND pid <> pg_catalog.pg_backend_pid() ORDER BY xact_start LIMIT 10`,
   );
   return rows.map((row) => `pid ${row['pid']} (${row['application_name'] || 'unnamed'}) for ${row['age']}`);
+}
+
+/** True once every transaction that ran at `xid` (an earlier snapshot's xmax) has ended. */
+export async function hasSettled(client: pg.ClientBase, xid: string): Promise<boolean> {
+  const row = await queryRow(
+    client,
+    'SELECT (pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text::numeric >= $1::numeric) AS settled',
+    [xid],
+  );
+  return row?.['settled'] === 't';
+}
+
+/** Transactions at or above this begin later. */
+export async function nextTransaction(client: pg.ClientBase): Promise<string> {
+  const row = await queryRow(client, 'SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text AS xid');
+  return row?.['xid'] ?? '0';
 }
 
 export interface SystemIdentity {
@@ -85,7 +103,9 @@ export async function identifySystem(url: string, since?: number): Promise<Syste
     return { systemId, timeline, forkLsn: forkOf(history?.['content'] ?? '', since) };
   } catch (error) {
     if (error instanceof PipelineError) throw error;
-    throw new PipelineError('CF-2001', `cannot identify the source: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    throw new PipelineError('CF-2001', `cannot identify the source: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
   } finally {
     await client.end().catch(() => undefined);
   }

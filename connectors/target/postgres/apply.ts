@@ -9,7 +9,7 @@ import { FinerGrainNeeded, OP, type Round, type RoundOutcome, type TargetSession
 import { applyCarefully } from './careful.ts';
 import { writeHeld, type ProgressKeeper } from './progress.ts';
 import type { TableSql } from './statements.ts';
-import { isSmall, writeWork, type Expectation } from './table-writer.ts';
+import { neededStages, writeWork, type Expectation } from './table-writer.ts';
 import { isTransient, StatementError, type StatementResult, type Wire } from './wire.ts';
 
 export interface ApplierOptions {
@@ -34,9 +34,10 @@ const NOTHING: RoundOutcome = { held: [], missing: [], collided: [] };
 
 export class RoundApplier implements TargetSession {
   readonly #options: ApplierOptions;
-  /** Target tables that have their temporary tables, and those whose creation a rollback would undo. */
+  /** Temporary tables that exist, and those whose creation a rollback would undo. */
   readonly #staged = new Set<string>();
   readonly #stagedInTransaction = new Set<string>();
+  readonly #dirty = new Set<string>();
   #inTransaction = false;
 
   constructor(options: ApplierOptions) {
@@ -55,6 +56,7 @@ export class RoundApplier implements TargetSession {
     await committed;
     this.#inTransaction = false;
     this.#stagedInTransaction.clear();
+    this.#dirty.clear();
     this.#options.keeper.committed(round.commit);
     failpoint('sink.committed');
     return outcome;
@@ -85,7 +87,7 @@ export class RoundApplier implements TargetSession {
     const results = await this.#run((wire) => {
       if (begins) this.#begin(wire);
       else wire.execute('SAVEPOINT part');
-      writeWork(this.#options, round.work, { expectations, reuse: !begins || round.commit === undefined });
+      writeWork(this.#options, round.work, { expectations, dirty: this.#dirty });
       // What was deferred is checked now, while the round can still be redone another way.
       if (this.#options.ordered && round.commit !== undefined) wire.execute('SET CONSTRAINTS ALL IMMEDIATE');
       if (!begins) wire.execute('RELEASE part');
@@ -101,7 +103,8 @@ export class RoundApplier implements TargetSession {
     this.#inTransaction = true;
     wire.execute('BEGIN');
     this.#options.keeper.guard(wire);
-    if (this.#options.originMessage !== undefined) wire.execute(`SELECT pg_logical_emit_message(true, 'crossfade', $1)`, [this.#options.originMessage]);
+    if (this.#options.originMessage !== undefined)
+      wire.execute(`SELECT pg_logical_emit_message(true, 'crossfade', $1)`, [this.#options.originMessage]);
     if (this.#options.ordered) wire.execute('SET CONSTRAINTS ALL DEFERRED');
   }
 
@@ -110,6 +113,7 @@ export class RoundApplier implements TargetSession {
     await this.#prepareStages(round, true);
     if (begins) keeper.check((await this.#run((wire) => this.#begin(wire))).slice(1));
     const outcome = await applyCarefully(this.#options, round);
+    for (const stage of this.#staged) this.#dirty.add(stage);
     await this.#run((wire) => {
       for (const held of outcome.held) writeHeld(wire, name, held, round.commit);
       if (round.commit !== undefined) keeper.advance(wire, round, round.commit);
@@ -122,6 +126,7 @@ export class RoundApplier implements TargetSession {
     this.#inTransaction = false;
     for (const stage of this.#stagedInTransaction) this.#staged.delete(stage);
     this.#stagedInTransaction.clear();
+    this.#dirty.clear();
     await this.#run((wire) => wire.execute('ROLLBACK'));
   }
 
@@ -142,14 +147,14 @@ export class RoundApplier implements TargetSession {
   async #prepareStages(round: Round, all: boolean): Promise<void> {
     for (const work of round.work) {
       const sql = this.#options.sqlOf(work.table);
-      if ((!all && isSmall(work)) || this.#staged.has(sql.name)) continue;
-      await this.#run((wire) => {
-        wire.execute(sql.createStage('s'));
-        if (sql.key.length > 0) wire.execute(sql.createStage('d'));
-        wire.execute(sql.createStage('f'));
-      });
-      this.#staged.add(sql.name);
-      if (this.#inTransaction) this.#stagedInTransaction.add(sql.name);
+      const needed = all ? sql.stageKinds : neededStages(work, sql);
+      const missing = needed.filter((kind) => !this.#staged.has(sql.stage(kind)));
+      if (missing.length === 0) continue;
+      await this.#run((wire) => missing.forEach((kind) => wire.execute(sql.createStage(kind))));
+      for (const kind of missing) {
+        this.#staged.add(sql.stage(kind));
+        if (this.#inTransaction) this.#stagedInTransaction.add(sql.stage(kind));
+      }
     }
   }
 

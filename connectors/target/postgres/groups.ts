@@ -2,7 +2,7 @@
  * Sorts a batch's entries by what the target has to do with them. Guarantee: every entry is in exactly one group, but a `recreate`
  * one in two (deleted, then inserted), and groups are lists of entry numbers, so nothing is copied.
  */
-import { OP, type TableBatch } from '#connectors/target/target.ts';
+import { OP, type TableBatch, type Work } from '#connectors/target/target.ts';
 import { presentColumns } from './encode.ts';
 
 export interface PatchGroup {
@@ -47,4 +47,22 @@ export function groupEntries(batch: TableBatch, ordered = false): Groups {
     }
   }
   return { deletes, fresh, puts, patches: [...patches.values()], carries: [...carries.values()] };
+}
+
+/**
+ * A round cut wherever a table comes again (its state changed between). Within a run deletes and truncates may go before rows, whatever
+ * table they belong to; over two batches of one table that would bring back a row which the later batch deletes.
+ */
+export function distinctRuns(work: readonly Work[]): readonly (readonly Work[])[] {
+  const runs: Work[][] = [];
+  let seen = new Set<unknown>();
+  for (const item of work) {
+    if (runs.length === 0 || seen.has(item.table)) {
+      runs.push([]);
+      seen = new Set();
+    }
+    seen.add(item.table);
+    runs.at(-1)!.push(item);
+  }
+  return runs;
 }

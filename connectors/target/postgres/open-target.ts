@@ -66,16 +66,25 @@ function settings(options: TargetOptions, searchPath: string): Record<string, st
   };
 }
 
+/** PostgreSQL keeps 63 bytes of it; a migration's name has at most 48. */
+function applicationName(name: string): string {
+  return `crossfade ${name} sink`;
+}
+
 export async function openTarget(options: TargetOptions): Promise<Target> {
-  const applicationName = `crossfade ${options.mapping.name} sink`;
-  const probe = await connect(options.url, { applicationName, role: 'target' });
+  const probe = await connect(options.url, { applicationName: 'crossfade types', role: 'target' });
   let searchPath: string;
   try {
     searchPath = await typeSchemas(probe, options.mapping);
   } finally {
     await probe.end();
   }
-  const open = async (): Promise<pg.Client> => connect(options.url, { applicationName, role: 'target', settings: settings(options, searchPath) });
+  const open = async (): Promise<pg.Client> =>
+    connect(options.url, {
+      applicationName: applicationName(options.mapping.name),
+      role: 'target',
+      settings: settings(options, searchPath),
+    });
   const client = await open();
   try {
     return await takeOver(options, client, open);
@@ -152,12 +161,13 @@ const LOCK = `hashtextextended('crossfade migration ' || $1, 0)`;
 async function lockMigration(client: pg.Client, options: TargetOptions): Promise<void> {
   const { name } = options.mapping;
   const deadline = Date.now() + LEFTOVER_WAIT_MS;
-  for (let ended = false; ; ) {
+  for (let ended = false; ;) {
     const got = await client.query<{ ok: string }>(`SELECT pg_try_advisory_lock(${LOCK})::text AS ok`, [name]);
     if (got.rows[0]!.ok === 'true') return;
     if (Date.now() > deadline && ended) throw new PipelineError('CF-7003', `another instance runs migration ${name} against this target`);
     if (Date.now() > deadline || (await heldByLeftover(client, options))) {
-      if (!(await heldByLeftover(client, options))) throw new PipelineError('CF-7003', `another instance runs migration ${name} against this target`);
+      if (!(await heldByLeftover(client, options)))
+        throw new PipelineError('CF-7003', `another instance runs migration ${name} against this target`);
       await endHolder(client, name);
       ended = true;
     }
@@ -181,11 +191,11 @@ async function endHolder(client: pg.Client, name: string): Promise<void> {
 
 async function raiseEpoch(client: pg.Client, options: TargetOptions): Promise<Progress> {
   const { name, hash } = options.mapping;
-  // Sessions of the predecessor (lanes hold no lock of their own) are ended before their rows are waited for.
+  // Nobody else may be here now: what is left of a predecessor's sessions is ended before its rows are waited for.
   await client.query(
-    `SELECT pg_terminate_backend(a.pid) FROM crossfade.progress p JOIN pg_stat_activity a ON a.pid = ANY (p.backends)
-     WHERE p.name = $1 AND a.pid <> pg_backend_pid() AND a.application_name = $2`,
-    [name, `crossfade ${name} sink`],
+    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+     WHERE application_name = $1 AND datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()`,
+    [applicationName(name)],
   );
   await client.query(
     `INSERT INTO crossfade.progress AS p (name, epoch, mode, mapping_hash, instance, backends) VALUES ($1, 1, 'parallel', $2, $3, ARRAY[pg_backend_pid()])
@@ -246,12 +256,15 @@ async function registerTables(client: pg.Client, mapping: CompiledMapping, known
     await client.query(
       `INSERT INTO crossfade.table_progress (name, source_schema, source_table, target_schema, target_table, state)
        SELECT $1, s, t, ts, tt, 'waiting' FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) AS x (s, t, ts, tt)`,
-      [mapping.name, ...(['from', 'to'] as const).flatMap((side) => [fresh.map((table) => table[side].schema), fresh.map((table) => table[side].name)])],
+      [
+        mapping.name,
+        ...(['from', 'to'] as const).flatMap((side) => [fresh.map((table) => table[side].schema), fresh.map((table) => table[side].name)]),
+      ],
     );
     await client.query('COMMIT');
   } catch (error) {
     await client.query('ROLLBACK').catch(() => undefined);
-    if (error instanceof PipelineError) throw error;
+    if ((error as { code?: string }).code !== '42501') throw error;
     throw new PipelineError('CF-5002', `cannot register the target's tables: ${messageOf(error)}`, { cause: error });
   }
 }

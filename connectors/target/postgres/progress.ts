@@ -138,22 +138,32 @@ export class ConsistentKeeper implements ProgressKeeper {
   }
 
   guard(wire: Wire): void {
-    wire.execute('SELECT epoch::text, applied_lsn::text, log_offset::text FROM crossfade.progress WHERE name = $1 FOR UPDATE', [this.#name]);
+    wire.execute('SELECT epoch::text, applied_lsn::text, log_offset::text FROM crossfade.progress WHERE name = $1 FOR UPDATE', [
+      this.#name,
+    ]);
   }
 
   check(results: readonly StatementResult[]): void {
     if (!guarded('epoch')) return;
     const row = results[0]?.rows[0];
-    if (row === undefined || BigInt(row[0]!) !== this.#epoch) throw new PipelineError('CF-5005', `another sink has taken over migration ${this.#name}`);
+    if (row === undefined || BigInt(row[0]!) !== this.#epoch)
+      throw new PipelineError('CF-5005', `another sink has taken over migration ${this.#name}`);
     const lsn = row[1] === null ? undefined : parseLsn(row[1]!);
     const offset = row[2] === null ? undefined : Number(row[2]);
     if (lsn === this.#lsn && offset === this.#offset) return;
-    throw new PipelineError('CF-5006', `the target shows ${row[1] ?? 'no'} applied LSN, this sink stands at ${this.#lsn === undefined ? 'none' : formatLsn(this.#lsn)}`);
+    throw new PipelineError(
+      'CF-5006',
+      `the target shows ${row[1] ?? 'no'} applied LSN, this sink stands at ${this.#lsn === undefined ? 'none' : formatLsn(this.#lsn)}`,
+    );
   }
 
   advance(wire: Wire, round: Round, position: Position): void {
     invariant(this.#offset === undefined || position.offset >= this.#offset, 'progress never moves back');
     writeMarkers(wire, this.#name, round, position.lsn);
+    if (round.source !== undefined) {
+      const { systemId, timeline } = round.source;
+      wire.execute('UPDATE crossfade.progress SET system_id = $2, timeline = $3 WHERE name = $1', [this.#name, systemId, String(timeline)]);
+    }
     writeStates(wire, this.#name, round.states);
     if (round.counts.length > 0) writeCounts(wire, this.#name, round.counts);
     wire.execute(
@@ -211,7 +221,8 @@ export class LaneKeeper implements ProgressKeeper {
   check(results: readonly StatementResult[]): void {
     if (!guarded('epoch')) return;
     const row = results[0]?.rows[0];
-    if (row === undefined || BigInt(row[0]!) !== this.#epoch) throw new PipelineError('CF-5005', `another sink has taken over migration ${this.#name}`);
+    if (row === undefined || BigInt(row[0]!) !== this.#epoch)
+      throw new PipelineError('CF-5005', `another sink has taken over migration ${this.#name}`);
   }
 
   advance(wire: Wire, round: Round, position: Position): void {

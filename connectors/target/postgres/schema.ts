@@ -60,7 +60,9 @@ export async function ensureSchema(client: pg.Client): Promise<void> {
     await client.query(`SELECT ${SCHEMA_LOCK}`);
     if (!(await exists(client, `SELECT FROM pg_namespace WHERE nspname = 'crossfade'`))) await client.query('CREATE SCHEMA crossfade');
     if (!(await exists(client, `SELECT FROM pg_class WHERE oid = to_regclass('crossfade.schema_version')`))) {
-      await client.query('CREATE TABLE crossfade.schema_version (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())');
+      await client.query(
+        'CREATE TABLE crossfade.schema_version (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())',
+      );
     }
     const done = await client.query<{ version: string }>('SELECT coalesce(max(version), 0)::text AS version FROM crossfade.schema_version');
     for (let version = Number(done.rows[0]!.version) + 1; version <= STEPS.length; version++) {

@@ -4,6 +4,9 @@
  */
 import type { ColumnMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { quoteIdent, quoteTable, type CatalogTable } from '#schemas/table.ts';
+import { mayHaveTwins, needsNamedType } from './key-type.ts';
+
+export type StageKind = 's' | 'd' | 'f';
 
 export class TableSql {
   readonly table: TableMapping;
@@ -13,7 +16,10 @@ export class TableSql {
   readonly key: readonly number[];
   readonly partitioned: boolean;
   readonly hasCasts: boolean;
+  /** Key columns: never in SET. */
   readonly #unsettable: ReadonlySet<string>;
+  /** Columns that an upsert of a row with an equal key leaves alone. */
+  readonly #unwritten: ReadonlySet<string>;
   readonly #cache = new Map<string, string>();
 
   constructor(table: TableMapping, id: number, catalog: CatalogTable | undefined) {
@@ -23,8 +29,8 @@ export class TableSql {
     this.key = table.targetKey.map((name) => table.columns.findIndex((column) => column.target === name));
     this.partitioned = catalog?.kind === 'p';
     this.hasCasts = table.columns.some((column) => column.cast !== undefined);
-    const always = catalog?.columns.filter((column) => column.identity === 'a').map((column) => column.name) ?? [];
-    this.#unsettable = new Set([...table.targetKey, ...always]);
+    this.#unsettable = new Set(table.targetKey);
+    this.#unwritten = new Set(this.key.filter((i) => !mayHaveTwins(table.columns[i]!)).map((i) => table.columns[i]!.target));
   }
 
   #column(i: number): ColumnMapping {
@@ -53,13 +59,20 @@ export class TableSql {
     return cast === undefined ? `$${n}` : this.#value(i, `($${n}::${cast.fromType})`);
   }
 
+  /** A parameter that is compared with its column. */
+  #keyParameter(i: number, n: number): string {
+    return needsNamedType(this.#column(i)) ? `$${n}::${this.#column(i).targetBaseType}` : this.#parameter(i, n);
+  }
+
   #overriding(): string {
     return this.table.overridesIdentity ? ' OVERRIDING SYSTEM VALUE' : '';
   }
 
   #onConflict(columns: readonly number[]): string {
     const keys = this.key.map((i) => this.#target(i)).join(', ');
-    const set = columns.filter((i) => !this.#unsettable.has(this.#column(i).target)).map((i) => `${this.#target(i)} = EXCLUDED.${this.#target(i)}`);
+    const set = columns
+      .filter((i) => !this.#unwritten.has(this.#column(i).target))
+      .map((i) => `${this.#target(i)} = EXCLUDED.${this.#target(i)}`);
     return set.length === 0 ? ` ON CONFLICT (${keys}) DO NOTHING` : ` ON CONFLICT (${keys}) DO UPDATE SET ${set.join(', ')}`;
   }
 
@@ -73,11 +86,15 @@ export class TableSql {
   }
 
   /** Temporary tables: `s` typed as the values arrive, `d` keys as they arrive, `f` typed as the target. */
-  stage(kind: 's' | 'd' | 'f'): string {
+  stage(kind: StageKind): string {
     return `pg_temp.cf_${kind}${this.id}`;
   }
 
-  createStage(kind: 's' | 'd' | 'f'): string {
+  get stageKinds(): readonly StageKind[] {
+    return this.key.length > 0 ? ['s', 'd', 'f'] : ['s', 'f'];
+  }
+
+  createStage(kind: StageKind): string {
     const typed = (i: number, as: string): string => {
       const cast = this.#column(i).cast;
       return cast === undefined || kind === 'f' ? `${this.#target(i)} AS ${as}` : `NULL::${cast.fromType} AS ${as}`;
@@ -102,7 +119,7 @@ export class TableSql {
     return `COPY ${this.stage('d')} (${this.key.map((_, n) => `k${n}`).join(', ')}) FROM STDIN`;
   }
 
-  clearStage(kind: 's' | 'd' | 'f'): string {
+  clearStage(kind: StageKind): string {
     return `TRUNCATE ${this.stage(kind)}`;
   }
 
@@ -207,9 +224,7 @@ export class TableSql {
       const where: string[] = [];
       columns.forEach((i, n) => {
         const value = this.#parameter(i, n + 1);
-        if (this.key.includes(i)) where.push(`${this.#target(i)} = ${value}`);
-        // An identity column that is ALWAYS generated cannot be set: its parameter still needs a type.
-        else if (this.#unsettable.has(this.#column(i).target)) where.push(`(${value})::text IS NOT DISTINCT FROM (${value})::text`);
+        if (this.key.includes(i)) where.push(`${this.#target(i)} = ${this.#keyParameter(i, n + 1)}`);
         else set.push(`${this.#target(i)} = ${value}`);
       });
       return `UPDATE ${this.name} SET ${set.join(', ')} WHERE ${where.join(' AND ')}`;
@@ -219,7 +234,7 @@ export class TableSql {
   /** Parameters: the key in the order of `targetKey`. */
   deleteOne(): string {
     return this.#cached('delete-one', [], () => {
-      const where = this.key.map((i, n) => `${this.#target(i)} = ${this.#parameter(i, n + 1)}`).join(' AND ');
+      const where = this.key.map((i, n) => `${this.#target(i)} = ${this.#keyParameter(i, n + 1)}`).join(' AND ');
       return `DELETE FROM ${this.name} WHERE ${where}`;
     });
   }

@@ -7,10 +7,10 @@
  */
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { quoteTable } from '#schemas/table.ts';
-import type { ChunkBatch, DeleteBatch, Layout, TableBatch, Work } from '#connectors/target/target.ts';
+import { OP, type ChunkBatch, type DeleteBatch, type Layout, type TableBatch, type Work } from '#connectors/target/target.ts';
 import { bindKey, bindRow, writeCopyKey, writeCopyRow } from './encode.ts';
-import { groupEntries, type Groups } from './groups.ts';
-import type { TableSql } from './statements.ts';
+import { distinctRuns, groupEntries, type Groups } from './groups.ts';
+import type { StageKind, TableSql } from './statements.ts';
 import type { Wire } from './wire.ts';
 
 /** Below this a prepared statement per row is quicker than the fixed cost of a COPY and a join (measured: about equal at 50). */
@@ -31,18 +31,35 @@ export interface WriterTarget {
 
 export interface WriteOptions {
   readonly expectations: Expectation[];
-  /** The transaction goes on after this round: staged rows must be cleared by us. */
-  readonly reuse: boolean;
+  /** Temporary tables that hold rows of this transaction: emptied before they are used again (at COMMIT they empty themselves). */
+  readonly dirty: { has(stage: string): boolean; add(stage: string): unknown };
 }
 
-/** True when the work needs no temporary table. */
-export function isSmall(work: Work): boolean {
-  if (work.kind === 'keys') return true;
-  if (work.kind === 'chunk') return !work.mayExist && !work.table.columns.some((column) => column.cast !== undefined);
-  return work.size <= SMALL_ROWS && work.layout.key.length > 0;
+/** Before rows are copied into a temporary table. */
+function useStage(target: WriterTarget, sql: TableSql, kind: StageKind, options: WriteOptions): void {
+  const stage = sql.stage(kind);
+  if (options.dirty.has(stage)) target.wire.execute(sql.clearStage(kind));
+  else options.dirty.add(stage);
+}
+
+/** Temporary tables that the quick way needs for this work. */
+export function neededStages(work: Work, sql: TableSql): readonly StageKind[] {
+  if (work.kind === 'keys') return [];
+  if (work.kind === 'chunk') return work.mayExist || sql.hasCasts ? ['s'] : [];
+  if (work.layout.key.length === 0) {
+    if (work.counts.subarray(0, work.size).some((count) => count < 0)) return ['s', 'f'];
+    return sql.hasCasts ? ['s'] : [];
+  }
+  if (work.size <= SMALL_ROWS) return [];
+  const deletes = work.ops.subarray(0, work.size).some((op) => (op & OP.kind) === OP.delete || (op & OP.recreate) !== 0);
+  return deletes ? ['s', 'd'] : ['s'];
 }
 
 export function writeWork(target: WriterTarget, work: readonly Work[], options: WriteOptions): void {
+  for (const run of distinctRuns(work)) writeRun(target, run, options);
+}
+
+function writeRun(target: WriterTarget, work: readonly Work[], options: WriteOptions): void {
   let folds: TableBatch[] = [];
   for (const item of work) {
     if (item.kind === 'fold') {
@@ -101,11 +118,11 @@ export function writeDeleteGroup(target: WriterTarget, batch: TableBatch, entrie
     }
     return;
   }
+  useStage(target, sql, 'd', options);
   wire.copyStart(sql.copyKeys());
   for (const i of entries) writeCopyKey(wire, batch.buffers[i]!, batch.at[i]!, batch.layout);
   wire.copyEnd();
   wire.execute(sql.deleteByKeys());
-  if (options.reuse) wire.execute(sql.clearStage('d'));
 }
 
 function writeRows(target: WriterTarget, batch: TableBatch, groups: Groups, options: WriteOptions): void {
@@ -113,7 +130,8 @@ function writeRows(target: WriterTarget, batch: TableBatch, groups: Groups, opti
   const all = tupleColumns(batch.layout);
   const strict = batch.strict && !sql.partitioned && sql.settable(all);
   for (const group of groups.patches) {
-    if (sql.settable(group.columns)) writeGroup(target, batch, group.entries, { ...options, columns: group.columns, how: batch.strict ? 'update' : 'update-if-there' });
+    if (sql.settable(group.columns))
+      writeGroup(target, batch, group.entries, { ...options, columns: group.columns, how: batch.strict ? 'update' : 'update-if-there' });
   }
   writeGroup(target, batch, groups.puts, { ...options, columns: all, how: strict ? 'update' : 'upsert' });
   writeGroup(target, batch, groups.fresh, { ...options, columns: all, how: 'insert' });
@@ -140,14 +158,15 @@ export function writeGroup(target: WriterTarget, batch: TableBatch, entries: rea
     return;
   }
   const direct = how === 'insert' && !sql.hasCasts;
+  if (!direct) useStage(target, sql, 's', options);
   wire.copyStart(direct ? sql.copyTarget(columns) : sql.copyStage(columns));
   for (const i of entries) writeCopyRow(wire, batch.buffers[i]!, batch.at[i]!, batch.layout.columns);
   wire.copyEnd();
   if (direct) return;
-  wire.execute(how === 'insert' ? sql.insertFromStage(columns) : how === 'upsert' ? sql.upsertFromStage(columns) : sql.updateFromStage(columns));
+  wire.execute(
+    how === 'insert' ? sql.insertFromStage(columns) : how === 'upsert' ? sql.upsertFromStage(columns) : sql.updateFromStage(columns),
+  );
   if (how === 'update') options.expectations.push({ at: wire.statements - 1, count: entries.length });
-  // Several groups of one table share its temporary table.
-  wire.execute(sql.clearStage('s'));
 }
 
 /** Rows of keyless tables that are to be added, as many times as the source added them. */
@@ -156,14 +175,13 @@ export function writeAdditions(target: WriterTarget, batch: TableBatch, options:
   const sql = target.sqlOf(batch.table);
   const columns = tupleColumns(batch.layout);
   if (!batch.counts.subarray(0, batch.size).some((count) => count > 0)) return;
+  if (sql.hasCasts) useStage(target, sql, 's', options);
   wire.copyStart(sql.hasCasts ? sql.copyStage(columns) : sql.copyTarget(columns));
   for (let i = 0; i < batch.size; i++) {
     for (let n = batch.counts[i]!; n > 0; n--) writeCopyRow(wire, batch.buffers[i]!, batch.at[i]!, batch.layout.columns);
   }
   wire.copyEnd();
-  if (!sql.hasCasts) return;
-  wire.execute(sql.insertFromStage(columns));
-  if (options.reuse) wire.execute(sql.clearStage('s'));
+  if (sql.hasCasts) wire.execute(sql.insertFromStage(columns));
 }
 
 export function writeRemovals(target: WriterTarget, batch: TableBatch, options: WriteOptions): void {
@@ -173,11 +191,13 @@ export function writeRemovals(target: WriterTarget, batch: TableBatch, options: 
   let removed = 0;
   for (let i = 0; i < batch.size; i++) removed += Math.max(0, -batch.counts[i]!);
   if (removed === 0) return;
+  useStage(target, sql, 's', options);
   wire.copyStart(sql.copyStage(columns));
   for (let i = 0; i < batch.size; i++) {
     for (let n = batch.counts[i]!; n < 0; n++) writeCopyRow(wire, batch.buffers[i]!, batch.at[i]!, batch.layout.columns);
   }
   wire.copyEnd();
+  useStage(target, sql, 'f', options);
   wire.execute(sql.stageToFinal(columns));
   // The join is over text that no index knows: the session's plan settings are for joins by key.
   wire.execute('SET LOCAL enable_hashjoin = on');
@@ -186,8 +206,6 @@ export function writeRemovals(target: WriterTarget, batch: TableBatch, options: 
   if (batch.strict) options.expectations.push({ at: wire.statements - 1, count: removed });
   wire.execute('SET LOCAL enable_hashjoin = off');
   wire.execute('SET LOCAL enable_mergejoin = off');
-  wire.execute(sql.clearStage('s'));
-  if (options.reuse) wire.execute(sql.clearStage('f'));
 }
 
 export function writeChunk(target: WriterTarget, chunk: ChunkBatch, options: WriteOptions): void {
@@ -196,12 +214,11 @@ export function writeChunk(target: WriterTarget, chunk: ChunkBatch, options: Wri
   if (chunk.truncate) wire.execute(truncateTables([chunk.table]));
   if (chunk.rowCount === 0) return;
   const staged = chunk.mayExist || sql.hasCasts;
+  if (staged) useStage(target, sql, 's', options);
   wire.copyStart(staged ? sql.copyStage(chunk.columns) : sql.copyTarget(chunk.columns));
   for (const rows of chunk.rows) wire.copyBlob(rows);
   wire.copyEnd();
-  if (!staged) return;
-  wire.execute(chunk.mayExist ? sql.upsertFromStage(chunk.columns) : sql.insertFromStage(chunk.columns));
-  if (options.reuse) wire.execute(sql.clearStage('s'));
+  if (staged) wire.execute(chunk.mayExist ? sql.upsertFromStage(chunk.columns) : sql.insertFromStage(chunk.columns));
 }
 
 export function writeDeletes(target: WriterTarget, work: DeleteBatch): void {

@@ -1,12 +1,14 @@
 /**
  * `crossfade up` as a child process, for the demo, the bench and the proofs. Guarantee: the child is reached only through what an
- * operator has (its files, signals and HTTP), and no child outlives this object.
+ * operator has (its files, signals and HTTP), and no child outlives this object or this
+ * process, however that ends.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { unwatch, watch } from '../local-postgres/watchdog.ts';
 
 /** Entry of the command line; runs without a build step. */
 export const CLI: string = join(import.meta.dirname, '..', '..', 'cli', 'main.ts');
@@ -69,6 +71,7 @@ export class Pipeline implements AsyncDisposable {
     running.add(child);
     this.#ended = once(child, 'exit').then(([code, signal]) => {
       running.delete(child);
+      if (child.pid !== undefined) unwatch({ pid: child.pid });
       return (this.#result = { code: code as number | null, signal: signal as NodeJS.Signals | null });
     });
   }
@@ -90,6 +93,7 @@ export class Pipeline implements AsyncDisposable {
     ];
     const child = spawn(process.execPath, args, { stdio: ['ignore', log, log], env: { ...process.env, ...options.env } });
     closeSync(log);
+    if (child.pid !== undefined) watch({ pid: child.pid });
     return new Pipeline(child, options);
   }
 

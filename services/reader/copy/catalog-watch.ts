@@ -22,6 +22,8 @@ export interface CatalogWatchOptions {
   readonly ask: (table: CopyTable, request: Omit<RecopyAskedRecord, 't' | 'id' | 'schema' | 'table'>) => Promise<void>;
   readonly hold: (table: CopyTable, error: string) => Promise<void>;
   readonly record: (record: TableSeenRecord) => Promise<void>;
+  /** A leaf was attached; told before the leaf's chunks are asked for. */
+  readonly onLeaves: (table: CopyTable) => void;
 }
 
 interface PendingRewrite {
@@ -76,7 +78,8 @@ export class CatalogWatch {
     const { plan, record } = this.#options;
     const now = catalog.tables.find((candidate) => candidate.oid === table.oid);
     if (!now) return this.#options.hold(table, 'the table is gone from the source');
-    if (now.schema !== table.schema || now.name !== table.name) return this.#options.hold(table, `the table was renamed to ${now.schema}.${now.name}`);
+    if (now.schema !== table.schema || now.name !== table.name)
+      return this.#options.hold(table, `the table was renamed to ${now.schema}.${now.name}`);
     const first = table.shapes.size === 0;
     if (first) this.#restore(table, plan.seen(table), now, catalog.lsn);
     let changed = first && plan.seen(table) === undefined;
@@ -100,7 +103,9 @@ export class CatalogWatch {
       table.shapeLsn = parseLsn(seen.lsn);
     } else {
       const known = new Set(table.leaves.map((leaf) => leaf.oid));
-      table.shapes = new Map([now.shape, ...now.leaves.filter((leaf) => known.has(leaf.oid)).map((leaf) => leaf.shape)].map((shape) => [shape.oid, shape]));
+      table.shapes = new Map(
+        [now.shape, ...now.leaves.filter((leaf) => known.has(leaf.oid)).map((leaf) => leaf.shape)].map((shape) => [shape.oid, shape]),
+      );
       table.shapeLsn = lsn;
     }
     stream.track(table);
@@ -113,6 +118,7 @@ export class CatalogWatch {
     for (const { oid, schema, name, shape } of attached) {
       table.leaves = [...table.leaves, { oid, schema, name }];
       table.shapes.set(oid, shape);
+      this.#options.onLeaves(table);
       await this.#copyLeaf(table, { oid, schema, name });
     }
     for (const leaf of detached) await this.#removeLeaf(table, leaf);
@@ -136,7 +142,10 @@ export class CatalogWatch {
 
   async #removeLeaf(table: CopyTable, leaf: PartRef): Promise<void> {
     const { stream, logger, ask, source } = this.#options;
-    logger.info({ table: `${table.schema}.${table.name}`, leaf: `${leaf.schema}.${leaf.name}` }, 'a partition was detached: its rows are deleted');
+    logger.info(
+      { table: `${table.schema}.${table.name}`, leaf: `${leaf.schema}.${leaf.name}` },
+      'a partition was detached: its rows are deleted',
+    );
     table.leaves = table.leaves.filter((other) => other.oid !== leaf.oid);
     table.shapes.delete(leaf.oid);
     stream.untrack(leaf.oid);
@@ -165,7 +174,12 @@ export class CatalogWatch {
         return true;
       }
       const sameShape = sameColumns(known.columns, shape.columns);
-      const rewritten = change.kind === 'rewritten' ? change.what : sameShape && known.relfilenode !== shape.relfilenode ? this.#unexplained(table, shape.oid, shape.relfilenode, lsn) : undefined;
+      const rewritten =
+        change.kind === 'rewritten'
+          ? change.what
+          : sameShape && known.relfilenode !== shape.relfilenode
+            ? this.#unexplained(table, shape.oid, shape.relfilenode, lsn)
+            : undefined;
       if (rewritten === 'pending') continue;
       if (sameShape && known.relfilenode === shape.relfilenode) continue;
       changed = true;

@@ -51,7 +51,15 @@ export function rowsFrame(
   rows: { readonly parts: readonly Buffer[]; readonly rows: number },
   flags: { readonly truncate: boolean; readonly last: boolean },
 ): readonly Buffer[] {
-  const header: ChunkRowsHeader = { chunk: id.chunk, schema: id.schema, table: id.table, columns: id.columns, rows: rows.rows, recopy: id.recopy, ...flags };
+  const header: ChunkRowsHeader = {
+    chunk: id.chunk,
+    schema: id.schema,
+    table: id.table,
+    columns: id.columns,
+    rows: rows.rows,
+    recopy: id.recopy,
+    ...flags,
+  };
   return [encodeChunkHeader(header), ...rows.parts];
 }
 
@@ -66,7 +74,10 @@ function mergePiece(id: ChunkIdentity, piece: Piece, window: Window): { readonly
   let rows = 0;
   let kept = 0;
   for (let at = 0; at < bytes.length;) {
-    invariant(splitCopyLine(bytes, at, bounds) === id.columns.length, `a line of chunk ${id.chunk} has other columns than it was asked for`);
+    invariant(
+      splitCopyLine(bytes, at, bounds) === id.columns.length,
+      `a line of chunk ${id.chunk} has other columns than it was asked for`,
+    );
     const next = endOfCopyLine(bytes, at);
     const key = keyOfLine(bytes, bounds, positions);
     const change = key === undefined ? undefined : window.partial.get(key);

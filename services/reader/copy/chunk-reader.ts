@@ -10,7 +10,7 @@ import type { OurMessage } from '#schemas/frame/frame.ts';
 import type { Snapshot } from '#schemas/snapshot.ts';
 import { failpoint, guarded } from '#schemas/test-hooks.ts';
 import type { ChunkQuery, ChunkStart, CopySource } from '#connectors/source/copy-source.ts';
-import { RowSpool } from '#connectors/source/row-spool.ts';
+import { RowSpool, SPOOL_SUFFIX } from '#connectors/source/row-spool.ts';
 import { backoffMs, type Backoff } from '#services/runtime/backoff.ts';
 import type { Logger } from '#services/runtime/service.ts';
 import { Attempt } from './attempt.ts';
@@ -68,6 +68,7 @@ export class ChunkReader {
     const mark = (kind: 'low' | 'high'): OurMessage => ({ kind, name, chunk: work.chunk.id, attempt: attempt.id });
     try {
       await emit(mark('low'));
+      if (attempt.isVoid) return;
       await this.#readVisible(attempt, signal);
       if (attempt.isVoid) return;
       await this.#options.interludes?.beforeHigh?.(work);
@@ -102,7 +103,10 @@ export class ChunkReader {
           return;
         }
         table.chunksReread++;
-        logger.debug({ table: `${table.schema}.${table.name}`, chunk: chunk.id, tries: tries + 1, reason: refused }, 'a chunk is read again');
+        logger.debug(
+          { table: `${table.schema}.${table.name}`, chunk: chunk.id, tries: tries + 1, reason: refused },
+          'a chunk is read again',
+        );
       } finally {
         if (!accepted) read.spool.close();
       }
@@ -122,7 +126,10 @@ export class ChunkReader {
       if (refused === undefined) return;
       table.chunksReread++;
       if (n % REPORT_EVERY_TRIES === REPORT_EVERY_TRIES - 1) {
-        logger.warn({ table: `${table.schema}.${table.name}`, chunk: chunk.id, reason: refused }, 'the copy waits: a chunk cannot be accepted yet');
+        logger.warn(
+          { table: `${table.schema}.${table.name}`, chunk: chunk.id, reason: refused },
+          'the copy waits: a chunk cannot be accepted yet',
+        );
       }
     }
   }
@@ -130,7 +137,7 @@ export class ChunkReader {
   async #readOnce(attempt: Attempt, signal: AbortSignal): Promise<{ spool: RowSpool; snapshot: Snapshot; missing: string[] }> {
     const { source, throttle, now } = this.#options;
     const { table, chunk } = attempt.work;
-    const spool = new RowSpool(join(this.#options.spoolDirectory, `chunk-${process.pid}-${this.#spools++}`), CHUNK_MEMORY_BYTES);
+    const spool = new RowSpool(join(this.#options.spoolDirectory, `chunk-${this.#spools++}${SPOOL_SUFFIX}`), CHUNK_MEMORY_BYTES);
     let snapshot: Snapshot | undefined;
     const startedAt = now();
     let waitedMs = 0;
@@ -170,7 +177,10 @@ export class ChunkReader {
       const known = table.shapes.get(shape.oid);
       if (known && known.relfilenode === shape.relfilenode && sameColumns(known.columns, shape.columns)) continue;
       this.#options.onShapeDiffers(table);
-      throw new PipelineError('CF-2007', `table ${table.schema}.${table.name} changed its shape or was rewritten since it was last looked at`);
+      throw new PipelineError(
+        'CF-2007',
+        `table ${table.schema}.${table.name} changed its shape or was rewritten since it was last looked at`,
+      );
     }
   }
 }

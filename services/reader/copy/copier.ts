@@ -12,21 +12,22 @@ import type { CatalogTable } from '#schemas/table.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import type { Topic } from '#connectors/change-log/change-log.ts';
 import type { CopySource } from '#connectors/source/copy-source.ts';
+import { clearSpool } from '#connectors/source/row-spool.ts';
 import { waitBackoff, RECONNECT } from '#services/runtime/backoff.ts';
 import { readAll } from '#services/runtime/records.ts';
 import type { Logger } from '#services/runtime/service.ts';
 import { CatalogWatch } from './catalog-watch.ts';
 import { type ChunkInterludes, ChunkReader } from './chunk-reader.ts';
-import { CHUNK_MAX_BYTES } from './chunk-size.ts';
 import { ControlJournal } from './control-journal.ts';
 import { decodeCopyRecord, type CopyRecord } from './control-record.ts';
 import { CopyLedger } from './copy-ledger.ts';
-import { CopyPlan, type ChunkWork, type CopyOrder, type NextStep } from './copy-plan.ts';
+import { CopyPlan, type CopyOrder } from './copy-plan.ts';
 import type { CopyHooks, CopyProgress, RecopyRequest } from './copy-port.ts';
 import { CopyTable } from './copy-table.ts';
+import { CopyWorkers } from './copy-workers.ts';
 import { KeyQueue } from './key-queue.ts';
 import { Notifier } from './notifier.ts';
-import { StreamSide } from './stream-side.ts';
+import { StreamSide, type StreamSideEvents } from './stream-side.ts';
 import { Throttle, type ThrottleLimits } from './throttle.ts';
 import { VisibilityMemory, type StreamedTransaction } from './visibility.ts';
 import { Watermarks } from './watermarks.ts';
@@ -36,9 +37,6 @@ const LOAD_EVERY_MS = 2_000;
 const NEWS_EVERY_MS = 100;
 /** A commit asked for to carry news may be lost with its session: it is asked for again after this. */
 const NEWS_AGAIN_MS = 5_000;
-/** No chunk is begun while more than this waits in memory for its high watermark or for the log. */
-const MAX_HELD_BYTES = 48 << 20;
-
 export interface CopierTable {
   readonly mapping: TableMapping;
   readonly catalog: CatalogTable;
@@ -53,6 +51,8 @@ export interface CopierOptions {
   readonly order: CopyOrder;
   readonly spoolDirectory: string;
   readonly logger: Logger;
+  /** A leaf was attached to this table: who applies its changes must know them as the root's, from its first chunk on. */
+  readonly onLeaves?: (table: { readonly schema: string; readonly name: string }, leaves: readonly number[]) => void;
   readonly now?: () => number;
   readonly random?: () => number;
   readonly interludes?: ChunkInterludes;
@@ -84,6 +84,7 @@ export interface Copier {
 
 /** Reads the copy's records and takes the copy up where they leave it. The hooks work from then on, before `run`. */
 export async function createCopier(options: CopierOptions): Promise<Copier> {
+  clearSpool(options.spoolDirectory);
   const records: CopyRecord[] = [];
   await readAll(options.progress, options.progress.start(0), (payload) => {
     const record = decodeCopyRecord(payload);
@@ -101,7 +102,7 @@ class CopierService implements Copier {
   readonly #ledger: CopyLedger;
   readonly #watermarks: Watermarks;
   readonly #throttle: Throttle;
-  readonly #reader: ChunkReader;
+  readonly #workers: CopyWorkers;
   readonly #watch: CatalogWatch;
   readonly #wake = new Notifier();
   #signal: AbortSignal | undefined;
@@ -128,20 +129,7 @@ class CopierService implements Copier {
     this.#watermarks = new Watermarks(source);
     const { maxRowsPerSecond, maxBytesPerSecond } = options.settings.copy;
     this.#throttle = new Throttle({ rowsPerSecond: maxRowsPerSecond, bytesPerSecond: maxBytesPerSecond }, now);
-    this.hooks = new StreamSide(this.#plan, this.#memory, {
-      onChunkDurable: (attempt, recorded) => void this.#ledger.chunkDurable(attempt, recorded),
-      onCopyCompleteDurable: (lsn) => void this.#ledger.copyCompleteDurable(lsn),
-      onMovedKey: (table, key, cause) => this.#ledger.movedKey(table, key, cause),
-      onLeafTruncated: (table, cause) => this.#ledger.leafTruncated(table, cause),
-      onRelation: (table, relation, commit) => {
-        if (this.#watch.differs(table, relation, commit)) this.#onShapeDiffers(table, commit);
-      },
-      onTruncated: (oid) => this.#watch.onTruncated(oid),
-      onVoid: (attempt) => {
-        this.#plan.giveBack(attempt.work);
-        this.#wake.notify();
-      },
-    });
+    this.hooks = new StreamSide(this.#plan, this.#memory, this.#events());
     this.#watch = new CatalogWatch({
       source,
       logger,
@@ -153,8 +141,9 @@ class CopierService implements Copier {
         this.hooks.voidTable(table, reason);
       },
       record: (record) => this.#journal.write(record),
+      onLeaves: (table) => options.onLeaves?.({ schema: table.schema, name: table.name }, table.leaves.map((leaf) => leaf.oid)),
     });
-    this.#reader = new ChunkReader({
+    const reader = new ChunkReader({
       name,
       source,
       logger,
@@ -167,6 +156,17 @@ class CopierService implements Copier {
       emit: (message) => this.#watermarks.emit(message),
       onShapeDiffers: (table) => this.#onShapeDiffers(table, this.hooks.position),
       ...(options.interludes && { interludes: options.interludes }),
+    });
+    this.#workers = new CopyWorkers({
+      source,
+      logger,
+      reader,
+      plan: this.#plan,
+      stream: this.hooks,
+      throttle: this.#throttle,
+      journal: this.#journal,
+      wake: this.#wake,
+      ...(options.oneChunkBytes !== undefined && { oneChunkBytes: options.oneChunkBytes }),
     });
     for (const table of this.#plan.tables()) this.hooks.track(table);
   }
@@ -186,7 +186,7 @@ class CopierService implements Copier {
     try {
       await this.#prepare(inner);
       const { settings } = this.#options;
-      const workers = Array.from({ length: Math.max(1, settings.copy.parallel) }, () => this.#work(inner));
+      const workers = Array.from({ length: Math.max(1, settings.copy.parallel) }, () => this.#workers.run(inner));
       await Promise.all([
         ...workers,
         this.#every(VISIBILITY_EVERY_MS, inner, () => this.flush()),
@@ -205,12 +205,20 @@ class CopierService implements Copier {
     const { kind, schema, table: name, reason } = request;
     const table = this.#plan.table(tableId({ schema, name }));
     if (!table) throw new PipelineError('CF-1008', `table ${schema}.${name} is not part of this migration`);
-    if (kind === 'table') return this.#ledger.ask(table, { kind, reason });
+    if (kind === 'table' || kind === 'replace') return this.#ledger.ask(table, { kind, reason });
     if (kind === 'keys') {
-      invariant(request.keys.every((key) => table.isKeyless || key.length === table.keyColumns.length), 'a key has a value for each key column');
+      invariant(
+        request.keys.every((key) => table.isKeyless || key.length === table.keyColumns.length),
+        'a key has a value for each key column',
+      );
       return this.#ledger.ask(table, { kind, reason, keys: request.keys });
     }
-    return this.#ledger.ask(table, { kind, reason, ...(request.from !== undefined && { from: request.from }), ...(request.to !== undefined && { to: request.to }) });
+    return this.#ledger.ask(table, {
+      kind,
+      reason,
+      ...(request.from !== undefined && { from: request.from }),
+      ...(request.to !== undefined && { to: request.to }),
+    });
   }
 
   async addTable(added: CopierTable): Promise<void> {
@@ -267,6 +275,24 @@ class CopierService implements Copier {
     return table;
   }
 
+  /** What the stream brings goes to the ledger, shapes to the catalogue's watch. */
+  #events(): StreamSideEvents {
+    return {
+      onChunkDurable: (attempt, recorded) => void this.#ledger.chunkDurable(attempt, recorded),
+      onCopyCompleteDurable: (lsn) => void this.#ledger.copyCompleteDurable(lsn),
+      onMovedKey: (table, key, cause) => this.#ledger.movedKey(table, key, cause),
+      onLeafTruncated: (table, cause) => this.#ledger.leafTruncated(table, cause),
+      onRelation: (table, relation, commit) => {
+        if (this.#watch.differs(table, relation, commit)) this.#onShapeDiffers(table, commit);
+      },
+      onTruncated: (oid) => this.#watch.onTruncated(oid),
+      onVoid: (attempt) => {
+        this.#plan.giveBack(attempt.work);
+        this.#wake.notify();
+      },
+    };
+  }
+
   async #prepare(signal: AbortSignal): Promise<void> {
     for (let attempt = 0; ; attempt++) {
       try {
@@ -285,7 +311,9 @@ class CopierService implements Copier {
 
   /** Comparison operators of key types that do not live in pg_catalog (citext, ltree …). */
   async #findOperators(tables: readonly CopierTable[]): Promise<void> {
-    const types = tables.flatMap(({ mapping, catalog }) => catalog.columns.filter((column) => mapping.sourceKey.includes(column.name) && !column.builtin).map((column) => column.typeOid));
+    const types = tables.flatMap(({ mapping, catalog }) =>
+      catalog.columns.filter((column) => mapping.sourceKey.includes(column.name) && !column.builtin).map((column) => column.typeOid),
+    );
     const found = await this.#options.source.operatorSchemas([...new Set(types)]);
     this.#operatorsOf = new Map([...this.#operatorsOf, ...found]);
   }
@@ -297,46 +325,7 @@ class CopierService implements Copier {
     });
   }
 
-  // --- work ---
-
-  async #work(signal: AbortSignal): Promise<void> {
-    for (let failures = 0; !signal.aborted;) {
-      await this.#throttle.passable(signal);
-      const step = this.hooks.heldBytes() > MAX_HELD_BYTES ? undefined : this.#plan.next();
-      if (!step) {
-        await this.#wake.wait(signal);
-        continue;
-      }
-      try {
-        const work = step.kind === 'chunk' ? step.work : await this.#planChunk(step);
-        if (work) await this.#reader.read(work, signal);
-        failures = 0;
-      } catch (error) {
-        if (error instanceof InvariantError) throw error;
-        if (signal.aborted) return;
-        const table = step.kind === 'chunk' ? step.work.table : step.table;
-        this.#options.logger.warn({ table: `${table.schema}.${table.name}`, error: messageOf(error) }, 'a chunk could not be read; trying again');
-        await waitBackoff(RECONNECT, failures++, signal);
-      }
-    }
-  }
-
-  /** Asks the source where the part's next chunk ends. Small tables are one chunk, without asking. */
-  async #planChunk({ table, job, part }: Extract<NextStep, { kind: 'plan' }>): Promise<ChunkWork | undefined> {
-    let upTo: readonly string[] | undefined;
-    try {
-      const isOne = job.replaces || (part.nextN === 0 && table.bytes <= (this.#options.oneChunkBytes ?? CHUNK_MAX_BYTES));
-      if (!isOne) upTo = await this.#options.source.nextBoundary(part.ref, table.key, job.rangeAfter(part), table.chunkSize.rows);
-    } catch (error) {
-      part.isPlanning = false;
-      throw error;
-    }
-    const planned = job.plan(part, upTo);
-    this.#wake.notify();
-    if (!planned) return undefined;
-    void this.#journal.write(planned.record);
-    return { table, chunk: planned.chunk };
-  }
+  // --- beside the work ---
 
   async #every(everyMs: number, signal: AbortSignal, act: () => Promise<void>): Promise<void> {
     for (;;) {

@@ -98,7 +98,10 @@ export class CopyJob {
   }
 
   /** The part's next chunk; `upTo` undefined: what is left. Undefined when the part was given up meanwhile. */
-  plan(part: PartPlan, upTo: readonly string[] | undefined): { readonly chunk: RangeChunk; readonly record: ChunkPlannedRecord } | undefined {
+  plan(
+    part: PartPlan,
+    upTo: readonly string[] | undefined,
+  ): { readonly chunk: RangeChunk; readonly record: ChunkPlannedRecord } | undefined {
     part.isPlanning = false;
     if (this.#parts.get(part.ref.oid) !== part) return undefined;
     const n = part.nextN++;
@@ -116,7 +119,10 @@ export class CopyJob {
     part.ended = upTo === undefined;
     this.#inFlight.set(chunk.id, chunk);
     const { schema, name: table } = this.#table;
-    return { chunk, record: { t: 'chunk-planned', chunk: chunk.id, job: this.id, schema, table, part: part.ref, n, after: chunk.after, upTo: chunk.upTo } };
+    return {
+      chunk,
+      record: { t: 'chunk-planned', chunk: chunk.id, job: this.id, schema, table, part: part.ref, n, after: chunk.after, upTo: chunk.upTo },
+    };
   }
 
   /** From a record of an earlier run. */

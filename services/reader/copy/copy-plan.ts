@@ -206,7 +206,13 @@ export class CopyPlan {
 
 function initialJob(table: CopyTable): CopyJob {
   const replaces = table.isKeyless;
-  return new CopyJob({ id: `initial:${table.schema}.${table.name}`, kind: 'initial', table, replaces, parts: replaces ? [table.ref] : table.parts() });
+  return new CopyJob({
+    id: `initial:${table.schema}.${table.name}`,
+    kind: 'initial',
+    table,
+    replaces,
+    parts: replaces ? [table.ref] : table.parts(),
+  });
 }
 
 /** Depth first over foreign keys; within a cycle the smallest table comes first. */

@@ -63,11 +63,18 @@ export class CopyTable {
     this.policy = {
       mapped: new Set([...mapping.columns.map((column) => column.source.name), ...mapping.sourceKey, ...filtered]),
       dropped: new Set(mapping.dropped),
-      ignoresUnmapped: mapping.unmapped === 'ignore' ,
+      ignoresUnmapped: mapping.unmapped === 'ignore',
     };
     this.parents = catalog.foreignKeys.map((key) => tableId({ schema: key.toSchema, name: key.toTable })).filter((id) => id !== this.id);
-    this.bytes = Math.max(catalog.bytes, catalog.leaves.reduce((sum, leaf) => sum + leaf.bytes, 0));
-    this.rowsEstimated = Math.max(0, catalog.rowEstimate, catalog.leaves.reduce((sum, leaf) => sum + Math.max(0, leaf.rowEstimate), 0));
+    this.bytes = Math.max(
+      catalog.bytes,
+      catalog.leaves.reduce((sum, leaf) => sum + leaf.bytes, 0),
+    );
+    this.rowsEstimated = Math.max(
+      0,
+      catalog.rowEstimate,
+      catalog.leaves.reduce((sum, leaf) => sum + Math.max(0, leaf.rowEstimate), 0),
+    );
     this.leaves = catalog.leaves.map(({ oid, schema, name }) => ({ oid, schema, name }));
     this.keys = options.keys;
     this.chunkSize = new ChunkSize(options.chunkRows, options.chunkTargetMs, this.rowsEstimated > 0 ? this.bytes / this.rowsEstimated : 0);

@@ -17,7 +17,10 @@ export class KeyQueue {
   readonly #tableName: string;
   /** Requests that wait for each key. */
   #waiting = new Map<RowKey, Set<string>>();
-  readonly #inFlight = new Map<string, { readonly chunk: KeysChunk; readonly requests: ReadonlyMap<RowKey, ReadonlySet<string>>; delivered: boolean }>();
+  readonly #inFlight = new Map<
+    string,
+    { readonly chunk: KeysChunk; readonly requests: ReadonlyMap<RowKey, ReadonlySet<string>>; delivered: boolean }
+  >();
   /** Keys left per request. */
   readonly #left = new Map<string, number>();
   #chunks = 0;
@@ -63,7 +66,11 @@ export class KeyQueue {
       if (requests.size === CHUNK_KEYS) break;
     }
     for (const key of requests.keys()) this.#waiting.delete(key);
-    const chunk: KeysChunk = { kind: 'keys', id: `keys:${this.#tableName}#${firstOf(requests)}.${this.#chunks++}`, keys: [...requests.keys()] };
+    const chunk: KeysChunk = {
+      kind: 'keys',
+      id: `keys:${this.#tableName}#${firstOf(requests)}.${this.#chunks++}`,
+      keys: [...requests.keys()],
+    };
     this.#inFlight.set(chunk.id, { chunk, requests, delivered: false });
     return chunk;
   }

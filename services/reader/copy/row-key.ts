@@ -100,4 +100,3 @@ export function presentValues(m: Buffer, at: number, relation: Relation): Map<st
   });
   return values;
 }
-

@@ -32,9 +32,12 @@ export function compareShapes(was: readonly ShapeColumn[], now: readonly ShapeCo
     const old = before.get(name);
     if (!old) {
       if (policy.mapped.has(name)) rewritten ??= `column ${name} was added`;
-      else if (!policy.ignoresUnmapped && !policy.dropped.has(name)) return { kind: 'uncovered', what: `column ${name} was added and is not mapped` };
+      else if (!policy.ignoresUnmapped && !policy.dropped.has(name))
+        return { kind: 'uncovered', what: `column ${name} was added and is not mapped` };
     } else if ((old.typeOid !== column.typeOid || old.typmod !== column.typmod) && policy.mapped.has(name)) {
       rewritten ??= `column ${name} changed its type`;
+    } else if (!isSameColumn(old, column) && policy.mapped.has(name)) {
+      rewritten ??= `column ${name} was dropped and added again`;
     }
   }
   return rewritten === undefined ? { kind: 'none' } : { kind: 'rewritten', what: rewritten };
@@ -45,7 +48,10 @@ export function sameColumns(a: readonly ShapeColumn[], b: readonly ShapeColumn[]
   const byName = new Map(b.map((column) => [column.name, column]));
   return a.every((column) => {
     const other = byName.get(column.name);
-    return other !== undefined && other.typeOid === column.typeOid && other.typmod === column.typmod;
+    return other !== undefined && other.typeOid === column.typeOid && other.typmod === column.typmod && isSameColumn(other, column);
   });
 }
 
+function isSameColumn(a: ShapeColumn, b: ShapeColumn): boolean {
+  return a.number === undefined || b.number === undefined || a.number === b.number;
+}

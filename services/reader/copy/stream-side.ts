@@ -119,7 +119,8 @@ export class StreamSide implements CopyHooks {
 
   /** Gives up the chunks that read the whole tree. */
   voidTree(table: CopyTable, reason: string): void {
-    for (const attempt of this.attempts()) if (attempt.work.table === table && attempt.work.chunk.kind !== 'range') this.void(attempt, reason);
+    for (const attempt of this.attempts())
+      if (attempt.work.table === table && attempt.work.chunk.kind !== 'range') this.void(attempt, reason);
   }
 
   // --- hooks ---
@@ -211,7 +212,10 @@ export class StreamSide implements CopyHooks {
     for (const attempt of this.#delivered) attempt.highEnd ??= endLsn;
     for (const { work } of this.#lows) if (work.chunk.kind !== 'keys') work.chunk.job.begun = true;
     this.#lows = [];
-    const frames = this.#plan.tables().filter((table) => table.state !== table.announced).map(announce);
+    const frames = this.#plan
+      .tables()
+      .filter((table) => table.state !== table.announced)
+      .map(announce);
     if (!this.#plan.isComplete && this.#plan.isEverythingDelivered()) {
       this.#plan.isComplete = true;
       this.#completeEnd = endLsn;
@@ -258,7 +262,10 @@ export class StreamSide implements CopyHooks {
 
   /** True while something waits for a commit of ours to be announced with. */
   get hasNews(): boolean {
-    return this.#plan.tables().some((table) => table.state !== table.announced && table.state !== 'waiting') || (!this.#plan.isComplete && this.#plan.isEverythingDelivered());
+    return (
+      this.#plan.tables().some((table) => table.state !== table.announced && table.state !== 'waiting') ||
+      (!this.#plan.isComplete && this.#plan.isEverythingDelivered())
+    );
   }
 
   #forget(attempt: Attempt): void {
@@ -271,7 +278,13 @@ export class StreamSide implements CopyHooks {
 function announce(table: CopyTable): Buffer {
   table.announced = table.state;
   const { schema, name, state, rowsEstimated, error } = table;
-  return encodeJsonFrame(FRAME.tableState, { schema, table: name, state, rowsEstimated, ...(error !== undefined && { error }) } satisfies TableStateFrame);
+  return encodeJsonFrame(FRAME.tableState, {
+    schema,
+    table: name,
+    state,
+    rowsEstimated,
+    ...(error !== undefined && { error }),
+  } satisfies TableStateFrame);
 }
 
 function framesOf(attempt: Attempt): CopyRecords {

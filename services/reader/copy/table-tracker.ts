@@ -119,5 +119,7 @@ function mixedKey(m: Buffer, tuples: TupleOffsets, relation: Relation, keyColumn
   const next = presentValues(m, tuples.next, relation);
   const old = presentValues(m, tuples.old, relation);
   const values = keyColumns.map((name) => next.get(name) ?? old.get(name) ?? undefined);
-  return values.every((value) => value !== undefined) ? values.map((value) => Buffer.from(value, 'utf8').toString('latin1')).join('\0') : undefined;
+  return values.every((value) => value !== undefined)
+    ? values.map((value) => Buffer.from(value, 'utf8').toString('latin1')).join('\0')
+    : undefined;
 }

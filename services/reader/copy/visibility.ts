@@ -91,7 +91,9 @@ export class VisibilityMemory {
 
   /** What has to be durable so that the slot may pass everything streamed until now. Give `mark` back to `recorded`. */
   record(snapshot: Snapshot): { readonly transactions: readonly StreamedTransaction[]; readonly mark: number } {
-    const hidden = this.#streamed.map(({ xid, lsn }) => ({ xid: widenXid(xid, snapshot.xmax), lsn })).filter(({ xid }) => !isVisible(snapshot, xid));
+    const hidden = this.#streamed
+      .map(({ xid, lsn }) => ({ xid: widenXid(xid, snapshot.xmax), lsn }))
+      .filter(({ xid }) => !isVisible(snapshot, xid));
     return { transactions: hidden, mark: this.#covered + this.#uncovered.length };
   }
 

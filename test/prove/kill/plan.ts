@@ -36,8 +36,9 @@ const SHARES: readonly { readonly group: Group; readonly copying: number; readon
   { group: 'changeover', copying: 0, following: 2 },
 ];
 const OUTSIDE_AFTER_MS_MAX = 2_500;
-/** Passes before the strike: deep enough to be in the middle of the work, shallow enough to come soon. */
-const COUNT_MAX = 6;
+/** Passes before the strike: deep enough to be in the middle of the work, shallow enough to come soon (the slot moves every few seconds). */
+const COUNT_MAX_ELSE = 6;
+const COUNT_MAX: Partial<Record<Group, number>> = { start: 1, changeover: 1, slot: 2 };
 
 export function planKills(kills: number, random: Random): KillPlan {
   const scale = kills / 100;
@@ -67,8 +68,7 @@ function failpoints(group: Group, amount: number, random: Random): readonly Stri
   const points = GROUPS[group];
   return Array.from({ length: amount }, (_, at): Strike => {
     const point = points[at % points.length] ?? points[0];
-    const once = group === 'start' || group === 'changeover';
-    return { kind: 'failpoint', group, point, count: once ? 1 : random.between(1, COUNT_MAX) };
+    return { kind: 'failpoint', group, point, count: random.between(1, COUNT_MAX[group] ?? COUNT_MAX_ELSE) };
   });
 }
 

@@ -2,15 +2,19 @@
 import type { Proof } from '../proof.ts';
 import { adjacentCommitsProof, adjacentCommitsRedProof } from './adjacent-commits.ts';
 import { bigTransactionProof } from './big-transaction.ts';
+import { castsProof } from './casts.ts';
 import { killProof, killRedProof } from './kill-100.ts';
 import { leastPrivilegeProof } from './least-privilege.ts';
 import { moneyTransfersProof } from './money-transfers.ts';
 import { SAMPLE_PROOFS } from './sample-databases.ts';
+import { TYPES_PROOFS } from './types.ts';
 
 export const PROOFS: readonly Proof[] = [
   adjacentCommitsProof,
   adjacentCommitsRedProof,
+  castsProof,
   ...SAMPLE_PROOFS,
+  ...TYPES_PROOFS,
   leastPrivilegeProof,
   moneyTransfersProof,
   killRedProof,

@@ -1,7 +1,23 @@
 /** Types that users and extensions make: contrib types, domains, composites, enums, ranges, under names that need quoting. */
 import type { Random } from '#test/support/random.ts';
 import { json } from './builtin-kinds.ts';
-import { awkwardText, digits, finite, hex, type Make, many, mostly, numeric, numericOf, oneOf, pick, quoted, rangeOf, record, arrayOf } from './random-values.ts';
+import {
+  awkwardText,
+  digits,
+  finite,
+  hex,
+  type Make,
+  many,
+  mostly,
+  numeric,
+  numericOf,
+  oneOf,
+  pick,
+  quoted,
+  rangeOf,
+  record,
+  arrayOf,
+} from './random-values.ts';
 import { byNumber, type TypeKind, withMultiranges } from './type-kind.ts';
 
 /** Extensions live in a schema of their own, which no search_path of ours names. */
@@ -24,6 +40,8 @@ export const MADE_TYPES: string = [
   'create domain app.counted as integer not null default 0',
   'create domain app.price as numeric(12,3) check (value > -1e9)',
   'create domain app.list as integer[] check (cardinality(value) < 100)',
+  `create collation app.nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false)`,
+  'create domain app.nocase_text as text collate app.nocase',
   `create domain app.mail as ${EXTENSION_SCHEMA}.citext`,
   'create type app.address as (street text, "house No" varchar(30), at timestamptz(3), price numeric(10,3))',
   `create type app.person as (name app.short, home app.address, others app.address[], mood app.mood, tags ${EXTENSION_SCHEMA}.hstore, doc jsonb, bits bytea)`,
@@ -112,4 +130,3 @@ export const MADE_KINDS: readonly TypeKind[] = [
   { name: 'any numeric', sql: 'numeric', make: numeric },
   ...BOUNDS,
 ]; // prettier-ignore
-

@@ -123,8 +123,8 @@ export const numeric: Make = mostly(
 /** With at most so many digits before and behind the point; `scale` may be negative. */
 export function numericOf(precision: number, scale: number): Make {
   return (random) => {
-    const whole = precision - scale;
-    const before = whole > 0 && random.chance(0.9) ? digits(random, Math.max(1, whole - 1)) : '0';
+    const left = precision - scale;
+    const before = left > 0 && random.chance(0.9) ? digits(random, Math.max(1, left - 1)) : '0';
     const after = scale > 0 ? `.${'0'.repeat(Math.max(0, scale - precision))}${hexDigits(random, Math.min(precision, scale) - 1)}` : '';
     return random.chance(0.05) ? 'NaN' : `${random.chance(0.5) ? '-' : ''}${before}${after === '.' ? '' : after}`;
   };
@@ -152,7 +152,12 @@ export function arrayOf(make: Make, options: { readonly delimiter?: string; read
     if (random.chance(0.1)) return '{}';
     const sizes = Array.from({ length: random.chance(0.7) ? 1 : random.between(2, 3) }, () => random.between(1, 3));
     const bounds = random.chance(0.15)
-      ? `${sizes.map((size) => { const low = random.between(-2, 3); return `[${low}:${low + size - 1}]`; }).join('')}=`
+      ? `${sizes
+          .map((size) => {
+            const low = random.between(-2, 3);
+            return `[${low}:${low + size - 1}]`;
+          })
+          .join('')}=`
       : '';
     return bounds + level(random, sizes);
   };
@@ -160,8 +165,7 @@ export function arrayOf(make: Make, options: { readonly delimiter?: string; read
 
 /** `null` stands for a field that is NULL. */
 export function record(...fields: readonly (Make | null)[]): Make {
-  return (random) =>
-    `(${fields.map((make) => (make === null || random.chance(0.1) ? '' : quoted.record(make(random)))).join(',')})`;
+  return (random) => `(${fields.map((make) => (make === null || random.chance(0.1) ? '' : quoted.record(make(random)))).join(',')})`;
 }
 
 /** `order` says which of two bounds comes first; ranges that PostgreSQL finds empty or normalises are welcome. */

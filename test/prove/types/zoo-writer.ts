@@ -27,16 +27,16 @@ export class ZooWriter {
     for (const table of zoo.wide) this.#ids.set(table, []);
   }
 
-  /** Rows that are there before the copy. @returns how many. */
-  async fill(session: ApplicationSession, rows: number): Promise<number> {
+  /** Rows that are there before the copy: in all wide tables together, and in each table of a key type. @returns how many. */
+  async fill(session: ApplicationSession, rows: { readonly wide: number; readonly keyed: number }): Promise<number> {
     const random = this.#random;
-    const each = Math.ceil((rows * 0.7) / this.#zoo.wide.length);
+    const each = Math.ceil(rows.wide / this.#zoo.wide.length);
     for (const table of this.#zoo.wide) {
-      for (let left = each; left > 0; left -= ROWS_PER_INSERT) await session.query(insertWide(random, table, this.#newIds(table, Math.min(left, ROWS_PER_INSERT))));
+      for (let left = each; left > 0; left -= ROWS_PER_INSERT)
+        await session.query(insertWide(random, table, this.#newIds(table, Math.min(left, ROWS_PER_INSERT))));
     }
-    const eachKey = Math.ceil((rows * 0.3) / this.#zoo.keyed.length);
-    for (const table of this.#zoo.keyed) await session.query(insertKeyed(random, table, eachKey));
-    await session.query(insertOthers(random, eachKey));
+    for (const table of this.#zoo.keyed) await session.query(insertKeyed(random, table, rows.keyed));
+    await session.query(insertOthers(random, rows.keyed));
     const names = [...this.#zoo.wide, ...this.#zoo.keyed].map((table) => `(select count(*) from ${table.name})`);
     const [counted] = await session.query(`select (${names.join(' + ')})::text as n`);
     return Number(counted?.['n']);
@@ -56,7 +56,8 @@ export class ZooWriter {
       random.chance(0.6) ? this.#wideChange() : this.#keyChange(),
     );
     const results = await session.client.query(statements.join(';\n'));
-    for (const result of Array.isArray(results) ? results : [results]) this.changes += (result as { rowCount: number | null }).rowCount ?? 0;
+    for (const result of Array.isArray(results) ? results : [results])
+      this.changes += (result as { rowCount: number | null }).rowCount ?? 0;
     this.transactions++;
   }
 
@@ -73,7 +74,9 @@ export class ZooWriter {
       return `delete from ${table.name} where ${row}`;
     }
     const columns = Array.from({ length: random.between(1, 5) }, () => pick(random, table.columns));
-    const set = [...new Map(columns.map((column) => [column.name, `${quoteIdent(column.name)} = ${columnValue(random, column)}`])).values()];
+    const set = [
+      ...new Map(columns.map((column) => [column.name, `${quoteIdent(column.name)} = ${columnValue(random, column)}`])).values(),
+    ];
     if (roll > 0.82 && !table.keyless) {
       set.push(`id = ${this.#next}`);
       ids[at] = this.#next++;

@@ -5,7 +5,7 @@
 import { quoteIdent, quoteLiteral } from '#schemas/table.ts';
 import { type Random } from '#test/support/random.ts';
 import { builtinKinds } from './builtin-kinds.ts';
-import { keyKinds, type KeyKind } from './key-kinds.ts';
+import type { KeyKind } from './key-kinds.ts';
 import { MADE_KINDS, MADE_TYPES } from './made-kinds.ts';
 import { arrayOf, awkwardText, type Make } from './random-values.ts';
 import type { TypeKind } from './type-kind.ts';
@@ -34,14 +34,14 @@ export interface Zoo {
   readonly kinds: readonly TypeKind[];
   readonly wide: readonly WideTable[];
   readonly keyed: readonly KeyTable[];
-  /** Types and tables, for both servers. */
+  /** Types and tables. */
   readonly ddl: string;
 }
 
 const KINDS_PER_TABLE = 25;
 
-/** `version`: the older of the two servers. */
-export function makeZoo(version: number): Zoo {
+/** `version`: the older of the two servers. `keys`: which types of keys get a table. */
+export function makeZoo(version: number, keys: readonly KeyKind[]): Zoo {
   const kinds = [...builtinKinds(version), ...MADE_KINDS];
   const wide: WideTable[] = [];
   for (let at = 0; at < kinds.length; at += KINDS_PER_TABLE) {
@@ -51,7 +51,7 @@ export function makeZoo(version: number): Zoo {
   // A kind of each family, so that a row without a key is found again by what it holds.
   const some = kinds.filter((kind, i) => i % 4 === 0 && kind.notNull !== true);
   wide.push({ name: 'app.keyless', columns: some.map((kind) => scalar(kind)), keyless: true, full: true });
-  const keyed = keyKinds(version).map((kind) => ({ name: `app.${quoteIdent(`key ${kind.name}`)}`, kind }));
+  const keyed = keys.map((kind) => ({ name: `app.${quoteIdent(`key ${kind.name}`)}`, kind }));
   return { kinds, wide, keyed, ddl: [MADE_TYPES, ...wide.flatMap(wideDdl), ...keyed.map(keyDdl), ALONE, PAIRED].join(';\n') };
 }
 
@@ -96,13 +96,56 @@ export function insertWide(random: Random, table: WideTable, ids: readonly numbe
 const note = awkwardText();
 
 export function insertKeyed(random: Random, table: KeyTable, rows: number): string {
-  const values = Array.from({ length: rows }, () => `(${quoteLiteral(table.kind.make(random))}, ${random.between(0, 99)}, ${quoteLiteral(note(random))})`);
+  const values = Array.from(
+    { length: rows },
+    () => `(${quoteLiteral(table.kind.make(random))}, ${random.between(0, 99)}, ${quoteLiteral(note(random))})`,
+  );
   return `insert into ${table.name} values ${values.join(', ')} on conflict do nothing`;
 }
 
 export function insertOthers(random: Random, rows: number): string {
   const texts = Array.from({ length: rows }, () => quoteLiteral(note(random)));
-  const paired = texts.map((text) => `(${text}, '2024-10-27 00:30:00+00'::timestamptz + ${random.between(0, 9)} * interval '30 min', ${text}, ${random.between(0, 99)}.50)`);
+  const paired = texts.map(
+    (text) =>
+      `(${text}, '2024-10-27 00:30:00+00'::timestamptz + ${random.between(0, 9)} * interval '30 min', ${text}, ${random.between(0, 99)}.50)`,
+  );
   return `insert into app.alone values ${texts.map((text) => `(${text})`).join(', ')} on conflict do nothing;
     insert into app.paired values ${paired.join(', ')} on conflict do nothing`;
+}
+
+/** Statements for the target: a row lost, one changed, one that the source never had, and a key replaced by an equal one. */
+export function damageKeyed(random: Random, { name, kind }: KeyTable): readonly string[] {
+  const nth = (n: number): string => `k = (select k from ${name} order by k offset ${n} limit 1)`;
+  const twin = kind.twin === undefined ? [] : [`update ${name} set k = ${kind.twin} where ${nth(2)}`];
+  return [
+    ...twin,
+    `update ${name} set n = n - 1000 where ${nth(1)}`,
+    `delete from ${name} where ${nth(0)}`,
+    `insert into ${name} values (${quoteLiteral(kind.make(random))}, -1, 'extra') on conflict do nothing`,
+  ];
+}
+
+/** What an administrator may have set, on both databases: none of it may reach a value. */
+export function hostileSettings(side: 'source' | 'target'): string {
+  const settings = {
+    datestyle: 'SQL, DMY',
+    intervalstyle: side === 'source' ? 'sql_standard' : 'iso_8601',
+    timezone: side === 'source' ? 'Asia/Kathmandu' : 'America/New_York',
+    extra_float_digits: '-5',
+    bytea_output: 'escape',
+    xmlbinary: 'hex',
+    xmloption: 'document',
+    array_nulls: 'off',
+    standard_conforming_strings: 'off',
+    quote_all_identifiers: 'on',
+    client_encoding: 'LATIN1',
+    search_path: 'app',
+  };
+  return Object.entries(settings)
+    .map(
+      ([setting, value]) =>
+        `do $do$ begin execute format('alter database %I set ${setting} = %L', current_database(), '${value}'); end $do$`,
+    )
+    .join('; ')
+    .replace(`%L', current_database(), 'app'`, `%I', current_database(), 'app'`);
 }

@@ -8,6 +8,9 @@ import { freshDatabase } from '#test/support/postgres.ts';
 
 afterEach(() => installTestHooks({}));
 
+/** Statements that wait for a chunk's lock: they end after it. */
+const background: Promise<unknown>[] = [];
+
 interface Outcome {
   readonly replica: readonly string[];
   readonly source: readonly string[];
@@ -31,7 +34,11 @@ const TOASTED = `CREATE TABLE doc (id int PRIMARY KEY, n int, body text);
   INSERT INTO doc SELECT i, 0, repeat(i::text, 4000) FROM generate_series(1, 20) i`;
 
 /** Copies the tables that `setup` makes, with something happening once at a moment of the table's first chunk. */
-async function copyWith(setup: string, table: string, moment: { readonly at: 'beforeRead' | 'beforeHigh'; readonly act: (url: string) => Promise<unknown> }): Promise<Outcome> {
+async function copyWith(
+  setup: string,
+  table: string,
+  moment: { readonly at: 'beforeRead' | 'beforeHigh'; readonly act: (url: string) => Promise<unknown> },
+): Promise<Outcome> {
   await using database = await freshDatabase(18);
   await execute(database.url, setup);
   let done = false;
@@ -43,6 +50,7 @@ async function copyWith(setup: string, table: string, moment: { readonly at: 'be
   const options: CopyWorldOptions = { url: database.url, interludes: { [moment.at]: act } };
   await using world = await CopyWorld.start(options);
   await world.settle();
+  await Promise.all(background);
   await world.copier.checkCatalog();
   await world.settle();
   const columns = world.columnsOf(table);
@@ -50,15 +58,24 @@ async function copyWith(setup: string, table: string, moment: { readonly at: 'be
 }
 
 describe('a row updated in full inside a chunk window', () => {
-  guardedBy('window', () => copyWith(TOASTED, 'doc', { at: 'beforeRead', act: (url) => execute(url, `UPDATE doc SET n = 7, body = 'new' WHERE id = 3`) }));
+  guardedBy('window', () =>
+    copyWith(TOASTED, 'doc', { at: 'beforeRead', act: (url) => execute(url, `UPDATE doc SET n = 7, body = 'new' WHERE id = 3`) }),
+  );
 });
 
 describe('a row updated with unchanged TOAST inside a chunk window', () => {
-  guardedBy('merge', () => copyWith(TOASTED, 'doc', { at: 'beforeRead', act: (url) => execute(url, 'UPDATE doc SET n = 7 WHERE id = 3', 'UPDATE doc SET n = 8 WHERE id < 5') }));
+  guardedBy('merge', () =>
+    copyWith(TOASTED, 'doc', {
+      at: 'beforeRead',
+      act: (url) => execute(url, 'UPDATE doc SET n = 7 WHERE id = 3', 'UPDATE doc SET n = 8 WHERE id < 5'),
+    }),
+  );
 });
 
 describe('a key changed with unchanged TOAST inside a chunk window', () => {
-  guardedBy('key-recopy', () => copyWith(TOASTED, 'doc', { at: 'beforeRead', act: (url) => execute(url, 'UPDATE doc SET id = 1003 WHERE id = 3') }));
+  guardedBy('key-recopy', () =>
+    copyWith(TOASTED, 'doc', { at: 'beforeRead', act: (url) => execute(url, 'UPDATE doc SET id = 1003 WHERE id = 3') }),
+  );
 });
 
 describe('a table truncated inside a chunk window', () => {
@@ -69,17 +86,22 @@ describe('a table truncated inside a chunk window', () => {
 
 describe('a column type changed between snapshot and read', () => {
   guardedBy('shape', () =>
-    copyWith('CREATE TABLE price (id int PRIMARY KEY, amount numeric(10,2)); INSERT INTO price SELECT i, i + 0.25 FROM generate_series(1, 50) i', 'price', {
-      at: 'beforeRead',
-      act: async (url) => {
-        const altering = execute(url, 'ALTER TABLE price ALTER COLUMN amount TYPE numeric(10,1)');
-        await using session = await openSession(url);
-        const waits = async (): Promise<void> => {
-          while ((await session.query(`SELECT FROM pg_locks WHERE NOT granted AND relation = 'price'::regclass`)).length === 0);
-        };
-        await Promise.race([altering, waits()]);
+    copyWith(
+      'CREATE TABLE price (id int PRIMARY KEY, amount numeric(10,2)); INSERT INTO price SELECT i, i + 0.25 FROM generate_series(1, 50) i',
+      'price',
+      {
+        at: 'beforeRead',
+        act: async (url) => {
+          const altering = execute(url, 'ALTER TABLE price ALTER COLUMN amount TYPE numeric(10,1)');
+          await using session = await openSession(url);
+          const waits = async (): Promise<void> => {
+            while ((await session.query(`SELECT FROM pg_locks WHERE NOT granted AND relation = 'price'::regclass`)).length === 0);
+          };
+          background.push(altering);
+          await Promise.race([altering, waits()]);
+        },
       },
-    }),
+    ),
   );
 });
 

@@ -36,6 +36,8 @@ async function copyUnderFire(version: PostgresVersion, seed: number, truncates: 
   expect(world.replica.drift).toBe(0);
 }
 
-test.each([14, 18] as const)('PostgreSQL %i: every table arrives whole', async (version) => copyUnderFire(version, seedFromEnvironment(), false));
+test.each([14, 18] as const)('PostgreSQL %i: every table arrives whole', async (version) =>
+  copyUnderFire(version, seedFromEnvironment(), false),
+);
 
 test('every table arrives whole although some are truncated on the way', async () => copyUnderFire(18, seedFromEnvironment(), true));

@@ -22,8 +22,20 @@ test('a re-copy of keys brings rows that the target lacks and deletes those that
   await world.settle();
   const item = world.replica.table('item');
   item.delete('["7"]');
-  item.set('["1000"]', new Map([['id', '1000'], ['v', 'extra']]));
-  item.set('["8"]', new Map([['id', '8'], ['v', 'wrong']]));
+  item.set(
+    '["1000"]',
+    new Map([
+      ['id', '1000'],
+      ['v', 'extra'],
+    ]),
+  );
+  item.set(
+    '["8"]',
+    new Map([
+      ['id', '8'],
+      ['v', 'wrong'],
+    ]),
+  );
   await world.copier.requestRecopy({ kind: 'keys', schema: 'public', table: 'item', keys: [['7'], ['8'], ['1000']], reason: 'test' });
   await world.settle();
   await expectEqual(world, 'item');
@@ -108,8 +120,8 @@ test('a leaf truncated alone takes its rows with it', async () => {
   );
   await using world = await CopyWorld.start({ url: database.url });
   await world.settle();
-  await execute(database.url, 'TRUNCATE reading_1', 'INSERT INTO reading VALUES (3, 3, 3)');
   const copied = world.replica.states.length;
+  await execute(database.url, 'TRUNCATE reading_1', 'INSERT INTO reading VALUES (3, 3, 3)');
   await world.until(() => world.replica.states.length >= copied + 2);
   await world.settle();
   await expectEqual(world, 'reading');
@@ -117,7 +129,10 @@ test('a leaf truncated alone takes its rows with it', async () => {
 
 test('a column type changed after the copy brings a re-copy', async () => {
   await using database = await freshDatabase();
-  await execute(database.url, `CREATE TABLE price (id int PRIMARY KEY, amount numeric(10,2)); INSERT INTO price SELECT i, i + 0.25 FROM generate_series(1, 50) i`);
+  await execute(
+    database.url,
+    `CREATE TABLE price (id int PRIMARY KEY, amount numeric(10,2)); INSERT INTO price SELECT i, i + 0.25 FROM generate_series(1, 50) i`,
+  );
   await using world = await CopyWorld.start({ url: database.url });
   await world.settle();
   await execute(database.url, 'ALTER TABLE price ALTER COLUMN amount TYPE numeric(10,1)', 'UPDATE price SET amount = 1.1 WHERE id = 1');
@@ -134,7 +149,10 @@ test('a mapped column renamed holds its table, and the others go on', async () =
   await execute(database.url, 'ALTER TABLE item RENAME COLUMN v TO w', 'INSERT INTO other VALUES (1)');
   await world.copier.checkCatalog();
   await world.until(() => world.replica.states.at(-1)?.state === 'held');
-  expect(world.replica.states.at(-1)).toMatchObject({ table: 'item', error: expect.stringContaining('column v is gone or was renamed') as string });
+  expect(world.replica.states.at(-1)).toMatchObject({
+    table: 'item',
+    error: expect.stringContaining('column v is gone or was renamed') as string,
+  });
   expect(world.copier.progress().find(({ table }) => table === 'item')).toMatchObject({ state: 'held' });
   const marker = world.replica.table('other');
   await world.until(() => marker.size === 1);
@@ -157,7 +175,12 @@ test('a table added while running is copied', async () => {
   await execute(database.url, ITEMS);
   await using world = await CopyWorld.start({ url: database.url });
   await world.settle();
-  await execute(database.url, `CREATE TABLE added (id int PRIMARY KEY, v text)`, `INSERT INTO added SELECT i, 'a' FROM generate_series(1, 40) i`, 'ALTER PUBLICATION copytest ADD TABLE added');
+  await execute(
+    database.url,
+    `CREATE TABLE added (id int PRIMARY KEY, v text)`,
+    `INSERT INTO added SELECT i, 'a' FROM generate_series(1, 40) i`,
+    'ALTER PUBLICATION copytest ADD TABLE added',
+  );
   const client = await connect(database.url, { applicationName: 'test', role: 'source' });
   const catalog = (await readCatalog(client, { schemas: ['public'] })).tables.find(({ name }) => name === 'added')!;
   await client.end();
@@ -165,13 +188,22 @@ test('a table added while running is copied', async () => {
   await world.copier.addTable({ catalog, mapping: identityMapping(catalog) });
   await execute(database.url, `UPDATE added SET v = 'b' WHERE id = 5`);
   await world.settle();
-  expect(world.replica.dump('added', ['id', 'v'])).toEqual(await execute(database.url, 'SELECT * FROM added').then((rows) => rows.map(({ id, v }) => JSON.stringify([id, v])).toSorted()));
+  expect(world.replica.dump('added', ['id', 'v'])).toEqual(
+    await execute(database.url, 'SELECT * FROM added').then((rows) => rows.map(({ id, v }) => JSON.stringify([id, v])).toSorted()),
+  );
 });
 
 test('the copy goes on after the source was restarted', async () => {
   await using database = await freshDatabase();
-  await execute(database.url, `CREATE TABLE item (id int PRIMARY KEY, v text); INSERT INTO item SELECT i, repeat('v', 100) FROM generate_series(1, 4000) i`);
-  await using world = await CopyWorld.start({ url: database.url, oneChunkBytes: 0, copy: { chunkRows: 20, chunkTargetMs: 0, parallel: 2 } });
+  await execute(
+    database.url,
+    `CREATE TABLE item (id int PRIMARY KEY, v text); INSERT INTO item SELECT i, repeat('v', 100) FROM generate_series(1, 4000) i`,
+  );
+  await using world = await CopyWorld.start({
+    url: database.url,
+    oneChunkBytes: 0,
+    copy: { chunkRows: 20, chunkTargetMs: 0, parallel: 2 },
+  });
   await world.until(() => world.replica.chunks.length > 5);
   await database.server.restart();
   await execute(database.url, `UPDATE item SET v = 'after' WHERE id % 100 = 0`);
@@ -188,16 +220,31 @@ test('parents are copied whole before their children begin', async () => {
      INSERT INTO parent SELECT i, repeat('x', 500) FROM generate_series(1, 200) i;
      INSERT INTO child SELECT i, i FROM generate_series(1, 20) i`,
   );
-  await using world = await CopyWorld.start({ url: database.url, order: 'parents-first', oneChunkBytes: 0, copy: { chunkRows: 20, chunkTargetMs: 0, parallel: 3 } });
+  await using world = await CopyWorld.start({
+    url: database.url,
+    order: 'parents-first',
+    oneChunkBytes: 0,
+    copy: { chunkRows: 20, chunkTargetMs: 0, parallel: 3 },
+  });
   await world.settle();
-  expect(world.replica.states.map(({ table, state }) => `${table} ${state}`)).toEqual(['parent copying', 'parent following', 'child copying', 'child following']);
+  expect(world.replica.states.map(({ table, state }) => `${table} ${state}`)).toEqual([
+    'parent copying',
+    'parent following',
+    'child copying',
+    'child following',
+  ]);
   await expectEqual(world, 'parent', 'child');
 });
 
 test('rows per second are limited, and a pause holds the copy', async () => {
   await using database = await freshDatabase();
   await execute(database.url, ITEMS);
-  await using world = await CopyWorld.start({ url: database.url, paused: true, oneChunkBytes: 0, copy: { chunkRows: 50, chunkTargetMs: 0, parallel: 1, maxRowsPerSecond: 600 } });
+  await using world = await CopyWorld.start({
+    url: database.url,
+    paused: true,
+    oneChunkBytes: 0,
+    copy: { chunkRows: 50, chunkTargetMs: 0, parallel: 1, maxRowsPerSecond: 600 },
+  });
   await world.until(() => world.reader.status().connected);
   expect(world.copier.progress()[0]!.state).toBe('waiting');
   const begun = performance.now();
@@ -205,4 +252,53 @@ test('rows per second are limited, and a pause holds the copy', async () => {
   await world.settle();
   expect(performance.now() - begun).toBeGreaterThan(200);
   await expectEqual(world, 'item');
+});
+
+test('a leaf detached and dropped takes its rows with it', async () => {
+  await using database = await freshDatabase();
+  await execute(
+    database.url,
+    `CREATE TABLE reading (day int, id int, v int, PRIMARY KEY (day, id)) PARTITION BY RANGE (day);
+     CREATE TABLE reading_1 PARTITION OF reading FOR VALUES FROM (0) TO (10);
+     CREATE TABLE reading_2 PARTITION OF reading FOR VALUES FROM (10) TO (20);
+     INSERT INTO reading SELECT i % 20, i, i FROM generate_series(1, 50) i`,
+  );
+  await using world = await CopyWorld.start({ url: database.url });
+  await world.settle();
+  await execute(database.url, 'DROP TABLE reading_1');
+  await world.copier.checkCatalog();
+  await world.settle();
+  await expectEqual(world, 'reading');
+});
+
+test('a table rewritten without a change of its shape is copied again', async () => {
+  await using database = await freshDatabase();
+  await execute(
+    database.url,
+    `CREATE TABLE price (id int PRIMARY KEY, amount int); INSERT INTO price SELECT i, i FROM generate_series(1, 50) i`,
+  );
+  await using world = await CopyWorld.start({ url: database.url });
+  await world.settle();
+  await execute(database.url, 'ALTER TABLE price ALTER COLUMN amount TYPE int USING amount * 2');
+  await world.copier.checkCatalog();
+  const passed = world.replica.states.length;
+  await world.settle();
+  await world.copier.checkCatalog();
+  await world.until(() => world.replica.states.length >= passed + 2 && world.copier.idle);
+  await expectEqual(world, 'price');
+});
+
+test('a truncated table is not copied again for its new file', async () => {
+  await using database = await freshDatabase();
+  await execute(database.url, ITEMS);
+  await using world = await CopyWorld.start({ url: database.url });
+  await world.settle();
+  const chunks = world.replica.chunks.length;
+  await execute(database.url, 'TRUNCATE item', `INSERT INTO item VALUES (1, 'new')`);
+  await world.copier.checkCatalog();
+  await world.settle();
+  await world.copier.checkCatalog();
+  await world.settle();
+  await expectEqual(world, 'item');
+  expect(world.replica.chunks.length).toBe(chunks);
 });

@@ -17,7 +17,8 @@ async function standbyNames(server: PostgresServer, names: string): Promise<void
   await using session = await openSession(server.url());
   await session.query(`ALTER SYSTEM SET synchronous_standby_names = '${names}'`);
   await session.query('SELECT pg_reload_conf()');
-  const wanted = async (): Promise<boolean> => (await session.query('SHOW synchronous_standby_names'))[0]!['synchronous_standby_names'] === names;
+  const wanted = async (): Promise<boolean> =>
+    (await session.query('SHOW synchronous_standby_names'))[0]!['synchronous_standby_names'] === names;
   while (!(await wanted()));
 }
 

@@ -27,7 +27,12 @@ test('chunk rows are copied and changes after them win', async () => {
   const item = harness.table('item');
   harness.start();
   await harness.log.state(item.table, 'copying');
-  await harness.log.transaction(chunkFrame({ schema: 'old', table: 'item', columns: ['id', 'name', 'big'] }, [[1, 'one', null], [2, 'two', 'tab\t']]));
+  await harness.log.transaction(
+    chunkFrame({ schema: 'old', table: 'item', columns: ['id', 'name', 'big'] }, [
+      [1, 'one', null],
+      [2, 'two', 'tab\t'],
+    ]),
+  );
   await harness.log.transaction(item.relation, item.update(2, 'two!', undefined), item.update(9, 'not there yet', undefined));
   await harness.log.transaction(chunkFrame({ schema: 'old', table: 'item', columns: ['id', 'name', 'big'] }, [[9, 'nine', 'whole']]));
   await harness.log.state(item.table, 'following');

@@ -34,7 +34,11 @@ describe.each([14, 18] as const)('on PostgreSQL %i, a round that meets constrain
     await using harness = await sinkHarness({ url: database.url, ddl: ITEM });
     await items(harness, [1, 'a', 'x'], [2, 'b', 'y']);
     const item = harness.table('item');
-    await harness.log.transactions([[item.update(1, 'tmp', undefined)], [item.update(2, 'a', undefined)], [item.update(1, 'b', undefined)]]);
+    await harness.log.transactions([
+      [item.update(1, 'tmp', undefined)],
+      [item.update(2, 'a', undefined)],
+      [item.update(1, 'b', undefined)],
+    ]);
     await harness.applied();
     expect(await harness.rows(ALL)).toEqual([
       ['1', 'b', 'x'],
@@ -65,7 +69,11 @@ describe.each([14, 18] as const)('on PostgreSQL %i, a round that meets constrain
     await items(harness, [1, 'a', 'x'], [2, 'b', 'y']);
     const item = harness.table('item');
     await harness.log.transactions([
-      [item.updateFrom([1, null, null], [9, 'a', undefined]), item.updateFrom([2, null, null], [1, 'b', undefined]), item.updateFrom([9, null, null], [2, 'a2', undefined])],
+      [
+        item.updateFrom([1, null, null], [9, 'a', undefined]),
+        item.updateFrom([2, null, null], [1, 'b', undefined]),
+        item.updateFrom([9, null, null], [2, 'a2', undefined]),
+      ],
     ]);
     await harness.applied();
     expect(await harness.rows(ALL)).toEqual([
@@ -106,7 +114,11 @@ test('a truncate clears what came before it and not what came after', async () =
   await using harness = await sinkHarness({ url: database.url, ddl: ITEM });
   await items(harness, [1, 'a', 'x']);
   const item = harness.table('item');
-  await harness.log.transactions([[item.insert(2, 'b', null)], [item.truncate(), item.insert(3, 'c', null)], [item.update(3, 'c2', undefined)]]);
+  await harness.log.transactions([
+    [item.insert(2, 'b', null)],
+    [item.truncate(), item.insert(3, 'c', null)],
+    [item.update(3, 'c2', undefined)],
+  ]);
   await harness.applied();
   expect(await harness.rows(ALL)).toEqual([['3', 'c2', null]]);
 });

@@ -2,6 +2,7 @@ import pg from 'pg';
 import { afterEach, describe, expect, test } from 'vitest';
 import { installTestHooks, type Failpoint } from '#schemas/test-hooks.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
+import { chunkFrame } from '#test/support/sink-frames.ts';
 import { sinkHarness, type SinkHarness } from '#test/support/sink-harness.ts';
 
 const ITEM = 'CREATE TABLE item (id int PRIMARY KEY, n int NOT NULL CHECK (n < 1000))';
@@ -23,6 +24,12 @@ async function session(url: string): Promise<pg.Client & AsyncDisposable> {
   client.on('error', () => undefined);
   await client.connect();
   return Object.assign(client, { [Symbol.asyncDispose]: () => client.end() });
+}
+
+/** Until the sink waits for a lock. */
+async function waiting(client: pg.Client): Promise<void> {
+  const sql = `SELECT FROM pg_stat_activity WHERE application_name = 'crossfade sinktest sink' AND wait_event_type = 'Lock'`;
+  while ((await client.query(sql)).rowCount !== 1);
 }
 
 /** Ends every session of the sink when the failpoint is first met, and says so. */
@@ -64,12 +71,85 @@ describe('a row that the target rejects', () => {
     harness.start();
     await harness.applied();
     expect(harness.sink.status().tables.find((table) => table.from.name === 'item')).toMatchObject({ state: 'held', heldKey: '77' });
-    expect(await harness.rows(`SELECT state, held_key, error LIKE '%check%' FROM crossfade.table_progress WHERE source_table = 'item'`)).toEqual([['held', '77', 't']]);
+    expect(
+      await harness.rows(`SELECT state, held_key, error LIKE '%check%' FROM crossfade.table_progress WHERE source_table = 'item'`),
+    ).toEqual([['held', '77', 't']]);
+  });
+
+  test('holds also what was gathered of its table while it was being applied', async () => {
+    await using database = await freshDatabase();
+    await using harness = await sinkHarness({ url: database.url, ddl: ITEM });
+    await started(harness, 'item');
+    const item = harness.table('item');
+    await using blocker = await session(database.url);
+    await blocker.query('BEGIN');
+    await blocker.query('LOCK TABLE new.item IN ACCESS EXCLUSIVE MODE');
+    await harness.log.transaction(item.insert(1, 5000));
+    await waiting(blocker);
+    await harness.log.transaction(item.insert(2, 2));
+    const gathered = harness.log.end;
+    await expect.poll(() => harness.sink.status().tables[0]?.changesApplied).toBe(2);
+    await blocker.query('COMMIT');
+    await harness.sink.waitApplied(gathered, AbortSignal.timeout(10_000));
+    expect(await harness.rows(ALL)).toEqual([]);
+    expect(harness.sink.status().tables[0]).toMatchObject({ state: 'held', heldKey: '1' });
+  });
+
+  test('in a chunk is named, too', async () => {
+    await using database = await freshDatabase();
+    await using harness = await sinkHarness({ url: database.url, ddl: ITEM });
+    const item = harness.table('item');
+    harness.start();
+    await harness.log.state(item.table, 'copying');
+    const rows = Array.from({ length: 300 }, (_, i) => [i, i === 123 ? 7000 : i]);
+    await harness.log.transaction(chunkFrame({ schema: 'old', table: 'item', columns: ['id', 'n'] }, rows));
+    await harness.log.state(item.table, 'following');
+    await harness.log.copyComplete();
+    await harness.applied();
+    expect(await harness.rows(ALL)).toEqual([]);
+    expect(harness.sink.status().tables[0]).toMatchObject({ state: 'held', heldKey: '123' });
+  });
+
+  test('is tried again on a resume: its table is emptied and copied anew', async () => {
+    await using database = await freshDatabase();
+    await using harness = await sinkHarness({ url: database.url, ddl: ITEM });
+    await started(harness, 'item');
+    const item = harness.table('item');
+    await harness.log.transaction(item.insert(1, 1), item.insert(2, 2));
+    await harness.applied();
+    await harness.log.transaction(item.update(1, 5000));
+    await harness.log.transaction(item.insert(3, 3));
+    await harness.applied();
+    expect(harness.sink.status().tables[0]).toMatchObject({ state: 'held', heldKey: '1' });
+    await harness.rows('ALTER TABLE new.item DROP CONSTRAINT item_n_check');
+    expect(await harness.sink.resumeTable({ schema: 'old', name: 'item' })).toBe(true);
+    expect(harness.resumed).toEqual(['item']);
+    await harness.log.transaction(item.update(2, 20), item.insert(4, 4));
+    await harness.log.transaction(
+      chunkFrame({ schema: 'old', table: 'item', columns: ['id', 'n'], recopy: true }, [
+        [1, 5000],
+        [3, 3],
+      ]),
+    );
+    await harness.log.state(item.table, 'following');
+    await harness.applied();
+    expect(await harness.rows(ALL)).toEqual([
+      ['1', '5000'],
+      ['2', '20'],
+      ['3', '3'],
+      ['4', '4'],
+    ]);
+    expect(await harness.rows('SELECT state, error, held_key, held_offset FROM crossfade.table_progress')).toEqual([
+      ['following', null, null, null],
+    ]);
   });
 
   test('is named also when only a large unchanged column came with it', async () => {
     await using database = await freshDatabase();
-    await using harness = await sinkHarness({ url: database.url, ddl: 'CREATE TABLE item (id int PRIMARY KEY, n int CHECK (n < 1000), big text)' });
+    await using harness = await sinkHarness({
+      url: database.url,
+      ddl: 'CREATE TABLE item (id int PRIMARY KEY, n int CHECK (n < 1000), big text)',
+    });
     await started(harness, 'item');
     const item = harness.table('item');
     await harness.log.transaction(item.insert(1, 1, 'x'), item.insert(2, 2, 'y'));
@@ -81,23 +161,26 @@ describe('a row that the target rejects', () => {
 });
 
 describe('a session lost', () => {
-  test.each(['sink.begin', 'sink.applied', 'sink.commit', 'sink.committed'] as const)('at %s leaves every change applied exactly once', async (point) => {
-    await using database = await freshDatabase();
-    await using harness = await sinkHarness({ url: database.url, ddl: ITEM });
-    await started(harness, 'item');
-    const item = harness.table('item');
-    const struck = strikeAt(point, database.url);
-    await harness.log.transaction(item.insert(1, 10), item.insert(2, 20));
-    await struck;
-    installTestHooks({});
-    await harness.log.transaction(item.update(1, 11));
-    await harness.applied();
-    expect(await harness.rows(ALL)).toEqual([
-      ['1', '11'],
-      ['2', '20'],
-    ]);
-    expect(harness.sink.status().restarts).toBeGreaterThan(0);
-  });
+  test.each(['sink.begin', 'sink.applied', 'sink.commit', 'sink.committed'] as const)(
+    'at %s leaves every change applied exactly once',
+    async (point) => {
+      await using database = await freshDatabase();
+      await using harness = await sinkHarness({ url: database.url, ddl: ITEM });
+      await started(harness, 'item');
+      const item = harness.table('item');
+      const struck = strikeAt(point, database.url);
+      await harness.log.transaction(item.insert(1, 10), item.insert(2, 20));
+      await struck;
+      installTestHooks({});
+      await harness.log.transaction(item.update(1, 11));
+      await harness.applied();
+      expect(await harness.rows(ALL)).toEqual([
+        ['1', '11'],
+        ['2', '20'],
+      ]);
+      expect(harness.sink.status().restarts).toBeGreaterThan(0);
+    },
+  );
 });
 
 test('a deadlock with a writer on the target is repeated until it passes', async () => {
@@ -111,10 +194,7 @@ test('a deadlock with a writer on the target is repeated until it passes', async
   await writer.query('BEGIN');
   await writer.query('UPDATE new.other SET n = 100 WHERE id = 1');
   await harness.log.transaction(item.update(1, 2), other.update(1, 2));
-  for (;;) {
-    const waiting = await writer.query(`SELECT FROM pg_stat_activity WHERE application_name = 'crossfade sinktest sink' AND wait_event_type = 'Lock'`);
-    if (waiting.rowCount === 1) break;
-  }
+  await waiting(writer);
   await writer.query(`SET deadlock_timeout = '10s'`).catch(() => undefined);
   await writer.query('UPDATE new.item SET n = 100 WHERE id = 1').catch(() => undefined);
   await writer.query('COMMIT').catch(() => undefined);
@@ -130,7 +210,9 @@ test('a restart applies nothing twice, and does when the duplicate rule is off',
     ddl: ITEM,
   });
   await harness.rows(`CREATE TABLE public.ledger (id int)`);
-  await harness.rows(`CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.ledger VALUES (NEW.id); RETURN NULL; END'`);
+  await harness.rows(
+    `CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.ledger VALUES (NEW.id); RETURN NULL; END'`,
+  );
   await harness.rows(`CREATE TRIGGER note AFTER INSERT OR UPDATE ON new.item FOR EACH ROW EXECUTE FUNCTION public.note()`);
   await harness.rows(`ALTER TABLE new.item ENABLE ALWAYS TRIGGER note`);
   await started(harness, 'item');
@@ -193,7 +275,12 @@ test('a filled target table is refused unless the file says what to do with it',
 
 test('existing: truncate empties the table first', async () => {
   await using database = await freshDatabase();
-  await using harness = await sinkHarness({ url: database.url, ddl: ITEM, targetDdl: 'INSERT INTO new.item VALUES (1, 1)', existing: 'truncate' });
+  await using harness = await sinkHarness({
+    url: database.url,
+    ddl: ITEM,
+    targetDdl: 'INSERT INTO new.item VALUES (1, 1)',
+    existing: 'truncate',
+  });
   await started(harness, 'item');
   expect(await harness.rows(ALL)).toEqual([]);
 });

@@ -13,9 +13,20 @@ describe.each([14, 18] as const)('on PostgreSQL %i', (version) => {
     const note = harness.table('note');
     await harness.follow(note);
     harness.start();
-    await harness.log.transaction(note.relation, note.insert(1, 'x', '1.0'), note.insert(1, 'x', '1.0'), note.insert(1, 'x', '1.00'), note.insert(null, null, null), note.insert(1, 'x', '1.0'));
+    await harness.log.transaction(
+      note.relation,
+      note.insert(1, 'x', '1.0'),
+      note.insert(1, 'x', '1.0'),
+      note.insert(1, 'x', '1.00'),
+      note.insert(null, null, null),
+      note.insert(1, 'x', '1.0'),
+    );
     await harness.applied();
-    await harness.log.transaction(note.deleteFull(1, 'x', '1.0'), note.deleteFull(null, null, null), note.updateFrom([1, 'x', '1.00'], [2, 'y', undefined], 'O'));
+    await harness.log.transaction(
+      note.deleteFull(1, 'x', '1.0'),
+      note.deleteFull(null, null, null),
+      note.updateFrom([1, 'x', '1.00'], [2, 'y', undefined], 'O'),
+    );
     await harness.applied();
     expect(await harness.rows('SELECT a, b, c FROM new.note ORDER BY a')).toEqual([
       ['1', 'x', '1.0'],
@@ -91,10 +102,20 @@ describe.each([14, 18] as const)('on PostgreSQL %i', (version) => {
     const price = harness.table('price');
     harness.start();
     await harness.log.state(price.table, 'copying');
-    await harness.log.transaction(chunkFrame({ schema: 'old', table: 'price', columns: ['id', 'amount'] }, [[1, '1.005'], [2, null]]));
+    await harness.log.transaction(
+      chunkFrame({ schema: 'old', table: 'price', columns: ['id', 'amount'] }, [
+        [1, '1.005'],
+        [2, null],
+      ]),
+    );
     await harness.log.state(price.table, 'following');
     await harness.log.copyComplete();
-    await harness.log.transaction(price.relation, price.insert(3, '3.999'), price.update(2, '2'), ...Array.from({ length: 60 }, (_, i) => price.insert(100 + i, String(i))));
+    await harness.log.transaction(
+      price.relation,
+      price.insert(3, '3.999'),
+      price.update(2, '2'),
+      ...Array.from({ length: 60 }, (_, i) => price.insert(100 + i, String(i))),
+    );
     await harness.applied();
     await harness.log.transaction(...Array.from({ length: 60 }, (_, i) => price.update(100 + i, `${i}.5`)), price.delete(1, null));
     await harness.applied();
@@ -140,7 +161,11 @@ test('a filter lets rows enter and leave', async () => {
   harness.start();
   await harness.log.transaction(shop.relation, shop.insert(1, 'eu', 1), shop.insert(2, 'us', 2));
   await harness.applied();
-  await harness.log.transaction(shop.updateFrom([1, 'eu', 1], [1, 'us', 1], 'O'), shop.updateFrom([2, 'us', 2], [2, 'eu', 2], 'O'), shop.insert(3, null, 3));
+  await harness.log.transaction(
+    shop.updateFrom([1, 'eu', 1], [1, 'us', 1], 'O'),
+    shop.updateFrom([2, 'us', 2], [2, 'eu', 2], 'O'),
+    shop.insert(3, null, 3),
+  );
   await harness.applied();
   expect(await harness.rows('SELECT id FROM new.shop')).toEqual([['2']]);
 });
@@ -150,7 +175,8 @@ test('a deferrable key is written without a conflict clause', async () => {
   await using harness = await sinkHarness({
     url: database.url,
     ddl: 'CREATE TABLE d (id int PRIMARY KEY, n int)',
-    targetDdl: 'ALTER TABLE new.d DROP CONSTRAINT d_pkey; ALTER TABLE new.d ADD PRIMARY KEY (id); ALTER TABLE new.d ADD CONSTRAINT u UNIQUE (n) DEFERRABLE',
+    targetDdl:
+      'ALTER TABLE new.d DROP CONSTRAINT d_pkey; ALTER TABLE new.d ADD PRIMARY KEY (id); ALTER TABLE new.d ADD CONSTRAINT u UNIQUE (n) DEFERRABLE',
   });
   const d = harness.table('d');
   await harness.follow(d);

@@ -13,7 +13,11 @@ test('a transaction larger than memory is applied in parts and seen at once or n
   harness.start();
   const count = 120_000;
   const pad = 'x'.repeat(200);
-  const frames = harness.log.frames([item.relation, ...Array.from({ length: count }, (_, i) => item.insert(i, `${pad}${i}`)), ...Array.from({ length: 10 }, (_, i) => item.update(i, `${pad}${(i + 1) % 10}!`))]);
+  const frames = harness.log.frames([
+    item.relation,
+    ...Array.from({ length: count }, (_, i) => item.insert(i, `${pad}${i}`)),
+    ...Array.from({ length: 10 }, (_, i) => item.update(i, `${pad}${(i + 1) % 10}!`)),
+  ]);
   const half = Math.floor(frames.length / 2);
   for (let at = 0; at < half; at += 10_000) await harness.log.append(frames.slice(at, Math.min(half, at + 10_000)));
   const seen = new Set<string>();
@@ -21,7 +25,7 @@ test('a transaction larger than memory is applied in parts and seen at once or n
   for (let at = half; at < frames.length; at += 10_000) await harness.log.append(frames.slice(at, at + 10_000));
   await harness.applied();
   expect([...seen]).toEqual(['0']);
-  expect(await harness.rows('SELECT count(*), count(*) FILTER (WHERE name LIKE \'%!\') FROM new.item')).toEqual([[String(count), '10']]);
+  expect(await harness.rows("SELECT count(*), count(*) FILTER (WHERE name LIKE '%!') FROM new.item")).toEqual([[String(count), '10']]);
 });
 
 test('a transaction that a new epoch interrupts leaves nothing, whole or in parts', async () => {
@@ -48,13 +52,18 @@ test('a transaction that a new epoch interrupts leaves nothing, whole or in part
 
 test('lanes copy tables side by side and change over by themselves, also after a restart in between', async () => {
   await using database = await freshDatabase();
-  await using harness = await sinkHarness({ url: database.url, ddl: 'CREATE TABLE a (id int PRIMARY KEY, n int); CREATE TABLE b (id int PRIMARY KEY, n int); CREATE TABLE c (id int PRIMARY KEY, n int)', sink: { parallel: 2 } });
+  await using harness = await sinkHarness({
+    url: database.url,
+    ddl: 'CREATE TABLE a (id int PRIMARY KEY, n int); CREATE TABLE b (id int PRIMARY KEY, n int); CREATE TABLE c (id int PRIMARY KEY, n int)',
+    sink: { parallel: 2 },
+  });
   const tables = ['a', 'b', 'c'].map((name) => harness.table(name));
   const rows = (from: number): [number, number][] => Array.from({ length: 300 }, (_, i) => [from + i, 0]);
   harness.start();
   for (const table of tables) await harness.log.state(table.table, 'copying');
   await harness.log.transaction(...tables.map((table) => table.relation));
-  for (const { table } of tables) await harness.log.transaction(chunkFrame({ schema: 'old', table: table.name, columns: ['id', 'n'] }, rows(0)));
+  for (const { table } of tables)
+    await harness.log.transaction(chunkFrame({ schema: 'old', table: table.name, columns: ['id', 'n'] }, rows(0)));
   await harness.log.transaction(...tables.flatMap((table) => [table.update(5, 1), table.insert(305, 9), table.delete(6, null)]));
   await expect.poll(async () => (await harness.rows('SELECT count(*) FROM new.c'))[0]![0]).toBe('300');
   expect(harness.sink.applied()).toBeUndefined();
@@ -62,7 +71,9 @@ test('lanes copy tables side by side and change over by themselves, also after a
   harness.start();
   for (const { table } of tables) {
     const later = rows(300).filter(([id]) => id !== 305);
-    await harness.log.transaction(chunkFrame({ schema: 'old', table: table.name, columns: ['id', 'n'] }, table.name === 'b' ? [...later, [305, 9]] : later));
+    await harness.log.transaction(
+      chunkFrame({ schema: 'old', table: table.name, columns: ['id', 'n'] }, table.name === 'b' ? [...later, [305, 9]] : later),
+    );
   }
   for (const { table } of tables) await harness.log.state(table, 'following');
   await harness.log.copyComplete();
@@ -82,7 +93,12 @@ test('chunks of a table added or copied again later go the consistent way', asyn
   await harness.follow(item);
   harness.start();
   await harness.log.transaction(item.relation, item.insert(1, 'stale'), item.insert(2, 'gone'));
-  await harness.log.transaction(chunkFrame({ schema: 'old', table: 'item', columns: ['name', 'id'], recopy: true }, [['fresh', 1], ['new', 3]]));
+  await harness.log.transaction(
+    chunkFrame({ schema: 'old', table: 'item', columns: ['name', 'id'], recopy: true }, [
+      ['fresh', 1],
+      ['new', 3],
+    ]),
+  );
   await harness.applied();
   expect(await harness.rows('SELECT * FROM new.item ORDER BY id')).toEqual([
     ['1', 'fresh'],

@@ -94,7 +94,7 @@ async function withWriters<T>(pipeline: Played, random: Random, body: () => Prom
 
 afterEach(() => installTestHooks({}));
 
-const ROUNDS = Number(process.env['CROSSFADE_VERIFY_ROUNDS'] ?? 12);
+const ROUNDS = Number(process.env['CROSSFADE_VERIFY_ROUNDS'] ?? 8);
 
 for (const version of [14, 18] as const) {
   test(`no false alarm under writes, and one corrupt cell is found at once, on PostgreSQL ${version}`, async () => {

@@ -185,4 +185,27 @@ describe('the follower', () => {
     expect(errors).toHaveLength(1);
     expect(follower.durableEnd).toBe(0n);
   });
+
+  test('appends nothing more once it is closed, and is closed only when what was under way is durable', async () => {
+    const { follower, raw } = follow();
+    send(follower, begin(100n), insert(9, ['1', 'a']), commit(100n, 110n));
+    send(follower, begin(110n), insert(9, ['2', 'b']), commit(110n, 120n));
+    let isClosed = false;
+    const closed = follower.close().then(() => (isClosed = true));
+    await turn();
+    expect(isClosed).toBe(false);
+    await raw.settle(0);
+    await closed;
+    send(follower, begin(120n), insert(9, ['3', 'c']), commit(120n, 130n));
+    await turn();
+    expect(raw.tags).toEqual(['BIC']);
+  });
+
+  test('does not append a batch that waited for a relation record when the session ended', async () => {
+    const { follower, raw, progress } = follow();
+    send(follower, begin(100n), R, insert(9, ['1', 'a']), commit(100n, 110n));
+    await follower.close();
+    await progress.settle(0);
+    expect(raw.tags).toEqual([]);
+  });
 });

@@ -44,18 +44,38 @@ const slot = (confirmed: bigint, over: Partial<SlotHealth> = {}): SlotHealth => 
   ...over,
 });
 
-const read: RecoveredLog = { fresh: false, lastCommit: toLsn(100n), durableEnd: toLsn(110n), confirmed: toLsn(105n), identity: undefined };
+const read: RecoveredLog = {
+  fresh: false,
+  lastCommit: toLsn(100n),
+  durableEnd: toLsn(110n),
+  confirmed: toLsn(105n),
+  identity: undefined,
+  prints: new Map(),
+};
 
 describe('a starting reader', () => {
   test('finds the last whole commit behind the last durable record, and no half one', async () => {
-    const raw = topicOf([begin(100n), insert(9, ['1']), commit(100n, 110n), begin(110n), insert(9, ['2']), commit(110n, 125n), begin(130n), insert(9, ['3'])]);
-    const progress = topicOf([json({ t: 'epoch', systemId: '7', timeline: 1 }), json({ t: 'durable', offset: 3, commitLsn: '0/64', endLsn: '0/6E', confirm: '0/6E' })]);
+    const raw = topicOf([
+      begin(100n),
+      insert(9, ['1']),
+      commit(100n, 110n),
+      begin(110n),
+      insert(9, ['2']),
+      commit(110n, 125n),
+      begin(130n),
+      insert(9, ['3']),
+    ]);
+    const progress = topicOf([
+      json({ t: 'epoch', systemId: '7', timeline: 1 }),
+      json({ t: 'durable', offset: 3, commitLsn: '0/64', endLsn: '0/6E', confirm: '0/6E' }),
+    ]);
     expect(await recoverLog(raw, progress)).toEqual({
       fresh: false,
       lastCommit: 110n,
       durableEnd: 125n,
       confirmed: 110n,
       identity: { systemId: '7', timeline: 1 },
+      prints: new Map(),
     });
   });
 

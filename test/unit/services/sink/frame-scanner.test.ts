@@ -28,7 +28,8 @@ function show(units: readonly Unit[]): string[] {
     if (unit.kind === 'void') return 'void';
     if ('frame' in unit) return `${unit.kind}@${unit.offset}`;
     let tags = '';
-    for (const span of unit.spans) for (let p = span.from; p < span.to; p += 4 + span.buffer.readUInt32BE(p)) tags += String.fromCharCode(span.buffer[p + 4]!);
+    for (const span of unit.spans)
+      for (let p = span.from; p < span.to; p += 4 + span.buffer.readUInt32BE(p)) tags += String.fromCharCode(span.buffer[p + 4]!);
     return `${unit.kind}${unit.first ? '' : ' …'} ${tags}${unit.last ? '' : ' …'}@${unit.spans[0]!.offset}`;
   });
 }
@@ -39,7 +40,11 @@ function scan(scanner: FrameScanner, groups: readonly (readonly Buffer[])[]): st
 
 describe('the scanner', () => {
   test('hands on whole transactions, and keeps an open one until its commit', () => {
-    expect(scan(new FrameScanner(), [[B, I, C, B, I, I], [I], [C, B, C]])).toEqual(['transactions BIC@0', 'transactions BIIIC@3', 'transactions BC@8']);
+    expect(scan(new FrameScanner(), [[B, I, C, B, I, I], [I], [C, B, C]])).toEqual([
+      'transactions BIC@0',
+      'transactions BIIIC@3',
+      'transactions BC@8',
+    ]);
   });
 
   test('sets transactions with chunk rows apart', () => {
@@ -47,12 +52,27 @@ describe('the scanner', () => {
   });
 
   test('drops a transaction that an epoch interrupts', () => {
-    expect(scan(new FrameScanner(), [[B, I, C, B, I], [E, B, I, C]])).toEqual(['transactions BIC@0', 'epoch@5', 'transactions BIC@6']);
+    expect(
+      scan(new FrameScanner(), [
+        [B, I, C, B, I],
+        [E, B, I, C],
+      ]),
+    ).toEqual(['transactions BIC@0', 'epoch@5', 'transactions BIC@6']);
   });
 
   test('hands on a large transaction in parts, and says when they are void', () => {
-    expect(scan(new FrameScanner(1), [[B, I], [I], [C, B, I, C]])).toEqual(['transactions BI …@0', 'transactions … I …@2', 'transactions … C@3', 'transactions BIC@4']);
-    expect(scan(new FrameScanner(1), [[B, I], [E, B, I, C]])).toEqual(['transactions BI …@0', 'void', 'epoch@2', 'transactions BIC@3']);
+    expect(scan(new FrameScanner(1), [[B, I], [I], [C, B, I, C]])).toEqual([
+      'transactions BI …@0',
+      'transactions … I …@2',
+      'transactions … C@3',
+      'transactions BIC@4',
+    ]);
+    expect(
+      scan(new FrameScanner(1), [
+        [B, I],
+        [E, B, I, C],
+      ]),
+    ).toEqual(['transactions BI …@0', 'void', 'epoch@2', 'transactions BIC@3']);
   });
 
   test('passes over the rest of a transaction when reading begins within it', () => {

@@ -26,9 +26,17 @@ function randomOf(seed: number): (below: number) => number {
 type Row = (string | null)[];
 
 /** What a target does with a batch, in the order in which the sink does it. */
-function apply(batch: TableFold, before: ReadonlyMap<string, Row>, keyOf: (row: readonly (string | null | undefined)[]) => string): Map<string, Row> {
+function apply(
+  batch: TableFold,
+  before: ReadonlyMap<string, Row>,
+  keyOf: (row: readonly (string | null | undefined)[]) => string,
+): Map<string, Row> {
   const after = batch.truncate ? new Map<string, Row>() : new Map(before);
-  const entries = Array.from({ length: batch.size }, (_, i) => ({ op: batch.ops[i]!, row: decodeTuple(batch.buffers[i]!, batch.at[i]!), carry: batch.carries.get(i) }));
+  const entries = Array.from({ length: batch.size }, (_, i) => ({
+    op: batch.ops[i]!,
+    row: decodeTuple(batch.buffers[i]!, batch.at[i]!),
+    carry: batch.carries.get(i),
+  }));
   const whole = entries.map(({ op, row, carry }) => {
     if ((op & OP.kind) !== OP.patch) return row as Row;
     const from = carry === undefined ? keyOf(row) : keyOf(decodeTuple(carry.buffer, carry.at));
@@ -51,7 +59,10 @@ const KEYS = ['0', '7', '-3', '007', 'a', 'b', '12345678901234567890', ''];
 function play(seed: number, keyColumns: readonly number[]): void {
   const random = randomOf(seed);
   const table = bound(keyColumns, [0, 1, 2]);
-  const turned = bound(keyColumns.map((i) => 2 - i), [2, 1, 0]);
+  const turned = bound(
+    keyColumns.map((i) => 2 - i),
+    [2, 1, 0],
+  );
   const keyOf = (row: readonly (string | null | undefined)[]): string => keyColumns.map((i) => row[i]).join('|');
   const keyRow = (row: Row): Row => row.map((value, i) => (keyColumns.includes(i) ? value : null));
   const some = (): string | null => (random(5) === 0 ? null : `v${random(20)}\t\\`);

@@ -60,7 +60,10 @@ describe('the throttle', () => {
 describe('keys to be copied again', () => {
   test('a request is done when all of its keys are', () => {
     const queue = new KeyQueue('t');
-    queue.add('one', Array.from({ length: 600 }, (_, i) => `k${i}`));
+    queue.add(
+      'one',
+      Array.from({ length: 600 }, (_, i) => `k${i}`),
+    );
     const first = queue.take()!;
     queue.add('two', ['k0']);
     const second = queue.take()!;
@@ -100,6 +103,15 @@ describe('a changed shape', () => {
   ] as const)('is %s', (kind, was, now) => {
     expect(compareShapes(was, now, policy).kind).toBe(kind);
   });
+
+  test('a column dropped and added again under its name and type is another one', () => {
+    const policy = { mapped: new Set(['v']), dropped: new Set<string>(), ignoresUnmapped: false };
+    const shape = (number?: number) => [{ ...column('v'), ...(number !== undefined && { number }) }];
+    expect(compareShapes(shape(2), shape(3), policy).kind).toBe('rewritten');
+    expect(compareShapes(shape(2), shape(2), policy).kind).toBe('none');
+    // A relation message does not tell the number.
+    expect(compareShapes(shape(2), shape(), policy).kind).toBe('none');
+  });
 });
 
 describe('spooled rows', () => {
@@ -118,7 +130,9 @@ describe('spooled rows', () => {
     const kept = new KeptChanges(join(directory, 'changes'));
     const message = Buffer.alloc(100_000, 7);
     for (let i = 0; i < 150; i++) kept.add(i, i % 10 === 0 ? undefined : message.subarray(0, i * 600));
-    expect([...kept].map(({ xid, message: m }) => [xid, m?.length])).toEqual(Array.from({ length: 150 }, (_, i) => [i, i % 10 === 0 ? undefined : i * 600]));
+    expect([...kept].map(({ xid, message: m }) => [xid, m?.length])).toEqual(
+      Array.from({ length: 150 }, (_, i) => [i, i % 10 === 0 ? undefined : i * 600]),
+    );
     kept.close();
     expect(readdirSync(directory)).toEqual([]);
   });
@@ -145,7 +159,9 @@ describe('the SQL of a chunk', () => {
     expect(rangeCondition([plain, { name: 'b', type: 'text' }], { after: ['1', "o'c"], upTo: ['2', 'x'] })).toBe(
       ` WHERE ("a", "b") > ('1'::integer, 'o''c'::text) AND ("a", "b") <= ('2'::integer, 'x'::text)`,
     );
-    expect(rangeCondition([plain], { after: ['1'], from: '0', to: '9' })).toBe(` WHERE "a" > '1'::integer AND "a" >= '0'::integer AND "a" <= '9'::integer`);
+    expect(rangeCondition([plain], { after: ['1'], from: '0', to: '9' })).toBe(
+      ` WHERE "a" > '1'::integer AND "a" >= '0'::integer AND "a" <= '9'::integer`,
+    );
     expect(rangeCondition([plain], {})).toBe('');
   });
 

@@ -5,7 +5,9 @@ import { forEachKey, fromRowKey, hasAbsent, keyOfTuple, keyPositions, presentVal
 import * as frames from '#test/support/frames.ts';
 import { seeded, seedFromEnvironment } from '#test/support/random.ts';
 
-const RELATION = decodeRelation(frames.relation({ oid: 1, name: 't', columns: [{ name: 'v' }, { name: 'a', key: true }, { name: 'b', key: true }] }));
+const RELATION = decodeRelation(
+  frames.relation({ oid: 1, name: 't', columns: [{ name: 'v' }, { name: 'a', key: true }, { name: 'b', key: true }] }),
+);
 const POSITIONS = keyPositions(RELATION, ['a', 'b'])!;
 const CHARACTERS = ['a', 'é', '\t', '\n', '\\', '\\N', '\r', '\b', '\v', '\f', '€', '🐘', '.', '', 'x'];
 
@@ -17,7 +19,8 @@ function tuples(m: Buffer): TupleOffsets {
 
 test('stream and COPY give the same key for the same row', () => {
   const random = seeded(seedFromEnvironment());
-  const text = (): string => Array.from({ length: random.between(1, 6) }, () => CHARACTERS[random.between(0, CHARACTERS.length - 1)]!).join('');
+  const text = (): string =>
+    Array.from({ length: random.between(1, 6) }, () => CHARACTERS[random.between(0, CHARACTERS.length - 1)]!).join('');
   for (let i = 0; i < 500; i++) {
     const [v, a, b] = [text(), text(), text()];
     const m = frames.insert(1, [v, a, b]);

@@ -1,0 +1,46 @@
+/**
+ * Gives a held table another chance. Guarantee: in one transaction under the epoch the target table is emptied and marked as copying,
+ * with its held position kept until `resumed` says that the re-copy is durable; a crash in between is found at the next start.
+ */
+import { PipelineError } from '#schemas/errors.ts';
+import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { quoteTable } from '#schemas/table.ts';
+import type { Target } from './open-target.ts';
+
+/** No round may be under way on the target's own session. */
+export async function emptyHeldTable(target: Target, table: TableMapping): Promise<void> {
+  const { client, progress } = target;
+  const { name } = progress;
+  await client.query('BEGIN');
+  try {
+    const guard = await client.query<{ epoch: string }>('SELECT epoch::text FROM crossfade.progress WHERE name = $1 FOR UPDATE', [name]);
+    if (guard.rows[0] === undefined || BigInt(guard.rows[0].epoch) < progress.epoch) {
+      throw new PipelineError('CF-5005', `another sink has taken over migration ${name}`);
+    }
+    await client.query('SAVEPOINT emptied');
+    try {
+      await client.query(`TRUNCATE ${quoteTable(table.to)}`);
+    } catch {
+      // Others refer to it, or the role lacks the privilege.
+      await client.query('ROLLBACK TO emptied');
+      await client.query(`DELETE FROM ${quoteTable(table.to)}`);
+    }
+    await client.query(
+      `UPDATE crossfade.table_progress SET state = 'copying', error = NULL, held_key = NULL, rows_copied = 0, held_offset = coalesce(held_offset, 0),
+         updated_at = now() WHERE name = $1 AND source_schema = $2 AND source_table = $3`,
+      [name, table.from.schema, table.from.name],
+    );
+    await client.query('COMMIT');
+  } catch (error) {
+    await client.query('ROLLBACK').catch(() => undefined);
+    throw error;
+  }
+}
+
+/** The re-copy of the table's rows is durable. */
+export async function resumed(target: Target, table: TableMapping): Promise<void> {
+  await target.client.query(
+    `UPDATE crossfade.table_progress SET held_offset = NULL, held_lsn = NULL WHERE name = $1 AND source_schema = $2 AND source_table = $3 AND state <> 'held'`,
+    [target.progress.name, table.from.schema, table.from.name],
+  );
+}

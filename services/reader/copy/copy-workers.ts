@@ -1,0 +1,81 @@
+/**
+ * The workers of the copy. Guarantee: a chunk that fails is read again, with back-off and a report, and is never left out; no more
+ * rows are begun than memory and the operator's limits allow.
+ */
+import { InvariantError, messageOf } from '#schemas/errors.ts';
+import type { CopySource } from '#connectors/source/copy-source.ts';
+import { RECONNECT, waitBackoff } from '#services/runtime/backoff.ts';
+import type { Logger } from '#services/runtime/service.ts';
+import type { ChunkReader } from './chunk-reader.ts';
+import { CHUNK_MAX_BYTES } from './chunk-size.ts';
+import type { ControlJournal } from './control-journal.ts';
+import type { ChunkWork, CopyPlan, NextStep } from './copy-plan.ts';
+import type { Notifier } from './notifier.ts';
+import type { StreamSide } from './stream-side.ts';
+import type { Throttle } from './throttle.ts';
+
+/** No chunk is begun while more than this waits in memory for its high watermark or for the log. */
+const MAX_HELD_BYTES = 48 << 20;
+
+export interface CopyWorkersOptions {
+  readonly source: CopySource;
+  readonly plan: CopyPlan;
+  readonly stream: StreamSide;
+  readonly reader: ChunkReader;
+  readonly throttle: Throttle;
+  readonly journal: ControlJournal;
+  readonly wake: Notifier;
+  readonly logger: Logger;
+  /** A table up to this size is one chunk, read without asking where it ends. */
+  readonly oneChunkBytes?: number;
+}
+
+export class CopyWorkers {
+  readonly #options: CopyWorkersOptions;
+
+  constructor(options: CopyWorkersOptions) {
+    this.#options = options;
+  }
+
+  /** One worker; as many run as chunks may be read at the same time. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { plan, stream, reader, throttle, wake, logger } = this.#options;
+    for (let failures = 0; !signal.aborted;) {
+      await throttle.passable(signal);
+      const step = stream.heldBytes() > MAX_HELD_BYTES ? undefined : plan.next();
+      if (!step) {
+        await wake.wait(signal);
+        continue;
+      }
+      try {
+        const work = step.kind === 'chunk' ? step.work : await this.#planChunk(step);
+        if (work) await reader.read(work, signal);
+        failures = 0;
+      } catch (error) {
+        if (error instanceof InvariantError) throw error;
+        if (signal.aborted) return;
+        const table = step.kind === 'chunk' ? step.work.table : step.table;
+        logger.warn({ table: `${table.schema}.${table.name}`, error: messageOf(error) }, 'a chunk could not be read; trying again');
+        await waitBackoff(RECONNECT, failures++, signal);
+      }
+    }
+  }
+
+  /** Asks the source where the part's next chunk ends. Small tables are one chunk, without asking. */
+  async #planChunk({ table, job, part }: Extract<NextStep, { kind: 'plan' }>): Promise<ChunkWork | undefined> {
+    const { source, wake, journal, oneChunkBytes = CHUNK_MAX_BYTES } = this.#options;
+    let upTo: readonly string[] | undefined;
+    try {
+      const isOne = job.replaces || (part.nextN === 0 && table.bytes <= oneChunkBytes);
+      if (!isOne) upTo = await source.nextBoundary(part.ref, table.key, job.rangeAfter(part), table.chunkSize.rows);
+    } catch (error) {
+      part.isPlanning = false;
+      throw error;
+    }
+    const planned = job.plan(part, upTo);
+    wake.notify();
+    if (!planned) return undefined;
+    void journal.write(planned.record);
+    return { table, chunk: planned.chunk };
+  }
+}

@@ -1,0 +1,54 @@
+/** Where a session begins to read. Guarantee: nothing that the target lacks lies below it, and what lies below is known where it matters. */
+import type { Offset, Topic } from '#connectors/change-log/change-log.ts';
+import type { TableProgress } from '#connectors/target/target.ts';
+import { PipelineError } from '#schemas/errors.ts';
+import { minLsn, ZERO_LSN, type Lsn } from '#schemas/lsn.ts';
+import { decodeRelation, type Relation } from '#schemas/pgoutput/message.ts';
+
+interface RelationRecord {
+  readonly t: string;
+  readonly offset: Offset;
+  readonly oid: number;
+  readonly frame: string;
+}
+
+/** Descriptions of relations that stand below the offset, the latest of each; the reader keeps them in the progress topic. */
+export async function readRelations(progress: Topic, below: Offset): Promise<readonly Relation[]> {
+  const latest = new Map<number, RelationRecord>();
+  const cursor = progress.read(0, progress.start(0));
+  try {
+    for (let batch = await cursor.poll(); batch !== undefined; batch = await cursor.poll()) {
+      for (let p = 0; p < batch.bytes.length;) {
+        const end = p + 4 + batch.bytes.readUInt32BE(p);
+        const record = JSON.parse(batch.bytes.toString('utf8', p + 4, end)) as RelationRecord;
+        p = end;
+        if (record.t !== 'relation' || record.offset >= below) continue;
+        const known = latest.get(record.oid);
+        if (known === undefined || known.offset <= record.offset) latest.set(record.oid, record);
+      }
+    }
+  } finally {
+    await cursor.close();
+  }
+  return [...latest.values()].map((record) => decodeRelation(Buffer.from(record.frame, 'base64')));
+}
+
+/** @throws PipelineError CF-5006 when the log and the target do not belong together. */
+export function checkOffset(raw: Topic, offset: Offset): void {
+  const [start, end] = [raw.start(0), raw.end(0)];
+  if (offset >= start && offset <= end) return;
+  throw new PipelineError('CF-5006', `the target has applied the log up to record ${offset}, but the log holds records ${start} to ${end}`);
+}
+
+/** In parallel mode each table has its own. One that nothing was applied to yet begins with the log. */
+export function lowestOffset(raw: Topic, tables: readonly TableProgress[]): Offset {
+  const start = raw.start(0);
+  return tables.reduce((lowest, { logOffset }) => Math.min(lowest, logOffset === 0 ? start : logOffset), raw.end(0));
+}
+
+/** Below this every table has everything. */
+export function lowestLsn(tables: readonly TableProgress[]): Lsn {
+  let lowest: Lsn | undefined;
+  for (const { lsn } of tables) lowest = lsn === undefined ? ZERO_LSN : lowest === undefined ? lsn : minLsn(lowest, lsn);
+  return lowest ?? ZERO_LSN;
+}

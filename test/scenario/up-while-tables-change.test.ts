@@ -1,0 +1,57 @@
+import { expect, test, vi } from 'vitest';
+import { execute } from '#test/support/application.ts';
+import { freshDatabase } from '#test/support/postgres.ts';
+import { type RunningInstance, startInstance } from '#test/support/running-instance.ts';
+
+const WAIT = { timeout: 30_000, interval: 50 };
+const REST = 'heartbeatSeconds: 1\ntables:\n  - from: public.*\n';
+
+async function following(instance: RunningInstance): Promise<void> {
+  await vi.waitFor(() => expect(instance.status()?.phase).toBe('following'), WAIT);
+}
+
+async function sameRows(source: string, target: string, table: string): Promise<void> {
+  const rows = async (url: string): Promise<string> => JSON.stringify(await execute(url, `SELECT * FROM ${table} ORDER BY 1`));
+  await vi.waitFor(async () => expect(await rows(target)).toBe(await rows(source)), WAIT);
+}
+
+test('a partition made while following is copied, and its later changes arrive', async () => {
+  await using from = await freshDatabase(18);
+  await using to = await freshDatabase(18);
+  const [source, target] = [from.url, to.url];
+  const root = 'CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id)';
+  const leaf = 'CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100)';
+  await execute(source, root, leaf, `INSERT INTO p SELECT g, 'old' FROM generate_series(1, 50) g`);
+  await execute(target, 'CREATE TABLE p (id int PRIMARY KEY, v text)');
+  await using instance = await startInstance({ source, target, rest: REST });
+  await following(instance);
+  await execute(source, 'CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (100) TO (200)', `INSERT INTO p VALUES (100, 'first'), (101, 'second')`);
+  await sameRows(source, target, 'p');
+  await execute(source, `UPDATE p SET v = 'later' WHERE id = 100`, 'DELETE FROM p WHERE id = 101', `INSERT INTO p VALUES (102, 'third')`);
+  await sameRows(source, target, 'p');
+  await execute(source, 'TRUNCATE p', `INSERT INTO p VALUES (7, 'anew'), (150, 'anew')`);
+  await sameRows(source, target, 'p');
+});
+
+test('a row that the target rejects holds its table only; resume goes on once the cause is mended', async () => {
+  await using from = await freshDatabase(18);
+  await using to = await freshDatabase(18);
+  const [source, target] = [from.url, to.url];
+  const tables = ['CREATE TABLE a (id int PRIMARY KEY, v int)', 'CREATE TABLE b (id int PRIMARY KEY, v int)'];
+  await execute(source, ...tables, 'INSERT INTO a VALUES (1, 1)', 'INSERT INTO b VALUES (1, 1)');
+  await execute(target, ...tables, 'ALTER TABLE a ADD CONSTRAINT small CHECK (v < 10)');
+  await using instance = await startInstance({ source, target, rest: REST });
+  await following(instance);
+  await execute(source, 'INSERT INTO a VALUES (2, 99)', 'INSERT INTO b VALUES (2, 99)', 'INSERT INTO a VALUES (3, 3)');
+  await sameRows(source, target, 'b');
+  await vi.waitFor(() => {
+    const held = instance.status()?.tables.find((table) => table.phase === 'held');
+    expect(held).toMatchObject({ from: 'public.a' });
+    expect(held?.error).toMatch(/small/);
+  }, WAIT);
+  expect(instance.status()?.applied.exact).toBe(false);
+  await execute(target, 'ALTER TABLE a DROP CONSTRAINT small');
+  await instance.post('/v1/resume', {});
+  await sameRows(source, target, 'a');
+  await vi.waitFor(() => expect(instance.status()?.applied.exact).toBe(true), WAIT);
+});
