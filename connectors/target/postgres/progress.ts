@@ -4,7 +4,7 @@
  */
 import type pg from 'pg';
 import { invariant, PipelineError } from '#schemas/errors.ts';
-import { formatLsn, parseLsn, toLsn, type Lsn } from '#schemas/lsn.ts';
+import { formatLsn, parseLsn, type Lsn } from '#schemas/lsn.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import type { Held, Mode, Position, Progress, Round, TableCounts, TableProgress, TableState } from '#connectors/target/target.ts';
@@ -197,11 +197,6 @@ function writeMarkers(wire: Wire, name: string, round: Round, lsn: Lsn): void {
   );
 }
 
-/** True when the marker was applied, by this or an earlier instance. */
-export async function markerApplied(client: pg.ClientBase, name: string, id: string): Promise<boolean> {
-  return ((await client.query('SELECT FROM crossfade.markers WHERE name = $1 AND id = $2', [name, id])).rowCount ?? 0) > 0;
-}
-
 /** One lane of the parallel mode: the rows of its tables, under the epoch. */
 export class LaneKeeper implements ProgressKeeper {
   readonly #name: string;
@@ -228,8 +223,9 @@ export class LaneKeeper implements ProgressKeeper {
   advance(wire: Wire, round: Round, position: Position): void {
     writeStates(wire, this.#name, round.states);
     if (round.counts.length > 0) writeCounts(wire, this.#name, round.counts);
+    // A lane decodes from the lowest position of all tables on: a table that was ahead before the restart stays where it was.
     wire.execute(
-      `UPDATE crossfade.table_progress p SET log_offset = $4, lsn = $5 FROM unnest($2::text[], $3::text[]) AS t (schema, name)
+      `UPDATE crossfade.table_progress p SET log_offset = greatest(log_offset, $4), lsn = greatest(lsn, $5) FROM unnest($2::text[], $3::text[]) AS t (schema, name)
        WHERE p.name = $1 AND p.source_schema = t.schema AND p.source_table = t.name`,
       [
         this.#name,
@@ -248,5 +244,3 @@ export class LaneKeeper implements ProgressKeeper {
 export function textArray(values: readonly (string | null)[]): string {
   return `{${values.map((value) => (value === null ? 'NULL' : `"${value.replaceAll(/["\\]/g, String.raw`\$&`)}"`)).join(',')}}`;
 }
-
-export const NO_LSN: Lsn = toLsn(0n);

@@ -106,10 +106,10 @@ async function followAndRepair({ size, say, stage, zoo, random, writer, session 
     await delay(PAUSE_MS);
   };
   const writeWhile = async <T>(work: Promise<T>): Promise<T> => {
-    let done = false;
-    const ended = work.finally(() => (done = true));
+    const done = new AbortController();
+    const ended = work.finally(() => done.abort());
     ended.catch(() => undefined); // thrown below
-    while (!done) await write();
+    while (!done.signal.aborted) await write();
     return await ended;
   };
   await using pipeline = Pipeline.start(stage.pipeline);

@@ -128,7 +128,7 @@ export function damageKeyed(random: Random, { name, kind }: KeyTable): readonly 
 /** What an administrator may have set, on both databases: none of it may reach a value. */
 export function hostileSettings(side: 'source' | 'target'): string {
   const settings = {
-    datestyle: 'SQL, DMY',
+    datestyle: side === 'source' ? 'SQL, DMY' : 'SQL, MDY',
     intervalstyle: side === 'source' ? 'sql_standard' : 'iso_8601',
     timezone: side === 'source' ? 'Asia/Kathmandu' : 'America/New_York',
     extra_float_digits: '-5',
@@ -137,7 +137,7 @@ export function hostileSettings(side: 'source' | 'target'): string {
     xmloption: 'document',
     array_nulls: 'off',
     standard_conforming_strings: 'off',
-    quote_all_identifiers: 'on',
+    quote_all_identifiers: side === 'source' ? 'on' : 'off',
     client_encoding: 'LATIN1',
     search_path: 'app',
   };

@@ -167,6 +167,7 @@ test.each(SEEDS)('a random history with sessions ended at random leaves the sour
   await harness.applied();
   installTestHooks({});
   await done();
+  expect(harness.sink.status().restarts).toBeGreaterThan(0);
   expect(harness.held).toEqual([]);
   expect(harness.missing).toEqual([]);
   expect((await harness.rows('SELECT * FROM new.person')).toSorted(byText)).toEqual([...source.person.values()].toSorted(byText));

@@ -105,7 +105,6 @@ describe('a changed shape', () => {
   });
 
   test('a column dropped and added again under its name and type is another one', () => {
-    const policy = { mapped: new Set(['v']), dropped: new Set<string>(), ignoresUnmapped: false };
     const shape = (number?: number) => [{ ...column('v'), ...(number !== undefined && { number }) }];
     expect(compareShapes(shape(2), shape(3), policy).kind).toBe('rewritten');
     expect(compareShapes(shape(2), shape(2), policy).kind).toBe('none');
