@@ -123,6 +123,8 @@ export interface CatalogType {
   readonly attributes: readonly { readonly name: string; readonly type: string }[];
   /** Base type of a domain, subtype of a range. */
   readonly base?: string;
+  /** Of a domain or range, where it is not the base's own; as SQL. */
+  readonly collation?: string;
   readonly notNull: boolean;
   readonly defaultSql?: string;
   readonly checks: readonly CatalogCheck[];

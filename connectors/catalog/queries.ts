@@ -146,13 +146,18 @@ export const TYPE_QUERY: string = json(`
          COALESCE((SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', a.attname, 'type', pg_catalog.format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum)
                      FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped), '[]') AS attributes,
          CASE t.typtype WHEN 'd' THEN pg_catalog.format_type(t.typbasetype, t.typtypmod)
-                        WHEN 'r' THEN pg_catalog.format_type((SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE r.rngtypid = t.oid), -1) END AS base,
+                        WHEN 'r' THEN pg_catalog.format_type(g.rngsubtype, -1) END AS base,
+         (SELECT pg_catalog.format('%I.%I', cn.nspname, co.collname)
+            FROM pg_catalog.pg_collation co JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace
+           WHERE co.oid = COALESCE(g.rngcollation, t.typcollation)
+             AND co.oid <> (SELECT b.typcollation FROM pg_catalog.pg_type b WHERE b.oid = COALESCE(g.rngsubtype, t.typbasetype))) AS collation,
          t.typnotnull AS "notNull", t.typdefault AS "defaultSql",
          COALESCE((SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', k.conname, 'definition', pg_catalog.pg_get_constraintdef(k.oid)) ORDER BY k.conname)
                      FROM pg_catalog.pg_constraint k WHERE k.contypid = t.oid AND k.contype = 'c'), '[]') AS checks
     FROM pg_catalog.pg_type t
     JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
     LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
+    LEFT JOIN pg_catalog.pg_range g ON g.rngtypid = t.oid
     LEFT JOIN pg_catalog.pg_depend x ON x.classid = 'pg_catalog.pg_type'::regclass AND x.objid = t.oid AND x.deptype = 'e'
                                     AND x.refclassid = 'pg_catalog.pg_extension'::regclass
     LEFT JOIN pg_catalog.pg_extension e ON e.oid = x.refobjid

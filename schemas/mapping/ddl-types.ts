@@ -5,10 +5,11 @@ export function createExtensions(columns: readonly CatalogColumn[], source: Cata
   const byOid = new Map(source.types.map((type) => [type.oid, type]));
   const used = new Set(columns.map((column) => column.extension ?? byOid.get(column.typeOid)?.extension));
   const missing = source.extensions.filter((one) => used.has(one.name) && !target.extensions.some((other) => other.name === one.name));
-  return missing.map((one) => {
-    const schema = target.schemas.includes(one.schema) || one.schema === 'public' ? ` WITH SCHEMA ${quoteIdent(one.schema)}` : '';
-    return `CREATE EXTENSION IF NOT EXISTS ${quoteIdent(one.name)}${schema};`;
-  });
+  const schemas = new Set(missing.map((one) => one.schema).filter((schema) => !target.schemas.includes(schema) && schema !== 'public'));
+  return [
+    ...[...schemas].map((schema) => `CREATE SCHEMA IF NOT EXISTS ${quoteIdent(schema)};`),
+    ...missing.map((one) => `CREATE EXTENSION IF NOT EXISTS ${quoteIdent(one.name)} WITH SCHEMA ${quoteIdent(one.schema)};`),
+  ];
 }
 
 export function createTypes(columns: readonly CatalogColumn[], source: Catalog, target: Catalog): string[] {
@@ -16,7 +17,8 @@ export function createTypes(columns: readonly CatalogColumn[], source: Catalog, 
   const byName = new Map(own.map((type) => [sqlName(type), type]));
   const needed = new Set<CatalogType>();
   const need = (text: string): void => {
-    const type = byName.get(elementName(text));
+    const name = elementName(text);
+    const type = byName.get(name) ?? byName.get(name.replace('multirange', 'range'));
     if (type === undefined || needed.has(type)) return;
     for (const part of [...type.attributes.map((one) => one.type), ...(type.base === undefined ? [] : [type.base])]) need(part);
     // Added after its parts: a Set keeps the order of insertion.
@@ -34,10 +36,14 @@ function createType(type: CatalogType): string {
   if (type.kind === 'e') return `CREATE TYPE ${name} AS ENUM (${type.labels.map((label) => quoteLiteral(label).trim()).join(', ')});`;
   if (type.kind === 'c')
     return `CREATE TYPE ${name} AS (${type.attributes.map((one) => `${quoteIdent(one.name)} ${one.type}`).join(', ')});`;
-  if (type.kind === 'r') return `CREATE TYPE ${name} AS RANGE (SUBTYPE = ${type.base ?? ''});`;
+  const { collation } = type;
+  const known = collation?.startsWith('pg_catalog.') === true;
+  const note = collation === undefined || known ? '' : `-- ${name} has COLLATE ${collation} on the source\n`;
+  if (type.kind === 'r')
+    return `${note}CREATE TYPE ${name} AS RANGE (SUBTYPE = ${type.base ?? ''}${known ? `, COLLATION = ${collation}` : ''});`;
   const checks = type.checks.map((check) => ` CONSTRAINT ${quoteIdent(check.name)} ${check.definition}`).join('');
   const byDefault = type.defaultSql === undefined ? '' : ` DEFAULT ${type.defaultSql}`;
-  return `CREATE DOMAIN ${name} AS ${type.base ?? ''}${byDefault}${type.notNull ? ' NOT NULL' : ''}${checks};`;
+  return `${note}CREATE DOMAIN ${name} AS ${type.base ?? ''}${known ? ` COLLATE ${collation}` : ''}${byDefault}${type.notNull ? ' NOT NULL' : ''}${checks};`;
 }
 
 /** As format_type prints it: quoted only where it must be. */

@@ -124,8 +124,13 @@ function fitDefinitions(source: CatalogType, target: CatalogType): Fit {
   const missing = source.labels.filter((label) => !target.labels.includes(label));
   if (missing.length > 0) return no(`the target's enum lacks ${missing.map((label) => `"${label}"`).join(', ')}`, undefined);
   const parts = (type: CatalogType): string =>
-    JSON.stringify([type.kind, type.attributes.map((one) => localName(one.type)), localName(type.base ?? '')]);
+    JSON.stringify([type.kind, type.attributes.map((one) => localName(one.type)), localName(type.base ?? ''), order(type)]);
   return parts(source) === parts(target) ? { kind: 'same' } : no('the two types of that name are defined differently', undefined);
+}
+
+/** A range's bounds are in the order of its collation: in another order they may be no range at all. */
+function order({ kind, collation }: CatalogType): string {
+  return kind === 'r' ? localName(collation ?? '') : '';
 }
 
 /** Type text without its schema, which may differ. */

@@ -241,6 +241,7 @@ export class Decoder {
     const { header, rows } = decodeChunkRows(frame);
     const table = this.#options.tableOf({ schema: header.schema, name: header.table });
     if (table === undefined || table.state === 'held' || offset < table.skipBelow) return;
+    if (table.awaitsChunk && header.truncate) table.state = 'copying';
     const chunk = projectChunk(table, header, rows);
     table.lane.push(
       { kind: 'chunk', table: table.mapping, ...chunk, truncate: header.truncate, mayExist: table.expectsRows(header.recopy) },

@@ -69,6 +69,7 @@ export class Lane {
   drop(table: SinkTable): void {
     this.#work = this.#work.filter((work) => work.table !== table.mapping);
     this.#open = this.#open.filter((open) => open !== table);
+    this.#states = this.#states.filter((state) => state.table !== table.mapping);
     table.fold = undefined;
   }
 

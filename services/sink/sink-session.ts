@@ -14,6 +14,7 @@ import { PipelineError } from '#schemas/errors.ts';
 import { decodeJsonFrame, type CopyCompleteFrame, type EpochFrame, type TableStateFrame } from '#schemas/frame/frame.ts';
 import { maxLsn, parseLsn, ZERO_LSN, type Lsn } from '#schemas/lsn.ts';
 import { tableId, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { refersToItself } from '#schemas/mapping/self-reference.ts';
 import { Decoder } from './decoder.ts';
 import { FrameScanner, type FrameUnit, type Unit } from './frame-scanner.ts';
 import { Lane } from './lane.ts';
@@ -148,7 +149,9 @@ export class SinkSession {
     this.#tables.clear();
     for (const mapping of this.#options.mapping.tables) {
       const id = tableId(mapping.from);
-      const table = new SinkTable(mapping, laneOf(mapping), before.get(id) ?? progress.get(id), skipBelow(mapping));
+      const awaitsChunk = !this.#consistent && this.#target.ordered && refersToItself(mapping, this.#options.targetTables);
+      const start = { skipBelow: skipBelow(mapping), awaitsChunk };
+      const table = new SinkTable(mapping, laneOf(mapping), before.get(id) ?? progress.get(id), start);
       table.lane.tables.push(table);
       this.#tables.set(id, table);
     }
@@ -302,7 +305,7 @@ export class SinkSession {
       ...(frame.rowsEstimated !== undefined && { rowsEstimated: frame.rowsEstimated }),
       ...(frame.error !== undefined && { error: frame.error }),
     });
-    table.state = frame.state;
+    table.announced(frame.state);
     table.error = frame.error;
     table.rowsEstimated = frame.rowsEstimated ?? table.rowsEstimated;
     table.lane.kick();

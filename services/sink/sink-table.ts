@@ -26,14 +26,21 @@ export class SinkTable {
   newChanges: number;
   /** Records below this are applied already (parallel mode). */
   readonly skipBelow: Offset;
+  /**
+   * Its rows refer to rows of its own and foreign keys are checked: until its one chunk brings all of them at once, its changes are
+   * passed over; the chunk repeats those that its snapshot did not see.
+   */
+  readonly awaitsChunk: boolean;
   /** Open fold of the lane's next round. */
   fold: TableFold | undefined;
   #wary = 0;
 
-  constructor(mapping: TableMapping, lane: Lane, progress: Known | undefined, skipBelow: Offset) {
+  constructor(mapping: TableMapping, lane: Lane, progress: Known | undefined, start: { readonly skipBelow: Offset; readonly awaitsChunk: boolean }) {
     this.mapping = mapping;
     this.lane = lane;
+    this.awaitsChunk = start.awaitsChunk;
     this.state = progress?.state ?? 'waiting';
+    if (this.state === 'copying' && this.awaitsChunk) this.state = 'waiting';
     this.error = progress?.error;
     this.heldKey = progress?.heldKey;
     this.rowsEstimated = progress?.rowsEstimated;
@@ -41,12 +48,17 @@ export class SinkTable {
     this.changesApplied = progress?.changesApplied ?? 0;
     this.newRows = progress?.newRows ?? 0;
     this.newChanges = progress?.newChanges ?? 0;
-    this.skipBelow = skipBelow;
+    this.skipBelow = start.skipBelow;
   }
 
   /** Held for a row that the target rejected: only a resume ends that, not what the reader says of the table. */
   get heldBySink(): boolean {
     return this.state === 'held' && this.heldKey !== undefined;
+  }
+
+  /** The log announces `state`. */
+  announced(state: SinkTable['state']): void {
+    this.state = state === 'copying' && this.awaitsChunk ? 'waiting' : state;
   }
 
   /** Its rows are copied again from the first. */

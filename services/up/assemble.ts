@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Topic } from '#connectors/change-log/change-log.ts';
 import { createCopySource } from '#connectors/source/postgres/copy-source.ts';
 import type { RunUpOptions } from '#services/cli/up-port.ts';
+import { refersToItself } from '#schemas/mapping/self-reference.ts';
 import { createCopier, type Copier } from '#services/reader/copy/copier.ts';
 import { Reader } from '#services/reader/reader.ts';
 import { createSink, type Sink } from '#services/sink/sink.ts';
@@ -72,7 +73,11 @@ export async function assemble(options: RunUpOptions, { migration, raw, progress
   const copier = await createCopier({
     name,
     source,
-    tables: migration.mapping.tables.map((mapping) => ({ mapping, catalog: migration.sourceOf(mapping) })),
+    tables: migration.mapping.tables.map((mapping) => ({
+      mapping,
+      catalog: migration.sourceOf(mapping),
+      isWhole: ordered && refersToItself(mapping, migration.targetTables),
+    })),
     progress,
     settings,
     order: ordered ? 'parents-first' : 'smallest-first',

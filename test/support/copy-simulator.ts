@@ -162,6 +162,7 @@ export class CopySimulation {
     this.#table = new CopyTable(identityMapping(this.#catalog), this.#catalog, {
       chunkRows: 3,
       chunkTargetMs: 100,
+      isWhole: false,
       keys: new KeyQueue('doc'),
     });
     this.#plan.add(this.#table);

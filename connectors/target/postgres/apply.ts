@@ -9,7 +9,7 @@ import { FinerGrainNeeded, OP, type Round, type RoundOutcome, type TargetSession
 import { applyCarefully } from './careful.ts';
 import { writeHeld, type ProgressKeeper } from './progress.ts';
 import type { TableSql } from './statements.ts';
-import { neededStages, writeWork, type Expectation } from './table-writer.ts';
+import { neededStages, soleMove, writeWork, type Expectation } from './table-writer.ts';
 import { isTransient, StatementError, type StatementResult, type Wire } from './wire.ts';
 
 export interface ApplierOptions {
@@ -47,7 +47,7 @@ export class RoundApplier implements TargetSession {
   async apply(round: Round): Promise<RoundOutcome> {
     const begins = !this.#inTransaction;
     failpoint('sink.begin');
-    const outcome = needsCare(round) ? await this.#careful(round, begins) : await this.#quick(round, begins);
+    const outcome = needsCare(round, this.#options.ordered) ? await this.#careful(round, begins) : await this.#quick(round, begins);
     failpoint('sink.applied');
     if (round.commit === undefined) return outcome;
     for (const missing of outcome.missing) await this.#options.onMissing(missing.table, missing.keys);
@@ -70,14 +70,21 @@ export class RoundApplier implements TargetSession {
     } catch (error) {
       const objection = error instanceof UnexpectedCount || (error instanceof StatementError && !error.lost && !isTransient(error));
       if (!objection) throw error;
-      if (this.#options.ordered && round.grain !== 'change' && round.work.length > 0 && round.work.every((work) => work.kind === 'fold')) {
-        await this.rollback();
-        throw new FinerGrainNeeded(round.grain === 'transactions' ? 'transaction' : 'change', error);
-      }
+      if (this.#canBeFiner(round)) await this.#refine(round, error);
       if (begins) await this.rollback();
       else await this.#run((wire) => wire.execute('ROLLBACK TO part'));
       return this.#careful(round, begins);
     }
+  }
+
+  /** Folding is what the foreign keys may object to: each change by itself was allowed in the source. */
+  #canBeFiner(round: Round): boolean {
+    return this.#options.ordered && round.grain !== 'change' && round.work.length > 0 && round.work.every((work) => work.kind === 'fold');
+  }
+
+  async #refine(round: Round, cause: unknown): Promise<never> {
+    await this.rollback();
+    throw new FinerGrainNeeded(round.grain === 'transactions' ? 'transaction' : 'change', cause);
   }
 
   /** BEGIN (or a savepoint in an open transaction), the guard, the rows, the progress: one round trip. */
@@ -87,7 +94,7 @@ export class RoundApplier implements TargetSession {
     const results = await this.#run((wire) => {
       if (begins) this.#begin(wire);
       else wire.execute('SAVEPOINT part');
-      writeWork(this.#options, round.work, { expectations, dirty: this.#dirty });
+      writeWork(this.#options, round.work, { expectations, dirty: this.#dirty, single: round.grain === 'change' });
       // What was deferred is checked now, while the round can still be redone another way.
       if (this.#options.ordered && round.commit !== undefined) wire.execute('SET CONSTRAINTS ALL IMMEDIATE');
       if (!begins) wire.execute('RELEASE part');
@@ -113,10 +120,12 @@ export class RoundApplier implements TargetSession {
     await this.#prepareStages(round, true);
     if (begins) keeper.check((await this.#run((wire) => this.#begin(wire))).slice(1));
     const outcome = await applyCarefully(this.#options, round);
+    if (outcome.held.length > 0 && this.#canBeFiner(round)) await this.#refine(round, outcome.held[0]!.message);
     for (const stage of this.#staged) this.#dirty.add(stage);
     await this.#run((wire) => {
-      for (const held of outcome.held) writeHeld(wire, name, held, round.commit);
       if (round.commit !== undefined) keeper.advance(wire, round, round.commit);
+      // Last: a state that the log announced within the same round must not hide that the table is held.
+      for (const held of outcome.held) writeHeld(wire, name, held, round.commit);
     });
     return outcome;
   }
@@ -163,10 +172,12 @@ export class RoundApplier implements TargetSession {
   }
 }
 
-/** Rows whose absent columns stand under another key need the careful way. */
-function needsCare(round: Round): boolean {
+/** Rows whose absent columns stand under another key need the careful way, but for a key change that is applied as an update in place. */
+function needsCare(round: Round, ordered: boolean): boolean {
   for (const work of round.work) {
-    if (work.kind === 'fold' && work.carries.size > 0 && work.ops.subarray(0, work.size).some((op) => (op & OP.carry) !== 0)) return true;
+    if (work.kind !== 'fold' || work.carries.size === 0) continue;
+    if (ordered && soleMove(work, round.grain === 'change') !== undefined) continue;
+    if (work.ops.subarray(0, work.size).some((op) => (op & OP.carry) !== 0)) return true;
   }
   return false;
 }

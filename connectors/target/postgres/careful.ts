@@ -16,7 +16,7 @@ import { truncateTables, writeAdditions, writeChunk, writeDeletes, writeRemovals
 import type { StatementError } from './wire.ts';
 
 /** Every use of a temporary table begins with emptying it: what an undone attempt left there is unknown. */
-const REUSE: WriteOptions = { expectations: [], dirty: { has: () => true, add: () => undefined } };
+const REUSE: WriteOptions = { expectations: [], dirty: { has: () => true, add: () => undefined }, single: false };
 
 export async function applyCarefully(options: ApplierOptions, round: Round): Promise<RoundOutcome> {
   const findings: Findings = { held: [], missing: [], collided: [] };

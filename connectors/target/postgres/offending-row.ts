@@ -69,7 +69,10 @@ async function inChunk(options: ApplierOptions, chunk: ChunkBatch): Promise<Offe
   const found = await shortestRefused(ends.length, async (size) => {
     const prefix = { ...chunk, rows: [rows.subarray(0, ends[size - 1])], rowCount: size, mayExist: true };
     const dirty = { has: () => true, add: () => undefined };
-    return probed(options, async () => void (await run(options, () => writeChunk(options, prefix, { expectations: [], dirty }))));
+    return probed(
+      options,
+      async () => void (await run(options, () => writeChunk(options, prefix, { expectations: [], dirty, single: false }))),
+    );
   });
   if (found === undefined) return undefined;
   const bounds = new Int32Array(2 * chunk.columns.length);

@@ -231,6 +231,15 @@ export class TableSql {
     });
   }
 
+  /** Gives the row of an old key its new key and the columns that came with it. Parameters: `columns`, then the old key. */
+  moveOne(columns: readonly number[]): string {
+    return this.#cached('move-one', columns, () => {
+      const set = columns.map((i, n) => `${this.#target(i)} = ${this.#parameter(i, n + 1)}`).join(', ');
+      const where = this.key.map((i, n) => `${this.#target(i)} = ${this.#keyParameter(i, columns.length + n + 1)}`).join(' AND ');
+      return `UPDATE ${this.name} SET ${set} WHERE ${where}`;
+    });
+  }
+
   /** Parameters: the key in the order of `targetKey`. */
   deleteOne(): string {
     return this.#cached('delete-one', [], () => {

@@ -8,7 +8,7 @@
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { quoteTable } from '#schemas/table.ts';
 import { OP, type ChunkBatch, type DeleteBatch, type Layout, type TableBatch, type Work } from '#connectors/target/target.ts';
-import { bindKey, bindRow, writeCopyKey, writeCopyRow } from './encode.ts';
+import { bindKey, bindRow, presentColumns, writeCopyKey, writeCopyRow } from './encode.ts';
 import { distinctRuns, groupEntries, type Groups } from './groups.ts';
 import type { StageKind, TableSql } from './statements.ts';
 import type { Wire } from './wire.ts';
@@ -33,6 +33,26 @@ export interface WriteOptions {
   readonly expectations: Expectation[];
   /** Temporary tables that hold rows of this transaction: emptied before they are used again (at COMMIT they empty themselves). */
   readonly dirty: { has(stage: string): boolean; add(stage: string): unknown };
+  /** The batch holds one change of the source: a delete and a row are then one key change. */
+  readonly single: boolean;
+}
+
+/** Entries of a key change that is all there is in the batch: the old key's delete and the new key's row. */
+export function soleMove(batch: TableBatch, single: boolean): { readonly from: number; readonly to: number } | undefined {
+  if (!single || batch.size !== 2 || batch.layout.key.length === 0) return undefined;
+  const kinds = [0, 1].map((i) => batch.ops[i]! & OP.kind);
+  const from = kinds.indexOf(OP.delete);
+  return from < 0 || kinds[1 - from] === OP.delete ? undefined : { from, to: 1 - from };
+}
+
+/** An update of the row in place: where foreign keys act, the old row cannot be deleted nor the new one stand beside it. */
+function writeMove(target: WriterTarget, batch: TableBatch, { from, to }: { readonly from: number; readonly to: number }): void {
+  const { wire } = target;
+  const columns = presentColumns(batch.buffers[to]!, batch.at[to]!, batch.layout);
+  wire.bindHead(target.sqlOf(batch.table).moveOne(columns), columns.length + batch.layout.key.length);
+  bindRow(wire, batch.buffers[to]!, batch.at[to]!, batch.layout);
+  bindKey(wire, batch.buffers[from]!, batch.at[from]!, batch.layout);
+  wire.bindEnd();
 }
 
 /** Before rows are copied into a temporary table. */
@@ -79,6 +99,12 @@ function writeRun(target: WriterTarget, work: readonly Work[], options: WriteOpt
  * the referring tables up, after the rows, from the referred tables down: no row ever lacks the one that it refers to.
  */
 function writeFolds(target: WriterTarget, batches: readonly TableBatch[], options: WriteOptions): void {
+  const move = target.ordered && batches.length === 1 ? soleMove(batches[0]!, options.single) : undefined;
+  if (move !== undefined) {
+    writeMove(target, batches[0]!, move);
+    options.expectations.push({ at: target.wire.statements - 1, count: 1 });
+    return;
+  }
   const truncated = batches.filter((batch) => batch.truncate).map((batch) => batch.table);
   if (truncated.length > 0) target.wire.execute(truncateTables(truncated));
   const folds = batches.map((batch) => ({ batch, groups: groupEntries(batch, target.ordered) }));
@@ -211,7 +237,8 @@ export function writeRemovals(target: WriterTarget, batch: TableBatch, options: 
 export function writeChunk(target: WriterTarget, chunk: ChunkBatch, options: WriteOptions): void {
   const { wire } = target;
   const sql = target.sqlOf(chunk.table);
-  if (chunk.truncate) wire.execute(truncateTables([chunk.table]));
+  // TRUNCATE is refused where a foreign key of another table points here, be it empty.
+  if (chunk.truncate) wire.execute(target.ordered ? `DELETE FROM ${quoteTable(chunk.table.to)}` : truncateTables([chunk.table]));
   if (chunk.rowCount === 0) return;
   const staged = chunk.mayExist || sql.hasCasts;
   if (staged) useStage(target, sql, 's', options);

@@ -40,6 +40,8 @@ const NEWS_AGAIN_MS = 5_000;
 export interface CopierTable {
   readonly mapping: TableMapping;
   readonly catalog: CatalogTable;
+  /** Its rows must arrive all at once (the target checks a foreign key of the table to itself): one chunk, as for a table without a key. */
+  readonly isWhole?: boolean;
 }
 
 export interface CopierOptions {
@@ -268,9 +270,9 @@ class CopierService implements Copier {
 
   // --- start ---
 
-  #tableOf({ mapping, catalog }: CopierTable): CopyTable {
+  #tableOf({ mapping, catalog, isWhole = false }: CopierTable): CopyTable {
     const { chunkRows, chunkTargetMs } = this.#options.settings.copy;
-    const table = new CopyTable(mapping, catalog, { chunkRows, chunkTargetMs, keys: new KeyQueue(`${catalog.schema}.${catalog.name}`) });
+    const table = new CopyTable(mapping, catalog, { chunkRows, chunkTargetMs, isWhole, keys: new KeyQueue(`${catalog.schema}.${catalog.name}`) });
     this.#nameOperators(table, catalog);
     return table;
   }

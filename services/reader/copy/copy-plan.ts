@@ -205,7 +205,7 @@ export class CopyPlan {
 }
 
 function initialJob(table: CopyTable): CopyJob {
-  const replaces = table.isKeyless;
+  const replaces = table.isKeyless || table.isWhole;
   return new CopyJob({
     id: `initial:${table.schema}.${table.name}`,
     kind: 'initial',

@@ -23,6 +23,8 @@ export class CopyTable {
   /** As published: all but generated ones. */
   columns: readonly string[];
   readonly keyColumns: readonly string[];
+  /** Copied in one chunk although it has a key. */
+  readonly isWhole: boolean;
   key: readonly KeyColumn[];
   /** Equal key values have equal texts. */
   readonly hasExactKeys: boolean;
@@ -50,6 +52,7 @@ export class CopyTable {
     this.schema = catalog.schema;
     this.name = catalog.name;
     this.oid = catalog.oid;
+    this.isWhole = options.isWhole;
     this.partitioned = catalog.kind === 'p';
     const published = catalog.columns.filter((column) => column.generated === '');
     this.columns = published.map((column) => column.name);
@@ -122,5 +125,6 @@ function isExact(column: CatalogColumn): boolean {
 export interface CopyTableOptions {
   readonly chunkRows: number;
   readonly chunkTargetMs: number;
+  readonly isWhole: boolean;
   readonly keys: KeyQueue;
 }

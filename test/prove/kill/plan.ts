@@ -40,7 +40,8 @@ const OUTSIDE_AFTER_MS_MAX = 2_500;
 const COUNT_MAX_ELSE = 6;
 const COUNT_MAX: Partial<Record<Group, number>> = { start: 1, changeover: 1, slot: 2 };
 
-export function planKills(kills: number, random: Random): KillPlan {
+/** @param copyingPart how much of the kills falls while the copy is under way. */
+export function planKills(kills: number, copyingPart: number, random: Random): KillPlan {
   const scale = kills / 100;
   const strikes = (phase: 'copying' | 'following', total: number): readonly Strike[] => {
     const placed = SHARES.flatMap((share) => failpoints(share.group, quota(share[phase] * scale), random)).slice(0, total);
@@ -52,7 +53,7 @@ export function planKills(kills: number, random: Random): KillPlan {
     // The change-over happens once the copy is complete, at the first start of the second phase that gets so far.
     return all.toSorted((a, b) => Number(isChangeover(b)) - Number(isChangeover(a)));
   };
-  const copying = Math.round(kills * 0.5);
+  const copying = Math.round(kills * copyingPart);
   return { copying: strikes('copying', copying), following: strikes('following', kills - copying) };
 }
 

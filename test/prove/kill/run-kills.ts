@@ -16,6 +16,8 @@ import { fileBody, type KillTable, sourceSql, TABLES, targetSql } from './tables
 export interface KillOptions {
   readonly kills: number;
   readonly seed: number;
+  /** How much of the kills falls while the copy is under way; half of them when absent. */
+  readonly copyingPart?: number;
   /** Rows of the largest table. */
   readonly rows: number;
   /** For example CROSSFADE_TEST_DISABLE, to see the test go red. */
@@ -43,7 +45,7 @@ const FINISH_PATIENCE_MS = 180_000;
 
 export async function runKills(options: KillOptions): Promise<KillReport> {
   const random = seeded(options.seed);
-  const plan = planKills(options.kills, random);
+  const plan = planKills(options.kills, options.copyingPart ?? 0.5, random);
   await using stage = await openProofStage({
     name: 'kill',
     file: fileBody('slow'),

@@ -15,6 +15,7 @@ const SHAPES = 'create table entry (id integer primary key, note text not null)'
 const FILE = 'tables:\n  - from: public.entry\nheartbeatSeconds: 3600';
 const CONFIRM_PATIENCE_MS = 30_000;
 const TRIES_PER_PAIR = 20;
+const BALLAST_BYTES = 200_000;
 
 export const adjacentCommitsProof: Proof = {
   name: 'adjacent-commits',
@@ -108,6 +109,8 @@ async function commitPair(stage: ProofStage, first: number): Promise<string> {
     await session.query('begin');
     await session.query(`insert into entry values (${id}, 'pair')`);
   }
+  // The slot is moved soon only when much was written.
+  await one.query(`select pg_logical_emit_message(true, 'ballast', repeat('x', ${BALLAST_BYTES}))`);
   await one.query('commit');
   await two.query('commit');
   // Nothing waits for the second commit's WAL, so what is flushed ends with the first one's record.

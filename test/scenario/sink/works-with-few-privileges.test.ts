@@ -123,7 +123,8 @@ test.each([1, 2, 3, 4])('random changes of referring tables never break a foreig
     const many = Array.from({ length: 1 + family.random(5) }, () =>
       Array.from({ length: 1 + family.random(12) }, () => family.change()).filter((frame) => frame !== undefined),
     );
-    await harness.log.transactions(many.filter((frames) => frames.length > 0));
+    const filled = many.filter((frames) => frames.length > 0);
+    if (filled.length > 0) await harness.log.transactions(filled);
   }
   await harness.applied();
   expect(harness.held).toEqual([]);

@@ -22,13 +22,14 @@ async function runDraft(file: MigrationFile, source: Catalog): Promise<{ sql: st
 }
 
 const LEGACY = `
-CREATE EXTENSION hstore;
+CREATE SCHEMA "Ext x"; CREATE EXTENSION hstore SCHEMA "Ext x";
 CREATE TYPE mood AS ENUM ('ok', 'it''s bad'); CREATE TYPE inner_pair AS (a int, m mood[]); CREATE TYPE pair AS (a inner_pair, "B c" numeric(5,2));
 CREATE DOMAIN dom AS varchar(5) DEFAULT 'x' CHECK (VALUE <> ''); CREATE TYPE span AS RANGE (SUBTYPE = float8);
+CREATE TYPE wordrange AS RANGE (SUBTYPE = text, COLLATION = "C"); CREATE DOMAIN word AS text COLLATE "C";
 CREATE FUNCTION own() RETURNS int LANGUAGE sql AS 'SELECT 1';
 CREATE TABLE parent (id serial PRIMARY KEY, code text COLLATE "C" NOT NULL UNIQUE, maybe text UNIQUE, CHECK (id > 0));
 CREATE TABLE "Odd ""child" (x int, y bigint GENERATED ALWAYS AS IDENTITY, "from" int REFERENCES parent ON DELETE CASCADE, m mood DEFAULT 'ok', p pair, d dom, s span,
-  h hstore, n numeric(12,2)[] DEFAULT '{1.5}', at timestamp DEFAULT now(), o int DEFAULT own(), g int GENERATED ALWAYS AS (x + 1) STORED,
+  h "Ext x".hstore, w wordmultirange, v word, n numeric(12,2)[] DEFAULT '{1.5}', at timestamp DEFAULT now(), o int DEFAULT own(), g int GENERATED ALWAYS AS (x + 1) STORED,
   PRIMARY KEY (y, x), UNIQUE (y, "from"));
 CREATE TABLE part (id int PRIMARY KEY, at date) PARTITION BY RANGE (id);
 `;
@@ -43,6 +44,7 @@ describe('the draft of missing tables', () => {
     expect(target.tables[0]?.foreignKeys[0]?.definition).toContain('ON DELETE CASCADE');
     expect(target.tables[0]?.columns.find((column) => column.name === 'g')?.generated).toBe('s');
     expect(target.tables[1]?.checks).toHaveLength(1);
+    expect(target.types.filter((type) => type.collation === 'pg_catalog."C"').map((type) => type.name)).toEqual(['wordrange', 'word']);
   });
 
   test('has the names, types and columns that the file gives', async () => {
