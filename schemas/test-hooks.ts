@@ -47,7 +47,10 @@ export type Guard = (typeof GUARDS)[number];
 let strike: ((point: Failpoint) => void) | undefined;
 let disabled: ReadonlySet<string> = new Set();
 
-export function installTestHooks(options: { readonly onFailpoint?: (point: Failpoint) => void; readonly disabledGuards?: readonly string[] }): void {
+export function installTestHooks(options: {
+  readonly onFailpoint?: (point: Failpoint) => void;
+  readonly disabledGuards?: readonly string[];
+}): void {
   strike = options.onFailpoint;
   disabled = new Set(options.disabledGuards ?? []);
 }

@@ -133,7 +133,8 @@ function compileCondition(column: CatalogColumn, filter: FilterEntry, list: Find
     list.error('CF-1004', `\`where\` compares column "${column.name}" with a value that is no ${column.type}`, filter);
     return undefined;
   }
-  // A collation of the column's own may call different texts equal.
-  const type = onlyNull || !plain.builtin || plain.collation !== undefined ? undefined : COMPARED_AS[plain.typeName ?? ''];
+  // A collation of the column's own, or of its domain's, may call different texts equal.
+  const ownOrder = plain.collation !== undefined || column.typtype === 'd';
+  const type = onlyNull || !plain.builtin || ownOrder ? undefined : COMPARED_AS[plain.typeName ?? ''];
   return { column: column.name, op: filter.op, values: values as (string | null)[], ...(type !== undefined && { type }) };
 }

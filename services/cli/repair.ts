@@ -57,12 +57,20 @@ async function run(context: CommandContext): Promise<Outcome> {
   if (requests.length === 0)
     return { summary: 'the last verify found no difference: nothing to repair', result: { requests: [], ...emptyResult() } };
   const instance = await requireInstance(context);
-  const { verified } = await repairMigration({
-    requests,
-    instance,
-    logger: context.log,
-    verify: (tables) => verifyNow(context, { ...input, mapping, tables }),
-  });
+  const repair = async (asked: readonly RecopyRequest[]): Promise<VerifyResult> =>
+    (
+      await repairMigration({
+        requests: asked,
+        instance,
+        logger: context.log,
+        verify: (tables) => verifyNow(context, { ...input, mapping, tables }),
+      })
+    ).verified;
+  let verified = await repair(requests);
+  // A table or a range is copied over what is there; rows that only the target has are known by key after the comparison.
+  if (verified.differences > 0 && requests.some(({ kind }) => kind === 'table' || kind === 'range')) {
+    verified = await repair(planRepair(verified, mapping));
+  }
   await keepForRepair(input.dataDir, verified, context);
   const outcome = verifyOutcome(verified, context);
   const what = requests.length === 1 ? 'one re-copy' : `${formatCount(requests.length)} re-copies`;

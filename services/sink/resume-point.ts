@@ -1,6 +1,6 @@
 /** Where a session begins to read. Guarantee: nothing that the target lacks lies below it, and what lies below is known where it matters. */
 import type { Offset, Topic } from '#connectors/change-log/change-log.ts';
-import type { TableProgress } from '#connectors/target/target.ts';
+import type { Progress, TableProgress } from '#connectors/target/target.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import { minLsn, ZERO_LSN, type Lsn } from '#schemas/lsn.ts';
 import { decodeRelation, type Relation } from '#schemas/pgoutput/message.ts';
@@ -33,11 +33,26 @@ export async function readRelations(progress: Topic, below: Offset): Promise<rea
   return [...latest.values()].map((record) => decodeRelation(Buffer.from(record.frame, 'base64')));
 }
 
-/** @throws PipelineError CF-5006 when the log and the target do not belong together. */
-export function checkOffset(raw: Topic, offset: Offset): void {
+/**
+ * To be called before anything is appended: a log that was lost and begun anew must not grow up to where the target stands.
+ * @throws PipelineError CF-5006 when the log and the target do not belong together.
+ */
+export function checkOffsets(raw: Topic, progress: Pick<Progress, 'mode' | 'logOffset'>, tables: readonly TableProgress[]): void {
   const [start, end] = [raw.start(0), raw.end(0)];
-  if (offset >= start && offset <= end) return;
-  throw new PipelineError('CF-5006', `the target has applied the log up to record ${offset}, but the log holds records ${start} to ${end}`);
+  const offsets =
+    progress.mode === 'consistent'
+      ? [progress.logOffset ?? start]
+      : tables.map(({ logOffset }) => logOffset).filter((offset) => offset > 0);
+  const outside = offsets.find((offset) => offset < start || offset > end);
+  if (outside === undefined) return;
+  throw new PipelineError(
+    'CF-5006',
+    `the target has applied the log up to record ${outside}, but the log holds records ${start} to ${end}`,
+    {
+      remedy:
+        'Give the data directory that belongs to this target (--data). If it is lost: drop the slot and schema crossfade, empty the target tables, and start anew.',
+    },
+  );
 }
 
 /** In parallel mode each table has its own. One that nothing was applied to yet begins with the log. */

@@ -19,7 +19,7 @@ import { Decoder } from './decoder.ts';
 import { FrameScanner, type FrameUnit, type Unit } from './frame-scanner.ts';
 import { Lane } from './lane.ts';
 import { shareOut } from './lane-share.ts';
-import { checkOffset, lowestLsn, lowestOffset, readRelations } from './resume-point.ts';
+import { lowestLsn, lowestOffset, readRelations } from './resume-point.ts';
 import type { FinerGrain, SessionEvents } from './session-events.ts';
 import type { SinkOptions } from './sink.ts';
 import { SinkTable } from './sink-table.ts';
@@ -45,7 +45,7 @@ export class SinkSession {
   /** Rounds are kept this small until decoding has passed the offset. */
   #finer: FinerGrain | undefined;
   #source: EpochFrame | undefined;
-  #error: unknown;
+  #error: Error | undefined;
   #stop = new AbortController();
   #paused = 0;
 
@@ -79,7 +79,6 @@ export class SinkSession {
     const from = this.#target.progress.mode === 'consistent' ? await this.#startConsistent() : await this.#startParallel();
     const { raw } = this.#options;
     this.#started = true;
-    checkOffset(raw, from.offset);
     for (const relation of await readRelations(this.#options.progress, from.offset)) this.#decoder.learn(relation);
     const cursor = raw.read(0, Math.max(raw.start(0), from.offset - REREAD_RECORDS));
     const ticks = setInterval(() => this.#tick(), TICK_MS);
@@ -173,7 +172,7 @@ export class SinkSession {
   }
 
   #fail(error: unknown): void {
-    this.#error ??= error;
+    this.#error ??= error instanceof Error ? error : new Error(String(error));
     this.#stop.abort();
   }
 

@@ -35,7 +35,12 @@ export class SinkTable {
   fold: TableFold | undefined;
   #wary = 0;
 
-  constructor(mapping: TableMapping, lane: Lane, progress: Known | undefined, start: { readonly skipBelow: Offset; readonly awaitsChunk: boolean }) {
+  constructor(
+    mapping: TableMapping,
+    lane: Lane,
+    progress: Known | undefined,
+    start: { readonly skipBelow: Offset; readonly awaitsChunk: boolean },
+  ) {
     this.mapping = mapping;
     this.lane = lane;
     this.awaitsChunk = start.awaitsChunk;

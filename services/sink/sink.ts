@@ -19,6 +19,7 @@ import { waitBackoff, type Backoff } from '#services/runtime/backoff.ts';
 import type { Logger, Service } from '#services/runtime/service.ts';
 import { RelationResolver } from './bind-relation.ts';
 import type { FinerGrain } from './session-events.ts';
+import { checkOffsets } from './resume-point.ts';
 import { SinkSession } from './sink-session.ts';
 
 export interface SinkSettings {
@@ -148,6 +149,7 @@ class TargetSink implements Sink {
       onMissing: this.#options.onMissingRows,
     });
     try {
+      checkOffsets(this.#options.raw, target.progress, target.tables);
       const session = this.#open(target);
       this.#options.onTakenOver?.({ ordered: target.ordered });
       const { progress } = target;

@@ -199,7 +199,7 @@ export class TableFold implements TableBatch {
       if (next !== undefined) next = { buffer: relayTuple(next, bound.layout, this.layout), at: 0 };
     }
     if (this.#keyless) {
-      const left = old !== undefined && (bound.passes === undefined || change.oldWhole === false || bound.passes(old.buffer, old.at));
+      const left = old !== undefined && (bound.passes === undefined || !change.oldWhole || bound.passes(old.buffer, old.at));
       if (left) this.#count(old!, -1);
       if (enters) this.#count(next!, 1);
       return;

@@ -48,7 +48,13 @@ export function createTargetSide(options: RunUpOptions, { migration, raw, progre
     onTakenOver: taken.resolve,
     onMissingRows: async ({ from }, keys) => {
       const copier = await connected.promise;
-      await copier.requestRecopy({ kind: 'keys', schema: from.schema, table: from.name, keys, reason: 'a change met no row on the target' });
+      await copier.requestRecopy({
+        kind: 'keys',
+        schema: from.schema,
+        table: from.name,
+        keys,
+        reason: 'a change met no row on the target',
+      });
     },
     onResumedTable: async ({ from }) => {
       const copier = await connected.promise;

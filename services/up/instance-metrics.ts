@@ -6,16 +6,28 @@ import type { Running } from './assemble.ts';
 export function registerMetrics(meter: Meter, status: () => StatusResult, { reader, raw, sink }: Running): void {
   const known = (value: number | null | undefined): number | undefined => value ?? undefined;
   meter.gauge({ name: 'lag_bytes', help: 'WAL between the source and the state that the target shows.' }, () => known(status().lag.bytes));
-  meter.gauge({ name: 'lag_seconds', help: 'Age of the state that the target shows, by the source’s commit times.' }, () => known(status().lag.seconds));
-  meter.gauge({ name: 'slot_retained_bytes', help: 'WAL that the slot holds on the source.' }, () => known(reader.status().slot?.retainedBytes));
-  meter.gauge({ name: 'slot_safe_wal_bytes', help: 'WAL that may be written before the slot is lost.' }, () => known(reader.status().slot?.safeWalBytes));
+  meter.gauge({ name: 'lag_seconds', help: 'Age of the state that the target shows, by the source’s commit times.' }, () =>
+    known(status().lag.seconds),
+  );
+  meter.gauge({ name: 'slot_retained_bytes', help: 'WAL that the slot holds on the source.' }, () =>
+    known(reader.status().slot?.retainedBytes),
+  );
+  meter.gauge({ name: 'slot_safe_wal_bytes', help: 'WAL that may be written before the slot is lost.' }, () =>
+    known(reader.status().slot?.safeWalBytes),
+  );
   meter.gauge({ name: 'source_connected', help: '1 while the stream from the source is open.' }, () => Number(reader.status().connected));
   meter.gauge({ name: 'target_connected', help: '1 while the sink holds the target.' }, () => Number(sink.status().connected));
-  meter.gauge({ name: 'restarts', help: 'Times that the stream was started again since this instance started.' }, () => reader.status().restarts);
+  meter.gauge(
+    { name: 'restarts', help: 'Times that the stream was started again since this instance started.' },
+    () => reader.status().restarts,
+  );
   meter.gauge({ name: 'log_bytes', help: 'Bytes of the raw log on disk.' }, () => raw.size());
   meter.gauge({ name: 'rows_copied', help: 'Rows copied from chunks.' }, () => sum(status(), 'rowsCopied'));
   meter.gauge({ name: 'changes_applied', help: 'Row changes applied.' }, () => sum(status(), 'changesApplied'));
-  meter.gauge({ name: 'tables_held', help: 'Tables that are held.' }, () => status().tables.filter((table) => table.phase === 'held').length);
+  meter.gauge(
+    { name: 'tables_held', help: 'Tables that are held.' },
+    () => status().tables.filter((table) => table.phase === 'held').length,
+  );
 }
 
 function sum(status: StatusResult, field: 'rowsCopied' | 'changesApplied'): number {

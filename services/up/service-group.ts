@@ -28,7 +28,7 @@ export class ServiceGroup implements AsyncDisposable {
   async orFailure<T>(awaited: Promise<T>): Promise<T> {
     const outcome = await Promise.race([awaited, this.#failure.promise, this.#stopped]);
     if (outcome === 'stopped') throw new PipelineError('CF-7002', 'stopped before it had started');
-    return outcome as T;
+    return outcome;
   }
 
   /** The operator's stop, or `goal`. @throws the first failure of a service */

@@ -19,7 +19,8 @@ export function installTestHooksFrom(environment: Readonly<Record<string, string
 
 function strikeAt(text: string): (point: Failpoint) => void {
   const [name, count = '1'] = text.split(':');
-  if (!FAILPOINTS.some((point) => point === name)) throw new PipelineError('CF-1007', `CROSSFADE_TEST_FAILPOINT names no failpoint: ${text}`);
+  if (!FAILPOINTS.some((point) => point === name))
+    throw new PipelineError('CF-1007', `CROSSFADE_TEST_FAILPOINT names no failpoint: ${text}`);
   let left = Number(count);
   return (point) => {
     if (point !== name || --left !== 0) return;

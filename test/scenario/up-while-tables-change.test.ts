@@ -25,7 +25,11 @@ test('a partition made while following is copied, and its later changes arrive',
   await execute(target, 'CREATE TABLE p (id int PRIMARY KEY, v text)');
   await using instance = await startInstance({ source, target, rest: REST });
   await following(instance);
-  await execute(source, 'CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (100) TO (200)', `INSERT INTO p VALUES (100, 'first'), (101, 'second')`);
+  await execute(
+    source,
+    'CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (100) TO (200)',
+    `INSERT INTO p VALUES (100, 'first'), (101, 'second')`,
+  );
   await sameRows(source, target, 'p');
   await execute(source, `UPDATE p SET v = 'later' WHERE id = 100`, 'DELETE FROM p WHERE id = 101', `INSERT INTO p VALUES (102, 'third')`);
   await sameRows(source, target, 'p');
@@ -54,4 +58,49 @@ test('a row that the target rejects holds its table only; resume goes on once th
   await instance.post('/v1/resume', {});
   await sameRows(source, target, 'a');
   await vi.waitFor(() => expect(instance.status()?.applied.exact).toBe(true), WAIT);
+});
+
+test('a table whose copied row the target rejects is held, on the target’s own record too, whatever the log announces in the same round', async () => {
+  await using from = await freshDatabase(18);
+  await using to = await freshDatabase(18);
+  const [source, target] = [from.url, to.url];
+  const tables = ['CREATE TABLE a (id int PRIMARY KEY, v int)', 'CREATE TABLE b (id int PRIMARY KEY, v int)'];
+  await execute(source, ...tables, 'INSERT INTO a VALUES (1, 1), (2, 99), (3, 3)', 'INSERT INTO b VALUES (1, 1)');
+  await execute(target, ...tables, 'ALTER TABLE a ADD CONSTRAINT small CHECK (v < 10)');
+  await using instance = await startInstance({ source, target, rest: REST });
+  await following(instance);
+  await vi.waitFor(() => expect(instance.status()?.tables.find((table) => table.from === 'public.a')?.phase).toBe('held'), WAIT);
+  await sameRows(source, target, 'b');
+  await instance.stop();
+  const states = await execute(target, 'SELECT source_table, state, held_key FROM crossfade.table_progress ORDER BY 1');
+  expect(states).toEqual([
+    { source_table: 'a', state: 'held', held_key: '2' },
+    { source_table: 'b', state: 'following', held_key: null },
+  ]);
+});
+
+test('a table that refers to itself arrives under changes although the role may not switch its foreign key off', async () => {
+  await using from = await freshDatabase(18);
+  await using to = await freshDatabase(18);
+  const table = 'CREATE TABLE staff (id int PRIMARY KEY, boss int REFERENCES staff, n int NOT NULL DEFAULT 0)';
+  await execute(from.url, table, `INSERT INTO staff SELECT g, CASE WHEN g > 1 THEN g / 2 END FROM generate_series(1, 3000) g`);
+  const role = `plain_${Date.now()}`;
+  await execute(
+    to.url,
+    table,
+    `CREATE ROLE ${role} LOGIN`,
+    `GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON staff TO ${role}`,
+    `CREATE SCHEMA crossfade AUTHORIZATION ${role}`,
+  );
+  const target = to.url.replace('//postgres', `//${role}`);
+  const closed = new AbortController();
+  const writing = (async (): Promise<void> => {
+    for (let i = 0; !closed.signal.aborted; i++) await execute(from.url, `UPDATE staff SET n = n + 1 WHERE id = ${2900 + (i % 100)}`);
+  })();
+  await using instance = await startInstance({ source: from.url, target, rest: REST });
+  await following(instance);
+  closed.abort();
+  await writing;
+  await sameRows(from.url, to.url, 'staff');
+  expect(instance.status()?.tables[0]?.phase).toBe('following');
 });

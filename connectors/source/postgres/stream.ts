@@ -125,7 +125,7 @@ function rawPlugin(options: StreamOptions, connected: (connection: CopyBothConne
     },
     parse: (): undefined => undefined,
   };
-  return plugin as unknown as Plugin;
+  return plugin;
 }
 
 /** Standby status update (protocol-replication.html): written = flushed = applied, exactly. */

@@ -178,5 +178,5 @@ export function presentColumns(b: Buffer, at: number, layout: Layout): readonly 
 /** The key as text, for reports. */
 export function keyText(b: Buffer, at: number, layout: Layout): readonly string[] {
   scratch.read(b, at);
-  return [...layout.key].map((i) => b.toString('utf8', scratch.start[i]!, scratch.end[i]!));
+  return [...layout.key].map((i) => b.toString('utf8', scratch.start[i], scratch.end[i]));
 }

@@ -4,24 +4,21 @@
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { tableId, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
-import type { PipelineSettings } from '#schemas/config/migration-file.ts';
+import { tableId } from '#schemas/mapping/compiled-mapping.ts';
 import { InvariantError, invariant, messageOf, PipelineError } from '#schemas/errors.ts';
 import { parseLsn, type Lsn } from '#schemas/lsn.ts';
 import type { CatalogTable } from '#schemas/table.ts';
 import { guarded } from '#schemas/test-hooks.ts';
-import type { Topic } from '#connectors/change-log/change-log.ts';
-import type { CopySource } from '#connectors/source/copy-source.ts';
 import { clearSpool } from '#connectors/source/row-spool.ts';
 import { waitBackoff, RECONNECT } from '#services/runtime/backoff.ts';
 import { readAll } from '#services/runtime/records.ts';
-import type { Logger } from '#services/runtime/service.ts';
 import { CatalogWatch } from './catalog-watch.ts';
-import { type ChunkInterludes, ChunkReader } from './chunk-reader.ts';
+import { ChunkReader } from './chunk-reader.ts';
+import type { CopierOptions, CopierTable } from './copier-options.ts';
 import { ControlJournal } from './control-journal.ts';
 import { decodeCopyRecord, type CopyRecord } from './control-record.ts';
 import { CopyLedger } from './copy-ledger.ts';
-import { CopyPlan, type CopyOrder } from './copy-plan.ts';
+import { CopyPlan } from './copy-plan.ts';
 import type { CopyHooks, CopyProgress, RecopyRequest } from './copy-port.ts';
 import { CopyTable } from './copy-table.ts';
 import { CopyWorkers } from './copy-workers.ts';
@@ -37,31 +34,6 @@ const LOAD_EVERY_MS = 2_000;
 const NEWS_EVERY_MS = 100;
 /** A commit asked for to carry news may be lost with its session: it is asked for again after this. */
 const NEWS_AGAIN_MS = 5_000;
-export interface CopierTable {
-  readonly mapping: TableMapping;
-  readonly catalog: CatalogTable;
-  /** Its rows must arrive all at once (the target checks a foreign key of the table to itself): one chunk, as for a table without a key. */
-  readonly isWhole?: boolean;
-}
-
-export interface CopierOptions {
-  readonly name: string;
-  readonly source: CopySource;
-  readonly tables: readonly CopierTable[];
-  readonly progress: Topic;
-  readonly settings: PipelineSettings;
-  readonly order: CopyOrder;
-  readonly spoolDirectory: string;
-  readonly logger: Logger;
-  /** A leaf was attached to this table: who applies its changes must know them as the root's, from its first chunk on. */
-  readonly onLeaves?: (table: { readonly schema: string; readonly name: string }, leaves: readonly number[]) => void;
-  readonly now?: () => number;
-  readonly random?: () => number;
-  readonly interludes?: ChunkInterludes;
-  /** A table up to this size is one chunk, read without asking where it ends. */
-  readonly oneChunkBytes?: number;
-}
-
 export interface Copier {
   readonly hooks: CopyHooks;
   /** Every chunk of the initial copy, and every re-copy asked for before, stands in the log. */
@@ -143,7 +115,11 @@ class CopierService implements Copier {
         this.hooks.voidTable(table, reason);
       },
       record: (record) => this.#journal.write(record),
-      onLeaves: (table) => options.onLeaves?.({ schema: table.schema, name: table.name }, table.leaves.map((leaf) => leaf.oid)),
+      onLeaves: (table) =>
+        options.onLeaves?.(
+          { schema: table.schema, name: table.name },
+          table.leaves.map((leaf) => leaf.oid),
+        ),
     });
     const reader = new ChunkReader({
       name,
@@ -168,6 +144,10 @@ class CopierService implements Copier {
       throttle: this.#throttle,
       journal: this.#journal,
       wake: this.#wake,
+      hold: async (table, reason) => {
+        await this.#ledger.hold(table, reason);
+        this.hooks.voidTable(table, reason);
+      },
       ...(options.oneChunkBytes !== undefined && { oneChunkBytes: options.oneChunkBytes }),
     });
     for (const table of this.#plan.tables()) this.hooks.track(table);
@@ -272,7 +252,12 @@ class CopierService implements Copier {
 
   #tableOf({ mapping, catalog, isWhole = false }: CopierTable): CopyTable {
     const { chunkRows, chunkTargetMs } = this.#options.settings.copy;
-    const table = new CopyTable(mapping, catalog, { chunkRows, chunkTargetMs, isWhole, keys: new KeyQueue(`${catalog.schema}.${catalog.name}`) });
+    const table = new CopyTable(mapping, catalog, {
+      chunkRows,
+      chunkTargetMs,
+      isWhole,
+      keys: new KeyQueue(`${catalog.schema}.${catalog.name}`),
+    });
     this.#nameOperators(table, catalog);
     return table;
   }

@@ -1,14 +1,16 @@
 /**
- * The workers of the copy. Guarantee: a chunk that fails is read again, with back-off and a report, and is never left out; no more
- * rows are begun than memory and the operator's limits allow.
+ * The workers of the copy. Guarantee: a chunk that fails is read again, with back-off and a report, and is never left out; a table with
+ * a value that the source itself cannot give is held, and the others go on; no more rows are begun than memory and the operator's limits
+ * allow.
  */
-import { InvariantError, messageOf } from '#schemas/errors.ts';
+import { InvariantError, messageOf, PipelineError } from '#schemas/errors.ts';
 import type { CopySource } from '#connectors/source/copy-source.ts';
 import { RECONNECT, waitBackoff } from '#services/runtime/backoff.ts';
 import type { Logger } from '#services/runtime/service.ts';
 import type { ChunkReader } from './chunk-reader.ts';
 import { CHUNK_MAX_BYTES } from './chunk-size.ts';
 import type { ControlJournal } from './control-journal.ts';
+import type { CopyTable } from './copy-table.ts';
 import type { ChunkWork, CopyPlan, NextStep } from './copy-plan.ts';
 import type { Notifier } from './notifier.ts';
 import type { StreamSide } from './stream-side.ts';
@@ -26,6 +28,7 @@ export interface CopyWorkersOptions {
   readonly journal: ControlJournal;
   readonly wake: Notifier;
   readonly logger: Logger;
+  readonly hold: (table: CopyTable, reason: string) => Promise<void>;
   /** A table up to this size is one chunk, read without asking where it ends. */
   readonly oneChunkBytes?: number;
 }
@@ -55,6 +58,10 @@ export class CopyWorkers {
         if (error instanceof InvariantError) throw error;
         if (signal.aborted) return;
         const table = step.kind === 'chunk' ? step.work.table : step.table;
+        if (isUnreadable(error)) {
+          await this.#options.hold(table, messageOf(error));
+          continue;
+        }
         logger.warn({ table: `${table.schema}.${table.name}`, error: messageOf(error) }, 'a chunk could not be read; trying again');
         await waitBackoff(RECONNECT, failures++, signal);
       }
@@ -78,4 +85,10 @@ export class CopyWorkers {
     void journal.write(planned.record);
     return { table, chunk: planned.chunk };
   }
+}
+
+/** Data exceptions (a character that UTF-8 does not have) and corrupted pages: the same read gives the same answer. */
+function isUnreadable(error: unknown): boolean {
+  const sqlState = error instanceof PipelineError ? error.details['sqlState'] : undefined;
+  return typeof sqlState === 'string' && /^(?:22...|XX00[12])$/.test(sqlState);
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { encodeJsonFrame, FRAME } from '#schemas/frame/frame.ts';
 import { chunkFrame } from '#test/support/sink-frames.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
 import { sinkHarness } from '#test/support/sink-harness.ts';
@@ -62,4 +63,10 @@ test('rows are found by a key of a composite type', async () => {
     ['(w,)', '4', 'three'],
     ['("y ""z""",)', '20', 'two'],
   ]);
+  await harness.log.transaction(
+    encodeJsonFrame(FRAME.chunkDeletes, { chunk: 'c', schema: 'old', table: 'item', keyColumns: ['k'], keys: [['(w,)'], ['(gone,1.00)']] }),
+  );
+  await harness.applied();
+  expect(harness.held).toEqual([]);
+  expect(await harness.rows('SELECT n FROM new.item')).toEqual([['20']]);
 });

@@ -104,7 +104,7 @@ class Source {
     }
     if (this.#random(3) === 0) {
       this.pair.delete(key);
-      return pair.delete(row[0]!, row[1]!, null);
+      return pair.delete(row[0], row[1], null);
     }
     this.pair.set(key, row);
     return pair.update(...row);
@@ -137,12 +137,7 @@ function interrupt(
       if (random(25) !== 0) return;
       const client = new pg.Client({ connectionString: url });
       const sql = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'crossfade sinktest sink'`;
-      killing.push(
-        client
-          .connect()
-          .then(async () => client.query(sql))
-          .finally(() => client.end()),
-      );
+      killing.push(runOnce(client, sql));
     },
   });
   return { strikes: () => killing.length, done: () => Promise.allSettled(killing) };
@@ -174,3 +169,12 @@ test.each(SEEDS)('a random history with sessions ended at random leaves the sour
   expect((await harness.rows('SELECT * FROM new.pair')).toSorted(byText)).toEqual([...source.pair.values()].toSorted(byText));
   expect((await harness.rows('SELECT * FROM new.loose')).toSorted(byText)).toEqual(source.loose.toSorted(byText));
 });
+
+async function runOnce(client: pg.Client, sql: string): Promise<void> {
+  await client.connect();
+  try {
+    await client.query(sql);
+  } finally {
+    await client.end();
+  }
+}

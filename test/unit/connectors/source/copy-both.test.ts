@@ -45,10 +45,11 @@ test('every CopyData payload comes whole and in order however the socket cuts th
     };
     put('T', Buffer.from('row description'));
     put('W', Buffer.from([0, 0, 0]));
-    for (let i = 0; i < 30; i++) put(random.chance(1 / 8) ? 'S' : 'd', Buffer.alloc(random.between(0, random.chance(0.2) ? 3000 : 40), 97 + (i % 26)));
+    for (let i = 0; i < 30; i++)
+      put(random.chance(1 / 8) ? 'S' : 'd', Buffer.alloc(random.between(0, random.chance(0.2) ? 3000 : 40), 97 + (i % 26)));
     put('c', Buffer.alloc(0));
     const bytes = Buffer.concat(stream);
-    for (let at = 0; at < bytes.length; ) {
+    for (let at = 0; at < bytes.length;) {
       const end = Math.min(bytes.length, at + random.between(1, random.chance(0.25) ? 4000 : 9));
       socket.receive(bytes.subarray(at, end));
       at = end;

@@ -1,0 +1,34 @@
+/** What the copier is made of. */
+import type { PipelineSettings } from '#schemas/config/migration-file.ts';
+import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import type { CatalogTable } from '#schemas/table.ts';
+import type { Topic } from '#connectors/change-log/change-log.ts';
+import type { CopySource } from '#connectors/source/copy-source.ts';
+import type { Logger } from '#services/runtime/service.ts';
+import type { ChunkInterludes } from './chunk-reader.ts';
+import type { CopyOrder } from './copy-plan.ts';
+
+export interface CopierTable {
+  readonly mapping: TableMapping;
+  readonly catalog: CatalogTable;
+  /** Its rows must arrive all at once (the target checks a foreign key of the table to itself): one chunk, as for a table without a key. */
+  readonly isWhole?: boolean;
+}
+
+export interface CopierOptions {
+  readonly name: string;
+  readonly source: CopySource;
+  readonly tables: readonly CopierTable[];
+  readonly progress: Topic;
+  readonly settings: PipelineSettings;
+  readonly order: CopyOrder;
+  readonly spoolDirectory: string;
+  readonly logger: Logger;
+  /** A leaf was attached to this table: who applies its changes must know them as the root's, from its first chunk on. */
+  readonly onLeaves?: (table: { readonly schema: string; readonly name: string }, leaves: readonly number[]) => void;
+  readonly now?: () => number;
+  readonly random?: () => number;
+  readonly interludes?: ChunkInterludes;
+  /** A table up to this size is one chunk, read without asking where it ends. */
+  readonly oneChunkBytes?: number;
+}
