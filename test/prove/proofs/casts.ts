@@ -12,7 +12,7 @@ import { pick } from '../types/random-values.ts';
 export const castsProof: Proof = {
   name: 'casts',
   claim: `${CAST_PAIRS.length} pairs of types: the target holds exactly what SELECT column::type gives, zones and the hours of clock changes included`,
-  expectedSeconds: 25,
+  expectedSeconds: 10,
   run: runCasts,
 };
 

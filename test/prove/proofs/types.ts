@@ -41,7 +41,7 @@ function typesProof(version: PostgresVersion): Proof {
   return {
     name: `types-${version}`,
     claim: `random values of every type pass from PostgreSQL ${version} to 18 unchanged, through the copy and through the stream; verify is clean, and names a value changed behind its back`,
-    expectedSeconds: 100,
+    expectedSeconds: 60,
     run: async (context) => await runTypes(context, version),
   };
 }
