@@ -31,6 +31,8 @@ function check() {
 }
 
 async function test() {
+  // A dot a test is quiet on a screen; in a file, colours would make it a page.
+  if (!process.stdout.isTTY) process.env.NO_COLOR ??= '1';
   const report = join(root, '.cache', 'test.json');
   rmSync(report, { force: true });
   const code = await run(tool('vitest'), ['run', '--root', root, ...args]);
