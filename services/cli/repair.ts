@@ -5,7 +5,7 @@
 import { readFile } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
-import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { type CompiledMapping, type TableMapping, tableId } from '#schemas/mapping/compiled-mapping.ts';
 import type { VerifyResult } from '#schemas/reconcile/verify-result.ts';
 import type { RecopyRequest } from '#schemas/recopy.ts';
 import { planRepair } from '#services/reconciler/plan-repair.ts';
@@ -69,7 +69,10 @@ async function run(context: CommandContext): Promise<Outcome> {
   let verified = await repair(requests);
   // A table or a range is copied over what is there; rows that only the target has are known by key after the comparison.
   if (verified.differences > 0 && requests.some(({ kind }) => kind === 'table' || kind === 'range')) {
-    verified = await repair(planRepair(verified, mapping));
+    await repair(planRepair(verified, mapping));
+    // The second pass compares what it copied; the answer is about all that was asked for.
+    const asked = new Set(requests.map(({ schema, table }) => tableId({ schema, name: table })));
+    verified = await verifyNow(context, { ...input, mapping, tables: ({ from }) => asked.has(tableId(from)) });
   }
   await keepForRepair(input.dataDir, verified, context);
   const outcome = verifyOutcome(verified, context);
@@ -91,8 +94,9 @@ function checkOptions(options: Options): void {
 
 async function foundRequests(context: CommandContext, input: MigrationInput, mapping: CompiledMapping): Promise<RecopyRequest[]> {
   const last = readLastVerify(input.dataDir);
-  if (last !== undefined) return planRepair(last, mapping);
-  context.log.info({}, 'no verify was kept: comparing first');
+  const isTold = last !== undefined && (last.differences > 0 || last.inconclusive === 0);
+  if (isTold) return planRepair(last, mapping);
+  context.log.info({}, 'no verify with an answer was kept: comparing first');
   const result = await verifyNow(context, { ...input, mapping });
   await keepForRepair(input.dataDir, result, context);
   return planRepair(result, mapping);

@@ -61,10 +61,6 @@ export class BatchBuilder {
     return batch;
   }
 
-  clear(): void {
-    this.take();
-  }
-
   #cut(): void {
     if (this.#at === this.#from) return;
     this.#parts.push(this.#slab.subarray(this.#from, this.#at));

@@ -2,6 +2,7 @@
 import type { Offset, Topic } from '#connectors/change-log/change-log.ts';
 import type { Progress, TableProgress } from '#connectors/target/target.ts';
 import { PipelineError } from '#schemas/errors.ts';
+import type { EpochFrame } from '#schemas/frame/frame.ts';
 import { minLsn, ZERO_LSN, type Lsn } from '#schemas/lsn.ts';
 import { decodeRelation, type Relation } from '#schemas/pgoutput/message.ts';
 
@@ -66,4 +67,10 @@ export function lowestLsn(tables: readonly TableProgress[]): Lsn {
   let lowest: Lsn | undefined;
   for (const { lsn } of tables) lowest = lsn === undefined ? ZERO_LSN : lowest === undefined ? lsn : minLsn(lowest, lsn);
   return lowest ?? ZERO_LSN;
+}
+
+/** @throws PipelineError CF-2005 when the log comes from another system than the one that filled the target. */
+export function checkSystem(known: string | undefined, source: EpochFrame): void {
+  if (known === undefined || known === source.systemId) return;
+  throw new PipelineError('CF-2005', `the target was filled from system ${known}, the log comes from system ${source.systemId}`);
 }

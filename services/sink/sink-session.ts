@@ -5,12 +5,12 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Cursor, Offset, ReadBatch } from '#connectors/change-log/change-log.ts';
-import type { Round, RoundOutcome } from '#connectors/target/target.ts';
+import type { RoundOutcome } from '#connectors/target/target.ts';
 import { ConsistentKeeper, LaneKeeper } from '#connectors/target/postgres/progress.ts';
 import type { Target } from '#connectors/target/postgres/open-target.ts';
 import { changeOver } from '#connectors/target/postgres/change-over.ts';
 import { emptyHeldTable, resumed } from '#connectors/target/postgres/resume-table.ts';
-import { PipelineError } from '#schemas/errors.ts';
+import { type PipelineError } from '#schemas/errors.ts';
 import { decodeJsonFrame, type CopyCompleteFrame, type EpochFrame, type TableStateFrame } from '#schemas/frame/frame.ts';
 import { maxLsn, parseLsn, ZERO_LSN, type Lsn } from '#schemas/lsn.ts';
 import { tableId, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
@@ -19,10 +19,10 @@ import { Decoder } from './decoder.ts';
 import { FrameScanner, type FrameUnit, type Unit } from './frame-scanner.ts';
 import { Lane } from './lane.ts';
 import { shareOut } from './lane-share.ts';
-import { lowestLsn, lowestOffset, readRelations } from './resume-point.ts';
+import { checkSystem, lowestLsn, lowestOffset, readRelations } from './resume-point.ts';
 import type { FinerGrain, SessionEvents } from './session-events.ts';
 import type { SinkOptions } from './sink.ts';
-import { SinkTable } from './sink-table.ts';
+import { rememberAll, SinkTable } from './sink-table.ts';
 
 /** Reading begins a little below what is applied: the duplicate rule, not an offset alone, decides what is applied again. */
 const REREAD_RECORDS = 256;
@@ -48,6 +48,8 @@ export class SinkSession {
   #error: Error | undefined;
   #stop = new AbortController();
   #paused = 0;
+  /** Forgets what the transaction in parts under way has done to the tables. */
+  #undo: (() => void) | undefined;
 
   constructor(options: SinkOptions, target: Target, events: SessionEvents, finer?: FinerGrain) {
     this.#options = options;
@@ -55,10 +57,6 @@ export class SinkSession {
     if (finer?.grain === 'change') this.#scanner = new FrameScanner(1);
     this.#target = target;
     this.#events = events;
-  }
-
-  get consistent(): boolean {
-    return this.#consistent;
   }
 
   get tables(): Iterable<SinkTable> {
@@ -162,7 +160,7 @@ export class SinkSession {
       batchRows: this.#options.settings.sink.batchRows,
       position: () => this.#decoder.position(),
       grain: () => this.#finer?.grain ?? 'transactions',
-      onCommitted: (round) => this.#committed(round),
+      onCommitted: (round) => this.#events.onCommitted(round.commit!, round.markers, this.#consistent),
       onOutcome: (outcome) => this.#outcome(outcome),
       onError: (error) => this.#fail(error),
     });
@@ -239,9 +237,13 @@ export class SinkSession {
       case 'chunk': {
         const parts = !unit.first || !unit.last;
         // A transaction in parts has the target's transaction to itself.
-        if (unit.first && !unit.last) await this.#drain();
+        if (unit.first && !unit.last) {
+          await this.#drain();
+          this.#undo = rememberAll(this.#tables.values());
+        }
         const before = this.#decoder.offset;
         this.#decoder.take(unit);
+        if (unit.last) this.#undo = undefined;
         const advanced = this.#consistent && this.#decoder.offset > before;
         for (const lane of this.#lanes) lane.moved(advanced || parts, unit.bytes / this.#lanes.length);
         for (const lane of this.#lanes) lane.kick();
@@ -252,6 +254,8 @@ export class SinkSession {
       case 'void':
         this.#decoder.void();
         for (const lane of this.#lanes) await lane.void();
+        this.#undo?.();
+        this.#decoder.forgetRoutes();
         return;
       case 'state':
       case 'copy-complete':
@@ -284,10 +288,7 @@ export class SinkSession {
 
   /** The progress row names the system that its LSNs are of. */
   #checkSource(source: EpochFrame): void {
-    const known = this.#source?.systemId ?? this.#target.progress.systemId;
-    if (known !== undefined && known !== source.systemId) {
-      throw new PipelineError('CF-2005', `the target was filled from system ${known}, the log comes from system ${source.systemId}`);
-    }
+    checkSystem(this.#source?.systemId ?? this.#target.progress.systemId, source);
     this.#source = source;
     if (this.#consistent) this.#lanes[0]!.addSource(source);
   }
@@ -296,7 +297,10 @@ export class SinkSession {
     const frame = decodeJsonFrame<TableStateFrame>(unit.frame);
     this.#decoder.passed(unit.offset);
     const table = this.#tables.get(tableId({ schema: frame.schema, name: frame.table }));
-    if (table === undefined || table.heldBySink || unit.offset < table.skipBelow) return;
+    if (table === undefined || unit.offset < table.skipBelow) return;
+    const before = table.state;
+    if (!table.announced(frame.state)) return;
+    if (before === 'held') this.#decoder.forgetRoutes();
     // Changes gathered under the last state are applied as that state asks.
     table.lane.addState({
       table: table.mapping,
@@ -304,7 +308,6 @@ export class SinkSession {
       ...(frame.rowsEstimated !== undefined && { rowsEstimated: frame.rowsEstimated }),
       ...(frame.error !== undefined && { error: frame.error }),
     });
-    table.announced(frame.state);
     table.error = frame.error;
     table.rowsEstimated = frame.rowsEstimated ?? table.rowsEstimated;
     table.lane.kick();
@@ -338,17 +341,10 @@ export class SinkSession {
     for (const lane of this.#lanes) await lane.drain();
   }
 
-  #committed(round: Round): void {
-    this.#events.onCommitted(round.commit!, round.markers, this.#consistent);
-  }
-
   #outcome(outcome: RoundOutcome): void {
     for (const { table, key, message } of outcome.held) {
       const held = this.#tables.get(tableId(table.from))!;
-      held.state = 'held';
-      held.error = message;
-      held.heldKey = key;
-      held.lane.drop(held);
+      held.rejected(key, message);
       this.#events.onHeld(table, message);
     }
     for (const table of outcome.collided) this.#tables.get(tableId(table.from))!.collided();
@@ -372,6 +368,7 @@ export class SinkSession {
     try {
       await emptyHeldTable(this.#target, table.mapping);
       table.resumed();
+      this.#decoder.forgetRoutes();
     } finally {
       this.resume();
     }

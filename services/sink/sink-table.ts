@@ -61,9 +61,28 @@ export class SinkTable {
     return this.state === 'held' && this.heldKey !== undefined;
   }
 
-  /** The log announces `state`. */
-  announced(state: SinkTable['state']): void {
+  /**
+   * What the log announces. @returns false when it does not count: a table that is held stays so until a re-copy of all of it begins;
+   * the reader says again after every start what it knows, and it does not know why the sink holds a table.
+   */
+  announced(state: SinkTable['state']): boolean {
+    if (this.heldBySink || (this.state === 'held' && state !== 'copying' && state !== 'held')) return false;
     this.state = state === 'copying' && this.awaitsChunk ? 'waiting' : state;
+    return true;
+  }
+
+  /** Undoes what a transaction in parts did to this object, for when the transaction turns out to be void. */
+  remember(): () => void {
+    const { state, error, heldKey, rowsCopied, changesApplied, newRows, newChanges } = this;
+    return () => Object.assign(this, { state, error, heldKey, rowsCopied, changesApplied, newRows, newChanges });
+  }
+
+  /** The target refused a row: what was gathered of the table meanwhile is not applied. */
+  rejected(key: string, message: string): void {
+    this.state = 'held';
+    this.error = message;
+    this.heldKey = key;
+    this.lane.drop(this);
   }
 
   /** Its rows are copied again from the first. */
@@ -86,4 +105,10 @@ export class SinkTable {
     this.#wary--;
     return true;
   }
+}
+
+/** @returns what undoes everything that happens to these tables from here on. */
+export function rememberAll(tables: Iterable<SinkTable>): () => void {
+  const undo = [...tables].map((table) => table.remember());
+  return () => undo.forEach((one) => one());
 }

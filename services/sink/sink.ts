@@ -9,6 +9,7 @@
 import type { Topic } from '#connectors/change-log/change-log.ts';
 import { FinerGrainNeeded, type Position } from '#connectors/target/target.ts';
 import { openTarget, type Target } from '#connectors/target/postgres/open-target.ts';
+import { readMarkers } from '#connectors/target/postgres/progress.ts';
 import { isTransient, StatementError } from '#connectors/target/postgres/wire.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { formatLsn, type Lsn } from '#schemas/lsn.ts';
@@ -150,7 +151,9 @@ class TargetSink implements Sink {
     });
     try {
       checkOffsets(this.#options.raw, target.progress, target.tables);
-      const session = this.#open(target);
+      // A commit whose answer was lost may have applied a marker that somebody waits for.
+      const markers = await readMarkers(target.client, mapping.name);
+      const session = this.#open(target, markers);
       this.#options.onTakenOver?.({ ordered: target.ordered });
       const { progress } = target;
       logger.info(
@@ -169,11 +172,11 @@ class TargetSink implements Sink {
     }
   }
 
-  #open(target: Target): SinkSession {
+  #open(target: Target, markers: readonly string[]): SinkSession {
     const { progress } = target;
     if (progress.appliedLsn !== undefined && progress.logOffset !== undefined) {
       this.#position = { offset: progress.logOffset, lsn: progress.appliedLsn, commitTimeMs: progress.commitTimeMs ?? 0 };
-      this.#notify(this.#position, []);
+      this.#notify(this.#position, markers);
     }
     const session = new SinkSession(
       this.#options,

@@ -1,6 +1,7 @@
 /** What an operator tells a running instance. Guarantee: an action has taken effect, or is durable, when its promise resolves. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { formatLsn } from '#schemas/lsn.ts';
+import { tableId } from '#schemas/mapping/compiled-mapping.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import type { ControlActions } from './http/http-server.ts';
 import type { Running } from './assemble.ts';
@@ -16,7 +17,14 @@ export function controlActions({ copier, reader, sink }: Running, signal: AbortS
     pause: async () => copier.pause(),
     resume: async () => {
       copier.resume();
-      for (const table of sink.status().tables) if (table.state === 'held') await sink.resumeTable(table.from);
+      // What the reader stopped (its shape no longer fits) would not be copied again before a start with a file that fits.
+      const stopped = new Set(
+        copier
+          .progress()
+          .filter(({ state }) => state === 'held')
+          .map((table) => tableId({ schema: table.schema, name: table.table })),
+      );
+      for (const { state, from } of sink.status().tables) if (state === 'held' && !stopped.has(tableId(from))) await sink.resumeTable(from);
     },
     throttle: async (request) => {
       const next = { ...limits };

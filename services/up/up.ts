@@ -79,9 +79,9 @@ async function serve(
   });
 }
 
-/** The copy is complete, and a marker written after that is applied. */
+/** Nothing is left to copy, and a marker written after that is applied. */
 async function caughtUp({ copier, sink, reader }: Running, signal: AbortSignal): Promise<'caught-up'> {
-  while (!copier.complete || sink.applied() === undefined) await delay(POLL_MS, undefined, { signal });
+  while (!copier.idle || sink.applied() === undefined) await delay(POLL_MS, undefined, { signal });
   const id = await reader.writeMarker();
   await sink.waitMarker(id, signal);
   return 'caught-up';

@@ -65,6 +65,12 @@ function optional<T>(value: string | null | undefined, parse: (text: string) => 
   return value === null || value === undefined ? undefined : parse(value);
 }
 
+/** Ids of markers that are applied, the newest ones. */
+export async function readMarkers(client: pg.ClientBase, name: string): Promise<readonly string[]> {
+  const result = await client.query<{ id: string }>('SELECT id FROM crossfade.markers WHERE name = $1', [name]);
+  return result.rows.map(({ id }) => id);
+}
+
 /** How one session proves its right to commit and records where it got to. */
 export interface ProgressKeeper {
   /** Adds the statements that lock and read; to be the first of a transaction. */
