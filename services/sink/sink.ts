@@ -172,11 +172,11 @@ class TargetSink implements Sink {
     }
   }
 
-  #open(target: Target, markers: readonly string[]): SinkSession {
+  #open(target: Target, appliedMarkers: readonly string[]): SinkSession {
     const { progress } = target;
     if (progress.appliedLsn !== undefined && progress.logOffset !== undefined) {
       this.#position = { offset: progress.logOffset, lsn: progress.appliedLsn, commitTimeMs: progress.commitTimeMs ?? 0 };
-      this.#notify(this.#position, markers);
+      this.#notify(this.#position, appliedMarkers);
     }
     const session = new SinkSession(
       this.#options,
