@@ -1,7 +1,8 @@
+import { rm } from 'node:fs/promises';
 import { expect, test, vi } from 'vitest';
 import { execute } from '#test/support/application.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
-import { type RunningInstance, startInstance } from '#test/support/running-instance.ts';
+import { newDataDir, type RunningInstance, startInstance } from '#test/support/running-instance.ts';
 
 const WAIT = { timeout: 30_000, interval: 50 };
 const REST = 'heartbeatSeconds: 1\ntables:\n  - from: public.*\n';
@@ -105,4 +106,30 @@ test('a table that refers to itself arrives under changes although the role may 
   await writing;
   await sameRows(from.url, to.url, 'staff');
   expect(instance.status()?.tables[0]?.phase).toBe('following');
+});
+
+test('a table added to the file later is copied while the others are followed', async () => {
+  await using from = await freshDatabase(18);
+  await using to = await freshDatabase(18);
+  const tables = ['CREATE TABLE a (id int PRIMARY KEY, v int)', 'CREATE TABLE b (id int PRIMARY KEY, v int)'];
+  for (const url of [from.url, to.url]) await execute(url, ...tables);
+  await execute(
+    from.url,
+    'INSERT INTO a SELECT g, g FROM generate_series(1, 500) g',
+    'INSERT INTO b SELECT g, g FROM generate_series(1, 500) g',
+  );
+  const base = { source: from.url, target: to.url };
+  const dataDir = await newDataDir();
+  {
+    await using first = await startInstance({ ...base, rest: 'tables:\n  - from: public.a\n' }, dataDir);
+    await following(first);
+  }
+  await execute(from.url, 'UPDATE b SET v = v + 1 WHERE id < 10', 'INSERT INTO a VALUES (501, 1)');
+  await using second = await startInstance({ ...base, rest: 'tables:\n  - from: public.*\n' }, dataDir);
+  await sameRows(from.url, to.url, 'b');
+  await execute(from.url, 'UPDATE b SET v = -1 WHERE id = 7', 'DELETE FROM b WHERE id = 8');
+  await sameRows(from.url, to.url, 'b');
+  await sameRows(from.url, to.url, 'a');
+  await second.stop();
+  await rm(dataDir, { recursive: true, force: true });
 });
