@@ -11,6 +11,7 @@ export const FAILPOINTS = [
   'chunk.read',
   'chunk.rows-read',
   'chunk.high-watermark',
+  'chunk.durable',
   'log.append',
   'log.written',
   'log.synced',

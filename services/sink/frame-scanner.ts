@@ -1,7 +1,8 @@
 /**
  * Cuts the raw log into units the sink may commit at. Guarantee: every row frame is handed on as part of a transaction whose Commit
  * was seen, but for transactions larger than a bound, which come in parts (`last` false) so that memory stays bounded; a transaction
- * interrupted by an epoch record is dropped (or announced as void when parts of it were handed on).
+ * interrupted by an epoch record is dropped (or announced as void when parts of it were handed on). Of a transaction whose Begin was
+ * not seen (reading began within it) nothing is handed on: it lies below the resume offset, and its LSN is not known.
  *
  * Looks at tags only: a few nanoseconds a record.
  */
@@ -77,7 +78,7 @@ export class FrameScanner {
         this.#chunk = false;
         begin = p;
         beginOffset = offset;
-      } else if (tag === FRAME.chunkRows || tag === FRAME.chunkDeletes) {
+      } else if (this.#inTransaction && (tag === FRAME.chunkRows || tag === FRAME.chunkDeletes)) {
         this.#chunk = true;
       } else if (tag === TAG.commit && this.#inTransaction) {
         this.#inTransaction = false;
@@ -92,7 +93,7 @@ export class FrameScanner {
         units.push({ kind: frameKind(tag), frame: buffer.subarray(p + 4, next), offset });
         restart = true;
       } else if (!this.#inTransaction) {
-        // Reading began within a transaction that lies below the resume offset.
+        // Reading began within a transaction: none of its records may pass, above all not a chunk's rows, which are stale by now.
         emitWhole(p);
         restart = true;
       }

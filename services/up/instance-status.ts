@@ -6,6 +6,7 @@ import { formatLsn, type Lsn } from '#schemas/lsn.ts';
 import { tableId, type CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { StatusResult, TableStatus } from '#schemas/status/status-result.ts';
 import type { Copier } from '#services/reader/copy/copier.ts';
+import type { CopyProgress } from '#services/reader/copy/copy-port.ts';
 import type { Reader } from '#services/reader/reader.ts';
 import type { Sink } from '#services/sink/sink.ts';
 
@@ -30,7 +31,7 @@ export function instanceStatus(parts: Parts): StatusResult {
     return {
       from: `${table.from.schema}.${table.from.name}`,
       to: `${table.to.schema}.${table.to.name}`,
-      phase: error === undefined ? (rows?.state ?? 'waiting') : 'held',
+      phase: error === undefined ? phaseOf(rows?.state ?? 'waiting', chunks?.state) : 'held',
       rowsCopied: rows?.rowsCopied ?? 0,
       rowsEstimated: Math.max(0, Math.round(chunks?.rowsEstimated ?? 0)),
       changesApplied: rows?.changesApplied ?? 0,
@@ -52,6 +53,11 @@ export function instanceStatus(parts: Parts): StatusResult {
     deadLetters: 0,
     drift: parts.drift(),
   };
+}
+
+/** The sink may have been told `following` by a run that ended before it had recorded that: what the reader reads again is not followed. */
+function phaseOf(applied: TableStatus['phase'], read: CopyProgress['state'] | undefined): TableStatus['phase'] {
+  return applied === 'following' && (read === 'waiting' || read === 'copying') ? 'copying' : applied;
 }
 
 /** Between the source's LSN at the last look and the state that the target shows. */

@@ -58,7 +58,8 @@ class Inode {
     this.durable.copy(next);
     for (const sector of this.dirty) {
       const from = sector * SECTOR_BYTES;
-      if (from < length && keep()) this.live.copy(next, from, from, Math.min(from + SECTOR_BYTES, length));
+      // Behind a truncation that is not written back itself there is nothing to write.
+      if (from < Math.min(length, this.live.length) && keep()) this.live.copy(next, from, from, Math.min(from + SECTOR_BYTES, length));
     }
     this.durable = next;
   }

@@ -218,7 +218,7 @@ class CopierService implements Copier {
     return this.#plan.tables().map((table) => ({
       schema: table.schema,
       table: table.name,
-      state: table.state,
+      state: table.reported,
       rowsCopied: table.rowsCopied,
       rowsEstimated: Math.max(table.rowsEstimated, table.rowsCopied),
       chunksInFlight: table.jobs.reduce((sum, job) => sum + job.chunksInFlight, 0),

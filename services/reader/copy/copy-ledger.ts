@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { PipelineError } from '#schemas/errors.ts';
 import { formatLsn, type Lsn } from '#schemas/lsn.ts';
+import { failpoint } from '#schemas/test-hooks.ts';
 import type { Snapshot } from '#schemas/snapshot.ts';
 import type { Logger } from '#services/runtime/service.ts';
 import type { Attempt } from './attempt.ts';
@@ -40,14 +41,17 @@ export class CopyLedger {
   async chunkDurable(attempt: Attempt, recorded: () => void): Promise<void> {
     const { plan, journal, changed } = this.#options;
     const { work, deliveredRows } = attempt;
+    failpoint('chunk.durable');
     const { table, chunk } = work;
     if (chunk.kind !== 'keys') {
       if (chunk.job.kind === 'initial') table.rowsCopied += deliveredRows;
       void journal.write({ t: 'chunk-finished', chunk: chunk.id, rows: deliveredRows, lsn: formatLsn(attempt.highEnd!) });
     }
     const done = plan.finish(work);
+    table.unrecorded++;
     changed();
     await journal.flushed(done);
+    table.unrecorded--;
     recorded();
   }
 

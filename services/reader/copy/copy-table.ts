@@ -44,6 +44,8 @@ export class CopyTable {
   shapeLsn = 0n;
   /** In order; only the first that is not yet delivered is worked on. */
   readonly jobs: CopyJob[] = [];
+  /** Chunks whose rows are durable and whose record is not yet. */
+  unrecorded = 0;
   readonly keys: KeyQueue;
   readonly chunkSize: ChunkSize;
 
@@ -111,6 +113,12 @@ export class CopyTable {
     if (!job) return 'following';
     if (job.begun) return 'copying';
     return job.kind === 'initial' ? 'waiting' : 'following';
+  }
+
+  /** As an operator is told: `following` only once no crash can have a chunk of the initial copy read again. */
+  get reported(): CopyState {
+    const mayRepeat = this.unrecorded > 0 || this.jobs.some((job) => job.kind === 'initial');
+    return this.state === 'following' && mayRepeat ? 'copying' : this.state;
   }
 }
 

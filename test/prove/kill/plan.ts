@@ -7,7 +7,7 @@ import type { Random } from '#test/support/random.ts';
 
 export const GROUPS = {
   start: ['start.connected', 'start.log-recovered', 'start.epoch-written'],
-  chunk: ['chunk.read', 'chunk.rows-read', 'chunk.high-watermark'],
+  chunk: ['chunk.read', 'chunk.rows-read', 'chunk.high-watermark', 'chunk.durable'],
   log: ['log.append', 'log.written', 'log.synced'],
   sink: ['sink.begin', 'sink.applied', 'sink.commit', 'sink.committed'],
   slot: ['slot.confirm'],

@@ -238,6 +238,27 @@ test('a restart applies nothing twice, and does when the duplicate rule is off',
   expect(Number(await writes())).toBeGreaterThan(2);
 });
 
+test('a restart that begins to read within a chunk applies nothing of it again', async () => {
+  await using database = await freshDatabase();
+  await using harness = await sinkHarness({ url: database.url, ddl: ITEM });
+  await started(harness, 'item');
+  const item = harness.table('item');
+  // More records than a restart reads again, each its own batch: reading begins where it wants to.
+  const chunk = Array.from({ length: 400 }, (_, i) =>
+    chunkFrame({ schema: 'old', table: 'item', columns: ['id', 'n'], recopy: true, last: i === 399 }, [[i, 0]]),
+  );
+  for (const frame of harness.log.frames(chunk)) await harness.log.append([frame]);
+  await harness.log.transaction(item.update(399, 1), item.delete(398, null));
+  await harness.applied();
+  await harness.stop();
+  harness.start();
+  await harness.applied();
+  expect(await harness.rows('SELECT id, n FROM new.item WHERE id > 396 ORDER BY id')).toEqual([
+    ['397', '0'],
+    ['399', '1'],
+  ]);
+});
+
 test('a stale sink cannot commit once another has taken over', async () => {
   await using database = await freshDatabase();
   await using harness = await sinkHarness({ url: database.url, ddl: ITEM });

@@ -78,4 +78,14 @@ describe('the scanner', () => {
   test('passes over the rest of a transaction when reading begins within it', () => {
     expect(scan(new FrameScanner(), [[I, I, C, S, B, I, C]])).toEqual(['state@3', 'transactions BIC@4']);
   });
+
+  test('hands on no record of a transaction whose begin it has not seen, wherever reading begins', () => {
+    const frames = [B, I, C, B, K, K, I, C, S, B, I, K, C, B, C, B, I, E, B, K, C];
+    const begins = frames.flatMap((frame, at) => (frame === B ? [at] : []));
+    for (let from = 0; from < frames.length; from++) {
+      const units = batches([frames.slice(from)], from).flatMap((batch) => new FrameScanner().push(batch));
+      const offsets = units.flatMap((unit) => ('spans' in unit ? unit.spans.map((span) => span.offset) : []));
+      for (const offset of offsets) expect(begins, `reading from record ${from}`).toContain(offset);
+    }
+  });
 });
