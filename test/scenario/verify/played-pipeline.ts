@@ -2,6 +2,7 @@
  * The pipeline as the simplest possible program, for tests of verify alone: one slot, row by row, one target transaction per source
  * transaction with the applied LSN in it. Shares no code with the sink.
  */
+import { expect } from 'vitest';
 import type pg from 'pg';
 import {
   decodeBegin,
@@ -84,7 +85,15 @@ export async function play(options: PlayOptions): Promise<Played> {
     targetUrl,
     mapping,
     follow: () => player.start(),
-    stopFollowing: () => player.stop(),
+    stopFollowing: async () => {
+      await player.stop();
+      // The server's process may take a moment to notice, and holds the slot meanwhile.
+      await expect
+        .poll(async () => (await source.query(`SELECT FROM pg_replication_slots WHERE slot_name = $1 AND active`, [name])).rowCount, {
+          timeout: 20_000,
+        })
+        .toBe(0);
+    },
     caughtUp: () => player.caughtUp(),
     verify: (more = {}) =>
       verifyMigration({ sourceUrl, targetUrl, mapping, name, slot: name, publication: name, logger: silentLogger, ...more }),
