@@ -74,5 +74,36 @@ export interface PipelineSettings {
   };
   readonly publication: { readonly create: boolean };
   readonly heartbeatSeconds: number;
-  readonly log: { readonly retainBytes: number };
+  readonly log: { readonly retainBytes: number; readonly kafka?: KafkaSettings };
+}
+
+/** The change log on Kafka. */
+export interface KafkaSettings {
+  readonly brokers: readonly string[];
+  /** Confluent's API; absent: schemas are kept in a topic of the migration. */
+  readonly registry?: string;
+  readonly partitions: number;
+  readonly replicationFactor?: number;
+  readonly format: 'avro' | 'json';
+  readonly compression: 'none' | 'gzip' | 'zstd';
+  /** Rows come from the topics of a Debezium connector, not from a slot of ours. */
+  readonly input?: KafkaInput;
+  /** Paths of PEM files, or true for the system's authorities. */
+  readonly ssl?: boolean | { readonly ca?: string; readonly cert?: string; readonly key?: string };
+  readonly sasl?: KafkaSasl;
+}
+
+export interface KafkaInput {
+  /** The connector's topic.prefix. */
+  readonly prefix: string;
+}
+
+export interface KafkaSasl {
+  readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512' | 'oauthbearer';
+  readonly username?: string;
+  readonly password?: string;
+  readonly tokenUrl?: string;
+  readonly clientId?: string;
+  readonly clientSecret?: string;
+  readonly scope?: string;
 }

@@ -129,6 +129,63 @@ const slotSettings = z.strictObject({
   onBudget: oneOf(['warn', 'drop']).default('warn').describe("drop gives up the migration to save the source's disk."),
 });
 
+const kafkaAddress = z
+  .string(expected('a broker as host:port'))
+  .regex(/^[^\s:]+:\d{1,5}$|^\[[0-9a-fA-F:]+\]:\d{1,5}$/, { error: 'expected a broker as host:port, for example kafka:9092' });
+
+const kafkaSasl = z.strictObject(
+  {
+    mechanism: oneOf(['plain', 'scram-sha-256', 'scram-sha-512', 'oauthbearer']),
+    username: z.string(expected('a user name')).optional(),
+    password: z.string(expected('a password, best as ${ENV}')).optional(),
+    tokenUrl: z.url(expected('the address of the token endpoint')).optional().describe('oauthbearer: client credentials are sent there.'),
+    clientId: z.string(expected('a client id')).optional(),
+    clientSecret: z.string(expected('a client secret, best as ${ENV}')).optional(),
+    scope: z.string(expected('a scope')).optional(),
+  },
+  expected('a block with mechanism: …'),
+);
+
+const kafkaSsl = z.union(
+  [
+    flag(),
+    z.strictObject({
+      ca: z.string(expected('the path of a PEM file')).optional().describe('PEM file of the authorities trusted.'),
+      cert: z.string(expected('the path of a PEM file')).optional(),
+      key: z.string(expected('the path of a PEM file')).optional(),
+    }),
+  ],
+  expected('true, or a block of ca, cert, key'),
+);
+
+const kafkaInput = z.strictObject(
+  {
+    prefix: z
+      .string(expected("the connector's topic.prefix"))
+      .regex(/^[a-zA-Z0-9._-]+$/, { error: "expected the connector's topic.prefix: letters, digits, dots, underscores, hyphens" })
+      .describe("The connector's topic.prefix: its topics are prefix.schema.table."),
+  },
+  expected('a block with prefix: …'),
+);
+
+const kafkaSettings = z.strictObject(
+  {
+    brokers: z.array(kafkaAddress, expected('a list of brokers')).min(1, { error: 'expected at least one broker' }),
+    registry: z
+      .url(expected('the address of a schema registry, for example http://host:8081/apis/ccompat/v7'))
+      .optional()
+      .describe("Confluent's API. Absent: schemas are kept in a topic of the migration."),
+    partitions: whole(1, 1000).default(3).describe('Partitions of each table topic; fixed once the topics are there.'),
+    replicationFactor: whole(1, 100).optional().describe("The broker's default when absent."),
+    format: oneOf(['avro', 'json']).default('avro').describe('Values as Avro with a registry, or as JSON that carries its schema.'),
+    compression: oneOf(['none', 'gzip', 'zstd']).default('none'),
+    input: kafkaInput.optional().describe('Rows come from the topics of a Debezium connector, not from a slot of ours.'),
+    ssl: kafkaSsl.optional(),
+    sasl: kafkaSasl.optional(),
+  },
+  expected('a block with brokers: [host:port]'),
+);
+
 export const migrationSchema = z.strictObject(
   {
     crossfade: z.literal(1, expected('1, the version of this grammar')),
@@ -146,7 +203,10 @@ export const migrationSchema = z.strictObject(
     publication: z.strictObject({ create: flag().default(true) }).prefault({}),
     heartbeatSeconds: whole(1, 3600).default(10).describe('How often an idle source is written to (a logical message, no table).'),
     log: z
-      .strictObject({ retainBytes: bytes.prefault('1GiB').describe('Applied changes kept on disk for a target that is restored.') })
+      .strictObject({
+        retainBytes: bytes.prefault('1GiB').describe('Applied changes kept on disk for a target that is restored.'),
+        kafka: kafkaSettings.optional().describe('The change log on Kafka, for services that run as processes of their own.'),
+      })
       .prefault({}),
   },
   expected('a block that begins with crossfade: 1'),
@@ -171,7 +231,6 @@ export const LATER_KEYS: ReadonlySet<string> = new Set([
   'deletes',
   'explode',
   'hooks',
-  'kafka',
   'key',
   'keys',
   'lookups',

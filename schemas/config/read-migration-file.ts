@@ -67,10 +67,23 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
       slot: withoutUndefined(slot),
       publication: parsed.publication,
       heartbeatSeconds: parsed.heartbeatSeconds,
-      log: parsed.log,
+      log: buildLog(parsed.log),
     },
   };
   return { file, findings };
+}
+
+function buildLog({ retainBytes, kafka }: ParsedMigration['log']): MigrationFile['settings']['log'] {
+  if (kafka === undefined) return { retainBytes };
+  const { ssl, sasl, ...rest } = withoutUndefined(kafka);
+  return {
+    retainBytes,
+    kafka: {
+      ...rest,
+      ...(ssl !== undefined && { ssl: typeof ssl === 'boolean' ? ssl : withoutUndefined(ssl) }),
+      ...(sasl !== undefined && { sasl: withoutUndefined(sasl) }),
+    },
+  };
 }
 
 type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };

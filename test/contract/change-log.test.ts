@@ -5,6 +5,8 @@ import * as path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { ChangeLog } from '#connectors/change-log/change-log.ts';
 import { openEmbeddedLog } from '#connectors/change-log/embedded/log.ts';
+import { kafkaProvider } from '#test/support/kafka/provider.ts';
+import { logOnKafka } from '#test/support/log-on-kafka.ts';
 import { batchOf, readAll, recordsOf, type LogUnderTest } from '#test/support/log-records.ts';
 
 async function embedded(): Promise<LogUnderTest> {
@@ -29,7 +31,13 @@ async function embedded(): Promise<LogUnderTest> {
 
 const never = new AbortController().signal;
 
-describe.each([{ adapter: 'embedded', start: embedded }])('change log: $adapter', ({ start }) => {
+const adapters = [{ adapter: 'embedded', start: embedded }];
+const hasKafka = (await kafkaProvider()) !== undefined;
+if (hasKafka) adapters.push({ adapter: 'kafka', start: logOnKafka });
+
+test('change log: kafka is asked too', ({ skip }) => skip(!hasKafka, 'no Kafka here: neither Docker nor Java with Maven'));
+
+describe.each(adapters)('change log: $adapter', ({ start }) => {
   test('gives appended records consecutive offsets and reads them back in order', async () => {
     await using under = await start();
     const topic = await under.log.topic('raw', { partitions: 1 });

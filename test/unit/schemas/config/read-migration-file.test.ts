@@ -108,9 +108,9 @@ copy: { parallel: 0 }
   });
 
   test('says which keys a later version will know', () => {
-    expect(told(`${SMALLEST}checks: []\nlog: { kafka: {} }\n`)).toEqual([
+    expect(told(`${SMALLEST}checks: []\ncopy: { hooks: {} }\n`)).toEqual([
       '7:1 CF-1004 "checks" is not supported yet by this version',
-      '8:8 CF-1004 "kafka" in "log" is not supported yet by this version',
+      '8:9 CF-1004 "hooks" in "copy" is not supported yet by this version',
     ]);
   });
 

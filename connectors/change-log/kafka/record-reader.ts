@@ -1,0 +1,178 @@
+/**
+ * Reads Kafka's record batches (format v2). Guarantee: what it hands out passed its checksum; records below the offset asked for,
+ * control batches and a cut batch at the end are left out, and `next` says where reading goes on. Keys, values and headers are views
+ * of the bytes given (or of what they were inflated to): no byte is copied.
+ */
+import { gunzipSync, zstdDecompressSync } from 'node:zlib';
+import { messageOf, PipelineError } from '#schemas/errors.ts';
+import type { Offset } from '../change-log.ts';
+import type { FetchedRecord, TopicPartition } from './cluster.ts';
+import { crc32c } from './crc32c.ts';
+import { BATCH_HEADER_BYTES, CHECKED_FROM, CODEC, MAGIC } from './record-batch.ts';
+
+const CODEC_MASK = 0x07;
+const CONTROL = 0x20;
+
+/** One stored batch, its records still packed. */
+export interface PackedBatch {
+  readonly baseOffset: Offset;
+  /** Records in it; fewer than `nextOffset - baseOffset` only in a compacted topic. */
+  readonly count: number;
+  readonly nextOffset: Offset;
+  readonly records: Buffer;
+}
+
+/** Batches that end above `from`; `next` is `from` when there is none. */
+export function readBatches(bytes: Buffer, from: Offset, place: TopicPartition): { batches: PackedBatch[]; next: Offset } {
+  const batches: PackedBatch[] = [];
+  let next = from;
+  for (let at = 0; at + BATCH_HEADER_BYTES <= bytes.length;) {
+    const end = at + 12 + bytes.readInt32BE(at + 8);
+    if (bytes[at + 16] !== MAGIC) throw unreadable(place, next, 'it was written in a record format older than Kafka 0.11');
+    if (end > bytes.length) break;
+    const batch = bytes.subarray(at, end);
+    at = end;
+    const baseOffset = Number(batch.readBigInt64BE(0));
+    const nextOffset = baseOffset + batch.readInt32BE(23) + 1;
+    if (nextOffset <= from) continue;
+    if (crc32c(batch.subarray(CHECKED_FROM)) !== batch.readUInt32BE(17)) {
+      throw new PipelineError('CF-3002', `${nameOf(place)}: the batch at offset ${baseOffset} fails its checksum`);
+    }
+    next = nextOffset;
+    const attributes = batch.readInt16BE(21);
+    if ((attributes & CONTROL) !== 0) continue;
+    const records = inflate(batch.subarray(BATCH_HEADER_BYTES), attributes & CODEC_MASK, { place, offset: baseOffset });
+    batches.push({ baseOffset, count: batch.readInt32BE(57), nextOffset, records });
+  }
+  return { batches, next };
+}
+
+/** Every record at or above `from`. */
+export function readRecords(bytes: Buffer, from: Offset, place: TopicPartition): { records: FetchedRecord[]; next: Offset } {
+  const { batches, next } = readBatches(bytes, from, place);
+  const records: FetchedRecord[] = [];
+  for (const batch of batches) {
+    for (const record of recordsOf(batch)) if (record.offset >= from) records.push(record);
+  }
+  return { records, next };
+}
+
+/** All records of a batch. */
+export function recordsOf(batch: PackedBatch): FetchedRecord[] {
+  const { records: bytes, baseOffset } = batch;
+  const records: FetchedRecord[] = [];
+  const reader = new Reader(bytes);
+  for (let index = 0; index < batch.count; index += 1) {
+    const length = reader.varint();
+    const end = reader.at + length;
+    reader.at += 1;
+    reader.skipVarint();
+    const offset = baseOffset + reader.varint();
+    const key = reader.bytes();
+    const value = reader.bytes();
+    records.push(new ViewedRecord({ offset, key, value }, bytes, reader.at));
+    reader.at = end;
+  }
+  return records;
+}
+
+class ViewedRecord implements FetchedRecord {
+  readonly offset: Offset;
+  readonly key: Buffer | undefined;
+  readonly value: Buffer | undefined;
+  readonly #bytes: Buffer;
+  readonly #headersAt: number;
+
+  constructor(fields: { offset: Offset; key: Buffer | undefined; value: Buffer | undefined }, bytes: Buffer, headersAt: number) {
+    this.offset = fields.offset;
+    this.key = fields.key;
+    this.value = fields.value;
+    this.#bytes = bytes;
+    this.#headersAt = headersAt;
+  }
+
+  header(name: string): Buffer | undefined {
+    const reader = new Reader(this.#bytes, this.#headersAt);
+    for (let left = reader.varint(); left > 0; left -= 1) {
+      const length = reader.varint();
+      const start = reader.at;
+      reader.at += length;
+      if (length === name.length && isAscii(this.#bytes, start, name)) return reader.bytes();
+      reader.skipBytes();
+    }
+    return undefined;
+  }
+}
+
+/** Names of headers are plain ASCII wherever we ask for one. */
+function isAscii(bytes: Buffer, start: number, name: string): boolean {
+  for (let index = 0; index < name.length; index += 1) if (bytes[start + index] !== name.charCodeAt(index)) return false;
+  return true;
+}
+
+class Reader {
+  readonly #bytes: Buffer;
+  at: number;
+
+  constructor(bytes: Buffer, at = 0) {
+    this.#bytes = bytes;
+    this.at = at;
+  }
+
+  varint(): number {
+    const bytes = this.#bytes;
+    let byte = bytes[this.at++]!;
+    let value = byte & 0x7f;
+    for (let shift = 7; byte >= 0x80; shift += 7) {
+      byte = bytes[this.at++]!;
+      value |= (byte & 0x7f) << shift;
+    }
+    return (value >>> 1) ^ -(value & 1);
+  }
+
+  /** Of any width. */
+  skipVarint(): void {
+    while (this.#bytes[this.at++]! >= 0x80);
+  }
+
+  bytes(): Buffer | undefined {
+    const length = this.varint();
+    if (length < 0) return undefined;
+    const start = this.at;
+    this.at += length;
+    return this.#bytes.subarray(start, this.at);
+  }
+
+  skipBytes(): void {
+    const length = this.varint();
+    if (length > 0) this.at += length;
+  }
+}
+
+function inflate(bytes: Buffer, codec: number, where: { readonly place: TopicPartition; readonly offset: Offset }): Buffer {
+  try {
+    if (codec === CODEC.none) return bytes;
+    if (codec === CODEC.gzip) return gunzipSync(bytes);
+    if (codec === CODEC.zstd) return zstdDecompressSync(bytes);
+  } catch (error) {
+    throw new PipelineError(
+      'CF-3002',
+      `${nameOf(where.place)}: the batch at offset ${where.offset} cannot be inflated: ${messageOf(error)}`,
+      {
+        cause: error,
+      },
+    );
+  }
+  const name = codec === CODEC.snappy ? 'snappy' : codec === CODEC.lz4 ? 'lz4' : `codec ${codec}`;
+  throw unreadable(where.place, where.offset, `it is compressed with ${name}; none, gzip and zstd are read`);
+}
+
+function unreadable(place: TopicPartition, offset: Offset, why: string): PipelineError {
+  return new PipelineError('CF-3006', `${nameOf(place)}: the batch at offset ${offset} cannot be read: ${why}`, {
+    remedy: 'Set compression.type of the producer, or of the topic, to producer, none, gzip or zstd; what is stored must be written again.',
+  });
+}
+
+export function nameOf(place: TopicPartition): string {
+  return `topic ${place.topic}, partition ${place.partition}`;
+}

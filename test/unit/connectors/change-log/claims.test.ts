@@ -1,0 +1,45 @@
+import { expect, test } from 'vitest';
+import { rawKey } from '#connectors/change-log/kafka/order/bookmark.ts';
+import { ClaimBook } from '#connectors/change-log/kafka/order/claims.ts';
+import type { ClaimEntry } from '#schemas/order/order-record.ts';
+
+const RAW = rawKey(0, 0);
+
+function bookOf(entries: readonly Omit<ClaimEntry, 'topic' | 'partition'>[]): ClaimBook {
+  const book = new ClaimBook((_topic, partition) => partition, []);
+  entries.forEach((entry, at) => book.add({ t: 'claim', mapping: 'h', entries: [{ topic: 0, partition: 0, ...entry }] }, at));
+  return book;
+}
+
+test('claims are taken until the offset is covered, with the ends of all of them', () => {
+  const book = bookOf([
+    { offset: 5, ends: { t: [[0, 3]] } },
+    { offset: 9, ends: { t: [[1, 4]] } },
+    { offset: 20, ends: { t: [[0, 30]] } },
+  ]);
+  expect(book.reach(RAW, 7)).toBe(true);
+  expect([...book.ends(RAW)]).toEqual([
+    [0, 3],
+    [1, 4],
+  ]);
+  expect([book.size, book.readFrom(3)]).toEqual([1, 2]);
+  expect(book.reach(RAW, 21)).toBe(false);
+});
+
+test('a claim below another one tells nothing new', () => {
+  const book = bookOf([
+    { offset: 9, ends: { t: [[0, 3]] } },
+    { offset: 7, ends: { t: [[0, 50]] } },
+  ]);
+  expect(book.reach(RAW, 9)).toBe(true);
+  expect([...book.ends(RAW)]).toEqual([[0, 3]]);
+});
+
+test('of very many claims neighbours become one, which is as true', () => {
+  const book = bookOf(Array.from({ length: 5_000 }, (_, i) => ({ offset: i + 1, ends: { t: [[i % 3, i] as const] } })));
+  expect(book.size).toBeLessThan(1_100);
+  expect(book.reach(RAW, 2_500)).toBe(true);
+  for (const end of book.ends(RAW).values()) expect(end).toBeGreaterThanOrEqual(2_497);
+  expect(book.reach(RAW, 5_000)).toBe(true);
+  expect([...book.ends(RAW).values()].toSorted((a, b) => a - b)).toEqual([4_997, 4_998, 4_999]);
+});
