@@ -1,0 +1,130 @@
+/**
+ * Avro's numbers in binary. Guarantee: every 64-bit integer goes through unchanged: as a number where that is exact, else as a BigInt.
+ */
+import type { Slab } from './slab.ts';
+
+/** Below this, twice a number and one more are still exact. */
+export const EXACT_MAX = 2 ** 52 - 1;
+
+const LOW = 2 ** 28;
+
+export function writeLong(out: Slab, value: number | bigint): void {
+  out.room(10);
+  if (typeof value === 'bigint' || value > EXACT_MAX || value < -EXACT_MAX) {
+    writeBigLong(out, BigInt(value));
+    return;
+  }
+  const zigzag = value >= 0 ? 2 * value : -2 * value - 1;
+  const b = out.buffer;
+  let p = out.pos;
+  let low: number;
+  if (zigzag >= LOW) {
+    const high = Math.floor(zigzag / LOW);
+    low = zigzag - high * LOW;
+    b[p] = (low & 0x7f) | 0x80;
+    b[p + 1] = ((low >>> 7) & 0x7f) | 0x80;
+    b[p + 2] = ((low >>> 14) & 0x7f) | 0x80;
+    b[p + 3] = (low >>> 21) | 0x80;
+    p += 4;
+    low = high;
+  } else {
+    low = zigzag;
+  }
+  while (low > 0x7f) {
+    b[p++] = (low & 0x7f) | 0x80;
+    low >>>= 7;
+  }
+  b[p++] = low;
+  out.pos = p;
+}
+
+function writeBigLong(out: Slab, value: bigint): void {
+  let rest = BigInt.asUintN(64, (value << 1n) ^ (value >> 63n));
+  while (rest > 0x7fn) {
+    out.buffer[out.pos++] = Number(rest & 0x7fn) | 0x80;
+    rest >>= 7n;
+  }
+  out.buffer[out.pos++] = Number(rest);
+}
+
+/** A length, a count or a union's branch. */
+export function writeSize(out: Slab, size: number): void {
+  if (size < 64) {
+    out.room(1);
+    out.buffer[out.pos++] = size << 1;
+  } else writeLong(out, size);
+}
+
+/** A place in a buffer of Avro. */
+export class AvroCursor {
+  b: Buffer;
+  at: number;
+
+  constructor(b: Buffer, at: number) {
+    this.b = b;
+    this.at = at;
+  }
+
+  /** Exact: a BigInt from ±2^52 on. */
+  long(): number | bigint {
+    const b = this.b;
+    let byte = b[this.at++]!;
+    let low = byte & 0x7f;
+    for (let shift = 7; byte > 0x7f; shift += 7) {
+      if (shift === 28) return this.#longRest(low);
+      byte = b[this.at++]!;
+      low |= (byte & 0x7f) << shift;
+    }
+    return (low >>> 1) ^ -(low & 1);
+  }
+
+  #longRest(low: number): number | bigint {
+    const b = this.b;
+    let byte = 0x80;
+    let middle = 0;
+    let high = 0;
+    let shift = 0;
+    for (; byte > 0x7f && shift < 28; shift += 7) {
+      byte = b[this.at++]!;
+      middle |= (byte & 0x7f) << shift;
+    }
+    for (shift = 0; byte > 0x7f && shift < 14; shift += 7) {
+      byte = b[this.at++]!;
+      high |= (byte & 0x7f) << shift;
+    }
+    if (high === 0 && middle < 1 << 24) {
+      const zigzag = middle * LOW + low;
+      return (zigzag & 1) === 0 ? zigzag / 2 : -(zigzag + 1) / 2;
+    }
+    const zigzag = (BigInt(high) << 56n) | (BigInt(middle) << 28n) | BigInt(low);
+    return BigInt.asIntN(64, (zigzag >> 1n) ^ -(zigzag & 1n));
+  }
+
+  /** A length, a count or a branch: never above what a number holds. */
+  size(): number {
+    const byte = this.b[this.at]!;
+    if (byte < 0x80) {
+      this.at++;
+      return (byte >>> 1) ^ -(byte & 1);
+    }
+    return Number(this.long());
+  }
+
+  float(): number {
+    this.at += 4;
+    return this.b.readFloatLE(this.at - 4);
+  }
+
+  double(): number {
+    this.at += 8;
+    return this.b.readDoubleLE(this.at - 8);
+  }
+
+  /** Passes a string or bytes. @returns where it began; `at` is its end. */
+  span(): number {
+    const length = this.size();
+    const start = this.at;
+    this.at += length;
+    return start;
+  }
+}

@@ -1,0 +1,36 @@
+/**
+ * What both formats say of where a row comes from. Guarantee: a source block of ours gives back the WireSource it was made of; of another's
+ * what it lacks is 0.
+ */
+import type { WireSource } from './wire.ts';
+
+/** The commit before this one, for `sequence`; shared by the encoders of a process. */
+export class CommitSequence {
+  #last: bigint | undefined;
+  #current: bigint | undefined;
+
+  /** Debezium's own: ["<LSN of the last commit>","<LSN>"]. */
+  text(commitLsn: bigint): string {
+    if (this.#current !== commitLsn) {
+      this.#last = this.#current;
+      this.#current = commitLsn;
+    }
+    return `[${this.#last === undefined ? 'null' : `"${this.#last}"`},"${commitLsn}"]`;
+  }
+}
+
+function big(value: unknown): bigint {
+  return typeof value === 'bigint' || typeof value === 'number' ? BigInt(value) : 0n;
+}
+
+/** `fields`: the block as plain values. */
+export function sourceOf(fields: unknown): WireSource {
+  const source = (fields ?? {}) as Readonly<Record<string, unknown>>;
+  const micros = source['ts_us'] ?? undefined;
+  return {
+    commitLsn: BigInt.asUintN(64, big(source['lsn'])),
+    commitTimeMicros: micros === undefined ? big(source['ts_ms']) * 1000n : big(micros),
+    xid: Number(big(source['txId'])),
+    snapshot: source['snapshot'] !== undefined && source['snapshot'] !== null && source['snapshot'] !== 'false',
+  };
+}
