@@ -42,6 +42,10 @@ export const GUARDS = [
   'verify-changes', // verify ignores the changes between its two snapshots
   'verify-hidden', // verify does not look for transactions in the WAL that its snapshot cannot see
   'verify-shape', // verify does not look for a truncate or rewrite behind its snapshot
+  'row-epoch', // a replaced reader's rows within a valid segment's range count
+  'writer-epoch', // a reader does not notice that another one has begun a higher epoch
+  'order-range', // rows that no segment names count
+  'claim-ends', // a segment is taken before the mapped topics were read up to the claim's ends
 ] as const;
 export type Guard = (typeof GUARDS)[number];
 

@@ -78,6 +78,14 @@ export class RelationResolver {
     this.#leaves.set(mapped, [...(this.#leaves.get(mapped) ?? []), new Set(leaves)]);
   }
 
+  /** A relation is this table or a leaf of it. @returns false when that was known. */
+  know(oid: number, table: { readonly schema: string; readonly name: string }): boolean {
+    const mapped = this.#byName.get(tableId(table));
+    if (mapped === undefined || this.#roots.get(oid) === mapped) return false;
+    this.#roots.set(oid, mapped);
+    return true;
+  }
+
   resolve(relation: Relation): TableMapping | undefined {
     return this.#roots.get(relation.oid) ?? this.#byName.get(tableId(relation));
   }

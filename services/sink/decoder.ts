@@ -14,6 +14,7 @@ import {
   type OurMessage,
 } from '#schemas/frame/frame.ts';
 import { toLsn, type Lsn } from '#schemas/lsn.ts';
+import type { DescribeRows } from '#schemas/mapping/mapped-side.ts';
 import { compileRowPredicate } from '#schemas/mapping/row-filter.ts';
 import { decodeCopyRows, copyLine } from '#schemas/value/copy-text.ts';
 import { decodeMessage, decodeRelation, decodeTruncate, TAG, toUnixMs, type Relation } from '#schemas/pgoutput/message.ts';
@@ -37,6 +38,8 @@ export interface DecoderOptions {
   readonly applied: Lsn;
   readonly offset: Offset;
   readonly commitTimeMs: number;
+  /** Undefined: rows stand in the log as the stream describes them. */
+  readonly describeRows: DescribeRows | undefined;
   /** The source's shape no longer fits the file: the table is held. */
   readonly onMisfit: (table: SinkTable, error: PipelineError) => void;
   readonly onMarker: (id: string) => void;
@@ -180,7 +183,8 @@ export class Decoder {
     const table = mapping && this.#options.tableOf(mapping.from);
     if (mapping === undefined || table === undefined) return undefined;
     try {
-      return { bound: bindRelation(relation, mapping), table };
+      const rows = this.#options.describeRows?.(relation, mapping) ?? relation;
+      return { bound: bindRelation(rows, mapping), table };
     } catch (error) {
       if (!(error instanceof PipelineError)) throw error;
       this.#options.onMisfit(table, error);

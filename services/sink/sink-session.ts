@@ -15,6 +15,7 @@ import { decodeJsonFrame, type CopyCompleteFrame, type EpochFrame, type TableSta
 import { maxLsn, parseLsn, ZERO_LSN, type Lsn } from '#schemas/lsn.ts';
 import { tableId, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { refersToItself } from '#schemas/mapping/self-reference.ts';
+import { BookmarkKeeper, REREAD_RECORDS } from './bookmark-keeper.ts';
 import { Decoder } from './decoder.ts';
 import { FrameScanner, type FrameUnit, type Unit } from './frame-scanner.ts';
 import { Lane } from './lane.ts';
@@ -24,8 +25,6 @@ import type { FinerGrain, SessionEvents } from './session-events.ts';
 import type { SinkOptions } from './sink.ts';
 import { rememberAll, SinkTable } from './sink-table.ts';
 
-/** Reading begins a little below what is applied: the duplicate rule, not an offset alone, decides what is applied again. */
-const REREAD_RECORDS = 256;
 /** The event loop is left to others (the reader's socket above all) after so long. */
 const TURN_MS = 4;
 const TICK_MS = 1_000;
@@ -48,6 +47,7 @@ export class SinkSession {
   #error: Error | undefined;
   #stop = new AbortController();
   #paused = 0;
+  readonly #bookmarks: BookmarkKeeper;
   /** Forgets what the transaction in parts under way has done to the tables. */
   #undo: (() => void) | undefined;
 
@@ -57,6 +57,8 @@ export class SinkSession {
     if (finer?.grain === 'change') this.#scanner = new FrameScanner(1);
     this.#target = target;
     this.#events = events;
+    const [between, onError] = [this.#between.bind(this), this.#fail.bind(this)];
+    this.#bookmarks = new BookmarkKeeper({ bookmarks: options.bookmarks, target, between, onError });
   }
 
   get tables(): Iterable<SinkTable> {
@@ -78,6 +80,7 @@ export class SinkSession {
     const { raw } = this.#options;
     this.#started = true;
     for (const relation of await readRelations(this.#options.progress, from.offset)) this.#decoder.learn(relation);
+    // A little below what is applied: the duplicate rule, not an offset alone, decides what is applied again.
     const cursor = raw.read(0, Math.max(raw.start(0), from.offset - REREAD_RECORDS));
     const ticks = setInterval(() => this.#tick(), TICK_MS);
     const stop = (): void => this.#lanes.forEach((lane) => lane.stop());
@@ -160,7 +163,10 @@ export class SinkSession {
       batchRows: this.#options.settings.sink.batchRows,
       position: () => this.#decoder.position(),
       grain: () => this.#finer?.grain ?? 'transactions',
-      onCommitted: (round) => this.#events.onCommitted(round.commit!, round.markers, this.#consistent),
+      onCommitted: (round) => {
+        this.#bookmarks.committed(lane, round.commit!.offset);
+        this.#events.onCommitted(round.commit!, round.markers, this.#consistent);
+      },
       onOutcome: (outcome) => this.#outcome(outcome),
       onError: (error) => this.#fail(error),
     });
@@ -178,6 +184,7 @@ export class SinkSession {
     return new Decoder({
       name: this.#options.mapping.name,
       resolver: this.#options.resolver,
+      describeRows: this.#options.describeRows,
       tableOf: (name) => this.#tables.get(tableId(name)),
       applied,
       offset,
@@ -269,20 +276,11 @@ export class SinkSession {
   }
 
   async #takeFrame(unit: FrameUnit, signal: AbortSignal): Promise<void> {
-    switch (unit.kind) {
-      case 'state':
-        this.#tableState(unit);
-        return;
-      case 'copy-complete':
-        if (!this.#consistent) await this.#changeOver(unit, signal);
-        else this.#decoder.passed(unit.offset);
-        return;
-      case 'epoch':
-        this.#checkSource(decodeJsonFrame<EpochFrame>(unit.frame));
-        this.#decoder.passed(unit.offset);
-        return;
-      default:
-        unit.kind satisfies never;
+    if (unit.kind === 'state') this.#tableState(unit);
+    else if (unit.kind === 'copy-complete' && !this.#consistent) await this.#changeOver(unit, signal);
+    else {
+      if (unit.kind === 'epoch') this.#checkSource(decodeJsonFrame<EpochFrame>(unit.frame));
+      this.#decoder.passed(unit.offset);
     }
   }
 
@@ -352,6 +350,7 @@ export class SinkSession {
 
   #tick(): void {
     for (const lane of this.#lanes) lane.count(!this.#consistent);
+    this.#bookmarks.tick(this.#lanes);
   }
 
   async pause(): Promise<void> {
@@ -364,22 +363,23 @@ export class SinkSession {
    * later bring every row.
    */
   async resumeTable(table: SinkTable): Promise<void> {
-    await this.pause();
-    try {
+    await this.#between(async () => {
       await emptyHeldTable(this.#target, table.mapping);
       table.resumed();
       this.#decoder.forgetRoutes();
-    } finally {
-      this.resume();
-    }
+    });
     await this.#requestRows(table);
   }
 
   async #requestRows(table: SinkTable): Promise<void> {
     await this.#options.onResumedTable?.(table.mapping);
+    await this.#between(() => resumed(this.#target, table.mapping));
+  }
+
+  async #between(act: () => Promise<void>): Promise<void> {
     await this.pause();
     try {
-      await resumed(this.#target, table.mapping);
+      await act();
     } finally {
       this.resume();
     }

@@ -6,14 +6,17 @@
  * Parallel mode (during the initial copy): one lane per group of tables, each with its own connection and positions. Consistent mode:
  * one session, one transaction per round of whole source transactions. The change-over happens by itself at the copy-complete record.
  */
+import type { Bookmarked } from '#connectors/change-log/bookmark.ts';
 import type { Topic } from '#connectors/change-log/change-log.ts';
 import { FinerGrainNeeded, type Position } from '#connectors/target/target.ts';
+import { readBookmark } from '#connectors/target/postgres/bookmark.ts';
 import { openTarget, type Target } from '#connectors/target/postgres/open-target.ts';
 import { readMarkers } from '#connectors/target/postgres/progress.ts';
 import { isTransient, StatementError } from '#connectors/target/postgres/wire.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { formatLsn, type Lsn } from '#schemas/lsn.ts';
 import { tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import type { DescribeRows } from '#schemas/mapping/mapped-side.ts';
 import type { PipelineSettings } from '#schemas/config/migration-file.ts';
 import type { CatalogTable } from '#schemas/table.ts';
 import { waitBackoff, type Backoff } from '#services/runtime/backoff.ts';
@@ -30,11 +33,17 @@ export interface SinkSettings {
   readonly source: readonly CatalogTable[];
   readonly targetTables: readonly CatalogTable[];
   readonly raw: Topic;
+  /** Of `raw`, where its reading begins again only at a bookmark. */
+  readonly bookmarks?: Bookmarked;
+  /** Rows of a relation as they stand in `raw`, where that is not as the source wrote them. */
+  readonly describeRows?: DescribeRows;
   readonly progress: Topic;
   readonly settings: Pick<PipelineSettings, 'sink'>;
   /** Names this installation: host and data directory. */
   readonly instance: string;
   readonly logger: Logger;
+  /** Asked before each take-over of the target. @throws PipelineError CF-5005 when another process is to act. */
+  readonly permit?: () => Promise<void>;
   /** Rows must be copied again; resolves once the request is durable. */
   readonly onMissingRows: (table: TableMapping, keys: readonly (readonly string[])[]) => Promise<void>;
   /** The target is ours; `ordered`: foreign keys are checked while we write, so parents have to be copied before their children. */
@@ -88,6 +97,8 @@ export interface Sink extends Service {
   resumeTable(from: { readonly schema: string; readonly name: string }): Promise<boolean>;
   /** Leaves of a table changed. */
   learn(table: { readonly schema: string; readonly name: string }, leaves: readonly number[]): void;
+  /** A relation is this table, or a leaf of it that was attached. */
+  know(oid: number, table: { readonly schema: string; readonly name: string }): void;
 }
 
 const RETRY: Backoff = { firstMs: 50, lastMs: 5_000 };
@@ -141,6 +152,7 @@ class TargetSink implements Sink {
 
   async #runSession(signal: AbortSignal): Promise<void> {
     const { mapping, logger } = this.#options;
+    await this.#options.permit?.();
     const target = await openTarget({
       url: this.#options.targetUrl,
       mapping,
@@ -150,6 +162,7 @@ class TargetSink implements Sink {
       onMissing: this.#options.onMissingRows,
     });
     try {
+      await this.#options.bookmarks?.prepare(await readBookmark(target.client, mapping.name));
       checkOffsets(this.#options.raw, target.progress, target.tables);
       // A commit whose answer was lost may have applied a marker that somebody waits for.
       const markers = await readMarkers(target.client, mapping.name);
@@ -289,6 +302,10 @@ class TargetSink implements Sink {
   learn(table: { readonly schema: string; readonly name: string }, leaves: readonly number[]): void {
     this.#options.resolver.learn(table, leaves);
     this.#session?.forgetRoutes();
+  }
+
+  know(oid: number, table: { readonly schema: string; readonly name: string }): void {
+    if (this.#options.resolver.know(oid, table)) this.#session?.forgetRoutes();
   }
 }
 

@@ -130,6 +130,17 @@ async function takeOver(options: TargetOptions, client: pg.Client, open: () => P
   };
 }
 
+/** As `openTarget` would find it, without taking anything over: foreign keys are checked while we write. */
+export async function isOrdered({ url, mapping, tables }: Pick<TargetOptions, 'url' | 'mapping' | 'tables'>): Promise<boolean> {
+  if (!rankTables(mapping, tables).hasForeignKeys) return false;
+  const client = await connect(url, { applicationName: 'crossfade', role: 'target' });
+  try {
+    return !(await allowed(client, 'SET session_replication_role = replica'));
+  } finally {
+    await client.end();
+  }
+}
+
 function sqlByTable(options: TargetOptions): (table: TableMapping) => TableSql {
   const byId = new Map(options.tables.map((table) => [tableId(table), table]));
   const made = new Map<TableMapping, TableSql>();

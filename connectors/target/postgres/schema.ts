@@ -49,6 +49,18 @@ const STEPS: readonly string[] = [
      applied_at timestamptz NOT NULL DEFAULT now(),
      PRIMARY KEY (name, id)
    );`,
+  `CREATE TABLE crossfade.lease (
+     name text PRIMARY KEY,
+     holder text NOT NULL,
+     backend integer NOT NULL,
+     expires_at timestamptz NOT NULL
+   ) WITH (fillfactor = 50);`,
+  `CREATE TABLE crossfade.bookmark (
+     name text PRIMARY KEY REFERENCES crossfade.progress ON DELETE CASCADE,
+     log_offset bigint NOT NULL,
+     bookmark jsonb NOT NULL,
+     updated_at timestamptz NOT NULL DEFAULT now()
+   ) WITH (fillfactor = 50);`,
 ];
 
 const SCHEMA_LOCK = `pg_advisory_xact_lock(hashtextextended('crossfade schema', 0))`;

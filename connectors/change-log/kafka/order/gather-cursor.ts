@@ -1,0 +1,345 @@
+/**
+ * Reads order, claims and mapped topics side by side and brings the raw log's frames in their order. Guarantee: a segment is handed out
+ * only when claims cover every raw record that it names and the mapped topics were read up to the ends of those claims; what it holds in
+ * memory is bounded, however far transformers are apart, and the segment that comes next can always be completed.
+ *
+ * Partitions that bring what is not wanted yet are paused. Where one partition holds the next segment's rows behind too many of later
+ * ones, those are let go of (`#narrow`) and read again once the segments before them are through.
+ */
+import { PipelineError } from '#schemas/errors.ts';
+import { decodeEventHeader, decodePlace, EVENT, EVENT_HEADER, EXACT_HEADER, OLD_KEY_HEADER, type EventHeader } from '#schemas/order/event-header.ts'; // prettier-ignore
+import { decodeForeignHeader, FOREIGN_HEADER } from '#schemas/order/foreign-header.ts';
+import type { Claim } from '#schemas/order/order-record.ts';
+import type { Cursor, Offset, ReadBatch } from '#connectors/change-log/change-log.ts';
+import type { Bookmark } from '#schemas/bookmark.ts';
+import type { Fetched, FetchedRecord, Fetcher, KafkaCluster, TopicPartition } from '../cluster.ts';
+import { rawKey, type GatherPlace, type RawKey } from './bookmark.ts';
+import { ClaimBook } from './claims.ts';
+import type { MappedPlace, MappedPlaces } from './mapped-places.ts';
+import type { Reassembler } from './reassemble.ts';
+import { FOREIGN, RowBuffer, type MappedRow } from './row-buffer.ts';
+import type { QueuedSegment, SegmentQueue } from './segment-queue.ts';
+
+/** Mapped records that wait for their segment. */
+const ROWS_BYTES_MAX = 64 * 1024 * 1024;
+const ORDER_BYTES_MAX = 8 * 1024 * 1024;
+const SEGMENTS_MAX = 4096;
+const CLAIMS_MAX = 65_536;
+const POLL_MS = 50;
+
+export interface GatherCursorOptions {
+  readonly cluster: KafkaCluster;
+  readonly order: string;
+  readonly claims: string;
+  readonly places: MappedPlaces;
+  readonly queue: SegmentQueue;
+  readonly reassembler: Reassembler;
+  /** Where reading begins; of a log read from its first record, all zero. */
+  readonly place: Omit<GatherPlace, 'version' | 'base' | 'epoch' | 'topics' | 'mapped'>;
+  /** Segments that end at or below this are passed over. */
+  readonly from: Offset;
+  readonly mappingHash: string;
+  /** Claims below this were written before anybody could know the file of now. */
+  readonly claimsBefore: Offset;
+  readonly rowsBytesMax?: number;
+}
+
+/** Raw partitions wanted up to an offset, until record `end` is through. */
+interface Narrow {
+  readonly limits: ReadonlyMap<RawKey, Offset>;
+  readonly end: Offset;
+}
+
+export class GatherCursor implements Cursor {
+  readonly #options: GatherCursorOptions;
+  readonly #queue: SegmentQueue;
+  readonly #claims: ClaimBook;
+  readonly #rows: RowBuffer;
+  readonly #rowsBytesMax: number;
+  #fetcher: Fetcher | undefined;
+  #orderNext: Offset;
+  #claimsNext: Offset;
+  #orderPaused = false;
+  #claimsPaused = false;
+  #narrow: Narrow | undefined;
+  #ready: readonly ReadBatch[] = [];
+  #readyAt = 0;
+  #assembling = false;
+  #mark: Bookmark | undefined;
+  #markWanted = false;
+  #closed = false;
+
+  constructor(options: GatherCursorOptions) {
+    this.#options = options;
+    this.#queue = options.queue;
+    this.#claims = new ClaimBook((topic, partition) => options.places.number(topic, partition), options.place.raw);
+    this.#rows = new RowBuffer(options.place.raw.map(({ raw, taken }) => [raw, taken]));
+    this.#rowsBytesMax = options.rowsBytesMax ?? ROWS_BYTES_MAX;
+    this.#orderNext = options.place.order;
+    this.#claimsNext = options.place.claims;
+  }
+
+  async next(signal: AbortSignal): Promise<ReadBatch | undefined> {
+    const fetcher = (this.#fetcher ??= await this.#open());
+    for (;;) {
+      if (signal.aborted || this.#closed) return undefined;
+      if (this.#readyAt < this.#ready.length) return this.#ready[this.#readyAt++];
+      if (await this.#assemble()) continue;
+      this.#steer(fetcher);
+      const fetched = await fetcher.next(signal);
+      if (fetched === undefined) return undefined;
+      for (const part of fetched) this.#take(part);
+    }
+  }
+
+  /** Waits a moment: what is durable may still be on its way through the transformers. */
+  async poll(): Promise<ReadBatch | undefined> {
+    return this.next(AbortSignal.timeout(POLL_MS));
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#fetcher?.close();
+  }
+
+  async #open(): Promise<Fetcher> {
+    const { cluster, order, claims, places } = this.#options;
+    const fetcher = await cluster.fetcher();
+    fetcher.seek({ topic: order, partition: 0 }, this.#orderNext);
+    fetcher.seek({ topic: claims, partition: 0 }, this.#claimsNext);
+    for (const place of places.all) fetcher.seek(place, place.next);
+    return fetcher;
+  }
+
+  #take(fetched: Fetched): void {
+    const { order, claims, places } = this.#options;
+    if (fetched.topic === order) {
+      for (const { value, offset } of fetched.records) if (value !== undefined) this.#queue.add(value, offset);
+      this.#orderNext = fetched.next;
+    } else if (fetched.topic === claims) {
+      for (const { value, offset } of fetched.records) if (value !== undefined) this.#takeClaim(value, offset);
+      this.#claimsNext = fetched.next;
+    } else {
+      const place = places.at(fetched.topic, fetched.partition)!;
+      for (const record of fetched.records) this.#takeRow(record, place);
+      place.next = fetched.next;
+    }
+  }
+
+  #takeClaim(value: Buffer, offset: Offset): void {
+    const claim = JSON.parse(value.toString('utf8')) as Claim;
+    const { mappingHash, claimsBefore } = this.#options;
+    if (claim.mapping !== mappingHash && offset >= claimsBefore) {
+      throw new PipelineError('CF-3006', 'a transformer maps by another migration file than this sink', {
+        remedy: 'Start transformers and sinks with the same file.',
+      });
+    }
+    this.#claims.add(claim, offset);
+  }
+
+  #takeRow(record: FetchedRecord, place: MappedPlace): void {
+    const told = headerOf(record);
+    if (told === undefined) return;
+    const { header, partition, offset } = told;
+    const raw = rawKey(header.topic, partition);
+    if (!this.#rows.wants(raw, offset)) return;
+    const narrow = this.#narrow;
+    if (narrow !== undefined && offset >= (narrow.limits.get(raw) ?? 0)) {
+      place.reread = Math.min(place.reread ?? record.offset, record.offset);
+      return;
+    }
+    const row: MappedRow = {
+      raw,
+      rawOffset: offset,
+      place: place.number,
+      at: record.offset,
+      epoch: header.epoch,
+      v: header.v,
+      sub: header.sub,
+      flags: header.flags,
+      oid: header.oid,
+      absent: header.absent,
+      value: record.value,
+      exact: record.header(EXACT_HEADER),
+      oldKey: (header.flags & EVENT.movedHere) === 0 ? undefined : record.header(OLD_KEY_HEADER),
+    };
+    // Few of many that pass are kept now, and each would keep all that came with it.
+    this.#rows.add(narrow === undefined ? row : ownBytes(row));
+  }
+
+  /** The next segment's frames, if it is complete; true when something moved. */
+  async #assemble(): Promise<boolean> {
+    const queued = this.#queue.head;
+    if (queued === undefined) return false;
+    const { segment } = queued;
+    const end = segment.base + segment.count;
+    if (end > this.#options.from && !this.#isComplete(queued)) return false;
+    if (this.#markWanted) this.#mark = this.#bookmark();
+    this.#markWanted = false;
+    this.#assembling = true;
+    try {
+      this.#ready = end > this.#options.from ? await this.#frames(queued) : this.#passOver(queued);
+      this.#readyAt = 0;
+    } finally {
+      this.#assembling = false;
+    }
+    this.#queue.shift();
+    if (this.#narrow !== undefined && end >= this.#narrow.end) this.#widen();
+    return true;
+  }
+
+  async #frames({ segment }: QueuedSegment): Promise<readonly ReadBatch[]> {
+    const rows: MappedRow[] = [];
+    // Behind all frames but the one that ends them (foreign-order.ts).
+    let v = segment.base + segment.skeleton.length - 1;
+    for (const range of segment.ranges) {
+      this.#rows.take(range, { epoch: segment.epoch, v }, rows);
+      v += range.to - range.from;
+    }
+    return this.#options.reassembler.frames(segment, rows);
+  }
+
+  #passOver({ segment }: QueuedSegment): readonly ReadBatch[] {
+    for (const range of segment.ranges) this.#rows.drop(range);
+    return [];
+  }
+
+  #isComplete(queued: QueuedSegment): boolean {
+    return this.#isClaimed(queued) && !this.#wanted(queued).includes(true);
+  }
+
+  #isClaimed({ segment }: QueuedSegment): boolean {
+    return segment.ranges.every(({ topic, partition, to }) => this.#claims.reach(rawKey(topic, partition), to));
+  }
+
+  /** Which mapped partitions (by number) have to be read further for it, as far as its claims have come. */
+  #wanted({ segment }: QueuedSegment): readonly boolean[] {
+    const { all } = this.#options.places;
+    const wanted: boolean[] = [];
+    for (const { topic, partition } of segment.ranges)
+      for (const [place, end] of this.#claims.ends(rawKey(topic, partition))) if (all[place]!.next < end) wanted[place] = true;
+    return wanted;
+  }
+
+  /** Pauses what brings too much, and never what the next segment waits for. */
+  #steer(fetcher: Fetcher): void {
+    const { order, claims, places } = this.#options;
+    const head = this.#queue.head;
+    const claimed = head !== undefined && this.#isClaimed(head);
+    const share = this.#orderPaused ? 0.5 : 1;
+    const manySegments = this.#queue.bytes > share * ORDER_BYTES_MAX || this.#queue.length > share * SEGMENTS_MAX;
+    this.#orderPaused = turn(fetcher, { topic: order, partition: 0 }, this.#orderPaused, manySegments);
+    this.#claimsPaused = turn(fetcher, { topic: claims, partition: 0 }, this.#claimsPaused, claimed && this.#claims.size > CLAIMS_MAX);
+    if (head !== undefined && this.#rows.bytes > 2 * this.#rowsBytesMax) this.#narrowDown();
+    const full = this.#rows.bytes > this.#rowsBytesMax || this.#narrow !== undefined;
+    const calm = this.#narrow === undefined && this.#rows.bytes < this.#rowsBytesMax / 2;
+    const wanted = head === undefined ? [] : this.#wanted(head);
+    for (const place of places.all) {
+      const pause = wanted[place.number] === true || calm ? false : full || place.paused;
+      place.paused = turn(fetcher, place, place.paused, pause);
+    }
+  }
+
+  /** Lets go of what is not for the first segments that wait. Never widens: what was let go of before is not here. */
+  #narrowDown(): void {
+    const { places } = this.#options;
+    const limits = new Map<RawKey, Offset>();
+    let bytes = 0;
+    let end: Offset | undefined;
+    const farthest = this.#narrow?.end ?? Infinity;
+    for (const segment of this.#queue.waiting()) {
+      if (segment.base >= farthest) break;
+      for (const range of segment.ranges) bytes += this.#rows.bytesOf(range);
+      if (end !== undefined && bytes > this.#rowsBytesMax / 2) break;
+      for (const { topic, partition, to } of segment.ranges) limits.set(rawKey(topic, partition), to);
+      end = segment.base + segment.count;
+    }
+    this.#narrow = { limits, end: end! };
+    this.#rows.evict(limits, ({ place: number, at }) => {
+      const place = places.all[number]!;
+      place.reread = Math.min(place.reread ?? at, at);
+    });
+  }
+
+  #widen(): void {
+    this.#narrow = undefined;
+    for (const place of this.#options.places.all) {
+      if (place.reread === undefined) continue;
+      place.next = place.reread;
+      place.reread = undefined;
+      this.#fetcher!.seek(place, place.next);
+    }
+  }
+
+  /** Where reading can go on behind what was handed out; made between two segments only. */
+  bookmark(): Bookmark | undefined {
+    if (this.#assembling || this.#readyAt < this.#ready.length) this.#markWanted = true;
+    else this.#mark = this.#bookmark();
+    return this.#mark;
+  }
+
+  #bookmark(): Bookmark | undefined {
+    const queue = this.#queue;
+    const base = queue.head?.segment.base ?? queue.end;
+    if (base === undefined) return undefined;
+    const place: GatherPlace = {
+      version: 1,
+      base,
+      order: queue.head?.at ?? this.#orderNext,
+      epoch: queue.epoch,
+      topics: queue.topics,
+      claims: this.#claims.readFrom(this.#claimsNext),
+      ...this.#reading(),
+    };
+    return { offset: base, place: JSON.stringify(place) };
+  }
+
+  #reading(): Pick<GatherPlace, 'mapped' | 'raw'> {
+    const { all } = this.#options.places;
+    const from = all.map(({ next, reread }) => Math.min(next, reread ?? next));
+    for (const row of this.#rows.held()) from[row.place] = Math.min(from[row.place]!, row.at);
+    const mapped: Record<string, Offset[]> = {};
+    for (const { topic, partition, number } of all) (mapped[topic] ??= [])[partition] = from[number]!;
+    const raw = [...this.#rows.taken()].map(([key, taken]) => {
+      const { offset, ends } = this.#claims.taken(key);
+      // What lies below where reading begins is read.
+      const open = [...ends].filter(([number, end]) => end > from[number]!);
+      return { raw: key, taken, claimed: offset, ends: open.map(([n, end]) => [all[n]!.topic, all[n]!.partition, end] as const) };
+    });
+    return { mapped, raw };
+  }
+}
+
+/** @returns whether it is paused now. */
+function turn(fetcher: Fetcher, place: TopicPartition, paused: boolean, pause: boolean): boolean {
+  if (paused !== pause) {
+    if (pause) fetcher.pause(place);
+    else fetcher.resume(place);
+  }
+  return pause;
+}
+
+interface Told {
+  readonly header: EventHeader;
+  /** Of the raw record. */
+  readonly partition: number;
+  readonly offset: Offset;
+}
+
+/** Undefined for what is written for other readers: the change itself comes besides. */
+function headerOf(record: FetchedRecord): Told | undefined {
+  const cf = record.header(EVENT_HEADER);
+  if (cf !== undefined) {
+    const header = decodeEventHeader(cf);
+    return (header.flags & (EVENT.tombstone | EVENT.truncate)) === 0 ? { header, ...decodePlace(cf) } : undefined;
+  }
+  const cfs = record.header(FOREIGN_HEADER);
+  if (cfs === undefined || (record.key !== undefined && record.value === undefined)) return undefined;
+  const { topic, partition, offset, absent } = decodeForeignHeader(cfs);
+  return { header: { flags: 0, topic, epoch: FOREIGN, v: 0, sub: 0, oid: 0, absent }, partition, offset };
+}
+
+function ownBytes(row: MappedRow): MappedRow {
+  const own = (bytes: Buffer | undefined): Buffer | undefined => bytes && Buffer.from(bytes);
+  return { ...row, absent: Buffer.from(row.absent), value: own(row.value), exact: own(row.exact), oldKey: own(row.oldKey) };
+}

@@ -1,0 +1,39 @@
+/** Reads the order topic. Guarantee: every record kept of [from, to) is visited once, in order. */
+import { PipelineError } from '#schemas/errors.ts';
+import { decodeOrderRecord, type OrderRecord } from '#schemas/order/order-record.ts';
+import type { Offset } from '#connectors/change-log/change-log.ts';
+import type { KafkaCluster } from '../cluster.ts';
+
+/** Without an answer for so long, reading is given up; whoever reads tries again. */
+const ANSWER_TIMEOUT_MS = 60_000;
+
+export interface OrderPart {
+  readonly cluster: KafkaCluster;
+  /** The order topic. */
+  readonly topic: string;
+  readonly from: Offset;
+  readonly to: Offset;
+}
+
+/** @param visit returns false to end here. @throws PipelineError CF-3001 when Kafka does not answer. */
+export async function readOrder(part: OrderPart, visit: (record: OrderRecord, offset: Offset) => boolean): Promise<void> {
+  const { cluster, topic, to } = part;
+  const place = { topic, partition: 0 };
+  const bounds = await cluster.bounds(topic);
+  const from = Math.max(part.from, bounds[0]?.start ?? 0);
+  if (from >= to) return;
+  const fetcher = await cluster.fetcher();
+  try {
+    fetcher.seek(place, from);
+    for (let next = from; next < to;) {
+      const fetched = await fetcher.next(AbortSignal.timeout(ANSWER_TIMEOUT_MS));
+      if (fetched === undefined) throw new PipelineError('CF-3001', `topic ${topic} could not be read: Kafka does not answer`);
+      for (const { offset, value } of fetched.flatMap((each) => each.records)) {
+        if (offset >= to || (value !== undefined && !visit(decodeOrderRecord(value), offset))) return;
+      }
+      next = fetched.at(-1)?.next ?? next;
+    }
+  } finally {
+    await fetcher.close();
+  }
+}

@@ -1,0 +1,125 @@
+/**
+ * What the records of the order topic say, taken one after another. Guarantee: whoever folds the same records comes to the same answer:
+ * which segments count, what number a topic has, up to where the log is durable. A segment counts when its epoch is the highest so far
+ * and it begins where the last one that counts ended; a topic's number is the one of its first registration whose number was free.
+ */
+import { PipelineError } from '#schemas/errors.ts';
+import { decodeRelation, decodeCommit, TAG } from '#schemas/pgoutput/message.ts';
+import type { OrderRecord, Segment, TopicOrderRecord } from '#schemas/order/order-record.ts';
+import type { Offset } from '#connectors/change-log/change-log.ts';
+import type { LastCommit } from '#connectors/change-log/shared-log.ts';
+
+/** Raw topics and their numbers. */
+export class TopicDirectory {
+  readonly #byName = new Map<string, TopicOrderRecord>();
+  readonly #byIndex = new Map<number, TopicOrderRecord>();
+
+  /** A replaced reader may have given the same number, or another one to the same topic: the first counts. */
+  take(record: TopicOrderRecord): void {
+    if (this.#byIndex.has(record.index) || this.#byName.has(record.topic)) return;
+    this.#byIndex.set(record.index, record);
+    this.#byName.set(record.topic, record);
+  }
+
+  named(topic: string): TopicOrderRecord | undefined {
+    return this.#byName.get(topic);
+  }
+
+  numbered(index: number): TopicOrderRecord | undefined {
+    return this.#byIndex.get(index);
+  }
+
+  /** The lowest number that no topic has. */
+  get free(): number {
+    let index = this.#byIndex.size;
+    while (this.#byIndex.has(index)) index++;
+    return index;
+  }
+
+  entries(): Iterable<TopicOrderRecord> {
+    return this.#byIndex.values();
+  }
+}
+
+/** Folds order records, in their order. */
+export class OrderTail {
+  readonly topics = new TopicDirectory();
+  #epoch: number;
+  #start: Offset | undefined;
+  #end: Offset | undefined;
+
+  /** @param epoch the highest known of what lies below the first record taken */
+  constructor(epoch = -1) {
+    this.#epoch = epoch;
+  }
+
+  /** Highest epoch seen. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** First frame of the first segment that counts. */
+  get start(): Offset {
+    return this.#start ?? 0;
+  }
+
+  /** Frame behind the last segment that counts. */
+  get end(): Offset {
+    return this.#end ?? 0;
+  }
+
+  /** @returns the segment, when it counts. @throws PipelineError CF-3002 when one before it is missing. */
+  take(record: OrderRecord): Segment | undefined {
+    if (record.t === 'epoch') this.#epoch = Math.max(this.#epoch, record.epoch);
+    else if (record.t === 'topic') this.topics.take(record);
+    else return this.#segment(record);
+    return undefined;
+  }
+
+  #segment(segment: Segment): Segment | undefined {
+    if (segment.epoch < this.#epoch) return undefined;
+    if (this.#end !== undefined && segment.base !== this.#end) {
+      throw new PipelineError('CF-3002', `the order goes on with frame ${segment.base}, but frame ${this.#end} was the next`);
+    }
+    // Records below the first one kept were removed; what is first counts, so its epoch was the highest.
+    this.#epoch = segment.epoch;
+    this.#start ??= segment.base;
+    this.#end = segment.base + segment.count;
+    return segment;
+  }
+}
+
+/** What a writer that goes on has to know of the frames before it. */
+export class Recollection {
+  readonly #relations = new Map<number, Buffer>();
+  readonly #told = new Map<number, Buffer>();
+  #lastCommit: LastCommit | undefined;
+
+  /** A segment that counts. */
+  take(segment: Segment): void {
+    for (const { frame } of segment.skeleton) {
+      if (frame[0] === TAG.commit) this.#commit(frame);
+      // Copied: a segment's frames alias what was fetched.
+      else if (frame[0] === TAG.relation) this.#relations.set(decodeRelation(frame).oid, Buffer.from(frame));
+    }
+  }
+
+  /** A relation's description from elsewhere; what a segment says comes before it. */
+  learn(frame: Buffer): void {
+    this.#told.set(decodeRelation(frame).oid, Buffer.from(frame));
+  }
+
+  relation(oid: number): Buffer | undefined {
+    return this.#relations.get(oid) ?? this.#told.get(oid);
+  }
+
+  /** Of the last whole transaction. */
+  get lastCommit(): LastCommit | undefined {
+    return this.#lastCommit;
+  }
+
+  #commit(frame: Buffer): void {
+    const { commitLsn, endLsn } = decodeCommit(frame);
+    this.#lastCommit = { commitLsn, endLsn };
+  }
+}

@@ -1,0 +1,188 @@
+/**
+ * The raw log over Kafka, as the reader writes it. Guarantee: that of the Topic port and of SharedLog. Rows go to their tables' topics, and
+ * what makes them count is one segment in the order topic, appended once every record that it names is acknowledged; so a crash, a lost
+ * answer or a replaced reader leaves records that nobody reads, and never a gap.
+ */
+import { invariant, InvariantError, PipelineError } from '#schemas/errors.ts';
+import { guarded } from '#schemas/test-hooks.ts';
+import { encodeOrderJson, type EpochOrderRecord, type TopicOrderRecord } from '#schemas/order/order-record.ts';
+import type { CatalogTable, CatalogType } from '#schemas/table.ts';
+import type { WireFormat } from '#schemas/wire/wire.ts';
+import type { Cursor, Offset, RecordBatch } from '#connectors/change-log/change-log.ts';
+import type { LastCommit, SharedLog } from '#connectors/change-log/shared-log.ts';
+import type { KafkaCluster } from '../cluster.ts';
+import { RecordsBuilder, type Compression } from '../record-batch.ts';
+import { readOrder } from './order-reader.ts';
+import { OrderTail, Recollection } from './order-tail.ts';
+import { trimOrder } from './trim-order.ts';
+import { RawTables, type RelationName } from './raw-tables.ts';
+import { Scatter } from './scatter.ts';
+import { SegmentWriter, type Appended } from './segment-writer.ts';
+import { orderTopic, type TableName } from './topic-names.ts';
+
+export interface ScatterTopicOptions {
+  readonly cluster: KafkaCluster;
+  /** Of the migration. */
+  readonly name: string;
+  readonly format: WireFormat;
+  readonly database: string;
+  readonly partitions: number;
+  /** The mapped table, of a leaf its root; undefined: its rows stay in the order topic. A chunk's table has oid 0. */
+  readonly tableOf: (relation: RelationName) => CatalogTable | undefined;
+  /** User types, for the labels of enums. */
+  readonly types?: readonly CatalogType[];
+  readonly compression?: Compression;
+}
+
+export class ScatterTopic implements SharedLog {
+  readonly name = 'raw';
+  readonly partitions = 1;
+  readonly #options: ScatterTopicOptions;
+  readonly #order: string;
+  readonly #tables: RawTables;
+  readonly #tail = new OrderTail();
+  readonly #recollection = new Recollection();
+  /** Where reading the order goes on. */
+  #next: Offset = 0;
+  #reading: Promise<unknown> = Promise.resolve();
+  /** Where our next record stands, if nobody else writes. */
+  #expected: Offset = 0;
+  #writer: SegmentWriter | undefined;
+  #scatter: Scatter | undefined;
+
+  constructor(options: ScatterTopicOptions) {
+    this.#options = options;
+    this.#order = orderTopic(options.name);
+    const register = (topic: string, table: TableName): Promise<number> => this.#register(topic, table);
+    this.#tables = new RawTables({ ...options, register });
+  }
+
+  /** @throws PipelineError CF-3001 when it cannot be written, CF-3007 when another writer has a higher epoch, CF-3002 when the order has a gap. */
+  async begin(epoch: number): Promise<void> {
+    invariant(this.#writer?.isBusy !== true, 'an epoch begins when nothing is under way');
+    const { cluster, compression = 'none' } = this.#options;
+    this.#writer = undefined;
+    await cluster.ensureTopics(new Map([[this.#order, { partitions: 1 }]]));
+    this.#expected = await this.#tell([{ t: 'epoch', epoch }]);
+    await this.#catchUp(this.#expected);
+    const tail = this.#tail;
+    if (tail.epoch !== epoch) {
+      throw new PipelineError('CF-3007', `epoch ${epoch} of the change log is over: another reader has begun epoch ${tail.epoch}`);
+    }
+    const base = tail.end;
+    const relation = (oid: number): Buffer | undefined => this.#recollection.relation(oid);
+    const scatter = new Scatter({ tables: this.#tables, epoch, base, compression, relation });
+    this.#scatter = scatter;
+    const confirm = (offset: Offset, count: number): Promise<void> | undefined => this.#confirm(epoch, offset, count);
+    this.#writer = new SegmentWriter({ cluster, topic: this.#order, epoch, base, scatter, confirm });
+  }
+
+  /** A relation's description (its pgoutput message) that may stand below what is kept of the order. To be told before `begin`. */
+  learn(frame: Buffer): void {
+    this.#recollection.learn(frame);
+  }
+
+  /** `tableOf` knows these relations now, as leaves that were attached: rows that are appended from here on go to the root's topic. */
+  learnLeaves(oids: readonly number[]): void {
+    this.#scatter?.learn(oids);
+  }
+
+  lastCommit(): LastCommit | undefined {
+    return this.#recollection.lastCommit;
+  }
+
+  append(partition: number, batch: RecordBatch): Promise<Appended> {
+    invariant(partition === 0, 'the raw log has one partition');
+    if (this.#writer === undefined) {
+      return Promise.reject(new PipelineError('CF-3001', 'the change log cannot be written before an epoch has begun'));
+    }
+    return this.#writer.append(batch);
+  }
+
+  start(): Offset {
+    return this.#tail.start;
+  }
+
+  end(): Offset {
+    return this.#writer?.end ?? this.#tail.end;
+  }
+
+  partitionFor(): number {
+    return 0;
+  }
+
+  read(): Cursor {
+    throw new InvariantError('over Kafka the raw log is read from the mapped topics');
+  }
+
+  commit(): Promise<void> {
+    throw new InvariantError('over Kafka the raw log has no groups');
+  }
+
+  committed(): Offset | undefined {
+    throw new InvariantError('over Kafka the raw log has no groups');
+  }
+
+  /** Removes whole segments below `before`, and the records that only they name. */
+  async trim(_partition: number, before: Offset): Promise<void> {
+    if (before <= this.#tail.start) return;
+    const { cluster } = this.#options;
+    await trimOrder({ cluster, topic: this.#order, before, directory: this.#tail.topics });
+  }
+
+  /** Kafka's own business. */
+  size(): number {
+    return 0;
+  }
+
+  /** @returns the offset behind them. */
+  async #tell(records: readonly (EpochOrderRecord | TopicOrderRecord)[]): Promise<Offset> {
+    const builder = new RecordsBuilder();
+    for (const record of records) builder.add(undefined, encodeOrderJson(record));
+    const [produced] = await this.#options.cluster.produce([{ topic: this.#order, partition: 0, records: builder.take() }]);
+    return produced!.baseOffset + records.length;
+  }
+
+  /** One after another: what is read is folded once. */
+  #catchUp(to: Offset): Promise<void> {
+    const read = this.#reading.then(() => this.#read(to));
+    this.#reading = read.catch(() => undefined);
+    return read;
+  }
+
+  async #read(to: Offset): Promise<void> {
+    if (to <= this.#next) return;
+    await readOrder({ cluster: this.#options.cluster, topic: this.#order, from: this.#next, to }, (record, offset) => {
+      const segment = this.#tail.take(record);
+      if (segment !== undefined) this.#recollection.take(segment);
+      this.#next = offset + 1;
+      return true;
+    });
+  }
+
+  /**
+   * Our segments were acknowledged at `offset`. They count unless another reader began a higher epoch before them, perhaps one that was
+   * stopped, lost the slot and woke up: so whenever somebody else has written in between, it is read what that was.
+   * @throws PipelineError CF-3007 when our epoch is over.
+   */
+  #confirm(epoch: number, offset: Offset, count: number): Promise<void> | undefined {
+    const isNext = offset === this.#expected || !guarded('writer-epoch');
+    this.#expected = offset + count;
+    if (isNext) return undefined;
+    return this.#catchUp(offset + count).then(() => {
+      if (this.#tail.epoch === epoch) return;
+      throw new PipelineError('CF-3007', `epoch ${epoch} of the change log is over: another reader has begun epoch ${this.#tail.epoch}`);
+    });
+  }
+
+  /** A replaced reader may register at the same moment: which record came first decides, and is read back. */
+  async #register(topic: string, { schema, name }: TableName): Promise<number> {
+    const { topics } = this.#tail;
+    const { partitions } = this.#options;
+    for (;;) {
+      const known = topics.named(topic);
+      if (known !== undefined) return known.index;
+      await this.#catchUp(await this.#tell([{ t: 'topic', index: topics.free, topic, schema, table: name, partitions }]));
+    }
+  }
+}

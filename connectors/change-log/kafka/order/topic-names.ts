@@ -1,0 +1,85 @@
+/**
+ * Names of a migration's topics. Guarantee: each is a name that Kafka takes, made as Debezium makes it; which of them would meet in one
+ * topic is told by `topicCollisions`.
+ */
+import { PipelineError } from '#schemas/errors.ts';
+
+export interface TableName {
+  readonly schema: string;
+  readonly name: string;
+}
+
+/** Kafka's own bound. */
+const TOPIC_LENGTH_MAX = 249;
+
+/** Characters that Kafka does not take become `_`. @throws PipelineError CF-3006 when it is too long. */
+function topicName(...parts: readonly string[]): string {
+  const name = parts.join('.').replaceAll(/[^a-zA-Z0-9._-]/g, '_');
+  if (name.length <= TOPIC_LENGTH_MAX) return name;
+  throw new PipelineError('CF-3006', `the topic name ${name} has ${name.length} characters; Kafka takes ${TOPIC_LENGTH_MAX}`, {
+    remedy: 'Give the migration a shorter name.',
+  });
+}
+
+/** A table's changes as read. */
+export function rawTopic(migration: string, table: TableName): string {
+  return topicName(migration, table.schema, table.name);
+}
+
+/** A target table's rows as mapped. */
+export function mappedTopic(migration: string, to: TableName): string {
+  return topicName(migration, 'mapped', to.schema, to.name);
+}
+
+/** What the reader says of its progress. */
+export function progressTopic(migration: string): string {
+  return topicName(migration, 'progress');
+}
+
+/** Segments. */
+export function orderTopic(migration: string): string {
+  return topicName(migration, 'order');
+}
+
+/** Claims of the transformers. */
+export function claimsTopic(migration: string): string {
+  return topicName(migration, 'mapped', 'progress');
+}
+
+/** Holds no records: its group's assignment shares out the raw partition numbers. */
+export function membersTopic(migration: string): string {
+  return topicName(migration, 'members');
+}
+
+/** What the sink asks of the reader. */
+export function requestsTopic(migration: string): string {
+  return topicName(migration, 'requests');
+}
+
+export function deadLetterTopic(migration: string): string {
+  return topicName(migration, 'dlq');
+}
+
+/** The registry, where there is no other. */
+export function schemasTopic(migration: string): string {
+  return topicName(migration, 'schemas');
+}
+
+export interface TopicCollision {
+  readonly topic: string;
+  readonly tables: readonly string[];
+}
+
+/** Tables whose topics would be one, or one of the migration's own. */
+export function topicCollisions(migration: string, from: readonly TableName[], to: readonly TableName[]): readonly TopicCollision[] {
+  const own = [progressTopic, orderTopic, claimsTopic, membersTopic, requestsTopic, deadLetterTopic, schemasTopic];
+  const users = new Map<string, Set<string>>(own.map((name) => [name(migration), new Set(["the migration's own records"])]));
+  const claim = (topic: string, user: string): void => {
+    const known = users.get(topic);
+    if (known === undefined) users.set(topic, new Set([user]));
+    else known.add(user);
+  };
+  for (const table of from) claim(rawTopic(migration, table), `${table.schema}.${table.name} of the source`);
+  for (const table of to) claim(mappedTopic(migration, table), `${table.schema}.${table.name} of the target`);
+  return [...users].filter(([, tables]) => tables.size > 1).map(([topic, tables]) => ({ topic, tables: [...tables] }));
+}

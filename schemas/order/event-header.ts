@@ -1,0 +1,102 @@
+/**
+ * The header `cf` of each record in raw and mapped topics. Guarantee: encode and decode are inverse; a record's identity is (topic index,
+ * raw partition, raw Kafka offset), its place in the order is v, and both survive the way through the transformer unchanged.
+ */
+import { invariant } from '../errors.ts';
+
+/** Name of the Kafka header. */
+export const EVENT_HEADER = 'cf';
+/** Exact text of values that the wire's type cannot carry: JSON {"a": {"<field>": text}, "b": {…}} (after, before). */
+export const EXACT_HEADER = 'cfx';
+/** Key bytes of the row before its key changed, as they stand in the raw topic's record key. */
+export const OLD_KEY_HEADER = '__debezium.oldkey';
+export const NEW_KEY_HEADER = '__debezium.newkey';
+
+export const EVENT = {
+  /** A row of a chunk; `sub` is its ordinal in the chunk frame. */
+  chunk: 1,
+  /** Create half of a key change: the whole update. */
+  movedHere: 2,
+  /** Delete half of a key change; the create half stands for both. */
+  movedAway: 4,
+  /** The null-value record behind a delete: for other readers. */
+  tombstone: 8,
+  /** A truncate, told to every partition: for other readers. */
+  truncate: 16,
+} as const;
+
+/** What the reader says of a record. */
+export interface EventHeader {
+  readonly flags: number;
+  /** Index of the raw topic in the order topic's directory (order-record.ts). */
+  readonly topic: number;
+  readonly epoch: number;
+  /** Record number of the frame in the raw log (below 2^48). */
+  readonly v: number;
+  /** Ordinal within the frame: of a chunk's row; 1 for the delete half of a key change. */
+  readonly sub: number;
+  /** Source relation (a leaf's own). */
+  readonly oid: number;
+  /** Bit i set: field i of `after` is absent (unchanged TOAST). Empty: none is. */
+  readonly absent: Buffer;
+}
+
+/** Where the raw record stood; added by the transformer. */
+export interface RawPlace {
+  readonly partition: number;
+  readonly offset: number;
+}
+
+const FIXED_BYTES = 24;
+const PLACE_BYTES = 8;
+const VERSION = 1;
+const U48 = 2 ** 48;
+const NONE = Buffer.alloc(0);
+
+export function encodeEventHeader(header: EventHeader, place?: RawPlace): Buffer {
+  invariant(header.v >= 0 && header.v < U48, 'a record number has 48 bits');
+  const b = Buffer.allocUnsafe(FIXED_BYTES + header.absent.length + (place === undefined ? 0 : PLACE_BYTES));
+  b[0] = VERSION;
+  b[1] = header.flags;
+  b.writeUInt16BE(header.topic, 2);
+  b.writeUInt32BE(header.epoch, 4);
+  b.writeUIntBE(header.v, 8, 6);
+  b.writeUInt32BE(header.sub, 14);
+  b.writeUInt32BE(header.oid, 18);
+  b.writeUInt16BE(header.absent.length, 22);
+  header.absent.copy(b, FIXED_BYTES);
+  if (place !== undefined) writePlace(b, place);
+  return b;
+}
+
+/** A raw header with its record's place behind it, without decoding it. */
+export function withPlace(raw: Buffer, place: RawPlace): Buffer {
+  const b = Buffer.allocUnsafe(raw.length + PLACE_BYTES);
+  raw.copy(b, 0);
+  writePlace(b, place);
+  return b;
+}
+
+function writePlace(b: Buffer, place: RawPlace): void {
+  b.writeUInt16BE(place.partition, b.length - PLACE_BYTES);
+  b.writeUIntBE(place.offset, b.length - 6, 6);
+}
+
+export function decodeEventHeader(b: Buffer): EventHeader {
+  invariant(b[0] === VERSION, `an event header of version ${b[0]}`);
+  const absentBytes = b.readUInt16BE(22);
+  return {
+    flags: b[1]!,
+    topic: b.readUInt16BE(2),
+    epoch: b.readUInt32BE(4),
+    v: b.readUIntBE(8, 6),
+    sub: b.readUInt32BE(14),
+    oid: b.readUInt32BE(18),
+    absent: absentBytes === 0 ? NONE : b.subarray(FIXED_BYTES, FIXED_BYTES + absentBytes),
+  };
+}
+
+/** Of a mapped record's header. */
+export function decodePlace(b: Buffer): RawPlace {
+  return { partition: b.readUInt16BE(b.length - PLACE_BYTES), offset: b.readUIntBE(b.length - 6, 6) };
+}

@@ -1,0 +1,131 @@
+/**
+ * Records of the order topic (`NAME.order`) and of the transformers' progress topic (`NAME.mapped.progress`). Guarantee: a segment names
+ * acknowledged records only; the segments of valid epochs, one after another, are the raw log: frames [base, base + count) each.
+ *
+ * Order topic: JSON for epochs and the topic directory, binary for segments. A segment of a lower epoch than the highest epoch record
+ * before it is void: its writer had been replaced.
+ */
+import { invariant } from '../errors.ts';
+
+/** A reader takes over; what it appends after this counts, what others append no longer does. */
+export interface EpochOrderRecord {
+  readonly t: 'epoch';
+  readonly epoch: number;
+}
+
+/** Gives a raw topic its index; written before its first record is. */
+export interface TopicOrderRecord {
+  readonly t: 'topic';
+  readonly index: number;
+  readonly topic: string;
+  readonly schema: string;
+  readonly table: string;
+  readonly partitions: number;
+  /** Of somebody else's topic: the relation whose rows its records are. Of ours each record says it. */
+  readonly oid?: number;
+}
+
+/** Records [from, to) of one raw partition. Those of another epoch in between are a replaced writer's and do not count. */
+export interface Range {
+  /** Index in the topic directory. */
+  readonly topic: number;
+  readonly partition: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** A frame that no row record stands for, byte for byte; of a chunk-rows frame its header alone. */
+export interface SkeletonFrame {
+  readonly v: number;
+  readonly frame: Buffer;
+}
+
+export interface Segment {
+  readonly epoch: number;
+  /** Record number of the first frame. */
+  readonly base: number;
+  readonly count: number;
+  readonly ranges: readonly Range[];
+  /** Ascending v. */
+  readonly skeleton: readonly SkeletonFrame[];
+}
+
+export type OrderRecord = EpochOrderRecord | TopicOrderRecord | ({ readonly t: 'segment' } & Segment);
+
+const SEGMENT_TAG = 0x67; // g
+const VERSION = 1;
+const HEAD_BYTES = 22;
+const RANGE_BYTES = 16;
+
+/** As parts, so that large skeleton frames are not copied. */
+export function encodeSegment(segment: Segment): readonly Buffer[] {
+  const head = Buffer.allocUnsafe(HEAD_BYTES + RANGE_BYTES * segment.ranges.length);
+  head[0] = SEGMENT_TAG;
+  head[1] = VERSION;
+  head.writeUInt32BE(segment.epoch, 2);
+  head.writeUIntBE(segment.base, 6, 6);
+  head.writeUInt32BE(segment.count, 12);
+  head.writeUInt16BE(segment.ranges.length, 16);
+  head.writeUInt32BE(segment.skeleton.length, 18);
+  let at = HEAD_BYTES;
+  for (const range of segment.ranges) {
+    head.writeUInt16BE(range.topic, at);
+    head.writeUInt16BE(range.partition, at + 2);
+    head.writeUIntBE(range.from, at + 4, 6);
+    head.writeUIntBE(range.to, at + 10, 6);
+    at += RANGE_BYTES;
+  }
+  const parts: Buffer[] = [head];
+  for (const { v, frame } of segment.skeleton) {
+    const prefix = Buffer.allocUnsafe(8);
+    prefix.writeUInt32BE(v - segment.base, 0);
+    prefix.writeUInt32BE(frame.length, 4);
+    parts.push(prefix, frame);
+  }
+  return parts;
+}
+
+export function encodeOrderJson(record: EpochOrderRecord | TopicOrderRecord): Buffer {
+  return Buffer.from(JSON.stringify(record), 'utf8');
+}
+
+/** Skeleton frames alias the buffer. */
+export function decodeOrderRecord(b: Buffer): OrderRecord {
+  if (b[0] !== SEGMENT_TAG) return JSON.parse(b.toString('utf8')) as EpochOrderRecord | TopicOrderRecord;
+  invariant(b[1] === VERSION, `a segment of version ${b[1]}`);
+  const base = b.readUIntBE(6, 6);
+  const ranges: Range[] = [];
+  let at = HEAD_BYTES;
+  for (let left = b.readUInt16BE(16); left > 0; left--, at += RANGE_BYTES) {
+    ranges.push({
+      topic: b.readUInt16BE(at),
+      partition: b.readUInt16BE(at + 2),
+      from: b.readUIntBE(at + 4, 6),
+      to: b.readUIntBE(at + 10, 6),
+    });
+  }
+  const skeleton: SkeletonFrame[] = [];
+  for (let left = b.readUInt32BE(18); left > 0; left--) {
+    const length = b.readUInt32BE(at + 4);
+    skeleton.push({ v: base + b.readUInt32BE(at), frame: b.subarray(at + 8, at + 8 + length) });
+    at += 8 + length;
+  }
+  return { t: 'segment', epoch: b.readUInt32BE(2), base, count: b.readUInt32BE(12), ranges, skeleton };
+}
+
+/** Everything of a raw partition below `offset` has been mapped; its outputs end below `ends`. Cumulative: ends not named stay as they were. */
+export interface ClaimEntry {
+  readonly topic: number;
+  readonly partition: number;
+  readonly offset: number;
+  /** Mapped topic → [partition, end offset][]. */
+  readonly ends: Readonly<Record<string, readonly (readonly [partition: number, end: number])[]>>;
+}
+
+/** One record of a transformer, for all raw partitions that moved; appended only once the outputs are acknowledged. */
+export interface Claim {
+  readonly t: 'claim';
+  /** Of the compiled mapping; a sink of another mapping refuses it. */
+  readonly mapping: string;
+  readonly entries: readonly ClaimEntry[];
+}

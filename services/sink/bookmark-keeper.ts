@@ -1,0 +1,74 @@
+/**
+ * Keeps on the target where the log's reading can begin again. Guarantee: a bookmark is written only when everything below it, and as
+ * much again as a session reads twice, is committed by every lane; so the next session always finds one that it can use, if there is any.
+ */
+import type { Bookmarked } from '#connectors/change-log/bookmark.ts';
+import type { Bookmark } from '#schemas/bookmark.ts';
+import type { Offset } from '#connectors/change-log/change-log.ts';
+import { writeBookmark } from '#connectors/target/postgres/bookmark.ts';
+import type { Target } from '#connectors/target/postgres/open-target.ts';
+
+/** What a session reads again below where it goes on. */
+export const REREAD_RECORDS = 256;
+const EVERY_MS = 5_000;
+const CANDIDATES_MAX = 16;
+
+export interface BookmarkKeeperOptions {
+  /** Undefined: the log's reading can begin anywhere. */
+  readonly bookmarks: Bookmarked | undefined;
+  readonly target: Pick<Target, 'client' | 'progress'>;
+  /** Runs `act` between two rounds, when the target's own session is free. */
+  readonly between: (act: () => Promise<void>) => Promise<void>;
+  readonly onError: (error: unknown) => void;
+}
+
+export class BookmarkKeeper {
+  readonly #options: BookmarkKeeperOptions;
+  /** Ascending; the oldest are the first that may be written. */
+  #candidates: Bookmark[] = [];
+  /** First record that a lane has not committed, once it has committed anything. */
+  readonly #committed = new WeakMap<object, Offset>();
+  #takenAt = -Infinity;
+  #writing = false;
+
+  constructor(options: BookmarkKeeperOptions) {
+    this.#options = options;
+  }
+
+  committed(lane: object, offset: Offset): void {
+    this.#committed.set(lane, offset);
+  }
+
+  tick(lanes: readonly object[]): void {
+    const { bookmarks } = this.#options;
+    const now = performance.now();
+    if (bookmarks === undefined || lanes.length === 0) return;
+    if (now - this.#takenAt >= EVERY_MS) {
+      this.#takenAt = now;
+      this.#add(bookmarks.bookmark());
+    }
+    const committed = Math.min(...lanes.map((lane) => this.#committed.get(lane) ?? 0));
+    const due = this.#candidates.findLast(({ offset }) => offset + REREAD_RECORDS <= committed);
+    if (due === undefined || this.#writing) return;
+    this.#candidates = this.#candidates.filter(({ offset }) => offset > due.offset);
+    void this.#write(due);
+  }
+
+  #add(bookmark: Bookmark | undefined): void {
+    if (bookmark === undefined || bookmark.offset <= (this.#candidates.at(-1)?.offset ?? 0)) return;
+    if (this.#candidates.length === CANDIDATES_MAX) this.#candidates.pop();
+    this.#candidates.push(bookmark);
+  }
+
+  async #write(bookmark: Bookmark): Promise<void> {
+    const { target, between } = this.#options;
+    this.#writing = true;
+    try {
+      await between(() => writeBookmark(target.client, target.progress.name, bookmark));
+    } catch (error) {
+      this.#options.onError(error);
+    } finally {
+      this.#writing = false;
+    }
+  }
+}

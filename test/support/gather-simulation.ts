@@ -1,0 +1,195 @@
+/**
+ * One seed's history of readers and transformers, and a sink that reads it. Guarantee: `run` says what the sink saw that it should not
+ * have seen, or undefined; the same seed gives the same answer.
+ */
+import { setImmediate as turn } from 'node:timers/promises';
+import type { Bookmark } from '#schemas/bookmark.ts';
+import { GatherTopic } from '#connectors/change-log/kafka/order/gather-topic.ts';
+import { RecordsBuilder } from '#connectors/change-log/kafka/record-batch.ts';
+import { avroFormat } from '#schemas/wire/avro-format.ts';
+import type { SchemaRegistry } from '#schemas/wire/wire.ts';
+import { History, type PlannedFrame } from '#test/support/gather-history.ts';
+import { TABLES } from '#test/support/gather-tables.ts';
+import { GatherWorld, MAPPING, type SimulatedReader, type SimulatedTransformer } from '#test/support/gather-world.ts';
+import type { Random } from '#test/support/random.ts';
+import { SeenFrames } from '#test/support/seen-frames.ts';
+import { memoryRegistry } from '#test/support/raw-events.ts';
+
+const STEPS = 160;
+const STALL_MS = 2_000;
+
+interface Session {
+  readonly reader: SimulatedReader;
+  readonly history: History;
+  pending: PlannedFrame[];
+}
+
+interface Mark {
+  readonly bookmark: Bookmark;
+  /** Frames that the sink had seen. */
+  readonly seen: number;
+}
+
+export class GatherSimulation {
+  readonly #random: Random;
+  readonly #registry: SchemaRegistry = memoryRegistry();
+  readonly #world: GatherWorld;
+  readonly #marks: Mark[] = [];
+  readonly #zombies: Session[] = [];
+  readonly #transformers: SimulatedTransformer[] = [];
+  readonly #stop = new AbortController();
+  #active!: Session;
+
+  constructor(random: Random) {
+    this.#random = random;
+    this.#world = new GatherWorld(random, avroFormat(this.#registry, { name: 'm' }));
+  }
+
+  async run(): Promise<string | undefined> {
+    await this.#world.open();
+    this.#active = this.#takeOver();
+    for (let partition = 0; partition < this.#world.partitions; partition++) this.#transformers.push(this.#world.transformer(partition));
+    const startAt = this.#random.chance(0.5) ? STEPS : this.#random.between(0, STEPS);
+    let reading: Promise<string | undefined> | undefined;
+    for (let step = 0; step < STEPS; step++) {
+      if (step === startAt) reading = this.#read(undefined, 0);
+      await this.#step();
+      if (reading !== undefined) await this.#wake();
+    }
+    await this.#finish();
+    reading ??= this.#read(undefined, 0);
+    await this.#wake();
+    const stalled = setTimeout(() => this.#stop.abort(), STALL_MS);
+    try {
+      return (await reading) ?? (await this.#readAgain());
+    } finally {
+      clearTimeout(stalled);
+    }
+  }
+
+  #takeOver(): Session {
+    const reader = this.#world.takeOver();
+    const history = new History(this.#random);
+    return { reader, history, pending: history.session(reader.epoch) };
+  }
+
+  async #step(): Promise<void> {
+    const random = this.#random;
+    const draw = random.between(0, 99);
+    if (draw < 40) this.#append(this.#active);
+    else if (draw < 43) {
+      this.#zombies.push(this.#active);
+      this.#active = this.#takeOver();
+    } else if (draw < 46) this.#giveUp();
+    else if (draw < 55 && this.#zombies.length > 0) this.#append(this.#zombies[random.between(0, this.#zombies.length - 1)]!);
+    else await this.#transform(this.#transformers[random.between(0, this.#transformers.length - 1)]!, draw);
+  }
+
+  /** What was stored of the append is void; the same frames go again. */
+  #giveUp(): void {
+    const { reader } = this.#active;
+    if (reader.append === undefined) return;
+    this.#active.pending.unshift(...reader.append.frames);
+    reader.append = undefined;
+  }
+
+  #append(session: Session): void {
+    const { reader } = session;
+    if (reader.append === undefined) {
+      while (session.pending.length < 5) session.pending.push(...session.history.transaction());
+      this.#world.begin(reader, session.pending.splice(0, this.#random.between(1, this.#random.chance(0.2) ? 40 : 6)));
+    }
+    this.#world.store(reader);
+  }
+
+  async #transform(transformer: SimulatedTransformer, draw: number): Promise<void> {
+    const random = this.#random;
+    if (draw < 85) await this.#world.map(transformer, random.between(0, TABLES.length - 1));
+    else if (draw < 95) this.#world.claim(transformer);
+    else if (draw < 98)
+      this.#transformers.splice(this.#transformers.indexOf(transformer), 1, this.#world.transformer(transformer.partition));
+    else this.#transformers.push(this.#world.transformer(transformer.partition));
+  }
+
+  /** Everything appended, mapped and claimed. */
+  async #finish(): Promise<void> {
+    const { reader } = this.#active;
+    if (reader.append === undefined && this.#active.pending.length === 0) this.#active.pending.push(...this.#active.history.transaction());
+    while (reader.append !== undefined || this.#active.pending.length > 0) {
+      if (reader.append === undefined) this.#world.begin(reader, this.#active.pending.splice(0, 30));
+      this.#world.store(reader);
+    }
+    for (const transformer of this.#transformers) {
+      for (let table = 0; table < TABLES.length; table++) while (await this.#world.map(transformer, table));
+      this.#world.claim(transformer);
+    }
+  }
+
+  async #wake(): Promise<void> {
+    const builder = new RecordsBuilder();
+    builder.add(undefined, undefined);
+    await this.#world.kafka.client().produce([{ topic: 'wake', partition: 0, records: builder.take() }]);
+    await turn();
+  }
+
+  async #topic(bookmark: Bookmark | undefined): Promise<GatherTopic> {
+    const random = this.#random;
+    const topic = new GatherTopic({
+      cluster: this.#world.kafka.client(),
+      name: 'm',
+      format: avroFormat(this.#registry, { name: 'm' }),
+      mapping: MAPPING,
+      partitions: this.#world.partitions,
+      ...(random.chance(0.6) && { rowsBytesMax: random.between(500, 8_000) }),
+    });
+    await topic.prepare(bookmark);
+    return topic;
+  }
+
+  /** @returns what is wrong with what a sink sees that begins behind `bookmark` and needs everything from record `from` on. */
+  async #read(bookmark: Bookmark | undefined, from: number): Promise<string | undefined> {
+    const topic = await this.#topic(bookmark);
+    const cursor = topic.read(0, Math.min(from, topic.end(0)));
+    const check = new SeenFrames(this.#world.log, from);
+    try {
+      for (;;) {
+        const atEnd = check.isAtEnd && this.#isFinished;
+        const batch = await cursor.next(atEnd ? AbortSignal.any([this.#stop.signal, soon()]) : this.#stop.signal);
+        if (batch === undefined && atEnd) return check.count === 0 && from === 0 ? 'nothing was seen' : undefined;
+        if (batch === undefined && this.#stop.signal.aborted) return `stalled: ${check.tell()}`;
+        if (batch === undefined) continue;
+        const wrong = check.take(batch);
+        if (wrong !== undefined) return wrong;
+        if (bookmark !== undefined || !this.#random.chance(0.2)) continue;
+        const mark = topic.bookmark();
+        if (mark !== undefined && mark.offset > (this.#marks.at(-1)?.bookmark.offset ?? 0))
+          this.#marks.push({ bookmark: mark, seen: check.count });
+      }
+    } catch (error) {
+      return error instanceof Error ? `${error.message}\n${error.stack}` : String(error);
+    } finally {
+      await cursor.close();
+    }
+  }
+
+  get #isFinished(): boolean {
+    return this.#active.reader.append === undefined && this.#active.pending.length === 0;
+  }
+
+  async #readAgain(): Promise<string | undefined> {
+    for (const { bookmark } of this.#marks.slice(-4)) {
+      const from = this.#random.between(bookmark.offset, this.#world.log.length);
+      const wrong = await this.#read(bookmark, from);
+      if (wrong !== undefined) return `from bookmark ${JSON.stringify(bookmark)} for record ${from}: ${wrong}`;
+    }
+    return undefined;
+  }
+}
+
+/** Fires when whatever was under way has had its turn. */
+function soon(): AbortSignal {
+  const controller = new AbortController();
+  const count = (left: number): void => void setImmediate(() => (left === 0 ? controller.abort() : count(left - 1)));
+  count(30);
+  return controller.signal;
+}

@@ -1,0 +1,294 @@
+/**
+ * A migration over Kafka in one object: readers with zombies and failed appends, transformers with repeats and zombies, all written
+ * straight into the topics. Guarantee: what it stores keeps the promises of schemas/order (a segment names acknowledged records, a claim
+ * acknowledged outputs) and no more; `log` is what a sink has to see.
+ */
+import type { FetchedRecord } from '#connectors/change-log/kafka/cluster.ts';
+import { partitionOf } from '#connectors/change-log/partitioner.ts';
+import { rawTopic, mappedTopic, orderTopic, claimsTopic } from '#connectors/change-log/kafka/order/topic-names.ts';
+import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { encodeEventHeader, EVENT, EVENT_HEADER, EXACT_HEADER, OLD_KEY_HEADER } from '#schemas/order/event-header.ts';
+import {
+  encodeOrderJson,
+  encodeSegment,
+  type Claim,
+  type ClaimEntry,
+  type Range,
+  type SkeletonFrame,
+} from '#schemas/order/order-record.ts';
+import type { EncodedEvent, RowEncoder, WireFormat } from '#schemas/wire/wire.ts';
+import { EventMapper, type MappedRecord } from '#services/transformer/map-event.ts';
+import {
+  chunkColumns,
+  completed,
+  isMove,
+  mappedColumns,
+  TABLES,
+  wireColumns,
+  type Row,
+  type SimulatedTable,
+} from '#test/support/gather-tables.ts';
+import type { PlannedFrame } from '#test/support/gather-history.ts';
+import { MemoryKafka } from '#test/support/memory-cluster.ts';
+import type { Random } from '#test/support/random.ts';
+import { A_SOURCE, rowOf } from '#test/support/wire-rows.ts';
+
+const NAME = 'm';
+const NOTHING = Buffer.alloc(0);
+
+export const MAPPING: CompiledMapping = { name: NAME, hash: 'hash', tables: TABLES.map(({ mapping }) => mapping) };
+
+/** A frame that the sink has to see: undefined when the filter took it. */
+export interface LoggedFrame {
+  readonly v: number;
+  readonly seen: Buffer | undefined;
+}
+
+interface RawRecord {
+  readonly table: number;
+  readonly partition: number;
+  readonly key: Buffer | undefined;
+  readonly value: Buffer | undefined;
+  readonly headers: Readonly<Record<string, Buffer>>;
+}
+
+interface Append {
+  readonly base: number;
+  readonly frames: readonly PlannedFrame[];
+  readonly records: RawRecord[];
+  readonly ranges: Map<string, Range>;
+  readonly skeleton: readonly SkeletonFrame[];
+}
+
+export interface SimulatedReader {
+  readonly epoch: number;
+  /** Next record number. */
+  v: number;
+  append: Append | undefined;
+}
+
+export interface SimulatedTransformer {
+  readonly partition: number;
+  readonly next: number[];
+  /** Of each raw topic: mapped partition → end, since the last claim. */
+  ends: Map<number, number>[];
+  moved: Set<number>;
+}
+
+export class GatherWorld {
+  readonly kafka: MemoryKafka;
+  readonly partitions: number;
+  readonly log: LoggedFrame[] = [];
+  /** Raw records by table and partition; the sink never reads them. */
+  readonly raw: readonly FetchedRecord[][][];
+  readonly claimed: readonly number[][];
+  readonly #random: Random;
+  readonly #format: WireFormat;
+  readonly #encoders = new Map<string, RowEncoder>();
+  readonly #mappers: EventMapper[] = [];
+  #epoch = -1;
+
+  constructor(random: Random, format: WireFormat) {
+    this.#random = random;
+    this.#format = format;
+    this.partitions = random.between(1, 3);
+    this.kafka = new MemoryKafka({ random, fetchRecordsMax: random.between(1, 40) });
+    this.raw = TABLES.map(() => Array.from({ length: this.partitions }, () => []));
+    this.claimed = TABLES.map(() => Array.from({ length: this.partitions }, () => 0));
+  }
+
+  async open(): Promise<void> {
+    this.kafka.ensureTopic(orderTopic(NAME), { partitions: 1 });
+    this.kafka.ensureTopic(claimsTopic(NAME), { partitions: 1 });
+    this.kafka.ensureTopic('wake', { partitions: 1 });
+    for (const [i, table] of TABLES.entries()) {
+      const { from, to } = table.mapping;
+      this.kafka.ensureTopic(mappedTopic(NAME, to), { partitions: this.partitions });
+      const topic = rawTopic(NAME, from);
+      const place = { topic, database: 'd', schema: from.schema, table: from.name };
+      for (const shape of [...table.shapes, chunkColumns(table)])
+        this.#encoders.set(`${i} ${shape.join()}`, await this.#format.encoder({ ...place, columns: wireColumns(table, shape) }));
+      this.#mappers.push(await this.#mapperOf(table));
+      this.#push(orderTopic(NAME), 0, {
+        value: encodeOrderJson({ t: 'topic', index: i, topic, schema: from.schema, table: from.name, partitions: this.partitions }),
+      });
+    }
+  }
+
+  async #mapperOf(table: SimulatedTable): Promise<EventMapper> {
+    const { to } = table.mapping;
+    const topic = mappedTopic(NAME, to);
+    const encoder = await this.#format.encoder({ topic, database: 'd', schema: to.schema, table: to.name, columns: mappedColumns(table) });
+    return new EventMapper({ table: table.mapping, encoder, format: this.#format, partitions: this.partitions });
+  }
+
+  #push(
+    topic: string,
+    partition: number,
+    record: { readonly key?: Buffer | undefined; readonly value: Buffer | undefined; readonly headers?: Readonly<Record<string, Buffer>> },
+  ): number {
+    const { records } = this.kafka.partition({ topic, partition });
+    records.push(fetched(records.length, record));
+    return records.length - 1;
+  }
+
+  /** A reader takes over: what others append from here on is void. */
+  takeOver(): SimulatedReader {
+    this.#epoch++;
+    this.#push(orderTopic(NAME), 0, { value: encodeOrderJson({ t: 'epoch', epoch: this.#epoch }) });
+    return { epoch: this.#epoch, v: this.log.length, append: undefined };
+  }
+
+  begin(reader: SimulatedReader, frames: readonly PlannedFrame[]): void {
+    const skeleton: SkeletonFrame[] = [];
+    const records = frames.flatMap((planned, i) => {
+      const v = reader.v + i;
+      if (planned.row === undefined) skeleton.push({ v, frame: planned.skeleton });
+      return this.#scatter(planned, v, reader.epoch);
+    });
+    reader.append = { base: reader.v, frames, records, ranges: new Map(), skeleton };
+  }
+
+  /** Stores some of what is under way; once all of it is, its segment. @returns the frames when that is done. */
+  store(reader: SimulatedReader): readonly PlannedFrame[] | undefined {
+    const append = reader.append!;
+    for (let left = this.#random.between(1, 12); left > 0 && append.records.length > 0; left--) {
+      const next = append.records.shift()!;
+      const partition = this.raw[next.table]![next.partition]!;
+      const offset = partition.length;
+      partition.push(fetched(offset, next));
+      const key = `${next.table} ${next.partition}`;
+      const from = append.ranges.get(key)?.from ?? offset;
+      append.ranges.set(key, { topic: next.table, partition: next.partition, from, to: offset + 1 });
+    }
+    if (append.records.length > 0) return undefined;
+    const { base, frames, skeleton } = append;
+    const segment = { epoch: reader.epoch, base, count: frames.length, ranges: [...append.ranges.values()], skeleton };
+    this.#push(orderTopic(NAME), 0, { value: Buffer.concat(encodeSegment(segment)) });
+    if (reader.epoch === this.#epoch) frames.forEach(({ seen }, i) => this.log.push({ v: base + i, seen }));
+    reader.v = base + frames.length;
+    reader.append = undefined;
+    return frames;
+  }
+
+  #scatter({ row, chunk, truncated }: PlannedFrame, v: number, epoch: number): RawRecord[] {
+    if (chunk !== undefined) {
+      return chunk.rows.map((each, sub) => {
+        const { encoded } = this.#encode(chunk.table, chunk.columns, { op: 'r', after: each });
+        return this.#record(chunk.table, encoded, { flags: EVENT.chunk, v, sub, epoch, oid: TABLES[chunk.table]!.oids[0]! });
+      });
+    }
+    if (truncated !== undefined) {
+      const encoder = this.#encoders.get(`${truncated} ${TABLES[truncated]!.shapes[0]!.join()}`)!;
+      const headers = { [EVENT_HEADER]: headerOf({ flags: EVENT.truncate, topic: truncated, v, sub: 0, epoch, oid: 0, absent: NOTHING }) };
+      const value = encoder.encodeTruncate(A_SOURCE);
+      return Array.from({ length: this.partitions }, (_, partition) => ({ table: truncated, partition, key: undefined, value, headers }));
+    }
+    if (row === undefined) return [];
+    const table = TABLES[row.table]!;
+    const { change, columns, oid } = row;
+    const place = { v, sub: 0, epoch, oid };
+    const whole = (old: { readonly kind: string; readonly row: Row } | undefined): Row | undefined =>
+      old?.kind === 'O' ? old.row : undefined;
+    if (change.kind === 'delete') return this.#deleted(row, change.old.row, { ...place, flags: 0 });
+    const after = change.kind === 'update' ? completed(change) : change.row;
+    if (!isMove(table, change)) {
+      const before = change.kind === 'update' ? whole(change.old) : undefined;
+      const { encoded } = this.#encode(row.table, columns, { op: change.kind === 'update' ? 'u' : 'c', before, after });
+      return [this.#record(row.table, encoded, { ...place, flags: 0 })];
+    }
+    const old = change.kind === 'update' ? change.old! : undefined;
+    const { encoded, encoder } = this.#encode(row.table, columns, { op: 'c', before: whole(old), after });
+    const oldKey = encoder.encodeKey(rowOf(columns.map((name) => old!.row[name])))!;
+    const here = this.#record(row.table, encoded, { ...place, flags: EVENT.movedHere });
+    const away = this.#deleted(row, old!.row, { ...place, sub: 1, flags: EVENT.movedAway });
+    return [{ ...here, headers: { ...here.headers, [OLD_KEY_HEADER]: oldKey } }, ...away];
+  }
+
+  #deleted(row: NonNullable<PlannedFrame['row']>, old: Row, place: Place): RawRecord[] {
+    const { encoded } = this.#encode(row.table, row.columns, { op: 'd', before: old });
+    const gone = this.#record(row.table, encoded, place);
+    if (encoded.key === undefined) return [gone];
+    const tombstone = headerOf({ ...place, topic: row.table, flags: place.flags | EVENT.tombstone, absent: NOTHING });
+    return [gone, { ...gone, value: undefined, headers: { [EVENT_HEADER]: tombstone } }];
+  }
+
+  #encode(
+    table: number,
+    columns: readonly string[],
+    event: { readonly op: 'c' | 'u' | 'd' | 'r'; readonly before?: Row | undefined; readonly after?: Row },
+  ): { readonly encoded: EncodedEvent; readonly encoder: RowEncoder } {
+    const encoder = this.#encoders.get(`${table} ${columns.join()}`)!;
+    const fields = (row: Row | undefined): ReturnType<typeof rowOf> | undefined => row && rowOf(columns.map((name) => row[name]));
+    return {
+      encoder,
+      encoded: encoder.encode({ op: event.op, before: fields(event.before), after: fields(event.after), source: A_SOURCE }),
+    };
+  }
+
+  #record(table: number, { key, value, absent, exact }: EncodedEvent, place: Place): RawRecord {
+    const header = headerOf({ ...place, topic: table, absent });
+    const headers = { [EVENT_HEADER]: header, ...(exact !== undefined && { [EXACT_HEADER]: exact }) };
+    return { table, partition: key === undefined ? 0 : partitionOf(key, this.partitions), key, value, headers };
+  }
+
+  /** Takes a partition number up at its last claims. */
+  transformer(partition: number): SimulatedTransformer {
+    return { partition, next: this.claimed.map((of) => of[partition]!), ends: TABLES.map(() => new Map()), moved: new Set() };
+  }
+
+  /** @returns false when there is nothing to map. */
+  async map(transformer: SimulatedTransformer, table: number): Promise<boolean> {
+    const { partition } = transformer;
+    const records = this.raw[table]![partition]!;
+    const [from, mapper] = [transformer.next[table]!, this.#mappers[table]!];
+    const to = Math.min(records.length, from + this.#random.between(1, 20));
+    if (from === to) return false;
+    const topic = mappedTopic(NAME, TABLES[table]!.mapping.to);
+    const emit = ({ partition: q, key, value, headers }: MappedRecord): void => {
+      const stored = this.#push(topic, q, { key, value, headers: Object.fromEntries(headers.map((one) => [one.name, one.value])) });
+      transformer.ends[table]!.set(q, stored + 1);
+    };
+    for (let offset = from; offset < to; offset++) {
+      for (let unknown = mapper.unknown(records[offset]!); unknown !== undefined; unknown = mapper.unknown(records[offset]!))
+        await this.#format.learn(unknown);
+      if (mapper.map(records[offset]!, { partition, offset }, emit) === 'misfit') throw new Error('no row of this simulation is a misfit');
+    }
+    transformer.next[table] = to;
+    transformer.moved.add(table);
+    return true;
+  }
+
+  claim(transformer: SimulatedTransformer): void {
+    const { partition } = transformer;
+    const entries = [...transformer.moved].map((table): ClaimEntry => {
+      const ends = { [mappedTopic(NAME, TABLES[table]!.mapping.to)]: [...transformer.ends[table]!] };
+      this.claimed[table]![partition] = Math.max(this.claimed[table]![partition]!, transformer.next[table]!);
+      return { topic: table, partition, offset: transformer.next[table]!, ends };
+    });
+    if (entries.length === 0) return;
+    transformer.ends = TABLES.map(() => new Map());
+    transformer.moved = new Set();
+    const claim: Claim = { t: 'claim', mapping: MAPPING.hash, entries };
+    this.#push(claimsTopic(NAME), 0, { value: Buffer.from(JSON.stringify(claim), 'utf8') });
+  }
+}
+
+interface Place {
+  readonly flags: number;
+  readonly v: number;
+  readonly sub: number;
+  readonly epoch: number;
+  readonly oid: number;
+}
+
+function headerOf(header: Place & { readonly topic: number; readonly absent: Buffer }): Buffer {
+  return encodeEventHeader(header);
+}
+
+function fetched(
+  offset: number,
+  record: { readonly key?: Buffer | undefined; readonly value: Buffer | undefined; readonly headers?: Readonly<Record<string, Buffer>> },
+): FetchedRecord {
+  return { offset, key: record.key, value: record.value, header: (name) => record.headers?.[name] };
+}
