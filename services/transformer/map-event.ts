@@ -1,0 +1,321 @@
+/**
+ * One table's events, raw to mapped. Guarantee: a pure function of the raw record (and of the mapping): the same record gives the same
+ * mapped records whoever maps it and whenever; a row that the filter takes leaves no record, except the delete of what it may have left.
+ *
+ * What a filter means for an update is what it means in the sink of one process (table-fold.ts): a row that leaves the filter is deleted,
+ * whether it was there or not; in a table without key the old and the new row count separately.
+ */
+import type { FetchedRecord, KafkaHeader } from '#connectors/change-log/kafka/cluster.ts';
+import { partitionOf } from '#connectors/change-log/partitioner.ts';
+import { invariant, PipelineError } from '#schemas/errors.ts';
+import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { compileRowPredicate, type RowPredicate } from '#schemas/mapping/row-filter.ts';
+import { EVENT, EXACT_HEADER, type RawPlace } from '#schemas/order/event-header.ts';
+import {
+  ABSENT_FIELD,
+  NULL_FIELD,
+  type DecodedEvent,
+  type RowEncoder,
+  type RowFields,
+  type WireFormat,
+  type WireSource,
+} from '#schemas/wire/wire.ts';
+import { ownStamps, type EventMarks, type EventStamps } from './event-stamp.ts';
+import { ScratchRow } from './scratch-row.ts';
+
+/** A record for the table's mapped topic. */
+export interface MappedRecord {
+  readonly partition: number;
+  readonly key: Buffer | undefined;
+  readonly value: Buffer | undefined;
+  readonly headers: readonly KafkaHeader[];
+}
+
+export type Emit = (record: MappedRecord) => void;
+
+/**
+ * left-out: the filter took it. foreign: no event of ours (no header `cf`), so no segment can name it. misfit: the source's table is no
+ * longer the one that was mapped, and the sink holds it; a record without key and value stands for the row, so that whoever counts finds
+ * every one.
+ */
+export type MapOutcome = 'mapped' | 'left-out' | 'misfit' | 'foreign';
+
+export interface MapperOptions {
+  readonly table: TableMapping;
+  /** Of the mapped shape: its columns are the mapping's, in order. */
+  readonly encoder: RowEncoder;
+  readonly format: WireFormat;
+  /** Of the mapped topic, as of the raw one. */
+  readonly partitions: number;
+  /** What stands beside the events; of our own topics unless told. */
+  readonly stamps?: EventStamps;
+}
+
+/** Where things stand in events of one shape. */
+interface Plan {
+  readonly columns: readonly string[];
+  /** Event's field for each mapped column; undefined: one of them is not there. */
+  readonly fields: Int32Array | undefined;
+  readonly filterFields: Int32Array;
+  /** Fields are the mapped columns as they stand. */
+  readonly same: boolean;
+}
+
+/** One raw record on its way. */
+interface Passing {
+  readonly marks: EventMarks;
+  readonly place: RawPlace;
+  readonly moved: readonly KafkaHeader[];
+  readonly emit: Emit;
+}
+
+const NO_HEADERS: readonly KafkaHeader[] = [];
+const NO_BYTES = Buffer.alloc(0);
+const NO_SOURCE: WireSource = { commitLsn: 0n, commitTimeMicros: 0n, xid: 0, snapshot: false };
+
+export class EventMapper {
+  readonly table: TableMapping;
+  readonly topic: string;
+  readonly #options: MapperOptions;
+  readonly #stamps: EventStamps;
+  readonly #accepts: RowPredicate | undefined;
+  readonly #after: ScratchRow;
+  readonly #before: ScratchRow;
+  readonly #keyRow: ScratchRow;
+  /** Mapped columns of the key. */
+  readonly #keyColumns: readonly number[];
+  readonly #plans: Plan[] = [];
+  #plan: Plan | undefined;
+
+  constructor(options: MapperOptions) {
+    const { table, encoder } = options;
+    const { columns } = encoder.shape;
+    invariant(
+      columns.length === table.columns.length && columns.every((column, i) => column.name === table.columns[i]!.target),
+      'the mapped shape is the mapping',
+    );
+    this.table = table;
+    this.topic = encoder.shape.topic;
+    this.#options = options;
+    this.#stamps = options.stamps ?? ownStamps;
+    this.#accepts = table.filter === undefined ? undefined : compileRowPredicate(table.filter);
+    this.#after = new ScratchRow(columns.length);
+    this.#before = new ScratchRow(columns.length);
+    this.#keyRow = new ScratchRow(columns.length);
+    this.#keyColumns = columns.flatMap((column, i) => (column.isKey ? [i] : []));
+  }
+
+  /** Bytes whose schema has to be learnt before this record can be mapped; undefined when it can be mapped at once. */
+  unknown(record: FetchedRecord): Buffer | undefined {
+    const { format } = this.#options;
+    const marks = this.#stamps.read(record);
+    if (marks === undefined) return undefined;
+    if (record.value !== undefined && !format.knows(record.value)) return record.value;
+    if (record.key !== undefined && !format.knows(record.key)) return record.key;
+    const other = marks.otherKey === undefined ? undefined : record.header(marks.otherKey);
+    return other === undefined || format.knows(other) ? undefined : other;
+  }
+
+  /** @throws PipelineError CF-4002 when the filter cannot be decided. */
+  map(record: FetchedRecord, place: RawPlace, emit: Emit): MapOutcome {
+    const marks = this.#stamps.read(record);
+    if (marks === undefined) return 'foreign';
+    const passing: Passing = { marks, place, moved: this.#movedHeaders(record, marks), emit };
+    if (record.value === undefined) return this.#tombstone(record, passing);
+    const event = this.#options.format.decode(record.value, { absent: marks.absent, exact: record.header(EXACT_HEADER) });
+    if (event.op === 't') return this.#truncate(event, passing);
+    if (event.op === 'm') return 'left-out';
+    const plan = this.#planFor(event.columns);
+    if (plan.fields === undefined) return this.#misfit(passing);
+    if (event.op === 'u') return this.#update({ event, plan, passing }, record);
+    return event.op === 'd' ? this.#delete(event, plan, passing) : this.#create(event, plan, passing);
+  }
+
+  #create(event: DecodedEvent, plan: Plan, passing: Passing): MapOutcome {
+    // Of a key that changed the row moves here or nowhere: the old key's delete is a record of its own.
+    if (!this.#passes(event.after!, event.before, plan)) return 'left-out';
+    const before = event.before === undefined ? undefined : this.#project(this.#before, event.before, plan);
+    this.#emit(event, { before, after: this.#project(this.#after, event.after!, plan) }, passing);
+    return 'mapped';
+  }
+
+  #update({ event, plan, passing }: { event: DecodedEvent; plan: Plan; passing: Passing }, record: FetchedRecord): MapOutcome {
+    const was = event.before;
+    const enters = this.#passes(event.after!, was, plan);
+    const keyless = this.#keyColumns.length === 0;
+    const left = !keyless || was === undefined || this.#passes(was, undefined, plan);
+    if (!enters && !left) return 'left-out';
+    const before = was === undefined ? undefined : this.#project(this.#before, was, plan);
+    let after = this.#project(this.#after, event.after!, plan);
+    if (hasAbsent(after)) after = this.#complete(after, before, record);
+    if (enters) {
+      if (left) this.#emit(event, { before, after }, passing);
+      else this.#emit({ ...event, op: 'c' }, { before: undefined, after }, passing);
+      return 'mapped';
+    }
+    this.#emit({ ...event, op: 'd' }, { before: before ?? this.#keyOnly(after), after: undefined }, passing);
+    return 'mapped';
+  }
+
+  #delete(event: DecodedEvent, plan: Plan, passing: Passing): MapOutcome {
+    // With a key the row may be there although its last state does not pass, and the old row may be no more than the key.
+    if (this.#keyColumns.length === 0 && !this.#passes(event.before!, undefined, plan)) return 'left-out';
+    const before = this.#project(this.#before, event.before!, plan);
+    // The tombstone behind it is a raw record too.
+    const { key, value, exact } = this.#options.encoder.encode({ op: 'd', before, after: undefined, source: sourceOf(event) });
+    this.#put({ key, value, headers: this.#headers(passing, NO_BYTES, exact) }, passing);
+    return 'mapped';
+  }
+
+  /** Writes a change; of a delete that is none in the raw topic, the tombstone too. */
+  #emit(event: DecodedEvent, rows: { before: RowFields | undefined; after: RowFields | undefined }, passing: Passing): void {
+    const op = event.op as 'c' | 'u' | 'd' | 'r';
+    const { key, value, absent, exact } = this.#options.encoder.encode({ op, ...rows, source: sourceOf(event) });
+    this.#put({ key, value, headers: this.#headers(passing, absent, exact) }, passing);
+    if (op !== 'd' || key === undefined) return;
+    const headers = this.#headers(passing, NO_BYTES, undefined, EVENT.tombstone);
+    this.#put({ key, value: undefined, headers }, passing);
+  }
+
+  #tombstone(record: FetchedRecord, passing: Passing): MapOutcome {
+    if (record.key === undefined) return 'left-out';
+    const key = this.#mapKey(record.key);
+    if (key === undefined) return 'left-out';
+    this.#put({ key, value: undefined, headers: this.#headers(passing, NO_BYTES, undefined) }, passing);
+    return 'mapped';
+  }
+
+  /** Each raw partition tells its own number of the mapped ones. */
+  #truncate(event: DecodedEvent, passing: Passing): MapOutcome {
+    const value = this.#options.encoder.encodeTruncate(sourceOf(event));
+    const headers = this.#headers(passing, NO_BYTES, undefined);
+    passing.emit({ partition: passing.place.partition % this.#options.partitions, key: undefined, value, headers });
+    return 'mapped';
+  }
+
+  #misfit(passing: Passing): MapOutcome {
+    const headers = this.#headers({ ...passing, moved: NO_HEADERS }, NO_BYTES, undefined);
+    passing.emit({ partition: passing.place.partition % this.#options.partitions, key: undefined, value: undefined, headers });
+    return 'misfit';
+  }
+
+  #put({ key, value, headers }: Omit<MappedRecord, 'partition'>, { emit }: Passing): void {
+    emit({ partition: key === undefined ? 0 : partitionOf(key, this.#options.partitions), key, value, headers });
+  }
+
+  #headers({ marks, place, moved }: Passing, absent: Buffer, exact: Buffer | undefined, flags = 0): readonly KafkaHeader[] {
+    const header = this.#stamps.write(marks, place, { flags: marks.flags | flags, absent });
+    if (exact === undefined && moved.length === 0) return [header];
+    return exact === undefined ? [header, ...moved] : [header, { name: EXACT_HEADER, value: exact }, ...moved];
+  }
+
+  #movedHeaders(record: FetchedRecord, { otherKey: name }: EventMarks): readonly KafkaHeader[] {
+    if (name === undefined) return NO_HEADERS;
+    const raw = record.header(name);
+    const key = raw === undefined ? undefined : this.#mapKey(raw);
+    return key === undefined ? NO_HEADERS : [{ name, value: key }];
+  }
+
+  /** A raw record key as the mapped topic's; undefined when it no longer names the mapped key. */
+  #mapKey(raw: Buffer): Buffer | undefined {
+    return this.#readKey(raw) ? this.#options.encoder.encodeKey(this.#keyRow) : undefined;
+  }
+
+  #readKey(raw: Buffer): boolean {
+    const { columns, row } = this.#options.format.decodeKey(raw);
+    const into = this.#keyRow;
+    into.clear(row.buffer);
+    for (const column of this.#keyColumns) {
+      const field = columns.indexOf(this.table.columns[column]!.source.name);
+      if (field < 0) return false;
+      into.take(column, row, field);
+    }
+    return this.#keyColumns.length > 0;
+  }
+
+  #keyOnly(row: RowFields): RowFields {
+    const into = this.#keyRow;
+    into.clear(row.buffer);
+    for (const column of this.#keyColumns) into.take(column, row, column);
+    return into;
+  }
+
+  /** Absent fields are what they were before, where that is known; those of the key always are. */
+  #complete(after: RowFields, before: RowFields | undefined, record: FetchedRecord): RowFields {
+    const into = this.#after;
+    if (after !== into) into.copy(after);
+    if (before !== undefined) into.fill(before);
+    else if (record.key !== undefined && this.#keyColumns.some((column) => into.length[column] === ABSENT_FIELD)) {
+      // The decoder's row of the value may be gone once it reads a key.
+      into.own();
+      if (this.#readKey(record.key)) into.fill(this.#keyRow, this.#keyColumns);
+    }
+    return into;
+  }
+
+  #project(into: ScratchRow, row: RowFields, plan: Plan): RowFields {
+    if (plan.same) return row;
+    into.buffer = row.buffer;
+    const fields = plan.fields!;
+    for (let i = 0; i < fields.length; i++) {
+      const field = fields[i]!;
+      into.from[i] = row.from[field]!;
+      into.length[i] = row.length[field]!;
+    }
+    return into;
+  }
+
+  #passes(row: RowFields, before: RowFields | undefined, plan: Plan): boolean {
+    if (this.#accepts === undefined) return true;
+    const { filterFields } = plan;
+    const values: (string | null)[] = [];
+    for (let i = 0; i < filterFields.length; i++) {
+      const field = filterFields[i]!;
+      const source = row.length[field] === ABSENT_FIELD ? before : row;
+      const length = source?.length[field] ?? ABSENT_FIELD;
+      if (source === undefined || length === ABSENT_FIELD) throw this.#undecided();
+      values.push(length === NULL_FIELD ? null : textAt(source, field));
+    }
+    return this.#accepts(values);
+  }
+
+  #undecided(): PipelineError {
+    const { schema, name } = this.table.from;
+    return new PipelineError(
+      'CF-4002',
+      `a filter column is absent from a change of ${schema}.${name}: the table needs REPLICA IDENTITY FULL`,
+    );
+  }
+
+  #planFor(columns: readonly string[]): Plan {
+    // A format gives the same list for every record of one schema.
+    if (this.#plan?.columns === columns) return this.#plan;
+    const known = this.#plans.find((plan) => plan.columns === columns);
+    const plan = known ?? this.#makePlan(columns);
+    if (known === undefined) this.#plans.push(plan);
+    return (this.#plan = plan);
+  }
+
+  #makePlan(columns: readonly string[]): Plan {
+    const { table } = this;
+    const fields = Int32Array.from(table.columns, (column) => columns.indexOf(column.source.name));
+    const filterFields = Int32Array.from(table.filter?.conditions ?? [], (condition) => columns.indexOf(condition.column));
+    const fits = !fields.includes(-1) && !filterFields.includes(-1);
+    const same = fields.length === columns.length && fields.every((field, i) => field === i);
+    return { columns, fields: fits ? fields : undefined, filterFields, same };
+  }
+}
+
+/** Where the row came from, if the format tells. */
+function sourceOf(event: DecodedEvent & { readonly source?: WireSource }): WireSource {
+  return event.source ?? NO_SOURCE;
+}
+
+function textAt({ buffer, from, length }: RowFields, field: number): string {
+  const start = from[field]!;
+  return buffer.toString('utf8', start, start + length[field]!);
+}
+
+function hasAbsent(row: RowFields): boolean {
+  return row.length.includes(ABSENT_FIELD);
+}

@@ -1,0 +1,230 @@
+/**
+ * Maps the raw partitions held, from their last claims on, until something fails. Guarantee: of each partition every record is mapped, in
+ * order, from the last claim there was when the partition was taken up; a partition given away and taken again begins at its claims again.
+ *
+ * Fetched records are mapped while the last produce is under way (outbox.ts). It is no matter who else maps the same partition: a second
+ * copy of a mapped record is a repeat to its reader, and both claims are true.
+ */
+import { setImmediate as turn } from 'node:timers/promises';
+import type { Fetched, Fetcher, KafkaCluster, TopicPartition } from '#connectors/change-log/kafka/cluster.ts';
+import type { Offset } from '#connectors/change-log/change-log.ts';
+import type { Compression } from '#connectors/change-log/kafka/record-batch.ts';
+import { PipelineError } from '#schemas/errors.ts';
+import type { Claim, TopicOrderRecord } from '#schemas/order/order-record.ts';
+import type { WireFormat } from '#schemas/wire/wire.ts';
+import type { ClaimIndex } from './claim-index.ts';
+import type { MappingLimits } from './limits.ts';
+import type { EventMapper, MapOutcome, MappedRecord } from './map-event.ts';
+import { Outbox, type RawPartition } from './outbox.ts';
+import type { OrderTopics } from './order-topics.ts';
+
+export interface SessionOptions {
+  readonly cluster: KafkaCluster;
+  readonly orderTopic: string;
+  readonly claimsTopic: string;
+  readonly mappingHash: string;
+  readonly compression: Compression;
+  readonly limits: MappingLimits;
+  readonly format: WireFormat;
+  readonly claims: ClaimIndex;
+  readonly order: OrderTopics;
+  /** So many numbers are shared out. */
+  readonly numbers: number;
+  /** Undefined for a raw topic that the mapping does not know: its records are passed over, and claimed. */
+  readonly mapperOf: (topic: TopicOrderRecord) => EventMapper | undefined;
+  readonly onClaimed: (claim: Claim) => void;
+  /** A record that was not mapped, and not because of a filter. */
+  readonly onOdd: (outcome: 'misfit' | 'foreign', mapper: EventMapper) => void;
+  /** Reading goes on at `start`, for nothing before it is kept. */
+  readonly onRemoved: (place: TopicPartition, start: Offset) => void;
+  readonly counts: Record<MapOutcome, number>;
+}
+
+interface RawTopic {
+  readonly index: number;
+  readonly name: string;
+  readonly partitions: number;
+  readonly mapper: EventMapper | undefined;
+}
+
+export class MappingSession {
+  readonly #options: SessionOptions;
+  readonly #outbox: Outbox;
+  readonly #broken = new AbortController();
+  readonly #topics = new Map<string, RawTopic>();
+  /** Taken up: their records are being fetched. */
+  readonly #held = new Set<number>();
+  #wanted: ReadonlySet<number> = new Set();
+  /** Goes up when a number is given away or taken up: what was fetched before does not join what is fetched after. */
+  readonly #turns = new Map<number, number>();
+  #claimsSinceWhole = 0;
+  #fetcher: Fetcher | undefined;
+  #failure: Error | undefined;
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    const { cluster, claimsTopic, mappingHash, compression, limits } = options;
+    this.#outbox = new Outbox({
+      cluster,
+      claimsTopic,
+      mappingHash,
+      compression,
+      limits,
+      onFailure: (error) => this.#fail(error),
+      finish: (claim) => this.#finish(claim),
+      onClaimed: (claim) => {
+        options.claims.take(claim);
+        options.onClaimed(claim);
+      },
+    });
+  }
+
+  /** The partition numbers that are ours from now on. */
+  hold(numbers: readonly number[]): void {
+    this.#wanted = new Set(numbers);
+    for (const number of this.#held) {
+      if (this.#wanted.has(number)) continue;
+      this.#held.delete(number);
+      this.#turns.set(number, this.#turnOf(number) + 1);
+      for (const raw of this.#topics.values()) for (const place of this.#placesOf(raw, number)) this.#fetcher?.drop(place);
+    }
+    if (numbers.some((number) => !this.#held.has(number))) void this.#takeUp();
+  }
+
+  get held(): readonly number[] {
+    return [...this.#held];
+  }
+
+  /** Resolves once `stop` fired and everything begun is claimed. @throws what broke it; then nothing of it is under way any more. */
+  async run(stop: AbortSignal, numbers: readonly number[]): Promise<void> {
+    const { cluster, order, orderTopic } = this.#options;
+    const ended = AbortSignal.any([stop, this.#broken.signal]);
+    this.#fetcher = await cluster.fetcher();
+    try {
+      for (const topic of order.topics) this.#addTopic(topic);
+      this.#fetcher.seek({ topic: orderTopic, partition: 0 }, order.read);
+      this.hold(numbers);
+      await this.#mapOn(ended);
+      if (this.#failure === undefined) await this.#outbox.idle();
+    } finally {
+      this.#broken.abort();
+      this.#outbox.close();
+      await this.#fetcher.close();
+    }
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  async #mapOn(ended: AbortSignal): Promise<void> {
+    try {
+      for (;;) {
+        await this.#outbox.room();
+        const fetched = await this.#fetcher!.next(ended).catch((error: unknown) => this.#skipRemoved(error));
+        if (fetched === undefined) return;
+        const turns = fetched.map(({ partition }) => this.#turnOf(partition % this.#options.numbers));
+        for (const [i, part] of fetched.entries()) await this.#take(part, turns[i]!, ended);
+        this.#outbox.flush();
+      }
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** What retention took had been applied (trim-order.ts); the directory of topics is repeated in the order before it goes. */
+  #skipRemoved(error: unknown): readonly Fetched[] {
+    if (!(error instanceof PipelineError) || error.code !== 'CF-3003') throw error;
+    const { topic, partition, offset, start } = error.details;
+    if (typeof topic !== 'string' || typeof partition !== 'number' || typeof start !== 'number' || Number(offset) >= start) throw error;
+    this.#options.onRemoved({ topic, partition }, start);
+    this.#fetcher!.seek({ topic, partition }, start);
+    return [];
+  }
+
+  async #take(part: Fetched, fetchedIn: number, ended: AbortSignal): Promise<void> {
+    if (part.topic === this.#options.orderTopic) {
+      for (const added of this.#options.order.take(part.records, part.next)) this.#addTopic(added);
+      return;
+    }
+    const raw = this.#topics.get(part.topic);
+    const goesOn = (): boolean => !ended.aborted && this.#turnOf(part.partition % this.#options.numbers) === fetchedIn;
+    if (raw !== undefined) await this.#map(part, raw, goesOn);
+  }
+
+  #turnOf(number: number): number {
+    return this.#turns.get(number) ?? 0;
+  }
+
+  #addTopic(entry: TopicOrderRecord): void {
+    const { index, topic: name, partitions } = entry;
+    const topic = { index, name, partitions, mapper: this.#options.mapperOf(entry) };
+    this.#topics.set(name, topic);
+    for (const number of this.#held) this.#seek(topic, number);
+  }
+
+  #seek(raw: RawTopic, number: number): void {
+    for (const place of this.#placesOf(raw, number)) this.#fetcher!.seek(place, this.#options.claims.offset(raw.index, place.partition));
+  }
+
+  /** A topic of ours has as many partitions as there are numbers; another's may have more or fewer. */
+  #placesOf({ name, partitions }: RawTopic, number: number): readonly TopicPartition[] {
+    const places: TopicPartition[] = [];
+    for (let partition = number; partition < partitions; partition += this.#options.numbers) places.push({ topic: name, partition });
+    return places;
+  }
+
+  /** What others mapped before is in their claims; those are read before anything is fetched. */
+  async #takeUp(): Promise<void> {
+    try {
+      await this.#options.claims.catchUp(this.#broken.signal);
+    } catch (error) {
+      this.#fail(error);
+    }
+    if (this.#broken.signal.aborted) return;
+    for (const number of this.#wanted) {
+      if (this.#held.has(number)) continue;
+      this.#held.add(number);
+      this.#turns.set(number, this.#turnOf(number) + 1);
+      for (const topic of this.#topics.values()) this.#seek(topic, number);
+    }
+  }
+
+  /** What the others claimed meanwhile is read first, beside the mapping. */
+  #finish(claim: Claim): Claim {
+    const { claims, limits } = this.#options;
+    this.#claimsSinceWhole++;
+    if (this.#claimsSinceWhole === Math.ceil(limits.wholeClaimEvery / 2)) claims.catchUp(this.#broken.signal).catch(() => undefined);
+    if (this.#claimsSinceWhole < limits.wholeClaimEvery) return claim;
+    this.#claimsSinceWhole = 0;
+    return claims.whole(claim) ?? claim;
+  }
+
+  async #map({ partition, records, next }: Fetched, { index, mapper }: RawTopic, goesOn: () => boolean): Promise<void> {
+    if (!goesOn()) return;
+    const raw: RawPartition = { topic: index, partition };
+    const emit = (record: MappedRecord): void => this.#outbox.add(raw, mapper!.topic, record);
+    let inSlice = 0;
+    for (const record of records) {
+      if (mapper !== undefined) {
+        for (let bytes = mapper.unknown(record); bytes !== undefined; bytes = mapper.unknown(record)) {
+          await this.#options.format.learn(bytes);
+          if (!goesOn()) return;
+        }
+        const outcome = mapper.map(record, { partition, offset: record.offset }, emit);
+        this.#options.counts[outcome]++;
+        if (outcome === 'misfit' || outcome === 'foreign') this.#options.onOdd(outcome, mapper);
+      }
+      if (++inSlice < this.#options.limits.sliceRecords) continue;
+      inSlice = 0;
+      this.#outbox.moved(raw, record.offset + 1);
+      this.#outbox.flush();
+      await turn();
+      await this.#outbox.room();
+      if (!goesOn()) return;
+    }
+    this.#outbox.moved(raw, next);
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= error instanceof Error ? error : new Error('mapping failed', { cause: error });
+    this.#broken.abort();
+  }
+}

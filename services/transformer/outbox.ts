@@ -1,0 +1,242 @@
+/**
+ * Mapped records on their way out. Guarantee: at every moment each mapped partition holds a prefix of what was added for it since the
+ * last claim (nothing is ever stored behind a gap, because a reader takes a record below one that it has seen for a repeat), and a claim
+ * is appended only when every output of what it names is acknowledged, and every claim before it.
+ *
+ * So one produce at a time is under way, with one batch for each partition, and beside it one claim. No timer: what gathers while a
+ * produce is under way goes out the moment it ends. After a failure nothing more is sent: what was stored is not known.
+ */
+import type { KafkaCluster, KafkaRecords, ProduceBatch, TopicPartition } from '#connectors/change-log/kafka/cluster.ts';
+import { RecordsBuilder, type Compression } from '#connectors/change-log/kafka/record-batch.ts';
+import type { Offset } from '#connectors/change-log/change-log.ts';
+import type { Claim, ClaimEntry } from '#schemas/order/order-record.ts';
+import type { MappingLimits } from './limits.ts';
+import type { MappedRecord } from './map-event.ts';
+
+export interface OutboxOptions {
+  readonly cluster: KafkaCluster;
+  readonly claimsTopic: string;
+  /** Of the compiled mapping. */
+  readonly mappingHash: string;
+  readonly compression: Compression;
+  readonly limits: MappingLimits;
+  readonly onFailure: (error: unknown) => void;
+  /** Last touch before a claim is appended. */
+  readonly finish: (claim: Claim) => Claim;
+  readonly onClaimed: (claim: Claim) => void;
+}
+
+/** A partition of a raw topic, by the topic's index. */
+export interface RawPartition {
+  readonly topic: number;
+  readonly partition: number;
+}
+
+/** One mapped partition's records of a group. */
+interface Outgoing extends TopicPartition {
+  readonly builder: RecordsBuilder;
+  /** Raw partitions that they come from. */
+  readonly sources: Set<RawState>;
+}
+
+/** What goes out in one produce. */
+interface Group {
+  readonly outgoing: Map<string, Outgoing[]>;
+  /** Everything of the raw partition below this is in this group or in one before. */
+  readonly moved: Map<RawState, Offset>;
+  bytes: number;
+}
+
+interface RawState extends RawPartition {
+  /** Acknowledged and in no claim yet: mapped topic → partition → end. */
+  ends: Map<string, Map<number, Offset>>;
+  /** To be claimed. */
+  offset: Offset | undefined;
+}
+
+export class Outbox {
+  readonly #options: OutboxOptions;
+  readonly #raw = new Map<number, RawState>();
+  #open: Group = emptyGroup();
+  readonly #sealed: Group[] = [];
+  readonly #claimable = new Set<RawState>();
+  #heldBytes = 0;
+  #sending = false;
+  #claiming = false;
+  #failed = false;
+  #changed = Promise.withResolvers<void>();
+
+  constructor(options: OutboxOptions) {
+    this.#options = options;
+  }
+
+  add(raw: RawPartition, topic: string, record: MappedRecord): void {
+    const { limits } = this.#options;
+    const outgoing = this.#outgoing(topic, record.partition);
+    outgoing.sources.add(this.#state(raw));
+    const before = outgoing.builder.bytes;
+    outgoing.builder.add(record.key, record.value, record.headers);
+    const grown = outgoing.builder.bytes - before;
+    this.#open.bytes += grown;
+    this.#heldBytes += grown;
+    if (outgoing.builder.bytes < limits.batchBytes && this.#open.bytes < limits.groupBytes) return;
+    this.#seal();
+    this.flush();
+  }
+
+  /** All of the raw partition below `offset` was added (or left no record). */
+  moved(raw: RawPartition, offset: Offset): void {
+    const state = this.#state(raw);
+    this.#open.moved.set(state, Math.max(offset, this.#open.moved.get(state) ?? 0));
+  }
+
+  /** Nothing more is sent. */
+  close(): void {
+    this.#failed = true;
+    this.#tell();
+  }
+
+  /** Sends what there is as soon as nothing is under way. */
+  flush(): void {
+    if (this.#sending || this.#failed) return;
+    if (this.#sealed.length === 0) this.#seal();
+    if (this.#sealed.length === 0) return;
+    this.#sending = true;
+    void this.#sendAll();
+  }
+
+  /** Resolves when little enough is held; at once after a failure. */
+  async room(): Promise<void> {
+    while (this.#heldBytes > this.#options.limits.heldBytes && !this.#failed) await this.#changed.promise;
+  }
+
+  /** Resolves when everything added is acknowledged and claimed; at once after a failure. */
+  async idle(): Promise<void> {
+    this.flush();
+    while ((this.#sending || this.#claiming || this.#heldBytes > 0) && !this.#failed) await this.#changed.promise;
+  }
+
+  #outgoing(topic: string, partition: number): Outgoing {
+    let partitions = this.#open.outgoing.get(topic);
+    if (partitions === undefined) this.#open.outgoing.set(topic, (partitions = []));
+    const { compression } = this.#options;
+    return (partitions[partition] ??= { topic, partition, builder: new RecordsBuilder({ compression }), sources: new Set() });
+  }
+
+  #state({ topic, partition }: RawPartition): RawState {
+    const key = topic * 0x10000 + partition;
+    let state = this.#raw.get(key);
+    if (state === undefined) this.#raw.set(key, (state = { topic, partition, ends: new Map(), offset: undefined }));
+    return state;
+  }
+
+  #seal(): void {
+    if (this.#open.moved.size === 0 && this.#open.outgoing.size === 0) return;
+    this.#sealed.push(this.#open);
+    this.#open = emptyGroup();
+  }
+
+  async #sendAll(): Promise<void> {
+    try {
+      for (;;) {
+        if (this.#sealed.length === 0) this.#seal();
+        const group = this.#sealed.shift();
+        if (group === undefined || this.#failed) break;
+        await this.#send(group);
+        this.#heldBytes -= group.bytes;
+        this.#claim();
+        this.#tell();
+      }
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      this.#sending = false;
+      this.#tell();
+    }
+  }
+
+  async #send(group: Group): Promise<void> {
+    const outgoing = [...group.outgoing.values()].flatMap((partitions) => Object.values(partitions));
+    const batches = outgoing.map(({ topic, partition, builder }): ProduceBatch => ({ topic, partition, records: builder.take() }));
+    const ends = batches.length === 0 ? new Map<string, Offset>() : await this.#produce(batches);
+    for (const { topic, partition, sources } of outgoing) {
+      const end = ends.get(placeKey({ topic, partition }))!;
+      for (const state of sources) endsOf(state, topic).set(partition, end);
+    }
+    for (const [state, offset] of group.moved) {
+      state.offset = Math.max(offset, state.offset ?? 0);
+      this.#claimable.add(state);
+    }
+  }
+
+  async #produce(batches: readonly ProduceBatch[]): Promise<ReadonlyMap<string, Offset>> {
+    const produced = await this.#options.cluster.produce(batches);
+    const counts = new Map(batches.map((batch) => [placeKey(batch), batch.records.count]));
+    return new Map(produced.map((one) => [placeKey(one), one.baseOffset + counts.get(placeKey(one))!]));
+  }
+
+  #claim(): void {
+    if (this.#claiming || this.#failed || this.#claimable.size === 0) return;
+    this.#claiming = true;
+    void this.#claimAll();
+  }
+
+  async #claimAll(): Promise<void> {
+    try {
+      while (this.#claimable.size > 0 && !this.#failed) {
+        const claim = this.#takeClaim();
+        await this.#options.cluster.produce([{ topic: this.#options.claimsTopic, partition: 0, records: recordOf(claim) }]);
+        this.#options.onClaimed(claim);
+      }
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      this.#claiming = false;
+      this.#tell();
+    }
+  }
+
+  #takeClaim(): Claim {
+    const entries = [...this.#claimable].map((state): ClaimEntry => {
+      const ends = Object.fromEntries([...state.ends].map(([topic, partitions]) => [topic, [...partitions]] as const));
+      const entry = { topic: state.topic, partition: state.partition, offset: state.offset!, ends };
+      state.ends = new Map();
+      state.offset = undefined;
+      return entry;
+    });
+    this.#claimable.clear();
+    return this.#options.finish({ t: 'claim', mapping: this.#options.mappingHash, entries });
+  }
+
+  #fail(error: unknown): void {
+    if (this.#failed) return;
+    this.#failed = true;
+    this.#options.onFailure(error);
+    this.#tell();
+  }
+
+  #tell(): void {
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers();
+  }
+}
+
+function emptyGroup(): Group {
+  return { outgoing: new Map(), moved: new Map(), bytes: 0 };
+}
+
+function placeKey({ topic, partition }: TopicPartition): string {
+  return `${topic} ${partition}`;
+}
+
+function endsOf(state: RawState, topic: string): Map<number, Offset> {
+  let ends = state.ends.get(topic);
+  if (ends === undefined) state.ends.set(topic, (ends = new Map()));
+  return ends;
+}
+
+function recordOf(claim: Claim): KafkaRecords {
+  const builder = new RecordsBuilder();
+  builder.add(undefined, Buffer.from(JSON.stringify(claim), 'utf8'));
+  return builder.take();
+}
