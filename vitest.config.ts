@@ -5,6 +5,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     exclude: ['test/prove/**', 'test/bench/**', '**/node_modules/**'],
+    globalSetup: 'test/support/kafka/global-setup.ts', // holds the Kafka that the files share; starts nothing by itself
     pool: 'forks',
     maxWorkers: 2, // two cores are what a small machine has; every scenario starts servers of its own
     testTimeout: 60_000,

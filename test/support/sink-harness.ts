@@ -13,6 +13,8 @@ import type { ColumnEntry, FilterEntry, MigrationFile } from '#schemas/config/mi
 import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
 import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { Catalog, CatalogTable } from '#schemas/table.ts';
+import type { MemoryKafka } from '#test/support/memory-cluster.ts';
+import { gatheredLog } from '#test/support/gathered-log.ts';
 import { silentLogger } from '#services/runtime/service.ts';
 import { createSink, type Sink, type SinkSettings } from '#services/sink/sink.ts';
 import {
@@ -39,6 +41,8 @@ export interface HarnessOptions {
   /** For the sink; the same as `url` when absent. */
   readonly sinkUrl?: string;
   readonly overrides?: Partial<SinkSettings>;
+  /** What the frames pass on their way to the sink: the embedded log unless told; CROSSFADE_SINK_LOG=kafka makes it the other. */
+  readonly log?: 'embedded' | 'kafka';
 }
 
 export interface TableFrames {
@@ -56,6 +60,8 @@ export interface TableFrames {
 export class SinkHarness implements AsyncDisposable {
   readonly log: LogWriter;
   readonly raw: Topic;
+  /** What the frames pass, unless that is the embedded log. */
+  readonly kafka: MemoryKafka | undefined;
   readonly mapping: CompiledMapping;
   readonly missing: { readonly table: string; readonly keys: readonly (readonly string[])[] }[] = [];
   readonly resumed: string[] = [];
@@ -76,6 +82,7 @@ export class SinkHarness implements AsyncDisposable {
     readonly mapping: CompiledMapping;
     readonly catalogs: { readonly source: Catalog; readonly target: Catalog };
     readonly close: () => Promise<void>;
+    readonly kafka?: MemoryKafka;
   }) {
     this.#options = parts.options;
     this.raw = parts.raw;
@@ -83,6 +90,7 @@ export class SinkHarness implements AsyncDisposable {
     this.mapping = parts.mapping;
     this.#catalogs = parts.catalogs;
     this.#close = parts.close;
+    this.kafka = parts.kafka;
     this.log = new LogWriter(parts.raw, parts.progress);
   }
 
@@ -189,9 +197,18 @@ export async function sinkHarness(options: HarnessOptions): Promise<SinkHarness>
       await log.close();
       await rm(directory, { recursive: true, force: true });
     };
-    const raw = await log.topic('raw', { partitions: 1 });
     const progress = await log.topic('progress', { partitions: 1 });
-    return new SinkHarness({ options, raw, progress, mapping, catalogs: { source, target }, close });
+    const parts = { options, progress, mapping, catalogs: { source, target } };
+    if ((options.log ?? process.env['CROSSFADE_SINK_LOG']) !== 'kafka')
+      return new SinkHarness({ ...parts, raw: await log.topic('raw', { partitions: 1 }), close });
+    const gathered = await gatheredLog(mapping, source.tables);
+    const closeBoth = async (): Promise<void> => {
+      await gathered.close();
+      await close();
+    };
+    const { raw, settings, kafka } = gathered;
+    const overrides = { ...settings, ...options.overrides };
+    return new SinkHarness({ ...parts, options: { ...options, overrides }, raw, kafka, close: closeBoth });
   } finally {
     await client.end();
   }
