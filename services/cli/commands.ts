@@ -7,6 +7,7 @@ import { explainCommand } from './explain.ts';
 import { initCommand } from './init.ts';
 import { pauseCommand, resumeCommand } from './pause.ts';
 import { repairCommand } from './repair.ts';
+import { controlCommand, readerCommand, reconcilerCommand, sinkCommand, transformerCommand } from './service.ts';
 import { statusCommand } from './status.ts';
 import { throttleCommand } from './throttle.ts';
 import { upCommand } from './up.ts';
@@ -17,6 +18,11 @@ export const COMMANDS: readonly CommandSpec[] = [
   initCommand,
   checkCommand,
   upCommand,
+  readerCommand,
+  transformerCommand,
+  sinkCommand,
+  reconcilerCommand,
+  controlCommand,
   statusCommand,
   verifyCommand,
   repairCommand,
@@ -30,11 +36,6 @@ export const COMMANDS: readonly CommandSpec[] = [
 /** Named in the design, not built yet: they get an answer of their own. */
 export const LATER_COMMANDS: readonly string[] = [
   'plan',
-  'reader',
-  'transformer',
-  'sink',
-  'reconciler',
-  'control',
   'dlq',
   'flags',
   'cutover',

@@ -26,9 +26,39 @@ function dataDirGiven(context: CommandContext): string | undefined {
   return context.common.data === undefined ? undefined : dataDirOf('', context);
 }
 
-export async function requireInstance(context: CommandContext): Promise<InstanceClient> {
+/** What a command may ask of whoever runs the migration: one instance, or services that are reached through Kafka. */
+export type Control = Pick<InstanceClient, 'url' | 'recopy' | 'pause' | 'resume' | 'throttle' | 'marker'>;
+
+/** Over Kafka no process has to be asked: what is wanted is put where the services look. @throws PipelineError CF-7001 */
+export async function withControl<T>(context: CommandContext, act: (control: Control) => Promise<T>): Promise<T> {
   const client = await reachInstance(context);
-  if (client !== undefined) return client;
-  const { dataDir } = await loadMigration(context);
-  throw new PipelineError('CF-7001', `no running instance is recorded in ${shownPath(dataDir, context.io.directory)}`);
+  if (client !== undefined && (context.options.text('url') !== undefined || (await answers(client)))) return act(client);
+  const { file, dataDir } = await loadMigration(context);
+  const { kafka } = file.settings.log;
+  if (kafka === undefined) {
+    if (client !== undefined) return act(client); // it tells where nothing answered
+    throw new PipelineError('CF-7001', `no running instance is recorded in ${shownPath(dataDir, context.io.directory)}`);
+  }
+  const { openRemoteControl } = await import('#services/up/kafka/open-remote-control.ts');
+  await using remote = await openRemoteControl({ file, kafka, logger: context.log, signal: context.signal });
+  const { control } = remote;
+  return await act({
+    url: `kafka://${kafka.brokers.join(',')}/${file.name}.requests`,
+    recopy: async (request) => control.recopy(request),
+    pause: async () => control.pause(),
+    resume: async () => control.resume(),
+    throttle: async (request) => control.throttle(request),
+    marker: async (request) => control.marker(request),
+  });
+}
+
+/** A killed instance leaves its address behind. */
+async function answers(client: InstanceClient): Promise<boolean> {
+  return client.status().then(
+    () => true,
+    (error: unknown) => {
+      if ((error as { code?: unknown }).code === 'CF-7001') return false;
+      throw error;
+    },
+  );
 }

@@ -1,6 +1,6 @@
 /** `pause` and `resume`: the copy of a running instance stops between chunks and goes on; the stream is followed throughout. */
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
-import { requireInstance, urlOption } from './instance-command.ts';
+import { urlOption, withControl } from './instance-command.ts';
 
 export const pauseCommand: CommandSpec = {
   name: 'pause',
@@ -19,7 +19,8 @@ export const resumeCommand: CommandSpec = {
 };
 
 async function act(context: CommandContext, action: 'pause' | 'resume', summary: string): Promise<Outcome> {
-  const client = await requireInstance(context);
-  await client[action]();
-  return { summary, result: { url: client.url } };
+  return withControl(context, async (control) => {
+    await control[action]();
+    return { summary, result: { url: control.url } };
+  });
 }

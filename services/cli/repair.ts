@@ -13,7 +13,7 @@ import { repairMigration } from '#services/reconciler/repair.ts';
 import { readLastVerify } from '#services/runtime/last-verify.ts';
 import { readMapping } from './catalogs.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
-import { requireInstance, urlOption } from './instance-command.ts';
+import { type Control, urlOption, withControl } from './instance-command.ts';
 import { loadMigration, type MigrationInput } from './migration-input.ts';
 import type { Options } from './options.ts';
 import { checkKeyValues, parseKeys } from './repair-keys.ts';
@@ -56,7 +56,21 @@ async function run(context: CommandContext): Promise<Outcome> {
       : await namedRequests(context, input, mapping);
   if (requests.length === 0)
     return { summary: 'the last verify found no difference: nothing to repair', result: { requests: [], ...emptyResult() } };
-  const instance = await requireInstance(context);
+  const verified = await withControl(context, (instance) => repairAll(context, { ...input, mapping, instance, requests }));
+  await keepForRepair(input.dataDir, verified, context);
+  const outcome = verifyOutcome(verified, context);
+  const what = requests.length === 1 ? 'one re-copy' : `${formatCount(requests.length)} re-copies`;
+  return { ...outcome, summary: `after ${what}: ${outcome.summary}` };
+}
+
+interface Repair extends MigrationInput {
+  readonly mapping: CompiledMapping;
+  readonly instance: Control;
+  readonly requests: readonly RecopyRequest[];
+}
+
+async function repairAll(context: CommandContext, { file, dataDir, mapping, instance, requests }: Repair): Promise<VerifyResult> {
+  const input = { file, dataDir };
   const repair = async (asked: readonly RecopyRequest[]): Promise<VerifyResult> =>
     (
       await repairMigration({
@@ -74,10 +88,7 @@ async function run(context: CommandContext): Promise<Outcome> {
     const asked = new Set(requests.map(({ schema, table }) => tableId({ schema, name: table })));
     verified = await verifyNow(context, { ...input, mapping, tables: ({ from }) => asked.has(tableId(from)) });
   }
-  await keepForRepair(input.dataDir, verified, context);
-  const outcome = verifyOutcome(verified, context);
-  const what = requests.length === 1 ? 'one re-copy' : `${formatCount(requests.length)} re-copies`;
-  return { ...outcome, summary: `after ${what}: ${outcome.summary}` };
+  return verified;
 }
 
 function emptyResult(): VerifyResult {

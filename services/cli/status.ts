@@ -25,7 +25,10 @@ async function run(context: CommandContext): Promise<Outcome> {
   if (running !== undefined) return outcomeOf(running, [], context);
   const { file, dataDir } = await loadMigration(context);
   const stored = await readStoredStatus(file, dataDir);
-  const note = infoFinding('CF-7001', 'no instance runs here: this is what the target and the slot say', 'Start it with crossfade up.');
+  const note =
+    file.settings.log.kafka === undefined
+      ? infoFinding('CF-7001', 'no instance runs here: this is what the target and the slot say', 'Start it with crossfade up.')
+      : infoFinding('CF-7001', 'nothing was asked: this is what the target and the slot say', 'crossfade control serves it over HTTP.');
   return outcomeOf(stored.status, [...stored.findings, note], context);
 }
 

@@ -3,7 +3,7 @@ import { PipelineError } from '#schemas/errors.ts';
 import { parseBytes } from '#schemas/config/migration-schema.ts';
 import type { ThrottleBody, ThrottleResult } from '#schemas/status/control-request.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
-import { requireInstance, urlOption } from './instance-command.ts';
+import { urlOption, withControl } from './instance-command.ts';
 import type { Options } from './options.ts';
 import { formatBytes, formatCount } from './render.ts';
 
@@ -27,8 +27,7 @@ export const throttleCommand: CommandSpec = {
 
 async function run(context: CommandContext): Promise<Outcome> {
   const body = readLimits(context.options);
-  const client = await requireInstance(context);
-  const result = await client.throttle(body);
+  const result = await withControl(context, (control) => control.throttle(body));
   return { summary: describe(result), result };
 }
 

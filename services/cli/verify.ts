@@ -62,7 +62,8 @@ export async function verifyNow(context: CommandContext, { file, dataDir, mappin
     publication: file.name,
     logger: context.log,
     signal: context.signal,
-    log: () => openRawLog(dataDir),
+    // Over Kafka the services bring the target forward; what only the log has is not read here.
+    ...(file.settings.log.kafka === undefined && { log: async () => openRawLog(dataDir) }),
     ...(tables !== undefined && { tables }),
   });
 }

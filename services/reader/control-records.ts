@@ -35,4 +35,10 @@ export interface PublicationRecord {
   readonly prints: Readonly<Record<string, string>>;
 }
 
+/** Everything below this offset of the requests topic was handed on and is durable. */
+export interface RequestsRecord {
+  readonly t: 'requests';
+  readonly offset: Offset;
+}
+
 export type ReaderRecord = EpochRecord | DurableRecord | RelationRecord | PublicationRecord;

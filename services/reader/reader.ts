@@ -12,26 +12,21 @@ import { failpoint, guarded } from '#schemas/test-hooks.ts';
 import type { CatalogTable } from '#schemas/table.ts';
 import type { PipelineSettings } from '#schemas/config/migration-file.ts';
 import type { Topic } from '#connectors/change-log/change-log.ts';
-import { ensurePublication, readPublicationPrints, tablesNotPublishedThroughout } from '#connectors/source/postgres/publication.ts';
-import {
-  createSlot,
-  dropSlot,
-  hasSettled,
-  identifySystem,
-  nextTransaction,
-  readSlot,
-  runningTransactions,
-  type SlotHealth,
-} from '#connectors/source/postgres/slot.ts';
-import { startStream, type ReplicationStream } from '#connectors/source/postgres/stream.ts';
+import { isShared, type SharedLog } from '#connectors/change-log/shared-log.ts';
+import { streamName } from '#connectors/source/postgres/reader-lock.ts';
+import { dropSlot, identifySystem, readSlot, type SlotHealth } from '#connectors/source/postgres/slot.ts';
+import { startStream, type ReplicationStream, type StreamHandlers, type StreamOptions } from '#connectors/source/postgres/stream.ts';
 import { queryRow } from '#connectors/postgres/session.ts';
 import { RECONNECT, waitBackoff } from '#services/runtime/backoff.ts';
 import type { Logger, Service } from '#services/runtime/service.ts';
 import type { CopyHooks } from './copy/copy-port.ts';
-import type { DurableRecord, EpochRecord, PublicationRecord } from './control-records.ts';
+import type { DurableRecord, EpochRecord } from './control-records.ts';
 import { appendControl, Follower } from './follow.ts';
+import type { HeldStream } from './held-stream.ts';
 import { checkIdentity, checkSlot, recoverLog, type RecoveredLog } from './recover.ts';
+import { SourcePreparation } from './source-preparation.ts';
 import { SourceSession } from './source-session.ts';
+import { takeOver } from './take-over.ts';
 
 /** How often the slot is moved; each move costs one control record, and a start reads them all. */
 const CONFIRM_EVERY_MS = 2_000;
@@ -50,9 +45,10 @@ export interface ReaderOptions {
   readonly progress: Topic;
   readonly tables: readonly CatalogTable[];
   readonly settings: PipelineSettings;
-  readonly copy: CopyHooks;
+  /** Of a shared log it is opened only when nobody else can add to its records any more. */
+  readonly copy: CopyHooks | (() => Promise<CopyHooks>);
   /** Highest LSN that the target shows; undefined before the change-over. For the check of a fail-over. */
-  readonly appliedLsn: () => Lsn | undefined;
+  readonly appliedLsn: () => Lsn | undefined | Promise<Lsn | undefined>;
   /** A table's changes were not streamed for a while: all of it is to be copied again. Resolves once that is durable. */
   readonly recopy: (table: CatalogTable, reason: string) => Promise<void>;
   /** Called once, when the first stream runs and the epoch is durable. */
@@ -71,10 +67,24 @@ export interface ReaderStatus {
   readonly error: string | undefined;
 }
 
+interface Streaming {
+  readonly stream: ReplicationStream;
+  readonly copy: CopyHooks;
+}
+
+interface Follow {
+  /** A stream that was started before the log was read. */
+  readonly held: HeldStream | undefined;
+  readonly copy: CopyHooks;
+  readonly failed: Promise<never>;
+}
+
 export class Reader implements Service {
   readonly id = 'reader';
   readonly #options: ReaderOptions;
   readonly #session: SourceSession;
+  readonly #preparation: SourcePreparation;
+  #copy: CopyHooks | undefined;
   #follower: Follower | undefined;
   #stream: ReplicationStream | undefined;
   #connected = false;
@@ -85,13 +95,14 @@ export class Reader implements Service {
   #current: Lsn | undefined;
   #slot: SlotHealth | undefined;
   #error: string | undefined;
-  /** Under what each relation was published when this session began. */
-  #prints: ReadonlyMap<string, string> = new Map();
   #statusEveryMs = STATUS_EVERY_MS;
+  /** The follower has more than it may hold. */
+  #paused = false;
 
   constructor(options: ReaderOptions) {
     this.#options = options;
     this.#session = new SourceSession(options.url, `crossfade ${options.name} reader`);
+    this.#preparation = new SourcePreparation(options, this.#session);
   }
 
   status(): ReaderStatus {
@@ -134,46 +145,107 @@ export class Reader implements Service {
   }
 
   async #runSession(signal: AbortSignal): Promise<void> {
-    const options = this.#options;
-    const log = await recoverLog(options.raw, options.progress);
-    failpoint('start.log-recovered');
-    const identity = await identifySystem(options.url, log.identity?.timeline);
-    checkIdentity(log.identity, identity, maxLsn(log.durableEnd, options.appliedLsn() ?? ZERO_LSN));
-    failpoint('start.connected');
-    const slotted = await this.#prepareSource(log, signal);
-    this.#epoch = await appendControl(options.progress, {
-      t: 'epoch',
-      systemId: identity.systemId,
-      timeline: identity.timeline,
-    } satisfies EpochRecord);
-    await this.#writeEpoch({ epoch: this.#epoch, systemId: identity.systemId, timeline: identity.timeline });
+    const { raw } = this.#options;
+    this.#statusEveryMs = await statusInterval(await this.#session.client());
+    const shared = isShared(raw) ? raw : undefined;
+    let held: HeldStream | undefined;
+    let log: RecoveredLog;
+    if (shared === undefined) log = await this.#begin(signal);
+    else ({ held, log } = await this.#takeOver(shared, signal));
     failpoint('start.epoch-written');
-    const session = Promise.withResolvers<never>();
-    session.promise.catch(() => undefined);
-    options.copy.onStreamRestart();
-    const follower = this.#follow(slotted, session.reject);
+    const failed = Promise.withResolvers<never>();
+    failed.promise.catch(() => undefined);
+    const copy = await this.#openCopy();
+    copy.onStreamRestart();
+    const follower = this.#follow(copy, log, failed.reject);
     this.#follower = follower;
-    this.#confirmed = slotted.confirmed;
+    this.#confirmed = log.confirmed;
     try {
-      await this.#followStream(follower, session.promise, signal);
+      await this.#followStream(follower, { held, copy, failed: failed.promise }, signal);
     } finally {
       await follower.close();
     }
   }
 
-  /** One stream, from its start to whatever ends it. */
-  async #followStream(follower: Follower, failed: Promise<never>, signal: AbortSignal): Promise<void> {
-    const options = this.#options;
-    const stream = await startStream(
-      { url: options.url, slot: options.name, publication: options.name, applicationName: `crossfade ${options.name} stream` },
+  /** The log is this process's alone: what it holds is known before the source is asked for anything. */
+  async #begin(signal: AbortSignal): Promise<RecoveredLog> {
+    const { name, url, raw, progress } = this.#options;
+    const log = await recoverLog(raw, progress);
+    failpoint('start.log-recovered');
+    const identity = await identifySystem(url, log.identity?.timeline);
+    await this.#checkIdentity(log, identity);
+    failpoint('start.connected');
+    const client = await this.#session.client();
+    const slot = await readSlot(client, name);
+    checkSlot(name, slot, log);
+    await this.#preparation.publish(client);
+    await this.#preparation.account(client, log, slot !== undefined, signal);
+    const begun =
+      slot && !log.fresh
+        ? log
+        : await this.#preparation.beginAt(log, slot?.confirmedFlush ?? (await this.#preparation.makeSlot(client, signal)), raw.end(0));
+    const { systemId, timeline } = identity;
+    this.#epoch = await appendControl(progress, { t: 'epoch', systemId, timeline } satisfies EpochRecord);
+    await this.#writeEpoch({ epoch: this.#epoch, systemId, timeline });
+    return begun;
+  }
+
+  /** Others may write the log until the slot is ours. */
+  async #takeOver(raw: SharedLog, signal: AbortSignal): Promise<{ readonly held: HeldStream; readonly log: RecoveredLog }> {
+    const { name, url, progress, logger } = this.#options;
+    const taken = await takeOver(
       {
-        onMessage: (message) => follower.onMessage(message),
-        onKeepalive: (end, replyRequested) => {
-          follower.onKeepalive(end);
-          if (replyRequested) this.#stream?.sendStatus(this.#confirmed);
-        },
+        name,
+        url,
+        raw,
+        progress,
+        logger,
+        stream: this.#streamOptions(),
+        client: await this.#session.client(),
+        statusEveryMs: this.#statusEveryMs,
+        preparation: this.#preparation,
+        checkIdentity: async (log, identity) => this.#checkIdentity(log, identity),
+        openCopy: async () => void (await this.#openCopy()),
       },
+      signal,
     );
+    try {
+      this.#epoch = taken.epoch;
+      await this.#writeEpoch({ epoch: taken.epoch, ...taken.identity });
+      return taken;
+    } catch (error) {
+      await taken.held.stream.stop();
+      throw error;
+    }
+  }
+
+  async #openCopy(): Promise<CopyHooks> {
+    const { copy } = this.#options;
+    this.#copy ??= typeof copy === 'function' ? await copy() : copy;
+    return this.#copy;
+  }
+
+  async #checkIdentity(log: RecoveredLog, identity: Awaited<ReturnType<typeof identifySystem>>): Promise<void> {
+    const applied = identity.forkLsn === undefined ? undefined : await this.#options.appliedLsn();
+    checkIdentity(log.identity, identity, maxLsn(log.durableEnd, applied ?? ZERO_LSN));
+  }
+
+  #streamOptions(): StreamOptions {
+    const { name, url } = this.#options;
+    return { url, slot: name, publication: name, applicationName: streamName(name) };
+  }
+
+  /** One stream, from its start to whatever ends it. */
+  async #followStream(follower: Follower, { held, copy, failed }: Follow, signal: AbortSignal): Promise<void> {
+    const options = this.#options;
+    const handlers: StreamHandlers = {
+      onMessage: (message) => follower.onMessage(message),
+      onKeepalive: (end, replyRequested) => {
+        follower.onKeepalive(end);
+        if (replyRequested) this.#stream?.sendStatus(this.#confirmed);
+      },
+    };
+    const stream = held?.stream ?? (await startStream(this.#streamOptions(), handlers));
     this.#stream = stream;
     this.#connected = true;
     this.#error = undefined;
@@ -184,8 +256,10 @@ export class Reader implements Service {
     const stop = new AbortController();
     const ended = AbortSignal.any([signal, stop.signal]);
     try {
-      await Promise.race([stream.done, failed, this.#tend(follower, stream, ended), this.#watch(ended), aborted(signal)]);
-      if (signal.aborted) await this.#confirm(follower, stream);
+      held?.release(handlers);
+      if (held !== undefined && !this.#paused) stream.resume();
+      await Promise.race([stream.done, failed, this.#tend(follower, { stream, copy }, ended), this.#watch(ended), aborted(signal)]);
+      if (signal.aborted) await this.#confirm(follower, { stream, copy });
     } finally {
       stop.abort();
       this.#connected = false;
@@ -194,75 +268,25 @@ export class Reader implements Service {
     }
   }
 
-  #follow(log: RecoveredLog, fail: (error: unknown) => void): Follower {
+  #follow(copy: CopyHooks, log: RecoveredLog, fail: (error: unknown) => void): Follower {
+    this.#paused = false;
     return new Follower({
       name: this.#options.name,
       raw: this.#options.raw,
       progress: this.#options.progress,
-      copy: this.#options.copy,
+      copy,
       lastCommit: log.lastCommit,
       durableEnd: log.durableEnd,
-      pause: () => this.#stream?.pause(),
-      resume: () => this.#stream?.resume(),
+      pause: () => {
+        this.#paused = true;
+        this.#stream?.pause();
+      },
+      resume: () => {
+        this.#paused = false;
+        this.#stream?.resume();
+      },
       fail,
     });
-  }
-
-  async #prepareSource(log: RecoveredLog, signal: AbortSignal): Promise<RecoveredLog> {
-    const { name, settings, logger, progress, raw } = this.#options;
-    const client = await this.#session.client();
-    this.#statusEveryMs = await statusInterval(client);
-    const slot = await readSlot(client, name);
-    checkSlot(name, slot, log);
-    await this.#preparePublication(client, log, slot !== undefined, signal);
-    if (slot && !log.fresh) return log;
-    if (!slot)
-      logger.info(
-        { waitsFor: await runningTransactions(client) },
-        'creating the replication slot; it waits for running transactions to end',
-      );
-    const onAbort = (): void => void this.#session.close();
-    signal.addEventListener('abort', onAbort, { once: true });
-    const confirmed = slot ? slot.confirmedFlush : await createSlot(client, name, settings.slot.failover);
-    signal.removeEventListener('abort', onAbort);
-    const text = formatLsn(confirmed);
-    await appendControl(progress, {
-      t: 'durable',
-      offset: raw.end(0),
-      commitLsn: '0/0',
-      endLsn: text,
-      confirm: text,
-    } satisfies DurableRecord);
-    return { ...log, fresh: false, durableEnd: confirmed, confirmed };
-  }
-
-  /** Changes of a table that was not published for a while were never streamed, whatever the slot says: it is copied again. */
-  async #preparePublication(client: pg.Client, log: RecoveredLog, isSlotThere: boolean, signal: AbortSignal): Promise<void> {
-    const { name, settings, tables, logger, progress, recopy } = this.#options;
-    const found = await readPublicationPrints(client, name);
-    if (this.#started && isSame(found, this.#prints)) return;
-    const changed = await ensurePublication(client, name, tables, settings.publication.create);
-    const prints = changed ? await readPublicationPrints(client, name) : found;
-    const lost = log.fresh ? [] : tablesNotPublishedThroughout(tables, log.prints, prints);
-    if (isSlotThere && lost.length > 0) {
-      logger.warn(
-        { tables: lost.map((table) => `${table.schema}.${table.name}`) },
-        'the publication was changed by somebody: what these tables met meanwhile was not streamed; they are copied again',
-      );
-      await this.#settle(client, signal);
-    }
-    for (const table of lost) await recopy(table, 'its publication was changed');
-    await appendControl(progress, { t: 'publication', prints: Object.fromEntries(prints) } satisfies PublicationRecord);
-    this.#prints = prints;
-  }
-
-  /** A transaction that wrote a row before its table was published streams nothing of it: no chunk may be read before it has ended. */
-  async #settle(client: pg.Client, signal: AbortSignal): Promise<void> {
-    const xid = await nextTransaction(client);
-    for (let told = false; !(await hasSettled(client, xid)); told = true) {
-      if (!told) this.#options.logger.info({ waitsFor: await runningTransactions(client) }, 'waiting for running transactions to end');
-      await delay(TICK_MS, undefined, { signal });
-    }
   }
 
   async #writeEpoch(frame: EpochFrame): Promise<void> {
@@ -273,7 +297,7 @@ export class Reader implements Service {
   }
 
   /** Moves the slot and repeats the status; a throw ends the session. */
-  async #tend(follower: Follower, stream: ReplicationStream, signal: AbortSignal): Promise<never> {
+  async #tend(follower: Follower, streaming: Streaming, signal: AbortSignal): Promise<never> {
     let confirmedAt = 0;
     let statusAt = 0;
     for (;;) {
@@ -282,17 +306,17 @@ export class Reader implements Service {
       const moved = slotEnd(follower) - this.#confirmed;
       if (now - confirmedAt >= (moved >= CONFIRM_AT_ONCE_BYTES ? CONFIRM_EVERY_MS : CONFIRM_IDLE_MS)) {
         confirmedAt = now;
-        if (await this.#confirm(follower, stream)) statusAt = now;
+        if (await this.#confirm(follower, streaming)) statusAt = now;
       }
       if (now - statusAt >= this.#statusEveryMs) {
         statusAt = now;
-        stream.sendStatus(this.#confirmed);
+        streaming.stream.sendStatus(this.#confirmed);
       }
     }
   }
 
-  async #confirm(follower: Follower, stream: ReplicationStream): Promise<boolean> {
-    const { copy, progress } = this.#options;
+  async #confirm(follower: Follower, { stream, copy }: Streaming): Promise<boolean> {
+    const { progress } = this.#options;
     const end = slotEnd(follower);
     const record = { offset: follower.durableOffset, commitLsn: formatLsn(follower.durableCommit), endLsn: formatLsn(follower.durableEnd) };
     const ceiling = copy.slotCeiling();
@@ -315,7 +339,7 @@ export class Reader implements Service {
       this.#current = parseLsn(row?.['lsn'] ?? '0/0');
       this.#slot = await readSlot(client, name);
       await this.#enforceBudget(this.#slot);
-      if (!isSame(await readPublicationPrints(client, name), this.#prints))
+      if (!(await this.#preparation.isAsPublished(client)))
         throw new PipelineError('CF-2001', `publication ${name} was changed by somebody`);
       if (performance.now() - beatAt >= settings.heartbeatSeconds * 1000) {
         beatAt = performance.now();
@@ -349,10 +373,6 @@ async function statusInterval(client: pg.Client): Promise<number> {
   const row = await queryRow(client, `SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'`);
   const timeoutMs = Number(row?.['setting'] ?? 0);
   return timeoutMs > 0 ? Math.min(STATUS_EVERY_MS, timeoutMs / 3) : STATUS_EVERY_MS;
-}
-
-function isSame(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean {
-  return a.size === b.size && [...a].every(([relation, print]) => b.get(relation) === print);
 }
 
 /** Up to where the slot may move: never what was only received. */

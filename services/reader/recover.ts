@@ -6,15 +6,15 @@ import { decodeCommit, TAG } from '#schemas/pgoutput/message.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import { formatLsn, maxLsn, parseLsn, ZERO_LSN, type Lsn } from '#schemas/lsn.ts';
 import type { Offset, Topic } from '#connectors/change-log/change-log.ts';
+import { isShared } from '#connectors/change-log/shared-log.ts';
 import { readAll } from '#services/runtime/records.ts';
 import type { SlotHealth, SystemIdentity } from '#connectors/source/postgres/slot.ts';
 import type { DurableRecord, EpochRecord, PublicationRecord, ReaderRecord } from './control-records.ts';
 
-export interface RecoveredLog {
+/** What the control records say. */
+export interface RecoveredControl {
   /** Nothing was ever read: a new migration. */
   readonly fresh: boolean;
-  readonly lastCommit: Lsn;
-  readonly durableEnd: Lsn;
   /** Highest LSN that the slot may have been told. */
   readonly confirmed: Lsn;
   readonly identity: SystemIdentity | undefined;
@@ -22,8 +22,18 @@ export interface RecoveredLog {
   readonly prints: ReadonlyMap<string, string>;
 }
 
-/** Reads the control records, then the raw tail behind the last durable record. @throws PipelineError CF-3002 when the raw log lost records */
-export async function recoverLog(raw: Topic, progress: Topic): Promise<RecoveredLog> {
+export interface RecoveredLog extends RecoveredControl {
+  readonly lastCommit: Lsn;
+  readonly durableEnd: Lsn;
+}
+
+interface Tail {
+  readonly commitLsn: Lsn;
+  readonly endLsn: Lsn;
+}
+
+/** Without the raw log: for a reader that may not look at it yet. */
+export async function recoverControl(progress: Topic): Promise<RecoveredControl & { readonly durable: DurableRecord | undefined }> {
   let durable: DurableRecord | undefined;
   let epoch: EpochRecord | undefined;
   let confirmed = ZERO_LSN;
@@ -36,23 +46,42 @@ export async function recoverLog(raw: Topic, progress: Topic): Promise<Recovered
     } else if (record.t === 'epoch') epoch = record as EpochRecord;
     else if (record.t === 'publication') prints = new Map(Object.entries((record as PublicationRecord).prints));
   });
-  let lastCommit = durable ? parseLsn(durable.commitLsn) : ZERO_LSN;
-  let durableEnd = durable ? parseLsn(durable.endLsn) : ZERO_LSN;
+  const identity = epoch && { systemId: epoch.systemId, timeline: epoch.timeline };
+  return { fresh: durable === undefined, confirmed, identity, prints, durable };
+}
+
+/** Reads the control records, then the raw tail behind the last durable record. @throws PipelineError CF-3002 when the raw log lost records */
+export async function recoverLog(raw: Topic, progress: Topic): Promise<RecoveredLog> {
+  const { durable, fresh, ...control } = await recoverControl(progress);
   if (durable && durable.offset > raw.end(0)) {
     throw new PipelineError(
       'CF-3002',
       `the raw log ends at offset ${raw.end(0)}, but ${durable.offset} were durable and the slot has moved past them`,
     );
   }
-  const from: Offset = Math.max(raw.start(0), durable?.offset ?? 0);
-  await readAll(raw, from, (frame) => {
+  const known: Tail = durable
+    ? { commitLsn: parseLsn(durable.commitLsn), endLsn: parseLsn(durable.endLsn) }
+    : { commitLsn: ZERO_LSN, endLsn: ZERO_LSN };
+  const tail = await readTail(raw, durable?.offset ?? 0);
+  return {
+    ...control,
+    fresh: fresh && raw.end(0) === 0,
+    lastCommit: maxLsn(known.commitLsn, tail.commitLsn),
+    durableEnd: maxLsn(known.endLsn, tail.endLsn),
+  };
+}
+
+/** The last whole commit at or behind `offset`, zero when there is none. */
+async function readTail(raw: Topic, offset: Offset): Promise<Tail> {
+  if (isShared(raw)) return raw.lastCommit() ?? { commitLsn: ZERO_LSN, endLsn: ZERO_LSN };
+  let [commitLsn, endLsn] = [ZERO_LSN, ZERO_LSN];
+  await readAll(raw, Math.max(raw.start(0), offset), (frame) => {
     if (frame[0] !== TAG.commit) return;
     const commit = decodeCommit(frame);
-    lastCommit = maxLsn(lastCommit, commit.commitLsn);
-    durableEnd = maxLsn(durableEnd, commit.endLsn);
+    commitLsn = maxLsn(commitLsn, commit.commitLsn);
+    endLsn = maxLsn(endLsn, commit.endLsn);
   });
-  const identity = epoch && { systemId: epoch.systemId, timeline: epoch.timeline };
-  return { fresh: durable === undefined && raw.end(0) === 0, lastCommit, durableEnd, confirmed, identity, prints };
+  return { commitLsn, endLsn };
 }
 
 /** @throws PipelineError CF-2005 when the source is not the one that was read before, or lost what was read. */

@@ -1,9 +1,17 @@
 /** Metrics of the running instance. Guarantee: each is read at the scrape, so none is stale; unknown is absent, never zero. */
 import type { Meter } from '#services/runtime/metrics.ts';
 import type { StatusResult } from '#schemas/status/status-result.ts';
-import type { Running } from './assemble.ts';
+import type { ReaderStatus } from '#services/reader/reader.ts';
+import type { SinkStatus } from '#services/sink/sink.ts';
 
-export function registerMetrics(meter: Meter, status: () => StatusResult, { reader, raw, sink }: Running): void {
+export interface Measured {
+  readonly reader: { status(): ReaderStatus };
+  readonly sink: { status(): Pick<SinkStatus, 'connected'> };
+  /** Undefined: not on this machine's disk. */
+  readonly raw: { size(): number | undefined };
+}
+
+export function registerMetrics(meter: Meter, status: () => StatusResult, { reader, raw, sink }: Measured): void {
   const known = (value: number | null | undefined): number | undefined => value ?? undefined;
   meter.gauge({ name: 'lag_bytes', help: 'WAL between the source and the state that the target shows.' }, () => known(status().lag.bytes));
   meter.gauge({ name: 'lag_seconds', help: 'Age of the state that the target shows, by the source’s commit times.' }, () =>

@@ -6,13 +6,16 @@ import { errorOf } from '#schemas/envelope.ts';
 import { invariant, PipelineError } from '#schemas/errors.ts';
 import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
 import { tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
-import type { Catalog, CatalogTable } from '#schemas/table.ts';
+import type { Catalog, CatalogTable, CatalogType } from '#schemas/table.ts';
 
 export interface Migration {
   readonly mapping: CompiledMapping;
   /** The mapped ones only. */
   readonly sourceTables: readonly CatalogTable[];
   readonly targetTables: readonly CatalogTable[];
+  /** The source's database and user types, as events name them. */
+  readonly database: string;
+  readonly types: readonly CatalogType[];
   sourceOf(mapping: TableMapping): CatalogTable;
 }
 
@@ -37,6 +40,8 @@ export async function readMigration(file: MigrationFile): Promise<Migration> {
     mapping,
     sourceTables: mapping.tables.map(sourceOf),
     targetTables: target.tables.filter((table) => targets.has(tableId(table))),
+    database: source.database,
+    types: source.types,
     sourceOf,
   };
 }

@@ -30,6 +30,8 @@ const POLL_MS = 100;
 /** Resolves when drained or caught up. @throws PipelineError for what ended it (CF-3004 and CF-7003: another instance runs). */
 export async function runUp(options: RunUpOptions): Promise<UpResult> {
   installTestHooksFrom(options.environment);
+  const { kafka } = options.file.settings.log;
+  if (kafka !== undefined) return (await import('./kafka/run-kafka-up.ts')).runKafkaUp(options, kafka);
   await using stack = new AsyncDisposableStack();
   const log = await openEmbeddedLog({
     directory: join(options.dataDir, 'log'),

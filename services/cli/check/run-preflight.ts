@@ -15,12 +15,14 @@ import { errorOf, findingOf, toPipelineError } from '#schemas/envelope.ts';
 import { catalogue } from '#schemas/error-catalogue.ts';
 import { type ErrorCode, type Finding, messageOf, type PipelineError } from '#schemas/errors.ts';
 import { bySeverity, errorFinding } from '#schemas/finding.ts';
+import { ZERO_LSN } from '#schemas/lsn.ts';
 import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
 import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { FindingList } from '#schemas/mapping/finding-list.ts';
 import { type ResolvedTable, resolveTables } from '#schemas/mapping/resolve-tables.ts';
 import type { Catalog } from '#schemas/table.ts';
 import { checkDataDirectory } from './data-directory.ts';
+import { checkKafka } from './kafka.ts';
 import { estimateVolume, type Volume } from './volume.ts';
 
 export interface PreflightReport {
@@ -78,7 +80,10 @@ export async function runPreflight(file: MigrationFile, dataDir?: string): Promi
   if (source !== undefined) found.push(...(await runSourceChecks({ file, side: source, resolved: fit.resolved, resumed }, checks)));
   if (target !== undefined)
     found.push(...(await runTargetChecks({ file, side: target, resolved: fit.resolved, resumed }, source?.catalog, checks)));
-  if (dataDir !== undefined) found.push(...(await checkDataDirectory(dataDir, file)));
+  const { kafka } = file.settings.log;
+  if (dataDir !== undefined && kafka === undefined) found.push(...(await checkDataDirectory(dataDir, file)));
+  // A service of its own waits for Kafka; `check` and `up` tell at once.
+  if (dataDir !== undefined && kafka !== undefined) found.push(...(await checkKafka(file, kafka, fit.resolved)));
   const findings = bySeverity(withoutRepeats([...fit.findings, ...found]));
   const error = decidingError(findings);
   return {
@@ -199,8 +204,8 @@ async function hasProgress(client: pg.Client, name: string): Promise<boolean> {
   try {
     const progress = await readProgress(client, name);
     if (progress === undefined || progress.appliedLsn !== undefined) return progress !== undefined;
-    // A first start that ended before its slot was made leaves a row that speaks of nothing yet.
-    return (await readTableProgress(client, name)).some((table) => table.lsn !== undefined);
+    // A first start that ended before its slot was made, or a sink that waits for its reader, leaves rows that speak of nothing yet.
+    return (await readTableProgress(client, name)).some((table) => (table.lsn ?? ZERO_LSN) > ZERO_LSN);
   } catch (error) {
     // Schema crossfade belongs to somebody else: its own check says so.
     if ((error as { code?: string }).code === '42501') return false;

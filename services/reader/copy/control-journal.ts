@@ -1,8 +1,9 @@
 /**
  * Writes control records to the progress topic. Guarantee: they become durable in the order given, none is left out: while the log
- * cannot be written (disk full) the head of the queue is tried again, and what waits for it holds the slot.
+ * cannot be written (disk full) the head of the queue is tried again, and what waits for it holds the slot. Once another reader has taken
+ * over, nothing is written any more, and what waits for it waits for ever.
  */
-import { messageOf } from '#schemas/errors.ts';
+import { messageOf, PipelineError } from '#schemas/errors.ts';
 import type { Topic } from '#connectors/change-log/change-log.ts';
 import { backoffMs, type Backoff } from '#services/runtime/backoff.ts';
 import type { Logger } from '#services/runtime/service.ts';
@@ -56,6 +57,7 @@ export class ControlJournal {
         attempt = 0;
         for (const { durable } of head) durable();
       } catch (error) {
+        if (error instanceof PipelineError && error.retry === 'never') return;
         this.#logger.error({ error: messageOf(error) }, 'cannot write the state of the copy to the change log; trying again');
         const { promise, resolve } = Promise.withResolvers<void>();
         setTimeout(resolve, backoffMs(RETRY, attempt++)).unref();

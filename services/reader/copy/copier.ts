@@ -18,7 +18,7 @@ import type { CopierOptions, CopierTable } from './copier-options.ts';
 import { ControlJournal } from './control-journal.ts';
 import { decodeCopyRecord, type CopyRecord } from './control-record.ts';
 import { CopyLedger } from './copy-ledger.ts';
-import { CopyPlan } from './copy-plan.ts';
+import { CopyPlan, GIVEN } from './copy-plan.ts';
 import type { CopyHooks, CopyProgress, RecopyRequest } from './copy-port.ts';
 import { CopyTable } from './copy-table.ts';
 import { CopyWorkers } from './copy-workers.ts';
@@ -42,8 +42,11 @@ export interface Copier {
   readonly idle: boolean;
   /** Resolves when stopped; rejects on what no repeat mends. */
   run(signal: AbortSignal): Promise<void>;
-  /** Resolves with the request's id once it is durable. @throws PipelineError CF-1008 for a table that is not copied. */
-  requestRecopy(request: RecopyRequest): Promise<string>;
+  /**
+   * Resolves with the request's id once it is durable. A `given` id is taken once, also over restarts.
+   * @throws PipelineError CF-1008 for a table that is not copied.
+   */
+  requestRecopy(request: RecopyRequest, given?: string): Promise<string>;
   addTable(table: CopierTable): Promise<void>;
   progress(): readonly CopyProgress[];
   /** No chunk is begun while any reason stands: the operator's, or for example a sink that is far behind. */
@@ -183,21 +186,26 @@ class CopierService implements Copier {
     }
   }
 
-  async requestRecopy(request: RecopyRequest): Promise<string> {
+  async requestRecopy(request: RecopyRequest, given?: string): Promise<string> {
     const { kind, schema, table: name, reason } = request;
     const table = this.#plan.table(tableId({ schema, name }));
     if (!table) throw new PipelineError('CF-1008', `table ${schema}.${name} is not part of this migration`);
-    if (kind === 'table' || kind === 'replace') return this.#ledger.ask(table, { kind, reason });
+    const id = given === undefined ? undefined : GIVEN + given;
+    if (id !== undefined && !this.#plan.noteAsked(id)) {
+      await this.#journal.flushed();
+      return id;
+    }
+    const asked = { kind, reason, ...(id !== undefined && { id }) };
+    if (kind === 'table' || kind === 'replace') return this.#ledger.ask(table, asked);
     if (kind === 'keys') {
       invariant(
         request.keys.every((key) => table.isKeyless || key.length === table.keyColumns.length),
         'a key has a value for each key column',
       );
-      return this.#ledger.ask(table, { kind, reason, keys: request.keys });
+      return this.#ledger.ask(table, { ...asked, keys: request.keys });
     }
     return this.#ledger.ask(table, {
-      kind,
-      reason,
+      ...asked,
       ...(request.from !== undefined && { from: request.from }),
       ...(request.to !== undefined && { to: request.to }),
     });

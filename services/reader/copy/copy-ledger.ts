@@ -16,7 +16,7 @@ import type { CopyTable } from './copy-table.ts';
 import { fromRowKey, type RowKey } from './row-key.ts';
 import type { VisibilityMemory } from './visibility.ts';
 
-export type RecopyAsked = Omit<RecopyAskedRecord, 't' | 'id' | 'schema' | 'table'>;
+export type RecopyAsked = Omit<RecopyAskedRecord, 't' | 'id' | 'schema' | 'table'> & { readonly id?: string };
 
 export interface CopyLedgerOptions {
   readonly plan: CopyPlan;
@@ -63,7 +63,7 @@ export class CopyLedger {
   /** Resolves with the request's id once it is durable; the slot stays below `cause` until then. */
   async ask(table: CopyTable, request: RecopyAsked, cause?: Lsn): Promise<string> {
     const { plan, journal, logger, changed, holdSlot, makeId = randomUUID } = this.#options;
-    const record: RecopyAskedRecord = { ...request, t: 'recopy-asked', id: makeId(), schema: table.schema, table: table.name };
+    const record: RecopyAskedRecord = { id: makeId(), ...request, t: 'recopy-asked', schema: table.schema, table: table.name };
     const release = cause === undefined ? undefined : holdSlot(cause);
     plan.ask(table, record);
     changed();

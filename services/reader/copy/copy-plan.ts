@@ -9,6 +9,9 @@ import type { CopyTable } from './copy-table.ts';
 import type { KeysChunk } from './key-queue.ts';
 import { toRowKey } from './row-key.ts';
 
+/** Begins the id of a re-copy that was named by who asked for it; such an id is never taken twice. */
+export const GIVEN = 'given:';
+
 export type CopyOrder = 'smallest-first' | 'parents-first';
 
 export type ChunkWork = { readonly table: CopyTable } & ({ readonly chunk: RangeChunk } | { readonly chunk: KeysChunk });
@@ -28,6 +31,8 @@ export class CopyPlan {
   isCompleteRecorded = false;
   readonly #seen = new Map<string, TableSeenRecord>();
   readonly #held = new Set<string>();
+  /** Ids of the re-copies that were asked for, done ones too; after the start only those that others gave. */
+  readonly #asked = new Set<string>();
   /** While records are read: whose chunk it is. */
   readonly #restoring = new Map<string, { readonly table: CopyTable; readonly job: CopyJob }>();
 
@@ -75,6 +80,8 @@ export class CopyPlan {
       return;
     }
     if (record.t === 'visibility') return;
+    // An append whose answer was lost may have left a record twice.
+    if (record.t === 'recopy-asked' && !this.noteAsked(record.id)) return;
     const table = this.#tables.get(tableId({ schema: record.schema, name: record.table }));
     if (!table) return;
     if (record.t === 'table-seen') {
@@ -88,6 +95,7 @@ export class CopyPlan {
   /** After the last record: what an earlier run finished is gone from the plan. */
   settle(): void {
     this.#restoring.clear();
+    for (const id of this.#asked) if (!id.startsWith(GIVEN)) this.#asked.delete(id);
     for (const table of this.#tables.values()) {
       const left = table.jobs.filter((job) => !job.isFinished());
       table.jobs.splice(0, table.jobs.length, ...left);
@@ -99,6 +107,13 @@ export class CopyPlan {
     if (!job) return;
     job.restorePlanned(record);
     this.#restoring.set(record.chunk, { table, job });
+  }
+
+  /** @returns false when a re-copy of this id was asked for before. */
+  noteAsked(id: string): boolean {
+    if (this.#asked.has(id)) return false;
+    this.#asked.add(id);
+    return true;
   }
 
   /** Takes in a re-copy. @returns false when what is asked for is to be copied anyway. */

@@ -3,12 +3,20 @@
  * else; none of them touches a database.
  */
 import type { FastifyInstance } from 'fastify';
+import type { MetricsPage } from '#services/runtime/metrics.ts';
 import { requireToken } from './token.ts';
-import type { HttpServerOptions } from './http-server.ts';
+
+export interface HealthOptions {
+  readonly host: string;
+  readonly token: string;
+  readonly metrics: MetricsPage;
+  /** False while the services are starting or reconnecting: /readyz answers 503 with the reason. */
+  readiness(): { readonly ready: boolean; readonly reason?: string };
+}
 
 const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost']);
 
-export function registerHealthRoutes(app: FastifyInstance, options: HttpServerOptions): void {
+export function registerHealthRoutes(app: FastifyInstance, options: HealthOptions): void {
   const guard = LOOPBACK.has(options.host) ? {} : { onRequest: requireToken(options.token) };
   app.get('/healthz', guard, async () => ({ ok: true }));
   app.get('/readyz', guard, async (_request, reply) => {

@@ -5,27 +5,21 @@
  */
 import fastify, { type FastifyInstance } from 'fastify';
 import { type ControlActions, registerControlRoutes } from './control-routes.ts';
-import { registerHealthRoutes } from './health-routes.ts';
+import { type HealthOptions, registerHealthRoutes } from './health-routes.ts';
 import { registerErrorReplies } from './error-replies.ts';
 import { requireToken } from './token.ts';
-import type { MetricsPage } from '#services/runtime/metrics.ts';
 import { removeInstance, writeInstance } from '#services/runtime/instance-file.ts';
 import type { StatusResult } from '#schemas/status/status-result.ts';
 
 export type { ControlActions } from './control-routes.ts';
 
-export interface HttpServerOptions {
-  readonly host: string;
+export interface HttpServerOptions extends HealthOptions {
   /** 0 = any free one. */
   readonly port: number;
-  readonly token: string;
   /** Holds instance.json. */
   readonly dataDir: string;
-  readonly metrics: MetricsPage;
   readonly actions: ControlActions;
   status(): StatusResult | Promise<StatusResult>;
-  /** False while the services are starting or reconnecting: /readyz answers 503 with the reason. */
-  readiness(): { readonly ready: boolean; readonly reason?: string };
 }
 
 export interface HttpServer extends AsyncDisposable {
@@ -57,7 +51,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   return { url, port: Number(new URL(url).port), close, [Symbol.asyncDispose]: close };
 }
 
-async function listen(app: FastifyInstance, options: HttpServerOptions): Promise<string> {
+export async function listen(app: FastifyInstance, options: { readonly host: string; readonly port: number }): Promise<string> {
   await app.listen({ host: options.host, port: options.port });
   const address = app.server.address();
   const port = typeof address === 'object' && address !== null ? address.port : options.port;

@@ -73,6 +73,28 @@ test('a re-copy of a table that was asked for is done after a restart', async ()
   ]);
 });
 
+test('a request under a given id is copied once, however often it is made, before and after a restart', async () => {
+  await using database = await freshDatabase();
+  await execute(database.url, ITEMS);
+  const request = { kind: 'keys', schema: 'public', table: 'item', keys: [['7']], reason: 'test' } as const;
+  let world = await CopyWorld.start({ url: database.url });
+  await world.settle();
+  await world.copier.requestRecopy(request, 'one');
+  await world.copier.requestRecopy(request, 'one');
+  await world.until(() => world.copier.idle);
+  await world.stop();
+  world = await CopyWorld.start({ url: database.url, directory: world.directory });
+  await using _ = world;
+  await world.copier.requestRecopy(request, 'one');
+  await world.copier.requestRecopy({ ...request, keys: [['8']] }, 'two');
+  await world.until(() => world.replica.chunks.length >= 3 && world.copier.idle);
+  expect(world.replica.chunks.map(({ chunk, rows }) => [/^[^:]*/.exec(chunk)?.[0], rows])).toEqual([
+    ['initial', 300],
+    ['keys', 1],
+    ['keys', 1],
+  ]);
+});
+
 test('only chunks that were not finished are read again after a restart', async () => {
   await using database = await freshDatabase();
   await execute(database.url, ITEMS);

@@ -1,0 +1,30 @@
+/** The preflight of a process that is about to run. Guarantee: errors stop it before anything is created; warnings are logged. */
+import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import { PipelineError } from '#schemas/errors.ts';
+import type { Logger } from '#services/runtime/service.ts';
+import { runPreflight } from './run-preflight.ts';
+
+export interface ReadyInput {
+  readonly file: MigrationFile;
+  /** Absent where it holds no change log. */
+  readonly dataDir?: string;
+}
+
+/** @throws PipelineError of the finding that decides, all errors in `details.findings`. */
+export async function requireReady(
+  { file, dataDir }: ReadyInput,
+  { signal, log }: { readonly signal: AbortSignal; readonly log: Logger },
+): Promise<void> {
+  const report = await runPreflight(file, dataDir);
+  signal.throwIfAborted();
+  for (const finding of report.findings) {
+    if (finding.severity === 'warning') log.warn({ code: finding.code, remedy: finding.remedy }, finding.message);
+  }
+  if (report.error === undefined) return;
+  const errors = report.findings.filter((finding) => finding.severity === 'error');
+  throw new PipelineError(report.error.code, report.error.message, {
+    ...report.error.place,
+    remedy: report.error.remedy,
+    details: { findings: errors },
+  });
+}

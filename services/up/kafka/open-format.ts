@@ -1,0 +1,20 @@
+/** How rows are written on the wire, as the file says. Guarantee: all processes of one file read what any of them wrote. */
+import { confluentRegistry } from '#connectors/registry/confluent-registry.ts';
+import { topicRegistry } from '#connectors/registry/topic-registry.ts';
+import type { KafkaSettings } from '#schemas/config/migration-file.ts';
+import { avroFormat } from '#schemas/wire/avro-format.ts';
+import { jsonFormat } from '#schemas/wire/json-format.ts';
+import type { WireFormat } from '#schemas/wire/wire.ts';
+import type { OpenKafka } from './open-kafka.ts';
+
+export interface OpenFormat {
+  readonly format: WireFormat;
+  close(): Promise<void>;
+}
+
+/** `name`: of the migration. @throws PipelineError CF-3001, CF-3006 */
+export async function openFormat(kafka: OpenKafka, name: string, settings: KafkaSettings): Promise<OpenFormat> {
+  if (settings.format === 'json') return { format: jsonFormat({ name }), close: async () => undefined };
+  const registry = settings.registry === undefined ? topicRegistry(await kafka.schemas()) : confluentRegistry(settings.registry);
+  return { format: avroFormat(registry, { name }), close: () => registry.close() };
+}

@@ -1,0 +1,95 @@
+/**
+ * The reader of a migration whose rows come from a Debezium connector's topics: it orders their records. Guarantee: one orders, the others
+ * wait for its lock on the source and take over; it holds nothing that is not in the order topic.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { ForeignOrder, type ForeignTopic } from '#connectors/change-log/kafka/order/foreign-order.ts';
+import { rawTopic } from '#connectors/change-log/kafka/order/topic-names.ts';
+import { lockReader } from '#connectors/source/postgres/reader-lock.ts';
+import type { KafkaInput, MigrationFile } from '#schemas/config/migration-file.ts';
+import type { Relation } from '#schemas/pgoutput/message.ts';
+import type { Logger, Service } from '#services/runtime/service.ts';
+import type { Migration } from '../read-migration.ts';
+import type { OpenKafka } from './open-kafka.ts';
+import { retried } from './retried.ts';
+
+const POLL_MS = 50;
+const DISCOVER_EVERY_MS = 2_000;
+
+export interface OrderServiceOptions {
+  readonly file: MigrationFile;
+  readonly input: KafkaInput;
+  readonly readMigration: () => Promise<Migration>;
+  readonly openKafka: () => Promise<OpenKafka>;
+  readonly logger: Logger;
+}
+
+export class OrderService implements Service {
+  readonly id = 'reader';
+  readonly #options: OrderServiceOptions;
+  #active = false;
+
+  constructor(options: OrderServiceOptions) {
+    this.#options = options;
+  }
+
+  /** False while it stands by or starts. */
+  get active(): boolean {
+    return this.#active;
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const { file, logger } = this.#options;
+    while (!signal.aborted) {
+      await retried({ signal, logger, what: 'ordering was interrupted' }, async () => {
+        const onWaiting = (holder: string): void => logger.info({ holder }, 'another reader is active; standing by');
+        const lock = await lockReader({ url: file.source.postgres, name: file.name, onWaiting }, signal);
+        try {
+          await this.#order(AbortSignal.any([signal, lock.lost]));
+        } finally {
+          this.#active = false;
+          await lock.release();
+        }
+      });
+    }
+  }
+
+  async #order(signal: AbortSignal): Promise<void> {
+    const { file, input, logger, readMigration } = this.#options;
+    const topics = foreignTopics(await readMigration(), input);
+    const kafka = await this.#options.openKafka();
+    try {
+      const order = new ForeignOrder({ cluster: kafka.cluster, name: file.name, topics });
+      await order.begin();
+      this.#active = true;
+      logger.info({ prefix: input.prefix }, 'this reader is the active one: it orders what the connector writes');
+      for (let discoverAt = 0; !signal.aborted;) {
+        if (performance.now() >= discoverAt) {
+          await order.discover();
+          discoverAt = performance.now() + DISCOVER_EVERY_MS;
+        }
+        if (!(await order.advance())) await delay(POLL_MS, undefined, { signal }).catch(() => undefined);
+      }
+    } finally {
+      await kafka.close();
+    }
+  }
+}
+
+/** Of a partitioned table the connector has the root's topic, or one of each leaf. */
+function foreignTopics({ mapping, sourceOf }: Migration, { prefix }: KafkaInput): readonly ForeignTopic[] {
+  return mapping.tables.flatMap((table): ForeignTopic[] => {
+    const source = sourceOf(table);
+    const key = new Set(table.sourceKey);
+    const relation: Relation = {
+      oid: source.oid,
+      schema: source.schema,
+      name: source.name,
+      replicaIdentity: key.size === 0 ? 'f' : 'd',
+      columns: source.columns
+        .filter(({ generated }) => generated === '')
+        .map(({ name, typeOid, typmod }) => ({ name, typeOid, typmod, isKey: key.has(name) })),
+    };
+    return [source, ...source.leaves].map((each) => ({ topic: rawTopic(prefix, each), relation }));
+  });
+}

@@ -1,0 +1,60 @@
+/**
+ * `crossfade control`: status and control over HTTP for services that run elsewhere. Guarantee: it owns nothing, so its end or absence
+ * changes nothing; what it tells is read from the target and the source when asked.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { RunServiceOptions } from '#services/cli/service-port.ts';
+import { readStoredStatus } from '#services/cli/status/stored-status.ts';
+import type { StatusResult } from '#schemas/status/status-result.ts';
+import { instanceToken } from '#services/runtime/instance-file.ts';
+import { createMeter } from '#services/runtime/metrics.ts';
+import { createHttpServer } from '../http/http-server.ts';
+import { ServiceGroup } from '../service-group.ts';
+import { installTestHooksFrom } from '../test-hook-environment.ts';
+import { openKafka } from './open-kafka.ts';
+import { RemoteControl } from './remote-control.ts';
+import { retried } from './retried.ts';
+
+/** For the metrics. */
+const LOOK_EVERY_MS = 5_000;
+
+export async function runControl(options: RunServiceOptions): Promise<void> {
+  installTestHooksFrom(options.environment);
+  const { file, dataDir, logger, signal } = options;
+  await using stack = new AsyncDisposableStack();
+  const kafka = await retried({ signal, logger, what: 'Kafka cannot be reached' }, () => openKafka(options, 'control'));
+  stack.defer(() => kafka.close());
+  const meter = createMeter();
+  let last: StatusResult | undefined;
+  meter.gauge(
+    { name: 'lag_bytes', help: 'WAL between the source and the state that the target shows.' },
+    () => last?.lag.bytes ?? undefined,
+  );
+  meter.gauge(
+    { name: 'lag_seconds', help: 'Age of the state that the target shows, by the source’s commit times.' },
+    () => last?.lag.seconds ?? undefined,
+  );
+  const status = async (): Promise<StatusResult> => (last = (await readStoredStatus(file, dataDir)).status);
+  const actions = new RemoteControl({ file, signal, requests: await kafka.requests(), progress: await kafka.progress() });
+  const http = await createHttpServer({
+    host: options.host,
+    port: options.port,
+    token: await instanceToken(dataDir, options.environment),
+    dataDir,
+    metrics: meter,
+    actions,
+    status,
+    readiness: () => ({ ready: true }),
+  });
+  stack.defer(() => http.close());
+  logger.info({ url: http.url }, 'status and control are served');
+  const group = stack.use(new ServiceGroup(signal));
+  group.start(async (running) => {
+    for (; !running.aborted; await delay(LOOK_EVERY_MS, undefined, { signal: running }).catch(() => undefined)) {
+      // What cannot be read is unknown, and its samples are taken away.
+      await status().catch(() => (last = undefined));
+    }
+  });
+  await group.firstOf(undefined);
+  await group.stop();
+}
