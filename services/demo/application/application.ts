@@ -46,6 +46,11 @@ export class Application {
     return [...this.#done.values()].reduce((sum, count) => sum + count, 0);
   }
 
+  /** Resolves once stopped; rejects when a writer met an error of the shop's own database. */
+  get ended(): Promise<void> {
+    return this.#writers;
+  }
+
   get seconds(): number {
     return (Date.now() - this.#began) / 1000;
   }
