@@ -1,7 +1,6 @@
 /**
- * `crossfade up` as a child process, for the demo, the bench and the proofs. Guarantee: the child is reached only through what an
- * operator has (its files, signals and HTTP), and no child outlives this object or this
- * process, however that ends.
+ * `crossfade up`, or one service, as a child process, for the demo, the bench and the proofs. Guarantee: the child is reached only through
+ * what an operator has (its files, signals and HTTP), and no child outlives this object or this process, however that ends.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -20,7 +19,9 @@ export interface PipelineOptions {
   /** Everything the process prints is appended here. */
   readonly logFile: string;
   readonly env?: Readonly<Record<string, string>>;
-  /** Further arguments of `up`. */
+  /** `up` when absent. */
+  readonly command?: string;
+  /** Further arguments of the command. */
   readonly args?: readonly string[];
   /** Flags for node itself. */
   readonly nodeArgs?: readonly string[];
@@ -82,7 +83,7 @@ export class Pipeline implements AsyncDisposable {
     const args = [
       ...(options.nodeArgs ?? []),
       CLI,
-      'up',
+      options.command ?? 'up',
       '-f',
       options.file,
       '--data',
@@ -95,6 +96,10 @@ export class Pipeline implements AsyncDisposable {
     closeSync(log);
     if (child.pid !== undefined) watch({ pid: child.pid });
     return new Pipeline(child, options);
+  }
+
+  get command(): string {
+    return this.#options.command ?? 'up';
   }
 
   get pid(): number | undefined {
@@ -142,11 +147,11 @@ export class Pipeline implements AsyncDisposable {
     const deadline = Date.now() + options.timeoutMs;
     for (;;) {
       if (this.#result !== undefined)
-        throw new Error(`crossfade up ended (${describeEnd(this.#result)}) before it was ${options.what}\n${this.logTail()}`);
+        throw new Error(`crossfade ${this.command} ended (${describeEnd(this.#result)}) before it was ${options.what}\n${this.logTail()}`);
       const status = await this.status();
       if (status !== undefined && done(status)) return status;
       if (Date.now() > deadline)
-        throw new Error(`crossfade up was not ${options.what} within ${options.timeoutMs / 1000} s\n${this.logTail()}`);
+        throw new Error(`crossfade ${this.command} was not ${options.what} within ${options.timeoutMs / 1000} s\n${this.logTail()}`);
       await delay(POLL_MS);
     }
   }
@@ -155,6 +160,16 @@ export class Pipeline implements AsyncDisposable {
   async kill(): Promise<Ended> {
     this.#child.kill('SIGKILL');
     return await this.#ended;
+  }
+
+  /** SIGSTOP: it holds what it holds, and does nothing. */
+  pause(): void {
+    this.#child.kill('SIGSTOP');
+  }
+
+  /** SIGCONT: a zombie wakes up. */
+  resume(): void {
+    this.#child.kill('SIGCONT');
   }
 
   /** SIGTERM; SIGKILL when it does not drain in time. */

@@ -6,10 +6,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '#schemas/errors.ts';
 import { Pipeline, type PipelineStatus } from '#services/demo/pipeline/pipeline.ts';
-import { type ApplicationSession, execute, openSession } from '#test/support/application.ts';
+import { execute, openSession } from '#test/support/application.ts';
 import { seeded } from '#test/support/random.ts';
 import { openProofStage, type ProofStage, requireEqual, requireVerified, untilFollowing } from '../proof-stage.ts';
 import { historyOf, type LedgerFigures, readLedger } from './ledger.ts';
+import { type Load, startLoad } from './load.ts';
 import { type Group, GROUPS, planKills, showStrike, type Strike } from './plan.ts';
 import { fileBody, type KillTable, sourceSql, TABLES, targetSql } from './tables.ts';
 
@@ -164,34 +165,6 @@ class KillRun {
 
 function phaseOf(status: PipelineStatus, table: string): string | undefined {
   return status.tables.find((one) => one.from === table || one.from === `public.${table}`)?.phase;
-}
-
-interface Load extends AsyncDisposable {
-  /** Ends the writers; @returns the op id of one last journal row. */
-  stop(): Promise<string>;
-}
-
-async function startLoad(stage: ProofStage, writers: number, seed: () => number): Promise<Load> {
-  const sessions: ApplicationSession[] = [];
-  const calls: Promise<unknown>[] = [];
-  for (let i = 0; i < writers; i++) {
-    const session = await openSession(stage.sourceUrl);
-    sessions.push(session);
-    const call = session.query(`call load(${seed()})`);
-    call.catch(() => undefined); // thrown again by stop
-    calls.push(call);
-  }
-  return {
-    stop: async () => {
-      await execute(stage.sourceUrl, 'update control set stop = true');
-      await Promise.all(calls);
-      const [row] = await execute(stage.sourceUrl, `insert into journal values (nextval('op'), 0) returning op`);
-      return row?.['op'] ?? '';
-    },
-    [Symbol.asyncDispose]: async () => {
-      for (const session of sessions) await session[Symbol.asyncDispose]();
-    },
-  };
 }
 
 async function untilArrived(stage: ProofStage, pipeline: Pipeline, op: string): Promise<void> {

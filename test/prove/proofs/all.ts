@@ -3,6 +3,8 @@ import type { Proof } from '../proof.ts';
 import { adjacentCommitsProof, adjacentCommitsRedProof } from './adjacent-commits.ts';
 import { bigTransactionProof } from './big-transaction.ts';
 import { castsProof } from './casts.ts';
+import { kafkaKillProof } from './kafka-kills.ts';
+import { kafkaOutageProof, kafkaShopProof, kafkaStormProof } from './kafka-weather.ts';
 import { killProof, killRedProof } from './kill-100.ts';
 import { leastPrivilegeProof } from './least-privilege.ts';
 import { moneyTransfersProof } from './money-transfers.ts';
@@ -19,5 +21,9 @@ export const PROOFS: readonly Proof[] = [
   moneyTransfersProof,
   killRedProof,
   bigTransactionProof,
+  kafkaShopProof,
+  kafkaOutageProof,
+  kafkaStormProof,
+  kafkaKillProof,
   killProof,
 ];

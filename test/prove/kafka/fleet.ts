@@ -1,0 +1,111 @@
+/**
+ * All services of one migration as processes, restarted as a supervisor would. Guarantee: a service that ends by itself without having
+ * been struck is a failure, told with its log; none outlives the fleet.
+ */
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { describeEnd, Pipeline, type PipelineOptions } from '#services/demo/pipeline/pipeline.ts';
+
+export const SERVICES = ['reader', 'transformer', 'sink'] as const;
+export type ServiceName = (typeof SERVICES)[number];
+
+export interface FleetOptions {
+  readonly file: string;
+  readonly directory: string;
+  readonly counts: Readonly<Record<ServiceName, number>>;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface Member {
+  readonly service: ServiceName;
+  readonly number: number;
+}
+
+const EXIT_OK_CODES: ReadonlySet<number | null> = new Set([0]);
+
+export class Fleet implements AsyncDisposable {
+  readonly #options: FleetOptions;
+  readonly #running = new Map<string, Pipeline>();
+  #problem: Error | undefined;
+  restarts = 0;
+
+  constructor(options: FleetOptions) {
+    this.#options = options;
+  }
+
+  get members(): readonly Member[] {
+    return SERVICES.flatMap((service) => Array.from({ length: this.#options.counts[service] }, (_, number) => ({ service, number })));
+  }
+
+  startAll(): void {
+    for (const member of this.members) this.start(member);
+  }
+
+  start(member: Member, env: Readonly<Record<string, string>> = {}): Pipeline {
+    const name = nameOf(member);
+    const options: PipelineOptions = {
+      command: member.service,
+      file: this.#options.file,
+      dataDir: join(this.#options.directory, name),
+      logFile: join(this.#options.directory, `${name}.log`),
+      env: { ...this.#options.env, ...env },
+    };
+    const started = Pipeline.start(options);
+    this.#running.set(name, started);
+    void started.ended().then((end) => {
+      if (this.#running.get(name) !== started || EXIT_OK_CODES.has(end.code) || end.signal === 'SIGKILL') return;
+      this.#problem ??= new Error(`${name} ended by itself (${describeEnd(end)})\n${started.logTail(30)}`);
+    });
+    return started;
+  }
+
+  process(member: Member): Pipeline {
+    const found = this.#running.get(nameOf(member));
+    if (!found) throw new Error(`${nameOf(member)} was not started`);
+    return found;
+  }
+
+  /** SIGKILL, and a new one at once. */
+  async kill(member: Member, env: Readonly<Record<string, string>> = {}): Promise<void> {
+    await this.process(member).kill();
+    this.restarts++;
+    this.start(member, env);
+  }
+
+  /** SIGSTOP for a while; a zombie wakes up. */
+  async stun(member: Member, forMs: number): Promise<void> {
+    const process = this.process(member);
+    process.pause();
+    await delay(forMs);
+    process.resume();
+  }
+
+  async stop(member: Member): Promise<void> {
+    const process = this.process(member);
+    this.#running.delete(nameOf(member));
+    const end = await process.stop();
+    if (end.code !== 0) throw new Error(`${nameOf(member)} did not stop in good order (${describeEnd(end)})\n${process.logTail(30)}`);
+  }
+
+  /** @throws Error when a service ended by itself */
+  check(): void {
+    if (this.#problem) throw this.#problem;
+  }
+
+  logTails(lines = 12): string {
+    return this.members
+      .filter((member) => this.#running.has(nameOf(member)))
+      .map((member) => `--- ${nameOf(member)}\n${this.process(member).logTail(lines)}`)
+      .join('\n');
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const all = [...this.#running.values()];
+    this.#running.clear();
+    for (const process of all) await process[Symbol.asyncDispose]();
+  }
+}
+
+export function nameOf({ service, number }: Member): string {
+  return `${service}-${number}`;
+}

@@ -1,0 +1,32 @@
+import type { Figures, Proof } from '../proof.ts';
+import { runServiceKills, type ServiceKillReport } from '../kafka/run-service-kills.ts';
+
+const FULL = { strikes: 67, rows: 60_000 };
+const SMALL = { strikes: 8, rows: 12_000 };
+
+export const kafkaKillProof: Proof = {
+  name: 'kafka-kill-100',
+  claim:
+    'over Kafka with three partitions, two transformers and two sinks, 100 kills and stops spread over services and broker: nothing lost, nothing of the stream committed twice',
+  expectedSeconds: 480,
+  run: async (context) => {
+    const size = context.size === 'full' ? FULL : SMALL;
+    const report = await runServiceKills({ ...size, seed: context.seed, say: context.say });
+    if (report.ledger.committedTwice.length > 0) throw new Error(`committed twice:\n${report.ledger.committedTwice.join('\n')}`);
+    return figures(report);
+  },
+};
+
+function figures({ killed, stunned, rowsCompared, ledger }: ServiceKillReport): Figures {
+  const all = [...Object.values(killed), ...Object.values(stunned)].reduce((sum, n) => sum + n, 0);
+  return {
+    'kills and stops': all,
+    ...Object.fromEntries(Object.entries(killed).map(([who, n]) => [`killed ${who}`, n])),
+    ...Object.fromEntries(Object.entries(stunned).map(([who, n]) => [`stopped and woken ${who}`, n])),
+    'rows equal at the end': rowsCompared,
+    'row versions in the ledger': ledger.entries,
+    'streamed positions judged': ledger.strictOps,
+    'committed twice': ledger.committedTwice.length,
+    'chunk rows that came again': ledger.repeatedChunkRows,
+  };
+}
