@@ -1,0 +1,241 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test, vi } from 'vitest';
+import { explain, runCommand, type VerifyResult } from '#services/demo/pipeline/command.ts';
+import { describeEnd, Pipeline } from '#services/demo/pipeline/pipeline.ts';
+import { messageOf } from '#schemas/errors.ts';
+import { execute } from '#test/support/application.ts';
+import { describeWithKafka } from '#test/support/kafka/describe-with-kafka.ts';
+import { sharedKafka } from '#test/support/kafka/shared-servers.ts';
+import { startPostgres } from '#test/support/postgres.ts';
+
+const WAIT = { timeout: 60_000, interval: 100 };
+const LONG_MS = 180_000;
+
+interface Stage extends AsyncDisposable {
+  readonly source: string;
+  readonly target: string;
+  readonly file: string;
+  readonly directory: string;
+  start(command: string, name?: string, args?: readonly string[]): Pipeline;
+  rows(url: string): Promise<unknown>;
+}
+
+let stages = 0;
+
+async function openStage(): Promise<Stage> {
+  const { brokers } = await sharedKafka();
+  await using stack = new AsyncDisposableStack();
+  const server = stack.use(await startPostgres({ version: 18 }));
+  const [source, target] = [await server.createDatabase('old'), await server.createDatabase('new')];
+  const name = `e2e_${process.pid}_${++stages}`;
+  await execute(
+    source,
+    `CREATE TABLE item (id int PRIMARY KEY, label text, price numeric(10, 2), at timestamptz NOT NULL DEFAULT now());
+     INSERT INTO item (id, label, price) SELECT g, 'label ' || g, g / 7.0 FROM generate_series(1, 3000) g;
+     CREATE TABLE note (item int NOT NULL, n int NOT NULL, text text, PRIMARY KEY (item, n));
+     INSERT INTO note SELECT g, 1, repeat('x', g % 100) FROM generate_series(1, 500) g;
+     CREATE TABLE person (secret text, name text NOT NULL, id bigint PRIMARY KEY, region text, age smallint);
+     ALTER TABLE person REPLICA IDENTITY FULL;
+     INSERT INTO person SELECT 'pin ' || g, 'name ' || g, g, CASE WHEN g % 4 = 0 THEN 'us' ELSE 'eu' END, g % 90 FROM generate_series(1, 800) g;
+     CREATE TABLE event (id int NOT NULL, day date NOT NULL, what text, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
+     CREATE TABLE event_1 PARTITION OF event FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+     CREATE TABLE event_2 (what text, day date NOT NULL, id int NOT NULL, PRIMARY KEY (id, day));
+     ALTER TABLE event ATTACH PARTITION event_2 FOR VALUES FROM ('2026-02-01') TO ('2026-03-01');
+     INSERT INTO event SELECT g, date '2026-01-01' + g % 59, 'event ' || g FROM generate_series(1, 400) g`,
+  );
+  await execute(
+    target,
+    `CREATE TABLE item (id int PRIMARY KEY, label text, price numeric(10, 2), at timestamptz NOT NULL);
+     CREATE TABLE note (item int NOT NULL, n int NOT NULL, text text, PRIMARY KEY (item, n));
+     CREATE TABLE people (person_id bigint PRIMARY KEY, full_name text NOT NULL, age smallint, region text);
+     CREATE TABLE event (what text, id int NOT NULL, day date NOT NULL, PRIMARY KEY (id, day))`,
+  );
+  const directory = await mkdtemp(join(tmpdir(), 'crossfade-e2e-'));
+  stack.defer(() => rm(directory, { recursive: true, force: true }));
+  const file = join(directory, 'migration.yaml');
+  await writeFile(
+    file,
+    `crossfade: 1\nname: ${name}\nsource: { postgres: "${source}" }\ntarget: { postgres: "${target}" }\ntables:\n  - from: public.*\n    exclude: [public.person]\n` +
+      `  - from: public.person\n    to: public.people\n    where: { region: eu }\n    columns: { id: { to: person_id }, name: { to: full_name } }\n    drop: [secret]\n` +
+      `log: { kafka: { brokers: [${brokers.map((broker) => `"${broker}"`).join(', ')}], partitions: 3 } }\n`,
+  );
+  const kept = stack.move();
+  return {
+    source,
+    target,
+    file,
+    directory,
+    start: (command, service = command, args = []) =>
+      kept.use(Pipeline.start({ command, args, file, dataDir: join(directory, service), logFile: join(directory, `${service}.log`) })),
+    rows: async (url) => [
+      await execute(
+        url,
+        url === source
+          ? `SELECT id AS person_id, name AS full_name, age, region FROM person WHERE region = 'eu' ORDER BY id`
+          : 'SELECT person_id, full_name, age, region FROM people ORDER BY person_id',
+      ),
+      await execute(url, 'SELECT id, day, what FROM event ORDER BY id, day'),
+      await execute(url, 'SELECT id, label, price, at FROM item ORDER BY id'),
+      await execute(url, 'SELECT item, n, text FROM note ORDER BY item, n'),
+    ],
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  };
+}
+
+/** Fails at once when one of them ends. */
+async function untilEqual(stage: Stage, running: readonly Pipeline[]): Promise<void> {
+  const ended = running.map(async (pipeline) => {
+    const end = await pipeline.ended();
+    throw new Error(`${pipeline.command} ended (${describeEnd(end)})\n${pipeline.logTail(30)}`);
+  });
+  for (const end of ended) end.catch(() => undefined);
+  const equal = vi.waitFor(async () => expect(await stage.rows(stage.target)).toEqual(await stage.rows(stage.source)), WAIT);
+  await Promise.race([equal, ...ended]).catch((error: unknown) => {
+    throw new Error(`${messageOf(error)}\n${running.map((one) => `--- ${one.command}\n${one.logTail(8)}`).join('\n')}`, { cause: error });
+  });
+}
+
+function isActive(pipeline: Pipeline): boolean {
+  return /is the active one/.test(pipeline.logTail(200));
+}
+
+/** Services tell their address in the log only. */
+async function metricsOf(pipeline: Pipeline): Promise<string> {
+  const url = /"url":"([^"]+)","msg":"health/.exec(pipeline.logTail(200))?.[1];
+  if (url === undefined) throw new Error(`no address yet\n${pipeline.logTail()}`);
+  expect((await fetch(new URL('/readyz', url))).status).toBe(200);
+  return (await fetch(new URL('/metrics', url))).text();
+}
+
+let changes = 0;
+
+async function changeRows(source: string): Promise<void> {
+  const at = 1000 * ++changes;
+  await execute(
+    source,
+    `BEGIN; UPDATE item SET label = label || '!' WHERE id % 3 = 0; DELETE FROM item WHERE id % 50 = 0;
+     INSERT INTO item (id, label) SELECT g, NULL FROM generate_series(${500_000 + at}, ${500_100 + at}) g;
+     UPDATE item SET id = id + ${100_000 + at} WHERE id BETWEEN 1 AND 20 + ${at} / 100; COMMIT`,
+  );
+  await execute(
+    source,
+    `UPDATE person SET age = age + 1 WHERE id % 7 = 0; DELETE FROM person WHERE id % 40 = 1; UPDATE person SET id = id + ${at} * 10 WHERE id BETWEEN 30 AND 40;
+     UPDATE event SET what = what || '!' WHERE id % 5 = 0; DELETE FROM event WHERE id % 31 = 0; UPDATE event SET day = day + 20 WHERE id BETWEEN 50 AND 60 AND day < '2026-02-01';
+     INSERT INTO person SELECT 's', 'new ' || g, g, 'eu', 1 FROM generate_series(${1_000_000 + at}, ${1_000_020 + at}) g`,
+  );
+  await execute(source, `DELETE FROM note WHERE item < 50; INSERT INTO note SELECT g, ${at}, 'später' FROM generate_series(1, 40) g`);
+}
+
+describeWithKafka('the services over Kafka', () => {
+  test(
+    'copy two tables over three partitions, follow, answer verify, status and repair, and drain on SIGTERM',
+    async () => {
+      await using stage = await openStage();
+      const running = ['reader', 'transformer', 'sink'].map((command) => stage.start(command));
+      await untilEqual(stage, running);
+      await changeRows(stage.source);
+      await untilEqual(stage, running);
+      const dataDir = join(stage.directory, 'command');
+      const verified = await runCommand<VerifyResult>(['verify'], { file: stage.file, dataDir });
+      expect(verified.code, explain(verified)).toBe(0);
+      const status = await runCommand<{ readonly phase: string }>(['status'], { file: stage.file, dataDir });
+      expect(status.envelope?.result).toMatchObject({ phase: 'following', deadLetters: 0, drift: 0 });
+      await execute(stage.target, `UPDATE item SET label = 'drifted' WHERE id = 777; DELETE FROM note WHERE item = 300`);
+      const drifted = await runCommand<VerifyResult>(['verify'], { file: stage.file, dataDir });
+      expect(drifted.code, explain(drifted)).toBe(11);
+      const repaired = await runCommand(['repair'], { file: stage.file, dataDir });
+      expect(repaired.code, explain(repaired)).toBe(0);
+      for (const pipeline of running) expect(await pipeline.stop()).toEqual({ code: 0, signal: null });
+    },
+    LONG_MS,
+  );
+
+  test(
+    'go on when the active one of two readers, sinks and transformers is killed while rows are written',
+    async () => {
+      await using stage = await openStage();
+      const names = ['reader', 'transformer', 'sink'].flatMap((command) => [1, 2].map((n) => [command, `${command}-${n}`] as const));
+      const running = new Map(names.map(([command, name]) => [name, stage.start(command, name)]));
+      await untilEqual(stage, [...running.values()]);
+      for (const command of ['reader', 'transformer', 'sink']) {
+        const active =
+          [...running].find(([name, one]) => name.startsWith(command) && isActive(one)) ??
+          [...running].find(([name]) => name.startsWith(command))!;
+        running.delete(active[0]);
+        const writing = execute(
+          stage.source,
+          `INSERT INTO item (id, label) SELECT g, '${command}' FROM generate_series((SELECT max(id) + 1 FROM item), (SELECT max(id) + 500 FROM item)) g`,
+        );
+        await active[1].kill();
+        await writing;
+        await changeRows(stage.source);
+        await untilEqual(stage, [...running.values()]);
+      }
+      for (const pipeline of running.values()) expect(await pipeline.stop()).toEqual({ code: 0, signal: null });
+    },
+    LONG_MS,
+  );
+
+  test(
+    'run in one process with up, which ends by itself when caught up, and goes on at the next start',
+    async () => {
+      await using stage = await openStage();
+      const first = stage.start('up', 'up', ['--until', 'caught-up']);
+      expect(await first.ended(), first.logTail(30)).toEqual({ code: 0, signal: null });
+      expect(await stage.rows(stage.target)).toEqual(await stage.rows(stage.source));
+      await changeRows(stage.source);
+      const second = stage.start('up', 'up', ['--until', 'caught-up']);
+      expect(await second.ended(), second.logTail(30)).toEqual({ code: 0, signal: null });
+      expect(await stage.rows(stage.target)).toEqual(await stage.rows(stage.source));
+    },
+    LONG_MS,
+  );
+
+  test(
+    'bring a partition that is attached while they run, and its later changes',
+    async () => {
+      await using stage = await openStage();
+      const running = ['reader', 'transformer', 'sink'].map((command) => stage.start(command));
+      await untilEqual(stage, running);
+      await execute(
+        stage.source,
+        `CREATE TABLE event_3 (day date NOT NULL, what text, id int NOT NULL, PRIMARY KEY (id, day));
+         INSERT INTO event_3 SELECT date '2026-03-01' + g % 28, 'before ' || g, g FROM generate_series(1, 100) g;
+         ALTER TABLE event ATTACH PARTITION event_3 FOR VALUES FROM ('2026-03-01') TO ('2026-04-01');
+         INSERT INTO event SELECT g, date '2026-03-05', 'after ' || g FROM generate_series(101, 120) g`,
+      );
+      await untilEqual(stage, running);
+      await execute(
+        stage.source,
+        `UPDATE event SET what = what || '?' WHERE day >= '2026-03-01'; DELETE FROM event WHERE id < 20 AND day >= '2026-03-01'`,
+      );
+      await untilEqual(stage, running);
+    },
+    LONG_MS,
+  );
+
+  test(
+    'answer over HTTP through control, obey pause and throttle, and are compared again and again by the reconciler',
+    async () => {
+      await using stage = await openStage();
+      const running = ['reader', 'transformer', 'sink', 'control'].map((command) => stage.start(command));
+      const control = running.at(-1)!;
+      await untilEqual(stage, running);
+      await control.waitFor(({ phase }) => phase === 'following', { what: 'following', timeoutMs: 30_000 });
+      for (const args of [['pause'], ['throttle', '--rows', '5000'], ['resume']]) {
+        const answer = await runCommand(args, { file: stage.file, dataDir: join(stage.directory, 'control') });
+        expect(answer.code, explain(answer)).toBe(0);
+      }
+      const marker = await control.request('POST', '/v1/marker', { waitMs: 4_000 });
+      expect(marker).toMatchObject({ applied: true });
+      const reconciler = stage.start('reconciler', 'reconciler', ['--interval', '1']);
+      await vi.waitFor(async () => expect(await metricsOf(reconciler)).toMatch(/^crossfade_drift_rows 0$/m), WAIT);
+      await execute(stage.target, `DELETE FROM note WHERE item = 400`);
+      await vi.waitFor(async () => expect(await metricsOf(reconciler)).toMatch(/^crossfade_drift_rows 1$/m), WAIT);
+      for (const pipeline of [...running, reconciler]) expect(await pipeline.stop()).toEqual({ code: 0, signal: null });
+    },
+    LONG_MS,
+  );
+});
