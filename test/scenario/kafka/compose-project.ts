@@ -21,14 +21,6 @@ async function docker(args: readonly string[], env: NodeJS.ProcessEnv = process.
   return stdout;
 }
 
-/** What `docker compose config` needs: no engine. */
-export async function hasCompose(): Promise<boolean> {
-  return docker(['compose', 'version']).then(
-    () => true,
-    () => false,
-  );
-}
-
 /** @throws when the file is not valid with these profiles. */
 export async function checkConfiguration(profiles: readonly string[]): Promise<void> {
   await docker(['compose', ...profiles.flatMap((name) => ['--profile', name]), 'config', '--quiet']);

@@ -135,9 +135,10 @@ describeWithKafka('the raw log over Kafka', () => {
       await append(topic, transaction(lsn, 300));
       durable.add(lsn);
     });
+    const settled = Promise.allSettled(under); // from here on: appends fail while the kill is still awaited
     await under[0];
     await kafka.kill();
-    await Promise.allSettled(under);
+    await settled;
     await kafka.start();
     await expect.poll(() => topic.begin(2).then(() => 'begun', String), { timeout: 60_000 }).toBe('begun');
     const last = Number(topic.lastCommit()!.commitLsn);
