@@ -8,12 +8,13 @@ export const EXACT_MAX = 2 ** 52 - 1;
 
 const LOW = 2 ** 28;
 
-export function writeLong(out: Slab, value: number | bigint): void {
+export function writeLong(out: Slab, whole: number | bigint): void {
   out.room(10);
-  if (typeof value === 'bigint' || value > EXACT_MAX || value < -EXACT_MAX) {
-    writeBigLong(out, BigInt(value));
+  if (whole > EXACT_MAX || whole < -EXACT_MAX) {
+    writeBigLong(out, BigInt(whole));
     return;
   }
+  const value = Number(whole);
   const zigzag = value >= 0 ? 2 * value : -2 * value - 1;
   const b = out.buffer;
   let p = out.pos;
@@ -38,13 +39,33 @@ export function writeLong(out: Slab, value: number | bigint): void {
   out.pos = p;
 }
 
+/** Every row has some: a few BigInts, instead of some for each byte. From EXACT_MAX on the first four bytes are never the last. */
 function writeBigLong(out: Slab, value: bigint): void {
-  let rest = BigInt.asUintN(64, (value << 1n) ^ (value >> 63n));
-  while (rest > 0x7fn) {
-    out.buffer[out.pos++] = Number(rest & 0x7fn) | 0x80;
-    rest >>= 7n;
+  const zigzag = BigInt.asUintN(64, (value << 1n) ^ (value >> 63n));
+  const b = out.buffer;
+  let p = out.pos;
+  let low = Number(zigzag & 0xfffffffn);
+  let high = Number(zigzag >> 28n);
+  while (high >= LOW) {
+    p = writeFourSevens(b, p, low);
+    low = high % LOW;
+    high = Math.floor(high / LOW);
   }
-  out.buffer[out.pos++] = Number(rest);
+  p = writeFourSevens(b, p, low);
+  while (high > 0x7f) {
+    b[p++] = (high & 0x7f) | 0x80;
+    high >>>= 7;
+  }
+  b[p++] = high;
+  out.pos = p;
+}
+
+function writeFourSevens(b: Buffer, p: number, bits: number): number {
+  b[p] = (bits & 0x7f) | 0x80;
+  b[p + 1] = ((bits >>> 7) & 0x7f) | 0x80;
+  b[p + 2] = ((bits >>> 14) & 0x7f) | 0x80;
+  b[p + 3] = (bits >>> 21) | 0x80;
+  return p + 4;
 }
 
 /** A length, a count or a union's branch. */

@@ -23,6 +23,9 @@ function big(value: unknown): bigint {
   return typeof value === 'bigint' || typeof value === 'number' ? BigInt(value) : 0n;
 }
 
+/** Those that `sourceOf` looks at. */
+export const SOURCE_FIELDS: ReadonlySet<string> = new Set(['ts_us', 'ts_ms', 'lsn', 'txId', 'snapshot']);
+
 /** `fields`: the block as plain values. */
 export function sourceOf(fields: unknown): WireSource {
   const source = (fields ?? {}) as Readonly<Record<string, unknown>>;

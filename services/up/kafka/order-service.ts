@@ -77,9 +77,9 @@ export class OrderService implements Service {
 }
 
 /** Of a partitioned table the connector has the root's topic, or one of each leaf. */
-function foreignTopics({ mapping, sourceOf }: Migration, { prefix }: KafkaInput): readonly ForeignTopic[] {
-  return mapping.tables.flatMap((table): ForeignTopic[] => {
-    const source = sourceOf(table);
+function foreignTopics(migration: Migration, { prefix }: KafkaInput): readonly ForeignTopic[] {
+  return migration.mapping.tables.flatMap((table): ForeignTopic[] => {
+    const source = migration.sourceOf(table);
     const key = new Set(table.sourceKey);
     const relation: Relation = {
       oid: source.oid,
