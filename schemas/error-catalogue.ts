@@ -53,7 +53,7 @@ export const catalogue = {
     1,
     'operator',
     'A table changed its shape in a way that the mapping does not cover.',
-    'Change the mapping or the table, then resume.',
+    'Change the mapping or the table, then start Crossfade (over Kafka: its services) again: the table is copied anew.',
   ),
   'CF-2007': entry(1, 'timed', 'A chunk could not be read.', 'It is tried again by itself.'),
   'CF-2008': entry(2, 'operator', 'A table cannot be replicated as it is.', 'Run the SQL named.'),

@@ -1,100 +1,65 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { explain, runCommand, type VerifyResult } from '#services/demo/pipeline/command.ts';
-import { describeEnd, Pipeline } from '#services/demo/pipeline/pipeline.ts';
-import { messageOf } from '#schemas/errors.ts';
+import type { Pipeline } from '#services/demo/pipeline/pipeline.ts';
 import { execute } from '#test/support/application.ts';
 import { describeWithKafka } from '#test/support/kafka/describe-with-kafka.ts';
-import { sharedKafka } from '#test/support/kafka/shared-servers.ts';
-import { startPostgres } from '#test/support/postgres.ts';
+import { openServices, type ServicesStage } from '#test/support/kafka/services-stage.ts';
 
 const WAIT = { timeout: 60_000, interval: 100 };
 const LONG_MS = 180_000;
 
-interface Stage extends AsyncDisposable {
-  readonly source: string;
-  readonly target: string;
-  readonly file: string;
-  readonly directory: string;
-  start(command: string, name?: string, args?: readonly string[]): Pipeline;
-  rows(url: string): Promise<unknown>;
+const SOURCE_TABLES = `CREATE TABLE item (id int PRIMARY KEY, label text, price numeric(10, 2), at timestamptz NOT NULL DEFAULT now());
+  CREATE TABLE note (item int NOT NULL, n int NOT NULL, text text, PRIMARY KEY (item, n));
+  CREATE TABLE person (secret text, name text NOT NULL, id bigint PRIMARY KEY, region text, age smallint);
+  ALTER TABLE person REPLICA IDENTITY FULL;
+  CREATE TABLE event (id int NOT NULL, day date NOT NULL, what text, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
+  CREATE TABLE event_1 PARTITION OF event FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+  CREATE TABLE event_2 (what text, day date NOT NULL, id int NOT NULL, PRIMARY KEY (id, day));
+  ALTER TABLE event ATTACH PARTITION event_2 FOR VALUES FROM ('2026-02-01') TO ('2026-03-01');`;
+
+const TARGET_TABLES = `CREATE TABLE item (id int PRIMARY KEY, label text, price numeric(10, 2), at timestamptz NOT NULL);
+  CREATE TABLE note (item int NOT NULL, n int NOT NULL, text text, PRIMARY KEY (item, n));
+  CREATE TABLE people (person_id bigint PRIMARY KEY, full_name text NOT NULL, age smallint, region text);
+  CREATE TABLE event (what text, id int NOT NULL, day date NOT NULL, PRIMARY KEY (id, day))`;
+
+const ROWS = `INSERT INTO item (id, label, price) SELECT g, 'label ' || g, g / 7.0 FROM generate_series(1, 3000) g;
+  INSERT INTO note SELECT g, 1, repeat('x', g % 100) FROM generate_series(1, 500) g;
+  INSERT INTO person SELECT 'pin ' || g, 'name ' || g, g, CASE WHEN g % 4 = 0 THEN 'us' ELSE 'eu' END, g % 90 FROM generate_series(1, 800) g;
+  INSERT INTO event SELECT g, date '2026-01-01' + g % 59, 'event ' || g FROM generate_series(1, 400) g`;
+
+const REST = `tables:
+  - from: public.*
+    exclude: [public.person]
+  - from: public.person
+    to: public.people
+    where: { region: eu }
+    columns: { id: { to: person_id }, name: { to: full_name } }
+    drop: [secret]
+`;
+
+/** The same rows by a query on the target and, where it is another one, on the source. */
+const SAME_ROWS: readonly (readonly [target: string, source?: string])[] = [
+  [
+    'SELECT person_id, full_name, age, region FROM people ORDER BY person_id',
+    `SELECT id AS person_id, name AS full_name, age, region FROM person WHERE region = 'eu' ORDER BY id`,
+  ],
+  ['SELECT id, day, what FROM event ORDER BY id, day'],
+  ['SELECT id, label, price, at FROM item ORDER BY id'],
+  ['SELECT item, n, text FROM note ORDER BY item, n'],
+];
+
+async function openStage(): Promise<ServicesStage> {
+  return openServices({ tables: SOURCE_TABLES, targetTables: TARGET_TABLES, rows: ROWS, rest: REST });
 }
 
-let stages = 0;
-
-async function openStage(): Promise<Stage> {
-  const { brokers } = await sharedKafka();
-  await using stack = new AsyncDisposableStack();
-  const server = stack.use(await startPostgres({ version: 18 }));
-  const [source, target] = [await server.createDatabase('old'), await server.createDatabase('new')];
-  const name = `e2e_${process.pid}_${++stages}`;
-  await execute(
-    source,
-    `CREATE TABLE item (id int PRIMARY KEY, label text, price numeric(10, 2), at timestamptz NOT NULL DEFAULT now());
-     INSERT INTO item (id, label, price) SELECT g, 'label ' || g, g / 7.0 FROM generate_series(1, 3000) g;
-     CREATE TABLE note (item int NOT NULL, n int NOT NULL, text text, PRIMARY KEY (item, n));
-     INSERT INTO note SELECT g, 1, repeat('x', g % 100) FROM generate_series(1, 500) g;
-     CREATE TABLE person (secret text, name text NOT NULL, id bigint PRIMARY KEY, region text, age smallint);
-     ALTER TABLE person REPLICA IDENTITY FULL;
-     INSERT INTO person SELECT 'pin ' || g, 'name ' || g, g, CASE WHEN g % 4 = 0 THEN 'us' ELSE 'eu' END, g % 90 FROM generate_series(1, 800) g;
-     CREATE TABLE event (id int NOT NULL, day date NOT NULL, what text, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
-     CREATE TABLE event_1 PARTITION OF event FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
-     CREATE TABLE event_2 (what text, day date NOT NULL, id int NOT NULL, PRIMARY KEY (id, day));
-     ALTER TABLE event ATTACH PARTITION event_2 FOR VALUES FROM ('2026-02-01') TO ('2026-03-01');
-     INSERT INTO event SELECT g, date '2026-01-01' + g % 59, 'event ' || g FROM generate_series(1, 400) g`,
-  );
-  await execute(
-    target,
-    `CREATE TABLE item (id int PRIMARY KEY, label text, price numeric(10, 2), at timestamptz NOT NULL);
-     CREATE TABLE note (item int NOT NULL, n int NOT NULL, text text, PRIMARY KEY (item, n));
-     CREATE TABLE people (person_id bigint PRIMARY KEY, full_name text NOT NULL, age smallint, region text);
-     CREATE TABLE event (what text, id int NOT NULL, day date NOT NULL, PRIMARY KEY (id, day))`,
-  );
-  const directory = await mkdtemp(join(tmpdir(), 'crossfade-e2e-'));
-  stack.defer(() => rm(directory, { recursive: true, force: true }));
-  const file = join(directory, 'migration.yaml');
-  await writeFile(
-    file,
-    `crossfade: 1\nname: ${name}\nsource: { postgres: "${source}" }\ntarget: { postgres: "${target}" }\ntables:\n  - from: public.*\n    exclude: [public.person]\n` +
-      `  - from: public.person\n    to: public.people\n    where: { region: eu }\n    columns: { id: { to: person_id }, name: { to: full_name } }\n    drop: [secret]\n` +
-      `log: { kafka: { brokers: [${brokers.map((broker) => `"${broker}"`).join(', ')}], partitions: 3 } }\n`,
-  );
-  const kept = stack.move();
-  return {
-    source,
-    target,
-    file,
-    directory,
-    start: (command, service = command, args = []) =>
-      kept.use(Pipeline.start({ command, args, file, dataDir: join(directory, service), logFile: join(directory, `${service}.log`) })),
-    rows: async (url) => [
-      await execute(
-        url,
-        url === source
-          ? `SELECT id AS person_id, name AS full_name, age, region FROM person WHERE region = 'eu' ORDER BY id`
-          : 'SELECT person_id, full_name, age, region FROM people ORDER BY person_id',
-      ),
-      await execute(url, 'SELECT id, day, what FROM event ORDER BY id, day'),
-      await execute(url, 'SELECT id, label, price, at FROM item ORDER BY id'),
-      await execute(url, 'SELECT item, n, text FROM note ORDER BY item, n'),
-    ],
-    [Symbol.asyncDispose]: () => kept.disposeAsync(),
-  };
+async function expectEqual({ source, target }: ServicesStage): Promise<void> {
+  for (const [query, sourceQuery = query] of SAME_ROWS)
+    expect(await execute(target, query), query).toEqual(await execute(source, sourceQuery));
 }
 
-/** Fails at once when one of them ends. */
-async function untilEqual(stage: Stage, running: readonly Pipeline[]): Promise<void> {
-  const ended = running.map(async (pipeline) => {
-    const end = await pipeline.ended();
-    throw new Error(`${pipeline.command} ended (${describeEnd(end)})\n${pipeline.logTail(30)}`);
-  });
-  for (const end of ended) end.catch(() => undefined);
-  const equal = vi.waitFor(async () => expect(await stage.rows(stage.target)).toEqual(await stage.rows(stage.source)), WAIT);
-  await Promise.race([equal, ...ended]).catch((error: unknown) => {
-    throw new Error(`${messageOf(error)}\n${running.map((one) => `--- ${one.command}\n${one.logTail(8)}`).join('\n')}`, { cause: error });
-  });
+async function untilEqual(stage: ServicesStage): Promise<void> {
+  await stage.until(async () => expectEqual(stage));
 }
 
 function isActive(pipeline: Pipeline): boolean {
@@ -134,9 +99,9 @@ describeWithKafka('the services over Kafka', () => {
     async () => {
       await using stage = await openStage();
       const running = ['reader', 'transformer', 'sink'].map((command) => stage.start(command));
-      await untilEqual(stage, running);
+      await untilEqual(stage);
       await changeRows(stage.source);
-      await untilEqual(stage, running);
+      await untilEqual(stage);
       const dataDir = join(stage.directory, 'command');
       const verified = await runCommand<VerifyResult>(['verify'], { file: stage.file, dataDir });
       expect(verified.code, explain(verified)).toBe(0);
@@ -158,12 +123,13 @@ describeWithKafka('the services over Kafka', () => {
       await using stage = await openStage();
       const names = ['reader', 'transformer', 'sink'].flatMap((command) => [1, 2].map((n) => [command, `${command}-${n}`] as const));
       const running = new Map(names.map(([command, name]) => [name, stage.start(command, name)]));
-      await untilEqual(stage, [...running.values()]);
+      await untilEqual(stage);
       for (const command of ['reader', 'transformer', 'sink']) {
         const active =
           [...running].find(([name, one]) => name.startsWith(command) && isActive(one)) ??
           [...running].find(([name]) => name.startsWith(command))!;
         running.delete(active[0]);
+        stage.running.splice(stage.running.indexOf(active[1]), 1);
         const writing = execute(
           stage.source,
           `INSERT INTO item (id, label) SELECT g, '${command}' FROM generate_series((SELECT max(id) + 1 FROM item), (SELECT max(id) + 500 FROM item)) g`,
@@ -171,7 +137,7 @@ describeWithKafka('the services over Kafka', () => {
         await active[1].kill();
         await writing;
         await changeRows(stage.source);
-        await untilEqual(stage, [...running.values()]);
+        await untilEqual(stage);
       }
       for (const pipeline of running.values()) expect(await pipeline.stop()).toEqual({ code: 0, signal: null });
     },
@@ -184,11 +150,11 @@ describeWithKafka('the services over Kafka', () => {
       await using stage = await openStage();
       const first = stage.start('up', 'up', ['--until', 'caught-up']);
       expect(await first.ended(), first.logTail(30)).toEqual({ code: 0, signal: null });
-      expect(await stage.rows(stage.target)).toEqual(await stage.rows(stage.source));
+      await expectEqual(stage);
       await changeRows(stage.source);
       const second = stage.start('up', 'up', ['--until', 'caught-up']);
       expect(await second.ended(), second.logTail(30)).toEqual({ code: 0, signal: null });
-      expect(await stage.rows(stage.target)).toEqual(await stage.rows(stage.source));
+      await expectEqual(stage);
     },
     LONG_MS,
   );
@@ -197,8 +163,8 @@ describeWithKafka('the services over Kafka', () => {
     'bring a partition that is attached while they run, and its later changes',
     async () => {
       await using stage = await openStage();
-      const running = ['reader', 'transformer', 'sink'].map((command) => stage.start(command));
-      await untilEqual(stage, running);
+      for (const command of ['reader', 'transformer', 'sink']) stage.start(command);
+      await untilEqual(stage);
       await execute(
         stage.source,
         `CREATE TABLE event_3 (day date NOT NULL, what text, id int NOT NULL, PRIMARY KEY (id, day));
@@ -206,12 +172,12 @@ describeWithKafka('the services over Kafka', () => {
          ALTER TABLE event ATTACH PARTITION event_3 FOR VALUES FROM ('2026-03-01') TO ('2026-04-01');
          INSERT INTO event SELECT g, date '2026-03-05', 'after ' || g FROM generate_series(101, 120) g`,
       );
-      await untilEqual(stage, running);
+      await untilEqual(stage);
       await execute(
         stage.source,
         `UPDATE event SET what = what || '?' WHERE day >= '2026-03-01'; DELETE FROM event WHERE id < 20 AND day >= '2026-03-01'`,
       );
-      await untilEqual(stage, running);
+      await untilEqual(stage);
     },
     LONG_MS,
   );
@@ -222,7 +188,7 @@ describeWithKafka('the services over Kafka', () => {
       await using stage = await openStage();
       const running = ['reader', 'transformer', 'sink', 'control'].map((command) => stage.start(command));
       const control = running.at(-1)!;
-      await untilEqual(stage, running);
+      await untilEqual(stage);
       await control.waitFor(({ phase }) => phase === 'following', { what: 'following', timeoutMs: 30_000 });
       for (const args of [['pause'], ['throttle', '--rows', '5000'], ['resume']]) {
         const answer = await runCommand(args, { file: stage.file, dataDir: join(stage.directory, 'control') });

@@ -32,3 +32,8 @@ export async function startKafka(options: KafkaOptions = {}): Promise<Kafka> {
   if (provider === 'java') return (await import('./java-kafka.ts')).startJavaKafka(options);
   return (await import('./docker-kafka.ts')).startDockerKafka(options); // loads testcontainers, which is large
 }
+
+/** The address that `brokers` will have, for a certificate made before. */
+export async function kafkaHost(): Promise<string> {
+  return (await kafkaProvider()) === 'docker' ? (await import('./container.ts')).containerHost() : '127.0.0.1';
+}

@@ -1,19 +1,21 @@
 /** The ways into a broker: TLS with our own authority and client certificates, SASL plain, SCRAM and OAuth, and how refusals are told. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { isIPv4, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { RecordsBuilder } from '#connectors/change-log/kafka/record-batch.ts';
 import type { KafkaSasl, KafkaSettings } from '#schemas/config/migration-file.ts';
 import { makeCertificates } from '#test/support/certificate.ts';
-import { startKafka, type Kafka, type KafkaListener } from '#test/support/kafka/kafka.ts';
+import { kafkaHost, startKafka, type Kafka, type KafkaListener } from '#test/support/kafka/kafka.ts';
 import { kafkaProvider } from '#test/support/kafka/provider.ts';
 import { clusterOn } from '#test/support/log-on-kafka.ts';
 
-const certificates = makeCertificates({ hosts: ['localhost'], addresses: ['127.0.0.1'] });
-const strangers = makeCertificates({ hosts: ['localhost'], addresses: ['127.0.0.1'] });
+const here = await kafkaHost();
+const names = { hosts: ['localhost'], addresses: isIPv4(here) ? ['127.0.0.1', here] : ['127.0.0.1'] };
+const certificates = makeCertificates(names);
+const strangers = makeCertificates(names);
 
 const keystore = {
   'ssl.keystore.type': 'PEM',
