@@ -46,6 +46,7 @@ export const GUARDS = [
   'writer-epoch', // a reader does not notice that another one has begun a higher epoch
   'order-range', // rows that no segment names count
   'claim-ends', // a segment is taken before the mapped topics were read up to the claim's ends
+  'bookmark-claims', // a bookmark leaves out claims of raw partitions that no row came of yet
 ] as const;
 export type Guard = (typeof GUARDS)[number];
 

@@ -4,7 +4,7 @@ import { installTestHooks, type Guard } from '#schemas/test-hooks.ts';
 import { GatherSimulation } from '#test/support/gather-simulation.ts';
 import { seeded, seedFromEnvironment } from '#test/support/random.ts';
 
-const SEEDS = 300;
+const SEEDS = 1_000;
 
 afterEach(() => installTestHooks({}));
 
@@ -26,7 +26,7 @@ test(
   },
 );
 
-test.for<Guard>(['row-epoch', 'order-range', 'claim-ends'])(
+test.for<Guard>(['row-epoch', 'order-range', 'claim-ends', 'bookmark-claims'])(
   'without the rule %s it sees something else',
   { timeout: 120_000 },
   async (guard) => {

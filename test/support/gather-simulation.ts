@@ -15,7 +15,7 @@ import type { Random } from '#test/support/random.ts';
 import { SeenFrames } from '#test/support/seen-frames.ts';
 import { memoryRegistry } from '#test/support/raw-events.ts';
 
-const STEPS = 160;
+const STEPS_MAX = 160;
 const STALL_MS = 2_000;
 
 interface Session {
@@ -24,17 +24,11 @@ interface Session {
   pending: PlannedFrame[];
 }
 
-interface Mark {
-  readonly bookmark: Bookmark;
-  /** Frames that the sink had seen. */
-  readonly seen: number;
-}
-
 export class GatherSimulation {
   readonly #random: Random;
   readonly #registry: SchemaRegistry = memoryRegistry();
   readonly #world: GatherWorld;
-  readonly #marks: Mark[] = [];
+  readonly #marks: Bookmark[] = [];
   readonly #zombies: Session[] = [];
   readonly #transformers: SimulatedTransformer[] = [];
   readonly #stop = new AbortController();
@@ -49,9 +43,11 @@ export class GatherSimulation {
     await this.#world.open();
     this.#active = this.#takeOver();
     for (let partition = 0; partition < this.#world.partitions; partition++) this.#transformers.push(this.#world.transformer(partition));
-    const startAt = this.#random.chance(0.5) ? STEPS : this.#random.between(0, STEPS);
+    // Of a short history much is on its way all the time.
+    const steps = this.#random.between(10, this.#random.chance(0.5) ? 40 : STEPS_MAX);
+    const startAt = this.#random.chance(0.5) ? steps : this.#random.between(0, steps);
     let reading: Promise<string | undefined> | undefined;
-    for (let step = 0; step < STEPS; step++) {
+    for (let step = 0; step < steps; step++) {
       if (step === startAt) reading = this.#read(undefined, 0);
       await this.#step();
       if (reading !== undefined) await this.#wake();
@@ -146,30 +142,45 @@ export class GatherSimulation {
     return topic;
   }
 
-  /** @returns what is wrong with what a sink sees that begins behind `bookmark` and needs everything from record `from` on. */
+  /**
+   * A sink that begins behind `bookmark` and needs everything from record `from` on. It makes bookmarks at any moment and dies now and
+   * then; what follows it begins at one of its bookmarks.
+   * @returns what is wrong with what is seen.
+   */
   async #read(bookmark: Bookmark | undefined, from: number): Promise<string | undefined> {
+    const random = this.#random;
     const topic = await this.#topic(bookmark);
     const cursor = topic.read(0, Math.min(from, topic.end(0)));
     const check = new SeenFrames(this.#world.log, from);
+    const marks: Bookmark[] = [];
     try {
       for (;;) {
         const atEnd = check.isAtEnd && this.#isFinished;
-        const batch = await cursor.next(atEnd ? AbortSignal.any([this.#stop.signal, soon()]) : this.#stop.signal);
-        if (batch === undefined && atEnd) return check.count === 0 && from === 0 ? 'nothing was seen' : undefined;
+        const impatience = atEnd ? turns(30) : random.chance(0.5) ? turns(random.between(0, 8)) : undefined;
+        const batch = await cursor.next(impatience === undefined ? this.#stop.signal : AbortSignal.any([this.#stop.signal, impatience]));
         if (batch === undefined && this.#stop.signal.aborted) return `stalled: ${check.tell()}`;
-        if (batch === undefined) continue;
-        const wrong = check.take(batch);
+        if (batch === undefined && atEnd) return check.count === 0 && from === 0 ? 'nothing was seen' : undefined;
+        const wrong = batch && check.take(batch);
         if (wrong !== undefined) return wrong;
-        if (bookmark !== undefined || !this.#random.chance(0.2)) continue;
+        if (!random.chance(0.3)) continue;
         const mark = topic.bookmark();
-        if (mark !== undefined && mark.offset > (this.#marks.at(-1)?.bookmark.offset ?? 0))
-          this.#marks.push({ bookmark: mark, seen: check.count });
+        if (mark !== undefined && mark.offset <= check.next) marks.push(mark);
+        if (marks.length > 0 && random.chance(0.05)) break;
       }
     } catch (error) {
       return error instanceof Error ? `${error.message}\n${error.stack}` : String(error);
     } finally {
       await cursor.close();
+      this.#marks.push(...marks);
     }
+    return this.#readFrom(marks[random.between(0, marks.length - 1)]!, check.next);
+  }
+
+  /** Behind the bookmark, for any record from it to `to`. */
+  async #readFrom(bookmark: Bookmark, to: number): Promise<string | undefined> {
+    const from = this.#random.between(bookmark.offset, to);
+    const wrong = await this.#read(bookmark, from);
+    return wrong && `${wrong}\nfor record ${from} from bookmark ${JSON.stringify(bookmark)}`;
   }
 
   get #isFinished(): boolean {
@@ -177,19 +188,19 @@ export class GatherSimulation {
   }
 
   async #readAgain(): Promise<string | undefined> {
-    for (const { bookmark } of this.#marks.slice(-4)) {
-      const from = this.#random.between(bookmark.offset, this.#world.log.length);
-      const wrong = await this.#read(bookmark, from);
-      if (wrong !== undefined) return `from bookmark ${JSON.stringify(bookmark)} for record ${from}: ${wrong}`;
+    const marks = this.#marks.slice();
+    for (let left = 4; left > 0 && marks.length > 0; left--) {
+      const wrong = await this.#readFrom(marks[this.#random.between(0, marks.length - 1)]!, this.#world.log.length);
+      if (wrong !== undefined) return wrong;
     }
     return undefined;
   }
 }
 
-/** Fires when whatever was under way has had its turn. */
-function soon(): AbortSignal {
+/** Fires after so many turns of the event loop. */
+function turns(count: number): AbortSignal {
   const controller = new AbortController();
-  const count = (left: number): void => void setImmediate(() => (left === 0 ? controller.abort() : count(left - 1)));
-  count(30);
+  const wait = (left: number): void => void setImmediate(() => (left === 0 ? controller.abort() : wait(left - 1)));
+  wait(count);
   return controller.signal;
 }

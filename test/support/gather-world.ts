@@ -91,7 +91,7 @@ export class GatherWorld {
   constructor(random: Random, format: WireFormat) {
     this.#random = random;
     this.#format = format;
-    this.partitions = random.between(1, 3);
+    this.partitions = random.between(1, 5);
     this.kafka = new MemoryKafka({ random, fetchRecordsMax: random.between(1, 40) });
     this.raw = TABLES.map(() => Array.from({ length: this.partitions }, () => []));
     this.claimed = TABLES.map(() => Array.from({ length: this.partitions }, () => 0));

@@ -5,7 +5,6 @@
  */
 import type { Offset } from '#connectors/change-log/change-log.ts';
 import type {
-  Fetched,
   FetchedRecord,
   Fetcher,
   KafkaCluster,
@@ -16,6 +15,7 @@ import type {
 } from '#connectors/change-log/kafka/cluster.ts';
 import { readRecords } from '#connectors/change-log/kafka/record-reader.ts';
 import { PipelineError } from '#schemas/errors.ts';
+import { MemoryFetcher, type MemoryPartition } from './memory-fetcher.ts';
 import type { Random } from './random.ts';
 
 /** What becomes of one produce call. */
@@ -38,13 +38,6 @@ export interface MemoryKafkaOptions {
   readonly fetchRecordsMax?: number;
 }
 
-interface Partition {
-  start: Offset;
-  readonly records: FetchedRecord[];
-  /** Offset of records[0]. */
-  base: Offset;
-}
-
 interface Call {
   readonly client: MemoryCluster;
   readonly batches: readonly ProduceBatch[];
@@ -57,7 +50,7 @@ interface Call {
 /** The brokers: what clients share, and what outlives them. */
 export class MemoryKafka {
   readonly #options: MemoryKafkaOptions;
-  readonly #topics = new Map<string, Partition[]>();
+  readonly #topics = new Map<string, MemoryPartition[]>();
   readonly #calls: Call[] = [];
   /** Of failed calls: on their way, perhaps. */
   readonly #late: ProduceBatch[] = [];
@@ -94,13 +87,13 @@ export class MemoryKafka {
     return [...this.#topics.keys()];
   }
 
-  partitions(topic: string): readonly Partition[] {
+  partitions(topic: string): readonly MemoryPartition[] {
     const partitions = this.#topics.get(topic);
     if (partitions === undefined) throw new PipelineError('CF-3001', `topic ${topic} does not exist`);
     return partitions;
   }
 
-  partition({ topic, partition }: TopicPartition): Partition {
+  partition({ topic, partition }: TopicPartition): MemoryPartition {
     const found = this.partitions(topic)[partition];
     if (found === undefined) throw new PipelineError('CF-3001', `topic ${topic} has no partition ${partition}`);
     return found;
@@ -287,98 +280,6 @@ export class MemoryCluster implements KafkaCluster {
       });
     });
   }
-}
-
-class MemoryFetcher implements Fetcher {
-  readonly #kafka: MemoryKafka;
-  readonly #isCrashed: () => boolean;
-  readonly #places = new Map<string, { readonly place: TopicPartition; offset: Offset; isPaused: boolean }>();
-  #isClosed = false;
-  #wake: () => void = () => undefined;
-
-  constructor(kafka: MemoryKafka, isCrashed: () => boolean) {
-    this.#kafka = kafka;
-    this.#isCrashed = isCrashed;
-  }
-
-  seek(place: TopicPartition, offset: Offset): void {
-    const isPaused = this.#places.get(keyOf(place))?.isPaused ?? false;
-    this.#places.set(keyOf(place), { place: { topic: place.topic, partition: place.partition }, offset, isPaused });
-    this.#wake();
-  }
-
-  drop(place: TopicPartition): void {
-    this.#places.delete(keyOf(place));
-  }
-
-  pause(place: TopicPartition): void {
-    const known = this.#places.get(keyOf(place));
-    if (known !== undefined) known.isPaused = true;
-  }
-
-  resume(place: TopicPartition): void {
-    const known = this.#places.get(keyOf(place));
-    if (known !== undefined) known.isPaused = false;
-    this.#wake();
-  }
-
-  async next(signal: AbortSignal): Promise<readonly Fetched[] | undefined> {
-    for (;;) {
-      await new Promise((resolve) => setImmediate(resolve));
-      if (this.#isCrashed()) return new Promise(() => undefined);
-      if (signal.aborted || this.#isClosed) return undefined;
-      const fetched = this.#take();
-      if (fetched.length > 0) return fetched;
-      await this.#change(signal);
-    }
-  }
-
-  close(): Promise<void> {
-    this.#isClosed = true;
-    this.#wake();
-    return Promise.resolve();
-  }
-
-  #take(): Fetched[] {
-    const { random, fetchRecordsMax } = this.#kafka;
-    const fetched: Fetched[] = [];
-    for (const known of this.#places.values()) {
-      if (known.isPaused) continue;
-      const { start, base, records } = this.#kafka.partition(known.place);
-      const end = base + records.length;
-      if (known.offset < start || known.offset > end)
-        throw new PipelineError('CF-3003', `offset ${known.offset} of ${keyOf(known.place)} lies outside ${start} to ${end}`);
-      if (known.offset === end) continue;
-      // Some partitions' answers come later than others', but not for ever.
-      if (random?.chance(0.3) === true && (fetched.length > 0 || random.chance(0.5))) {
-        setImmediate(() => this.#wake());
-        continue;
-      }
-      const count = random === undefined ? fetchRecordsMax : random.between(1, fetchRecordsMax);
-      const taken = records.slice(known.offset - base, known.offset - base + count);
-      known.offset += taken.length;
-      fetched.push({ ...known.place, records: taken, next: known.offset });
-    }
-    return fetched;
-  }
-
-  #change(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const done = (): void => {
-        unwatch();
-        signal.removeEventListener('abort', done);
-        this.#wake = () => undefined;
-        resolve();
-      };
-      const unwatch = this.#kafka.watch(done);
-      signal.addEventListener('abort', done, { once: true });
-      this.#wake = done;
-    });
-  }
-}
-
-function keyOf({ topic, partition }: TopicPartition): string {
-  return `${topic}/${partition}`;
 }
 
 function isSame(a: TopicPartition, b: TopicPartition): boolean {

@@ -10,7 +10,7 @@ export class SeenFrames {
   readonly #from: number;
   #at: number | undefined;
   /** First number that the next batch may have. */
-  #next = 0;
+  #numbered = 0;
   count = 0;
 
   constructor(log: readonly LoggedFrame[], from: number) {
@@ -20,9 +20,14 @@ export class SeenFrames {
 
   /** Everything that the log holds now was seen. */
   get isAtEnd(): boolean {
-    let at = this.#at ?? this.#from;
+    let at = this.next;
     while (at < this.#log.length && this.#log[at]!.seen === undefined) at++;
     return at >= this.#log.length;
+  }
+
+  /** First record that was not seen. */
+  get next(): number {
+    return this.#at ?? this.#from;
   }
 
   tell(): string {
@@ -32,8 +37,8 @@ export class SeenFrames {
   take(batch: ReadBatch): string | undefined {
     const frames = recordsOf(batch);
     if (frames.length !== batch.count) return `a batch of ${batch.count} holds ${frames.length}`;
-    if (batch.baseOffset < this.#next) return `batch ${batch.baseOffset} reaches back below ${this.#next}`;
-    this.#next = batch.baseOffset + batch.count;
+    if (batch.baseOffset < this.#numbered) return `batch ${batch.baseOffset} reaches back below ${this.#numbered}`;
+    this.#numbered = batch.baseOffset + batch.count;
     // A batch may begin below what was asked for: where, the last record's number says.
     this.#at ??= this.#startOf(batch);
     for (const [i, frame] of frames.entries()) {

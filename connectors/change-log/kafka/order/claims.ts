@@ -107,6 +107,11 @@ export class ClaimBook {
     return lowest;
   }
 
+  /** Raw partitions that anything was said of. */
+  raws(): Iterable<RawKey> {
+    return this.#raw.keys();
+  }
+
   /** What `reach` has taken of a raw partition. */
   taken(raw: RawKey): { readonly offset: Offset; readonly ends: ReadonlyMap<number, Offset> } {
     return this.#of(raw);

@@ -10,10 +10,11 @@ import { PipelineError } from '#schemas/errors.ts';
 import { decodeEventHeader, decodePlace, EVENT, EVENT_HEADER, EXACT_HEADER, OLD_KEY_HEADER, type EventHeader } from '#schemas/order/event-header.ts'; // prettier-ignore
 import { decodeForeignHeader, FOREIGN_HEADER } from '#schemas/order/foreign-header.ts';
 import type { Claim } from '#schemas/order/order-record.ts';
+import { guarded } from '#schemas/test-hooks.ts';
 import type { Cursor, Offset, ReadBatch } from '#connectors/change-log/change-log.ts';
 import type { Bookmark } from '#schemas/bookmark.ts';
 import type { Fetched, FetchedRecord, Fetcher, KafkaCluster, TopicPartition } from '../cluster.ts';
-import { rawKey, type GatherPlace, type RawKey } from './bookmark.ts';
+import { rawKey, type GatherPlace, type RawKey, type RawPlaceMark } from './bookmark.ts';
 import { ClaimBook } from './claims.ts';
 import type { MappedPlace, MappedPlaces } from './mapped-places.ts';
 import type { Reassembler } from './reassemble.ts';
@@ -177,12 +178,10 @@ export class GatherCursor implements Cursor {
     if (this.#markWanted) this.#mark = this.#bookmark();
     this.#markWanted = false;
     this.#assembling = true;
-    try {
-      this.#ready = end > this.#options.from ? await this.#frames(queued) : this.#passOver(queued);
-      this.#readyAt = 0;
-    } finally {
-      this.#assembling = false;
-    }
+    this.#ready = end > this.#options.from ? await this.#frames(queued) : this.#passOver(queued);
+    this.#readyAt = 0;
+    // Not after a failure: the segment's rows are gone then, and no bookmark may be made without them.
+    this.#assembling = false;
     this.#queue.shift();
     if (this.#narrow !== undefined && end >= this.#narrow.end) this.#widen();
     return true;
@@ -300,11 +299,14 @@ export class GatherCursor implements Cursor {
     for (const row of this.#rows.held()) from[row.place] = Math.min(from[row.place]!, row.at);
     const mapped: Record<string, Offset[]> = {};
     for (const { topic, partition, number } of all) (mapped[topic] ??= [])[partition] = from[number]!;
-    const raw = [...this.#rows.taken()].map(([key, taken]) => {
+    // A claim may have come before any row that it speaks of, and is not read again.
+    const raws = new Set(guarded('bookmark-claims') ? [...this.#rows.raws(), ...this.#claims.raws()] : this.#rows.raws());
+    const raw = Array.from(raws, (key): RawPlaceMark => {
       const { offset, ends } = this.#claims.taken(key);
       // What lies below where reading begins is read.
       const open = [...ends].filter(([number, end]) => end > from[number]!);
-      return { raw: key, taken, claimed: offset, ends: open.map(([n, end]) => [all[n]!.topic, all[n]!.partition, end] as const) };
+      const marked = open.map(([n, end]) => [all[n]!.topic, all[n]!.partition, end] as const);
+      return { raw: key, taken: this.#rows.taken(key), claimed: offset, ends: marked };
     });
     return { mapped, raw };
   }

@@ -113,8 +113,14 @@ export class RowBuffer {
     for (const { rows } of this.#raw.values()) yield* rows.values();
   }
 
-  *taken(): Generator<readonly [RawKey, Offset]> {
-    for (const [raw, { taken }] of this.#raw) yield [raw, taken];
+  /** Raw partitions that a row came of, or a segment was taken of. */
+  raws(): Iterable<RawKey> {
+    return this.#raw.keys();
+  }
+
+  /** Below this everything of the raw partition was taken or is void. */
+  taken(raw: RawKey): Offset {
+    return this.#raw.get(raw)?.taken ?? 0;
   }
 }
 
