@@ -45,6 +45,7 @@ export const GUARDS = [
   'row-epoch', // a replaced reader's rows within a valid segment's range count
   'writer-epoch', // a reader does not notice that another one has begun a higher epoch
   'order-range', // rows that no segment names count
+  'blocked', // later changes of a key that was set aside reach the target
   'claim-ends', // a segment is taken before the mapped topics were read up to the claim's ends
   'bookmark-claims', // a bookmark leaves out claims of raw partitions that no row came of yet
 ] as const;

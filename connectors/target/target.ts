@@ -118,7 +118,7 @@ export interface TableState {
   readonly error?: string;
 }
 
-/** A table that the target refused to take further. */
+/** A table that the target refused to take further, or a row of it that was set aside. */
 export interface Held {
   readonly table: TableMapping;
   readonly key: string;
@@ -127,6 +127,8 @@ export interface Held {
 
 export interface RoundOutcome {
   readonly held: readonly Held[];
+  /** Rows set aside; their tables go on. */
+  readonly setAside: readonly Held[];
   /** Partial rows that the target does not have: their keys must be copied again. */
   readonly missing: readonly { readonly table: TableMapping; readonly keys: readonly (readonly string[])[] }[];
   /** Tables whose chunk met rows that were there already. */

@@ -21,6 +21,8 @@ export interface TableEntry {
   readonly unmapped: 'error' | 'ignore';
   readonly where?: Readonly<Record<string, FilterEntry>>;
   readonly existing: 'refuse' | 'merge' | 'truncate';
+  /** The entry says so, or the file's `sink` block and not the entry; absent = halt. */
+  readonly onRowError?: 'set-aside';
   /** Place of `from` in the file, for findings. */
   readonly line: number;
   readonly column: number;

@@ -101,6 +101,9 @@ const tableEntry = z.strictObject(
       .optional()
       .describe('Only rows whose columns have these values.'),
     existing: oneOf(['refuse', 'merge', 'truncate']).default('refuse').describe('What to do with rows that the target table already has.'),
+    onRowError: oneOf(['halt', 'set-aside'])
+      .optional()
+      .describe('A row that the target refuses halts its table, or is set aside and blocks its key only. Absent: as under sink.'),
   },
   expected('a block with from: schema.table'),
 );
@@ -120,6 +123,9 @@ const sinkSettings = z.strictObject({
     .default(false)
     .describe("Wait for the target's disk at each commit; progress commits with the data either way."),
   batchRows: whole(100, 1_000_000).default(20_000).describe('Most row changes applied in one round.'),
+  onRowError: oneOf(['halt', 'set-aside'])
+    .default('halt')
+    .describe('What becomes of a row that the target refuses, for tables that do not say.'),
 });
 
 const slotSettings = z.strictObject({

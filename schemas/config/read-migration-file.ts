@@ -55,15 +55,19 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
     findings.push({ severity: 'error', code: 'CF-1004', message, remedy, path, ...source.valuePlace(at) });
   };
   const { copy, slot } = parsed;
+  const { onRowError, ...sink } = parsed.sink;
   const file: MigrationFile = {
     path,
     name: parsed.name,
     source: { postgres: parsed.source.postgres },
     target: { postgres: parsed.target.postgres },
-    tables: parsed.tables.map((table, i) => buildTable(table, i, source, wrong)),
+    tables: parsed.tables.map((table, i) => ({
+      ...buildTable(table, i, source, wrong),
+      ...((table.onRowError ?? onRowError) === 'set-aside' && { onRowError: 'set-aside' }),
+    })),
     settings: {
       copy: withoutUndefined(copy),
-      sink: parsed.sink,
+      sink,
       slot: withoutUndefined(slot),
       publication: parsed.publication,
       heartbeatSeconds: parsed.heartbeatSeconds,

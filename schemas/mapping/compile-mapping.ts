@@ -64,6 +64,7 @@ function compileTable(resolved: ResolvedTable, world: TypeWorld, list: FindingLi
     existing: entry.existing,
     dropped,
     unmapped: entry.unmapped,
+    ...(entry.onRowError !== undefined && { onRowError: entry.onRowError }),
   };
 }
 

@@ -40,6 +40,8 @@ export interface TableMapping {
   readonly overridesIdentity: boolean;
   readonly filter?: RowFilter;
   readonly existing: ExistingPolicy;
+  /** What becomes of a row that the target refuses: it halts its table (absent), or is set aside and blocks its key only. */
+  readonly onRowError?: 'set-aside';
   /** Source columns that the file drops or ignores, or that are generated. */
   readonly dropped: readonly string[];
   /** What a column added to the source later means: it halts the table (absent), or it is left out. */

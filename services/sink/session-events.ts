@@ -12,4 +12,5 @@ export interface FinerGrain {
 export interface SessionEvents {
   readonly onCommitted: (position: Position, markers: readonly string[], consistent: boolean) => void;
   readonly onHeld: (table: TableMapping, message: string) => void;
+  readonly onSetAside: (table: TableMapping, message: string) => void;
 }

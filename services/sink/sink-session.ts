@@ -345,6 +345,7 @@ export class SinkSession {
       held.rejected(key, message);
       this.#events.onHeld(table, message);
     }
+    for (const { table, message } of outcome.setAside) this.#events.onSetAside(table, message);
     for (const table of outcome.collided) this.#tables.get(tableId(table.from))!.collided();
   }
 

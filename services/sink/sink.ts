@@ -9,6 +9,7 @@
 import type { Bookmarked } from '#connectors/change-log/bookmark.ts';
 import type { Topic } from '#connectors/change-log/change-log.ts';
 import { FinerGrainNeeded, type Position } from '#connectors/target/target.ts';
+import { BlockedRowsChanged, type BlockedRows } from '#connectors/target/postgres/blocked-rows.ts';
 import { readBookmark } from '#connectors/target/postgres/bookmark.ts';
 import { openTarget, type Target } from '#connectors/target/postgres/open-target.ts';
 import { readMarkers } from '#connectors/target/postgres/progress.ts';
@@ -53,6 +54,7 @@ export interface SinkSettings {
   readonly onApplied?: (position: Position, consistent: boolean) => void;
   readonly onMarker?: (id: string) => void;
   readonly onHeld?: (table: TableMapping, message: string) => void;
+  readonly onSetAside?: (table: TableMapping, message: string) => void;
 }
 
 export interface SinkOptions extends SinkSettings {
@@ -74,6 +76,8 @@ export interface SinkStatus {
   readonly connected: boolean;
   readonly mode: 'parallel' | 'consistent';
   readonly applied: Position | undefined;
+  /** Keys that are blocked because a row was set aside. */
+  readonly deadLetters: number;
   readonly tables: readonly SinkTableStatus[];
   readonly restarts: number;
   readonly error: string | undefined;
@@ -121,6 +125,8 @@ class TargetSink implements Sink {
   #position: Position | undefined;
   #restarts = 0;
   #error: string | undefined;
+  /** As the last session knew them: they do not go away with it. */
+  #blocked: BlockedRows | undefined;
   #holds = 0;
   #finer: FinerGrain | undefined;
   #decoded = 0;
@@ -140,6 +146,7 @@ class TargetSink implements Sink {
           this.#finer = { grain: error.grain, until: this.#decoded };
           continue;
         }
+        if (error instanceof BlockedRowsChanged) continue;
         if (!isRetried(error)) throw asPipelineError(error);
         if (this.#position !== before) attempt = 0;
         this.#error = messageOf(error);
@@ -200,12 +207,17 @@ class TargetSink implements Sink {
           this.#options.logger.error({ table: `${table.to.schema}.${table.to.name}`, error: message }, 'Table held');
           this.#options.onHeld?.(table, message);
         },
+        onSetAside: (table, message) => {
+          this.#options.logger.warn({ table: `${table.to.schema}.${table.to.name}`, error: message }, 'A row was set aside');
+          this.#options.onSetAside?.(table, message);
+        },
       },
       this.#finer,
     );
     this.#finer = undefined;
     if (this.#holds > 0) void session.pause();
     this.#session = session;
+    this.#blocked = target.blocked;
     this.#error = undefined;
     return session;
   }
@@ -234,6 +246,7 @@ class TargetSink implements Sink {
       connected: this.#session !== undefined,
       mode: this.#position === undefined ? 'parallel' : 'consistent',
       applied: this.#position,
+      deadLetters: this.#blocked?.size ?? 0,
       tables: tables.map((table) => ({
         from: table.mapping.from,
         to: table.mapping.to,

@@ -48,9 +48,12 @@ export function instanceStatus(parts: Parts): StatusResult {
       lsn: reader.currentLsn === undefined ? null : formatLsn(reader.currentLsn),
       slot: { retainedBytes: reader.slot ? Math.max(0, reader.slot.retainedBytes) : null, status: reader.slot?.walStatus ?? null },
     },
-    applied: { lsn: sink.applied === undefined ? null : formatLsn(sink.applied.lsn), exact: sink.applied !== undefined && !held },
+    applied: {
+      lsn: sink.applied === undefined ? null : formatLsn(sink.applied.lsn),
+      exact: sink.applied !== undefined && !held && sink.deadLetters === 0,
+    },
     restarts: reader.restarts,
-    deadLetters: 0,
+    deadLetters: sink.deadLetters,
     drift: parts.drift(),
   };
 }

@@ -36,6 +36,7 @@ export interface HarnessOptions {
   readonly targetDdl?: string;
   readonly existing?: 'refuse' | 'merge' | 'truncate';
   readonly columns?: Readonly<Record<string, ColumnEntry>>;
+  readonly onRowError?: 'set-aside';
   readonly where?: Readonly<Record<string, FilterEntry>>;
   readonly sink?: Partial<SinkSettings['settings']['sink']>;
   /** For the sink; the same as `url` when absent. */
@@ -66,6 +67,7 @@ export class SinkHarness implements AsyncDisposable {
   readonly missing: { readonly table: string; readonly keys: readonly (readonly string[])[] }[] = [];
   readonly resumed: string[] = [];
   readonly held: { readonly table: string; readonly message: string }[] = [];
+  readonly setAside: { readonly table: string; readonly message: string }[] = [];
   readonly #options: HarnessOptions;
   readonly #progress: Topic;
   readonly #catalogs: { readonly source: Catalog; readonly target: Catalog };
@@ -133,6 +135,7 @@ export class SinkHarness implements AsyncDisposable {
       onMissingRows: async (table, keys) => void this.missing.push({ table: table.to.name, keys }),
       onResumedTable: async (table) => void this.resumed.push(table.to.name),
       onHeld: (table, message) => void this.held.push({ table: table.to.name, message }),
+      onSetAside: (table, message) => void this.setAside.push({ table: table.to.name, message }),
       ...this.#options.overrides,
       ...overrides,
     });
@@ -230,6 +233,7 @@ function migrationFile(options: HarnessOptions): MigrationFile {
         existing: options.existing ?? 'refuse',
         line: 1,
         column: 1,
+        ...(options.onRowError !== undefined && { onRowError: options.onRowError }),
         ...(options.where !== undefined && { where: options.where }),
       },
     ],

@@ -6,8 +6,10 @@
 import { failpoint } from '#schemas/test-hooks.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { FinerGrainNeeded, OP, type Round, type RoundOutcome, type TargetSession } from '#connectors/target/target.ts';
+import { BlockedChanges, type BlockedRows } from './blocked-rows.ts';
 import { applyCarefully } from './careful.ts';
 import { writeHeld, type ProgressKeeper } from './progress.ts';
+import { screen } from './screen.ts';
 import type { TableSql } from './statements.ts';
 import { neededStages, soleMove, writeWork, type Expectation } from './table-writer.ts';
 import { isTransient, StatementError, type StatementResult, type Wire } from './wire.ts';
@@ -19,6 +21,10 @@ export interface ApplierOptions {
   readonly sqlOf: (table: TableMapping) => TableSql;
   /** Tables in an order in which each comes after those it refers to. */
   readonly rank: (table: TableMapping) => number;
+  /** Tables that refer to this one or that it refers to. */
+  readonly related: (table: TableMapping) => readonly TableMapping[];
+  /** Keys of which a row was set aside, as committed. */
+  readonly blocked: BlockedRows;
   /** Foreign keys are checked on the target: constraints are deferred where they can be. */
   readonly ordered: boolean;
   /** Content of our logical message, the first act of each transaction when no replication origin is set up. */
@@ -30,7 +36,7 @@ export interface ApplierOptions {
 /** A statement touched fewer rows than it must. */
 class UnexpectedCount extends Error {}
 
-const NOTHING: RoundOutcome = { held: [], missing: [], collided: [] };
+const NOTHING: RoundOutcome = { held: [], setAside: [], missing: [], collided: [] };
 
 export class RoundApplier implements TargetSession {
   readonly #options: ApplierOptions;
@@ -39,6 +45,8 @@ export class RoundApplier implements TargetSession {
   readonly #stagedInTransaction = new Set<string>();
   readonly #dirty = new Set<string>();
   #inTransaction = false;
+  /** What the open transaction does to blocked keys. */
+  #blocked: BlockedChanges | undefined;
 
   constructor(options: ApplierOptions) {
     this.#options = options;
@@ -58,14 +66,19 @@ export class RoundApplier implements TargetSession {
     this.#stagedInTransaction.clear();
     this.#dirty.clear();
     this.#options.keeper.committed(round.commit);
+    this.#blocked?.adopt();
+    this.#blocked = undefined;
     failpoint('sink.committed');
     return outcome;
   }
 
   async #quick(round: Round, begins: boolean): Promise<RoundOutcome> {
-    await this.#prepareStages(round, false);
+    const blocked = new BlockedChanges(this.#options.blocked, this.#blocked);
+    const screened = { ...round, work: round.work.map((item) => screen(item, blocked)) };
+    await this.#prepareStages(screened, false);
     try {
-      await this.#writeRound(round, begins);
+      await this.#writeRound(screened, begins, blocked);
+      this.#blocked = blocked;
       return NOTHING;
     } catch (error) {
       const objection = error instanceof UnexpectedCount || (error instanceof StatementError && !error.lost && !isTransient(error));
@@ -88,8 +101,8 @@ export class RoundApplier implements TargetSession {
   }
 
   /** BEGIN (or a savepoint in an open transaction), the guard, the rows, the progress: one round trip. */
-  async #writeRound(round: Round, begins: boolean): Promise<void> {
-    const { keeper } = this.#options;
+  async #writeRound(round: Round, begins: boolean, blocked: BlockedChanges): Promise<void> {
+    const { keeper, name } = this.#options;
     const expectations: Expectation[] = [];
     const results = await this.#run((wire) => {
       if (begins) this.#begin(wire);
@@ -98,9 +111,11 @@ export class RoundApplier implements TargetSession {
       // What was deferred is checked now, while the round can still be redone another way.
       if (this.#options.ordered && round.commit !== undefined) wire.execute('SET CONSTRAINTS ALL IMMEDIATE');
       if (!begins) wire.execute('RELEASE part');
-      if (round.commit !== undefined) keeper.advance(wire, round, round.commit);
+      if (round.commit === undefined) return;
+      blocked.write(wire, name, round.commit);
+      keeper.advance(wire, round, round.commit);
     });
-    if (begins) keeper.check(results.slice(1));
+    if (begins) this.#check(results);
     for (const { at, count } of expectations) {
       if (results[at]!.count !== count) throw new UnexpectedCount(`${results[at]!.count} rows instead of ${count}`);
     }
@@ -118,21 +133,35 @@ export class RoundApplier implements TargetSession {
   async #careful(round: Round, begins: boolean): Promise<RoundOutcome> {
     const { keeper, name } = this.#options;
     await this.#prepareStages(round, true);
-    if (begins) keeper.check((await this.#run((wire) => this.#begin(wire))).slice(1));
-    const outcome = await applyCarefully(this.#options, round);
-    if (outcome.held.length > 0 && this.#canBeFiner(round)) await this.#refine(round, outcome.held[0]!.message);
+    if (begins) this.#check(await this.#run((wire) => this.#begin(wire)));
+    const blocked = new BlockedChanges(this.#options.blocked, this.#blocked);
+    const outcome = await applyCarefully(this.#options, round, blocked);
+    const refused = outcome.held[0] ?? outcome.setAside[0];
+    if (refused !== undefined && this.#canBeFiner(round)) await this.#refine(round, refused.message);
+    this.#blocked = blocked;
     for (const stage of this.#staged) this.#dirty.add(stage);
     await this.#run((wire) => {
-      if (round.commit !== undefined) keeper.advance(wire, round, round.commit);
+      if (round.commit !== undefined) {
+        blocked.write(wire, name, round.commit);
+        keeper.advance(wire, round, round.commit);
+      }
       // Last: a state that the log announced within the same round must not hide that the table is held.
       for (const held of outcome.held) writeHeld(wire, name, held, round.commit);
     });
     return outcome;
   }
 
+  /** `results` begin with those of BEGIN and of the guard. */
+  #check(results: readonly StatementResult[]): void {
+    const guard = results.slice(1);
+    this.#options.keeper.check(guard);
+    this.#options.blocked.check(guard[0]);
+  }
+
   async rollback(): Promise<void> {
     if (!this.#inTransaction) return;
     this.#inTransaction = false;
+    this.#blocked = undefined;
     for (const stage of this.#stagedInTransaction) this.#staged.delete(stage);
     this.#stagedInTransaction.clear();
     this.#dirty.clear();

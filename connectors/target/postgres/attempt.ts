@@ -1,6 +1,6 @@
 /** Tries within a transaction. Guarantee: what an attempt did is undone when the target objects, and the session is usable again. */
 import type { ApplierOptions } from './apply.ts';
-import { isTransient, StatementError, type StatementResult } from './wire.ts';
+import { isTransient, StatementError, type StatementResult, type Wire } from './wire.ts';
 
 export async function run(options: ApplierOptions, write: () => void): Promise<readonly StatementResult[]> {
   options.wire.start();
@@ -18,9 +18,15 @@ export async function attempted(options: ApplierOptions, attempt: () => Promise<
     return undefined;
   } catch (error) {
     if (!(error instanceof StatementError) || error.lost || isTransient(error)) throw error;
-    await run(options, () => wire.execute('ROLLBACK TO try'));
+    await run(options, () => undo(wire));
     return error;
   }
+}
+
+/** An attempt may be made within another one: its savepoint must not hide the outer one's. */
+function undo(wire: Wire): void {
+  wire.execute('ROLLBACK TO try');
+  wire.execute('RELEASE try');
 }
 
 class Undo extends Error {}
@@ -34,7 +40,7 @@ export async function probed(options: ApplierOptions, attempt: () => Promise<voi
     });
   } catch (error) {
     if (!(error instanceof Undo)) throw error;
-    await run(options, () => options.wire.execute('ROLLBACK TO try'));
+    await run(options, () => undo(options.wire));
     return undefined;
   }
 }

@@ -1,7 +1,8 @@
 /**
  * The careful way through a round: table by table under savepoints. Guarantee: whatever order the source met its constraints in, the
  * batch ends in the source's state: first set-wise upserts, then, when a unique value moved between rows, all rows of the batch
- * deleted and inserted again; a row that the target still rejects holds its table, never the others, and is named.
+ * deleted and inserted again; a row that the target still rejects is set aside or holds its table, as the file says, never the others, and
+ * is named.
  */
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { quoteTable } from '#schemas/table.ts';
@@ -10,6 +11,9 @@ import type { ApplierOptions } from './apply.ts';
 import { keyText } from './encode.ts';
 import { distinctRuns, groupEntries } from './groups.ts';
 import { offendingRow } from './offending-row.ts';
+import type { BlockedChanges } from './blocked-rows.ts';
+import { screen } from './screen.ts';
+import { setAsideDeletes, setAsideInBatch, setAsideInChunk, setAsideKeys, setsAside, type SetAside, type Stop } from './set-aside.ts';
 import { replaceAll, upsertAll, deleteKeys, type Findings } from './replace-rows.ts';
 import { attempted, run } from './attempt.ts';
 import { truncateTables, writeAdditions, writeChunk, writeDeletes, writeRemovals, type WriteOptions } from './table-writer.ts';
@@ -18,28 +22,34 @@ import type { StatementError } from './wire.ts';
 /** Every use of a temporary table begins with emptying it: what an undone attempt left there is unknown. */
 const REUSE: WriteOptions = { expectations: [], dirty: { has: () => true, add: () => undefined }, single: false };
 
-export async function applyCarefully(options: ApplierOptions, round: Round): Promise<RoundOutcome> {
+export async function applyCarefully(options: ApplierOptions, round: Round, blocked: BlockedChanges): Promise<RoundOutcome> {
   const findings: Findings = { held: [], missing: [], collided: [] };
-  for (const work of distinctRuns(round.work)) await applyRun(options, work, findings);
-  return findings;
+  const context: SetAside = { options, blocked, found: [] };
+  for (const work of distinctRuns(round.work)) await applyRun(context, work, findings);
+  return { ...findings, setAside: context.found };
 }
 
-async function applyRun(options: ApplierOptions, items: readonly Work[], findings: Findings): Promise<void> {
+async function applyRun(context: SetAside, items: readonly Work[], findings: Findings): Promise<void> {
+  const { options, blocked } = context;
   // Held by an earlier run: nothing of it goes further.
   const work = items
     .filter((item) => findings.held.every((held) => held.table !== item.table))
+    .map((item) => screen(item, blocked))
     .toSorted((a, b) => options.rank(a.table) - options.rank(b.table));
   const truncated = work.filter((item): item is TableBatch => item.kind === 'fold' && item.truncate).map((item) => item.table);
   if (truncated.length > 0) await truncateCarefully(options, truncated);
-  for (const item of work) await applyItem(options, item, findings);
-  if (options.ordered) await deleteLast(options, work, findings);
+  for (const item of work) await applyItem(context, item, findings);
+  if (options.ordered) await deleteLast(context, work, findings);
 }
 
 /** Where foreign keys are checked, deletes come after all rows, from the referring tables up. */
-async function deleteLast(options: ApplierOptions, work: readonly Work[], findings: Findings): Promise<void> {
+async function deleteLast(context: SetAside, work: readonly Work[], findings: Findings): Promise<void> {
+  const { options } = context;
   for (const item of work.toReversed()) {
     if (item.kind !== 'fold' || item.layout.key.length === 0 || findings.held.some((held) => held.table === item.table)) continue;
-    const refused = await attempted(options, async () => deleteKeys(options, item, groupEntries(item, true).deletes));
+    const { deletes } = groupEntries(item, true);
+    let refused: Stop | undefined = await attempted(options, async () => deleteKeys(options, item, deletes));
+    if (refused !== undefined && setsAside(item.table)) refused = await setAsideDeletes(context, item, deletes);
     if (refused !== undefined)
       findings.held.push({
         table: item.table,
@@ -58,14 +68,23 @@ async function truncateCarefully(options: ApplierOptions, tables: readonly Table
   await run(options, () => last.forEach((table) => wire.execute(`DELETE FROM ${quoteTable(table.to)}`)));
 }
 
-async function applyItem(options: ApplierOptions, item: Work, findings: Findings): Promise<void> {
+async function applyItem(context: SetAside, item: Work, findings: Findings): Promise<void> {
+  const { options } = context;
   let refused: StatementError | undefined;
   if (item.kind === 'keys') refused = await attempted(options, async () => void (await run(options, () => writeDeletes(options, item))));
   else if (item.kind === 'chunk') refused = await applyChunk(options, item, findings);
   else refused = await applyBatch(options, item, findings);
   if (refused === undefined) return;
+  const stop = setsAside(item.table) ? await setAside(context, item, refused, findings) : refused;
+  if (stop === undefined) return;
   const key = await offendingRow(options, item);
-  findings.held.push({ table: item.table, key: key?.key ?? '', message: (key?.error ?? refused).message });
+  findings.held.push({ table: item.table, key: key?.key ?? '', message: (stop === refused ? (key?.error ?? refused) : stop).message });
+}
+
+async function setAside(context: SetAside, item: Work, refused: StatementError, findings: Findings): Promise<Stop | undefined> {
+  if (item.kind === 'keys') return setAsideKeys(context, item);
+  if (item.kind === 'chunk') return setAsideInChunk(context, item);
+  return setAsideInBatch(context, item, refused, async (rest) => applyBatch(context.options, rest, findings));
 }
 
 async function applyChunk(options: ApplierOptions, chunk: ChunkBatch, findings: Findings): Promise<StatementError | undefined> {

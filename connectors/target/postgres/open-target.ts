@@ -9,6 +9,7 @@ import { invariant, messageOf, PipelineError } from '#schemas/errors.ts';
 import { tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { quoteIdent, quoteTable, type CatalogTable } from '#schemas/table.ts';
 import { RoundApplier, type ApplierOptions } from './apply.ts';
+import { readBlockedRows, type BlockedRows } from './blocked-rows.ts';
 import type { Progress, TableProgress } from '#connectors/target/target.ts';
 import { readProgress, readTableProgress, type ProgressKeeper } from './progress.ts';
 import { ensureSchema } from './schema.ts';
@@ -31,6 +32,8 @@ export interface Target {
   /** As it was found, the epoch already raised. */
   readonly progress: Progress;
   readonly tables: readonly TableProgress[];
+  /** Keys of which a row was set aside. */
+  readonly blocked: BlockedRows;
   /** Foreign keys are checked while we write: no lanes, parents first. */
   readonly ordered: boolean;
   /** The session that holds the target; for reads and the change-over between rounds. */
@@ -100,6 +103,7 @@ async function takeOver(options: TargetOptions, client: pg.Client, open: () => P
   const progress = await raiseEpoch(client, options);
   await registerTables(client, options.mapping, await readTableProgress(client, options.mapping.name));
   const tables = await readTableProgress(client, options.mapping.name);
+  const blocked = await readBlockedRows(client, options.mapping);
   const role = await prepareSession(client, options.mapping.name);
   const rank = rankTables(options.mapping, options.tables);
   const ordered = !role.replica && rank.hasForeignKeys;
@@ -111,6 +115,8 @@ async function takeOver(options: TargetOptions, client: pg.Client, open: () => P
       keeper,
       sqlOf,
       rank: rank.rank,
+      related: rank.related,
+      blocked,
       ordered,
       originMessage: origin ? undefined : JSON.stringify({ kind: 'origin', name: options.mapping.name }),
       onMissing: options.onMissing,
@@ -118,6 +124,7 @@ async function takeOver(options: TargetOptions, client: pg.Client, open: () => P
   return {
     progress,
     tables,
+    blocked,
     ordered,
     client,
     applier: (keeper) => applierOf(client, keeper, role.origin),

@@ -73,7 +73,7 @@ export async function readMarkers(client: pg.ClientBase, name: string): Promise<
 
 /** How one session proves its right to commit and records where it got to. */
 export interface ProgressKeeper {
-  /** Adds the statements that lock and read; to be the first of a transaction. */
+  /** Adds the statement that locks and reads; to be the first of a transaction. The last column of its row is `blocked_version`. */
   guard(wire: Wire): void;
   /** @throws PipelineError CF-5005 when another sink took over, CF-5006 when the target stands elsewhere. */
   check(results: readonly StatementResult[]): void;
@@ -144,9 +144,10 @@ export class ConsistentKeeper implements ProgressKeeper {
   }
 
   guard(wire: Wire): void {
-    wire.execute('SELECT epoch::text, applied_lsn::text, log_offset::text FROM crossfade.progress WHERE name = $1 FOR UPDATE', [
-      this.#name,
-    ]);
+    wire.execute(
+      'SELECT epoch::text, applied_lsn::text, log_offset::text, blocked_version::text FROM crossfade.progress WHERE name = $1 FOR UPDATE',
+      [this.#name],
+    );
   }
 
   check(results: readonly StatementResult[]): void {
@@ -216,7 +217,7 @@ export class LaneKeeper implements ProgressKeeper {
   }
 
   guard(wire: Wire): void {
-    wire.execute('SELECT epoch::text FROM crossfade.progress WHERE name = $1 FOR SHARE', [this.#name]);
+    wire.execute('SELECT epoch::text, blocked_version::text FROM crossfade.progress WHERE name = $1 FOR SHARE', [this.#name]);
   }
 
   check(results: readonly StatementResult[]): void {

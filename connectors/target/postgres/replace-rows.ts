@@ -43,7 +43,7 @@ export async function upsertAll(options: ApplierOptions, batch: TableBatch, grou
   for (const group of groups.patches) {
     if (!sql.settable(group.columns)) continue;
     const results = await run(options, () => {
-      stage(options, batch, group.columns, group.entries);
+      stageRows(options, batch, group.columns, group.entries);
       wire.execute(sql.missingFromStage());
       wire.execute(sql.updateFromStage(group.columns));
     });
@@ -52,13 +52,13 @@ export async function upsertAll(options: ApplierOptions, batch: TableBatch, grou
   const columns = tupleColumns(batch.layout);
   if (groups.puts.length === 0) return;
   await run(options, () => {
-    stage(options, batch, columns, groups.puts);
+    stageRows(options, batch, columns, groups.puts);
     wire.execute(sql.upsertFromStage(columns));
   });
 }
 
-/** Two statements: what an undone attempt or an earlier part left goes first. */
-function stage(options: ApplierOptions, batch: TableBatch, columns: readonly number[], entries: readonly number[]): void {
+/** What an undone attempt or an earlier part left goes first. */
+export function stageRows(options: ApplierOptions, batch: TableBatch, columns: readonly number[], entries: readonly number[]): void {
   const { wire } = options;
   wire.execute(options.sqlOf(batch.table).clearStage('s'));
   wire.copyStart(options.sqlOf(batch.table).copyStage(columns));
@@ -89,14 +89,14 @@ export async function replaceAll(options: ApplierOptions, replacement: Replaceme
   await deleteKeys(options, batch, [...groups.deletes, ...groups.puts.filter((i) => (batch.ops[i]! & OP.recreate) === 0)]);
   const columns = tupleColumns(batch.layout);
   await run(options, () => {
-    stage(options, batch, columns, entries);
+    stageRows(options, batch, columns, entries);
     wire.execute(sql.stageToFinal(columns));
     wire.execute(sql.deleteByFinal());
     wire.execute(sql.insertFromFinal());
   });
 }
 
-async function completeRows(
+export async function completeRows(
   options: ApplierOptions,
   batch: TableBatch,
   group: PatchGroup & { readonly from: 'own' | 'old' },

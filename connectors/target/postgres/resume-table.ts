@@ -1,6 +1,6 @@
 /**
  * Gives a held table another chance. Guarantee: in one transaction under the epoch the target table is emptied and marked as copying,
- * with its held position kept until `resumed` says that the re-copy is durable; a crash in between is found at the next start.
+ * with no row set aside any more and its held position kept until `resumed` says that the re-copy is durable; a crash in between is found at the next start.
  */
 import { PipelineError } from '#schemas/errors.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
@@ -30,7 +30,12 @@ export async function emptyHeldTable(target: Target, table: TableMapping): Promi
          updated_at = now() WHERE name = $1 AND source_schema = $2 AND source_table = $3`,
       [name, table.from.schema, table.from.name],
     );
+    await client.query(
+      'DELETE FROM crossfade.blocked WHERE name = $1 AND source_schema = $2 AND source_table = $3 AND discarded_at IS NULL',
+      [name, table.from.schema, table.from.name],
+    );
     await client.query('COMMIT');
+    target.blocked.set(table, new Set());
   } catch (error) {
     await client.query('ROLLBACK').catch(() => undefined);
     throw error;

@@ -61,6 +61,36 @@ const STEPS: readonly string[] = [
      bookmark jsonb NOT NULL,
      updated_at timestamptz NOT NULL DEFAULT now()
    ) WITH (fillfactor = 50);`,
+  `ALTER TABLE crossfade.progress ADD COLUMN blocked_version bigint NOT NULL DEFAULT 0;
+   CREATE TABLE crossfade.blocked (
+     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+     name text NOT NULL REFERENCES crossfade.progress ON DELETE CASCADE,
+     source_schema text NOT NULL,
+     source_table text NOT NULL,
+     target_schema text NOT NULL,
+     target_table text NOT NULL,
+     key json NOT NULL,
+     key_hash text NOT NULL,
+     cause text NOT NULL CHECK (cause IN ('row', 'moved', 'dependant')),
+     sql_state text NOT NULL,
+     message text NOT NULL,
+     constraint_name text,
+     row_values json,
+     row_bytes integer NOT NULL,
+     is_delete boolean NOT NULL,
+     lsn pg_lsn NOT NULL,
+     log_offset bigint NOT NULL,
+     last_lsn pg_lsn NOT NULL,
+     queued bigint NOT NULL DEFAULT 0,
+     attempts integer NOT NULL DEFAULT 1,
+     published boolean NOT NULL DEFAULT false,
+     first_at timestamptz NOT NULL DEFAULT now(),
+     last_at timestamptz NOT NULL DEFAULT now(),
+     discarded_at timestamptz,
+     discarded_by text,
+     discard_reason text
+   );
+   CREATE UNIQUE INDEX blocked_key ON crossfade.blocked (name, source_schema, source_table, key_hash) WHERE discarded_at IS NULL;`,
 ];
 
 const SCHEMA_LOCK = `pg_advisory_xact_lock(hashtextextended('crossfade schema', 0))`;

@@ -192,6 +192,12 @@ export class TableSql {
     return `${this.#insertHead(this.all)} SELECT ${this.all.map((i) => `f.c${i}`).join(', ')} FROM ${this.stage('f')} f`;
   }
 
+  /** Only the rows whose keys stand in `d`. */
+  insertFromFinalByKeys(): string {
+    const equal = this.key.map((i, n) => `f.c${i} = ${this.#value(i, `s.k${n}`)}`).join(' AND ');
+    return `${this.#insertHead(this.all)} SELECT ${this.all.map((i) => `f.c${i}`).join(', ')} FROM ${this.stage('f')} f JOIN ${this.stage('d')} s ON ${equal}`;
+  }
+
   upsertFromFinal(): string {
     return this.insertFromFinal() + this.#onConflict(this.all);
   }

@@ -5,6 +5,8 @@ import type { CatalogTable } from '#schemas/table.ts';
 export interface TableRanks {
   readonly rank: (table: TableMapping) => number;
   readonly hasForeignKeys: boolean;
+  /** Tables that refer to this one or that it refers to. */
+  readonly related: (table: TableMapping) => readonly TableMapping[];
 }
 
 export function rankTables(mapping: CompiledMapping, catalog: readonly CatalogTable[]): TableRanks {
@@ -22,5 +24,9 @@ export function rankTables(mapping: CompiledMapping, catalog: readonly CatalogTa
     ranks.set(id, ranks.size);
   };
   for (const table of mapping.tables) visit(tableId(table.to));
-  return { rank: (table) => ranks.get(tableId(table.to)) ?? 0, hasForeignKeys };
+  const refers = (from: TableMapping, to: TableMapping): boolean =>
+    (byId.get(tableId(from.to))?.foreignKeys ?? []).some((key) => key.toSchema === to.to.schema && key.toTable === to.to.name);
+  const related = (table: TableMapping): readonly TableMapping[] =>
+    mapping.tables.filter((other) => refers(table, other) || refers(other, table));
+  return { related, rank: (table) => ranks.get(tableId(table.to)) ?? 0, hasForeignKeys };
 }

@@ -20,12 +20,14 @@ export class StatementError extends Error {
   readonly sqlState: string;
   readonly label: number;
   readonly detail: string;
+  readonly constraint: string;
 
-  constructor(cause: Error & { code?: string; detail?: string }, label: number) {
+  constructor(cause: Error & { code?: string; detail?: string; constraint?: string }, label: number) {
     super(cause.message, { cause });
     this.sqlState = cause.code ?? '';
     this.label = label;
     this.detail = cause.detail ?? '';
+    this.constraint = cause.constraint ?? '';
   }
 
   /** True when the session died (or was ended) rather than a statement failed. */

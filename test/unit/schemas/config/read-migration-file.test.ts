@@ -35,6 +35,14 @@ describe('the smallest file', () => {
     });
   });
 
+  test('sets rows aside where a table says so, or the file and not the table', () => {
+    const both = `${SMALLEST}    onRowError: halt\n  - { from: other.* }\nsink: { onRowError: set-aside }\n`;
+    expect(read(both).file?.tables.map((table) => table.onRowError)).toEqual([undefined, 'set-aside']);
+    const one = `${SMALLEST}    onRowError: set-aside\n  - { from: other.* }\n`;
+    expect(read(one).file?.tables.map((table) => table.onRowError)).toEqual(['set-aside', undefined]);
+    expect(told(`${SMALLEST}    onRowError: skip\n`)).toEqual([expect.stringContaining('expected halt or set-aside')]);
+  });
+
   test('takes its URLs from the environment', () => {
     const text = SMALLEST.replace('postgres://user@host:5432/old', '${OLD}');
     expect(read(text, { OLD: 'postgres://me:secret@h/db' }).file?.source.postgres).toBe('postgres://me:secret@h/db');
