@@ -28,6 +28,8 @@ export interface DifferenceSample {
   readonly columns: readonly string[];
   /** The source's key, in its own column order, where it is known: what repair asks for. */
   readonly sourceKey?: readonly string[];
+  /** The target refused the row: it is set aside, and later changes of its key wait with it. */
+  readonly cause?: 'held';
 }
 
 export interface TableVerdict {
@@ -41,6 +43,8 @@ export interface TableVerdict {
   readonly missing: number;
   readonly extra: number;
   readonly different: number;
+  /** How many of these are rows set aside; absent: none. */
+  readonly held?: number;
   readonly sample: readonly DifferenceSample[];
   /** LSN at which this table was compared; null when it was not. */
   readonly lsn: string | null;

@@ -3,6 +3,7 @@ import { checkCommand } from './check.ts';
 import type { CommandSpec } from './command.ts';
 import { completionCommand } from './completion.ts';
 import { demoCommand } from './demo.ts';
+import { dlqCommand } from './dlq.ts';
 import { explainCommand } from './explain.ts';
 import { initCommand } from './init.ts';
 import { pauseCommand, resumeCommand } from './pause.ts';
@@ -29,6 +30,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   pauseCommand,
   resumeCommand,
   throttleCommand,
+  dlqCommand,
   explainCommand,
   completionCommand,
 ];
@@ -36,7 +38,6 @@ export const COMMANDS: readonly CommandSpec[] = [
 /** Named in the design, not built yet: they get an answer of their own. */
 export const LATER_COMMANDS: readonly string[] = [
   'plan',
-  'dlq',
   'flags',
   'cutover',
   'rollback',

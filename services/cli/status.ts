@@ -6,7 +6,7 @@ import type { CommandContext, CommandSpec, Outcome } from './command.ts';
 import { reachInstance, urlOption } from './instance-command.ts';
 import { loadMigration } from './migration-input.ts';
 import { describeLag, renderTables } from './progress-view.ts';
-import { formatBytes } from './render.ts';
+import { formatBytes, formatCount } from './render.ts';
 import { readStoredStatus } from './status/stored-status.ts';
 
 export const statusCommand: CommandSpec = {
@@ -54,6 +54,7 @@ function outcomeOf(status: StatusResult, findings: readonly Finding[], { paint }
     `  target   ${applied.lsn === null ? 'shows no single source state yet' : `shows ${applied.lsn}${applied.exact ? '' : ' but for what is held'}`}`,
     `  lag      ${describeLag(lag)}`,
     `  restarts ${status.restarts}   drift ${status.drift ?? 'not verified yet'}`,
+    ...(status.deadLetters > 0 ? [`  ${paint.red('aside')}    ${formatCount(status.deadLetters)} rows; see crossfade dlq list`] : []),
     ...held.map((table) => `  ${paint.red('held')}     ${table.from}: ${table.error ?? 'unknown cause'}`),
   ];
   return {

@@ -117,7 +117,10 @@ function differenceFindings(table: TableVerdict): Finding[] {
   const columns = [...new Set(table.sample.flatMap((one) => one.columns))];
   const which = columns.length === 0 ? '' : `; columns ${columns.join(', ')}`;
   const message = `${table.to}: ${table.missing} missing, ${table.extra} extra, ${table.different} different${which}`;
-  return [errorFinding('CF-6001', message, `crossfade repair --table ${table.from}`)];
+  const held = table.held ?? 0;
+  const findings = held < differencesOf(table) ? [errorFinding('CF-6001', message, `crossfade repair --table ${table.from}`)] : [];
+  if (held > 0) findings.push(errorFinding('CF-5009', `${table.to}: ${held} of the rows that differ are set aside`, 'crossfade dlq list'));
+  return findings;
 }
 
 /** One line per cause, not per table: the same lag holds up all of them. */

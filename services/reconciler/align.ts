@@ -35,7 +35,13 @@ import { HeldSnapshot, openSession } from '#connectors/probe/postgres/held-snaps
 import { horizon } from '#connectors/probe/postgres/settle.ts';
 import { readShapes, type Shape } from '#connectors/probe/postgres/shape.ts';
 import { openWindow, slotIsActive, windowMessages, type StreamWindow } from '#connectors/probe/postgres/stream-window.ts';
-import { publishedRelations, readTableStates, readTargetState, type TargetState } from '#connectors/probe/postgres/target-state.ts';
+import {
+  publishedRelations,
+  readHeldKeys,
+  readTableStates,
+  readTargetState,
+  type TargetState,
+} from '#connectors/probe/postgres/target-state.ts';
 import type { TableProbe } from '#connectors/probe/postgres/table-scan.ts';
 import { ChangeCollector, voidTable, type CollectedTable, type Side, type TableChanges } from './change-collector.ts';
 import { readLogGap, type OpenRawLog } from './log-gap.ts';
@@ -48,6 +54,8 @@ export interface AlignedTable {
   readonly source: Shape;
   readonly target: Shape;
   readonly changes: TableChanges;
+  /** Keys whose rows are set aside in the target's snapshot. */
+  readonly held: ReadonlySet<string>;
 }
 
 export interface Alignment extends AsyncDisposable {
@@ -259,7 +267,7 @@ async function pair(
   ]);
   const tables: AlignedTable[] = [];
   const refused = new Map<TableProbe, Inconclusive>();
-  probes.forEach((probe, i) => {
+  for (const [i, probe] of probes.entries()) {
     const { from } = probe.mapping;
     const state = states.find((one) => one.schema === from.schema && one.name === from.name);
     const [one, other] = [here[i], there[i]];
@@ -271,8 +279,11 @@ async function pair(
       refused.set(probe, { cause: 'changed', message: `the table does not exist on the ${one ? 'target' : 'source'}` });
     else if (!published.has(one.oid) && !one.leaves.every((leaf) => published.has(leaf)))
       refused.set(probe, { cause: 'copying', message: 'the table or one of its partitions is not in the publication yet' });
-    else tables.push({ probe, source: one, target: other, changes: { ahead: [], behind: [] } });
-  });
+    else {
+      const held = await readHeldKeys(target.client, options.name, from);
+      tables.push({ probe, source: one, target: other, changes: { ahead: [], behind: [] }, held });
+    }
+  }
   return { tables, refused };
 }
 

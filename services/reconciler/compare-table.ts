@@ -144,7 +144,7 @@ async function compareKeyed(scans: BothScans, table: AlignedTable, { alignment, 
   const [rowsAtSource, rowsTarget] = [total(source), total(target)];
   for (const row of touched.sourceRows) addTo(source, row.bucket, row.sum, -1n);
   for (const row of touched.targetRows) addTo(target, row.bucket, row.sum, -1n);
-  const tally = new Tally(limits.samples);
+  const tally = new Tally(limits.samples, table.held);
   for (const one of touched.differences) tally.add(one, 1);
   const dirty = dirtyBuckets(source, target);
   if (dirty.length > 0) await listDifferences(scans, dirty, { touched, tally });
@@ -160,20 +160,40 @@ class Tally {
   readonly counts = { missing: 0, extra: 0, different: 0 };
   readonly sample: DifferenceSample[] = [];
   readonly max: number;
+  held = 0;
+  readonly #heldKeys: ReadonlySet<string>;
 
-  constructor(max: number) {
+  constructor(max: number, heldKeys: ReadonlySet<string>) {
     this.max = max;
+    this.#heldKeys = heldKeys;
   }
 
   add(difference: DifferenceSample, rows: number): void {
-    this.counts[difference.kind] += rows;
-    if (this.sample.length < this.max) this.sample.push(difference);
+    const held = this.#count(difference.kind, rows, difference.sourceKey);
+    if (this.sample.length < this.max) this.sample.push(held ? { ...difference, cause: 'held' } : difference);
+  }
+
+  addUnnamed({ kind, rows, sourceKey }: RowDifference): void {
+    this.#count(kind, rows, sourceKey);
+  }
+
+  #count(kind: DifferenceSample['kind'], rows: number, key: readonly (string | null)[] | undefined): boolean {
+    this.counts[kind] += rows;
+    const held = key !== undefined && this.#heldKeys.size > 0 && this.#heldKeys.has(JSON.stringify(key));
+    if (held) this.held += rows;
+    return held;
   }
 }
 
 function verdictOf(probe: TableProbe, tally: Tally): Omit<TableVerdict, 'rowsSource' | 'rowsTarget' | 'lsn'> {
   const { from, to } = probe.mapping;
-  return { from: `${from.schema}.${from.name}`, to: `${to.schema}.${to.name}`, ...tally.counts, sample: tally.sample };
+  return {
+    from: `${from.schema}.${from.name}`,
+    to: `${to.schema}.${to.name}`,
+    ...tally.counts,
+    ...(tally.held > 0 && { held: tally.held }),
+    sample: tally.sample,
+  };
 }
 
 const CONFIRM_ROWS = 500;
@@ -196,7 +216,7 @@ async function listDifferences(scans: BothScans, dirty: readonly string[], { tou
     found++;
     if (one.kind !== 'different') tally.add(sampleOf(scans.source.probe, one, []), one.rows);
     else if (waiting.length < tally.max || confirmAll) waiting.push(one);
-    else tally.counts.different += one.rows;
+    else tally.addUnnamed(one);
   }
   invariant(found > 0, 'sums differ where a row does');
   // The listings' cursors are done: the same sessions may fetch rows now.
@@ -257,7 +277,7 @@ async function compareKeyless(scans: BothScans, table: AlignedTable, { alignment
       message: 'a changed row is not whole in the stream: REPLICA IDENTITY FULL is needed',
     });
   for (const { bucket, a, b, rows } of deltas) addTo(source, bucket, { rows: 1n, a, b }, rows > 0n ? 1n : -1n);
-  const tally = new Tally(limits.samples);
+  const tally = new Tally(limits.samples, table.held);
   const dirty = dirtyBuckets(source, target);
   if (dirty.length > 0) await listKeyless(scans, dirty, { deltas, tally });
   return { ...verdictOf(table.probe, tally), rowsSource: total(source), rowsTarget: total(target), lsn: formatLsn(alignment.applied) };

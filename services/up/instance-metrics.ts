@@ -36,6 +36,7 @@ export function registerMetrics(meter: Meter, status: () => StatusResult, { read
     { name: 'tables_held', help: 'Tables that are held.' },
     () => status().tables.filter((table) => table.phase === 'held').length,
   );
+  meter.gauge({ name: 'dead_letters', help: 'Keys that are blocked because a row was set aside.' }, () => status().deadLetters);
 }
 
 function sum(status: StatusResult, field: 'rowsCopied' | 'changesApplied'): number {

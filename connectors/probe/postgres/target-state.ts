@@ -55,6 +55,21 @@ export async function readTableStates(client: pg.ClientBase, name: string): Prom
   }));
 }
 
+/** Keys of a source table whose rows are set aside, each as JSON of its texts in key order. */
+export async function readHeldKeys(
+  client: pg.ClientBase,
+  name: string,
+  table: { readonly schema: string; readonly name: string },
+): Promise<ReadonlySet<string>> {
+  if (!(await queryRow(client, "SELECT WHERE to_regclass('crossfade.blocked') IS NOT NULL"))) return new Set();
+  const rows = await queryRows(
+    client,
+    'SELECT key::text AS key FROM crossfade.blocked WHERE name = $1 AND source_schema = $2 AND source_table = $3 AND discarded_at IS NULL',
+    [name, table.schema, table.name],
+  );
+  return new Set(rows.map((row) => row['key']!));
+}
+
 /** OIDs of the relations whose changes the publication sends. */
 export async function publishedRelations(source: pg.ClientBase, publication: string): Promise<ReadonlySet<number>> {
   const rows = await queryRows(

@@ -5,6 +5,7 @@
 import type pg from 'pg';
 import { connect, queryRow } from '#connectors/postgres/session.ts';
 import { readSlot } from '#connectors/source/postgres/slot.ts';
+import { countBlocked } from '#connectors/target/postgres/dead-letters.ts';
 import { readProgress, readTableProgress } from '#connectors/target/postgres/progress.ts';
 import type { Progress, TableProgress } from '#connectors/target/target.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
@@ -32,6 +33,7 @@ interface TargetState {
   readonly progress: Progress;
   readonly tables: readonly TableProgress[];
   readonly stats: Readonly<Record<string, unknown>>;
+  readonly deadLetters: number;
 }
 
 /** @throws PipelineError CF-5001 when the target cannot be reached: without it nothing is known. */
@@ -67,7 +69,8 @@ async function readTarget(file: MigrationFile): Promise<TargetState | undefined>
     await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
     const progress = await readProgress(client, file.name);
     if (progress === undefined) return undefined;
-    return { progress, tables: await readTableProgress(client, file.name), stats: await readStats(client, file.name) };
+    const deadLetters = await countBlocked(client, file.name);
+    return { progress, tables: await readTableProgress(client, file.name), stats: await readStats(client, file.name), deadLetters };
   } finally {
     await client.end();
   }
@@ -106,9 +109,9 @@ function statusOf(name: string, target: TargetState | undefined, source: SourceS
     tables: target?.tables.map(tableStatus) ?? [],
     lag: lagOf(target?.progress, source),
     source: { lsn: source === undefined ? null : formatLsn(source.lsn), slot: source?.slot ?? { retainedBytes: null, status: null } },
-    applied: { lsn: applied === undefined ? null : formatLsn(applied), exact: applied !== undefined && !held },
+    applied: { lsn: applied === undefined ? null : formatLsn(applied), exact: applied !== undefined && !held && target?.deadLetters === 0 },
     restarts: countOf(target?.stats['restarts']) ?? 0,
-    deadLetters: countOf(target?.stats['deadLetters']) ?? 0,
+    deadLetters: target?.deadLetters ?? 0,
     drift: null,
   };
 }

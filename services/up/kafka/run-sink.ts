@@ -42,6 +42,7 @@ export async function runSink(options: RunServiceOptions): Promise<void> {
         { name: 'tables_held', help: 'Tables that are held.' },
         () => sink().tables.filter(({ state }) => state === 'held').length,
       );
+      meter.gauge({ name: 'dead_letters', help: 'Keys that are blocked because a row was set aside.' }, () => sink().deadLetters);
     },
   });
 }
