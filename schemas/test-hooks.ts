@@ -21,6 +21,7 @@ export const FAILPOINTS = [
   'sink.commit',
   'sink.committed',
   'changeover',
+  'dlq.published',
 ] as const;
 export type Failpoint = (typeof FAILPOINTS)[number];
 

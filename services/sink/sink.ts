@@ -8,6 +8,7 @@
  */
 import type { Bookmarked } from '#connectors/change-log/bookmark.ts';
 import type { Topic } from '#connectors/change-log/change-log.ts';
+import type { DeadLetterTopic } from '#connectors/change-log/dead-letter-topic.ts';
 import { FinerGrainNeeded, type Position } from '#connectors/target/target.ts';
 import { BlockedRowsChanged, type BlockedRows } from '#connectors/target/postgres/blocked-rows.ts';
 import { readBookmark } from '#connectors/target/postgres/bookmark.ts';
@@ -23,6 +24,7 @@ import type { CatalogTable } from '#schemas/table.ts';
 import { waitBackoff, type Backoff } from '#services/runtime/backoff.ts';
 import type { Logger, Service } from '#services/runtime/service.ts';
 import { RelationResolver } from './bind-relation.ts';
+import { publishDeadLetters } from './dead-letter-publisher.ts';
 import type { FinerGrain } from './session-events.ts';
 import { checkOffsets } from './resume-point.ts';
 import { SinkSession } from './sink-session.ts';
@@ -39,6 +41,8 @@ export interface SinkSettings {
   /** Rows of a relation as they stand in `raw`, where that is not as the source wrote them. */
   readonly describeRows?: DescribeRows;
   readonly progress: Topic;
+  /** Told of each row that is set aside. */
+  readonly deadLetters?: DeadLetterTopic;
   readonly settings: Pick<PipelineSettings, 'sink'>;
   /** Names this installation: host and data directory. */
   readonly instance: string;
@@ -136,6 +140,24 @@ class TargetSink implements Sink {
   }
 
   async run(signal: AbortSignal): Promise<void> {
+    const ended = new AbortController();
+    const publishing = this.#publish(AbortSignal.any([signal, ended.signal]));
+    try {
+      await this.#runSessions(signal);
+    } finally {
+      ended.abort();
+      await publishing;
+    }
+  }
+
+  async #publish(signal: AbortSignal): Promise<void> {
+    const { deadLetters: topic, targetUrl, mapping, logger } = this.#options;
+    if (topic === undefined) return;
+    const pending = (): boolean => (this.#blocked?.size ?? 0) > 0;
+    await publishDeadLetters({ targetUrl, name: mapping.name, topic, pending, logger }, signal);
+  }
+
+  async #runSessions(signal: AbortSignal): Promise<void> {
     for (let attempt = 0; !signal.aborted; attempt++) {
       const before = this.#position;
       try {

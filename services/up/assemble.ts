@@ -2,6 +2,7 @@
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Topic } from '#connectors/change-log/change-log.ts';
+import { embeddedDeadLetters } from '#connectors/change-log/embedded/dead-letters.ts';
 import { createCopySource } from '#connectors/source/postgres/copy-source.ts';
 import type { RunUpOptions } from '#services/cli/up-port.ts';
 import { refersToItself } from '#schemas/mapping/self-reference.ts';
@@ -32,7 +33,10 @@ export interface TargetSide {
   connect(copier: Copier): void;
 }
 
-export function createTargetSide(options: RunUpOptions, { migration, raw, progress }: Base): TargetSide {
+export function createTargetSide(
+  options: RunUpOptions,
+  { migration, raw, progress, deadLetters }: Base & { readonly deadLetters: Topic },
+): TargetSide {
   const taken = Promise.withResolvers<{ readonly ordered: boolean }>();
   const connected = Promise.withResolvers<Copier>();
   const sink = createSink({
@@ -42,6 +46,7 @@ export function createTargetSide(options: RunUpOptions, { migration, raw, progre
     targetTables: migration.targetTables,
     raw,
     progress,
+    deadLetters: embeddedDeadLetters(deadLetters, raw),
     settings: options.file.settings,
     instance: `${hostname()}:${options.dataDir}`,
     logger: options.logger,

@@ -41,8 +41,9 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
   const migration = await readMigration(options.file);
   const raw = await log.topic('raw', { partitions: 1 });
   const progress = await log.topic('progress', { partitions: 1 });
+  const deadLetters = await log.topic('dlq', { partitions: 1 });
   const group = stack.use(new ServiceGroup(options.signal));
-  const target = createTargetSide(options, { migration, raw, progress });
+  const target = createTargetSide(options, { migration, raw, progress, deadLetters });
   group.start((signal) => target.sink.run(signal));
   const { ordered } = await group.orFailure(target.takenOver);
   const running = await assemble(options, { migration, raw, progress, target, ordered, stack });

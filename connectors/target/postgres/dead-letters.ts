@@ -12,6 +12,7 @@ export interface DeadLetter {
   readonly from: string;
   readonly to: string;
   readonly source: { readonly schema: string; readonly table: string };
+  readonly target: { readonly schema: string; readonly table: string };
   /** Texts in the order of the table's key. */
   readonly key: readonly string[];
   readonly cause: 'row' | 'moved' | 'dependant';
@@ -77,12 +78,14 @@ export async function readDeadLetters(client: pg.ClientBase, name: string, filte
 
 function letterOf(row: Readonly<Record<string, string | null>>): DeadLetter {
   const source = { schema: row['source_schema']!, table: row['source_table']! };
+  const target = { schema: row['target_schema']!, table: row['target_table']! };
   const at = row['discarded_at'];
   return {
     id: row['id']!,
     from: `${source.schema}.${source.table}`,
-    to: `${row['target_schema']}.${row['target_table']}`,
+    to: `${target.schema}.${target.table}`,
     source,
+    target,
     key: JSON.parse(row['key']!) as string[],
     cause: row['cause'] as DeadLetter['cause'],
     sqlState: row['sql_state']!,

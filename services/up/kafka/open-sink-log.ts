@@ -23,6 +23,7 @@ export async function openSinkLog(kafka: OpenKafka, { file, migration, kafka: se
     partitions: settings.partitions,
   });
   const [progress, requests] = [await kafka.progress(), await kafka.requests()];
+  const deadLetters = await kafka.deadLetters();
   const kept = stack.move();
   return {
     raw,
@@ -30,6 +31,7 @@ export async function openSinkLog(kafka: OpenKafka, { file, migration, kafka: se
     mapping: mappedSide(migration.mapping),
     describeRows: describeMappedRows(migration.mapping),
     progress,
+    deadLetters,
     requests,
     onRelation: (told) => void (know = told),
     close: () => kept.disposeAsync(),

@@ -20,7 +20,7 @@ import { FencedTopic } from './fenced-topic.ts';
 import { retried } from './retried.ts';
 
 /** What a sink reads and asks through, opened for one tenure of the lease. */
-export interface SinkLog extends Pick<SinkSettings, 'raw' | 'bookmarks' | 'describeRows' | 'progress'> {
+export interface SinkLog extends Pick<SinkSettings, 'raw' | 'bookmarks' | 'describeRows' | 'progress' | 'deadLetters'> {
   /** As the rows in `raw` are to be read: over Kafka they have passed the filter. */
   readonly mapping: CompiledMapping;
   readonly requests: Topic;
@@ -110,6 +110,7 @@ export class SinkService implements Service {
       ...(log.bookmarks !== undefined && { bookmarks: log.bookmarks }),
       ...(log.describeRows !== undefined && { describeRows: log.describeRows }),
       progress: new FencedTopic(log.progress),
+      ...(log.deadLetters !== undefined && { deadLetters: log.deadLetters }),
       settings: file.settings,
       // The same for all sinks of the migration: whoever has the lease may end what another one left.
       instance: 'sinks over Kafka',
