@@ -29,6 +29,12 @@ export const catalogue = {
   ),
   'CF-1007': entry(2, 'operator', 'The command line is not valid.', 'See --help.'),
   'CF-1008': entry(2, 'operator', 'A table or column named in the file does not exist.', 'Mend the name, or create it.'),
+  'CF-1009': entry(
+    2,
+    'operator',
+    'A re-copy was asked for that cannot be made.',
+    'Mend the keys or bounds named, as the source writes them, and ask again.',
+  ),
   'CF-2001': entry(3, 'timed', 'The source cannot be reached.', 'Check host, port, and that the server accepts connections.'),
   'CF-2002': entry(
     3,

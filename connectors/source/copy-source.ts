@@ -89,11 +89,21 @@ export interface CatalogState {
   readonly tables: readonly TableState[];
 }
 
+export interface Misfit {
+  readonly index: number;
+  readonly why: string;
+}
+
 export interface CopySource {
   emit(messages: readonly string[]): Promise<void>;
   snapshot(): Promise<Snapshot>;
   /** Key of the row that ends the next chunk of `rows` rows; undefined when fewer are left. */
   nextBoundary(relation: RelationName, key: readonly KeyColumn[], range: KeyRange, rows: number): Promise<readonly string[] | undefined>;
+  /**
+   * The first of these values of the key that the key's types do not take, and what the source says of it; undefined when all fit.
+   * Rejects where that cannot be told, for example because a type is gone.
+   */
+  firstMisfit(key: readonly KeyColumn[], rows: readonly (readonly string[])[]): Promise<Misfit | undefined>;
   readChunk(query: ChunkQuery, consumer: ChunkConsumer, signal: AbortSignal): Promise<ChunkResult>;
   /** State of these tables by OID; tables that are gone are left out. */
   catalog(oids: readonly number[]): Promise<CatalogState>;

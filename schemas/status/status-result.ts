@@ -38,6 +38,22 @@ export const tableStatusSchema = z.strictObject({
 });
 export type TableStatus = z.infer<typeof tableStatusSchema>;
 
+const limit = z.number().positive().nullable();
+
+/** What the operator has set of the copy, and what was asked for and cannot be done. */
+export const copyStatusSchema = z.strictObject({
+  /** Null: nobody was there to ask, and the limits are then unknown too. */
+  paused: z.boolean().nullable(),
+  /** Null: no limit. */
+  maxRowsPerSecond: limit,
+  maxBytesPerSecond: limit,
+  /** Re-copies that cannot be made, the last ones. */
+  refused: z.array(z.strictObject({ table: z.string(), error: z.string() })),
+});
+export type CopyStatus = z.infer<typeof copyStatusSchema>;
+
+export const UNKNOWN_COPY: CopyStatus = { paused: null, maxRowsPerSecond: null, maxBytesPerSecond: null, refused: [] };
+
 export const statusResultSchema = z.strictObject({
   name: z.string(),
   phase: z.enum(MIGRATION_PHASES),
@@ -47,6 +63,7 @@ export const statusResultSchema = z.strictObject({
   source: z.strictObject({ lsn, slot: z.strictObject({ retainedBytes: count.nullable(), status: z.string().nullable() }) }),
   /** The source state that the target shows; null before the change-over. `exact` is false while a table or key is held. */
   applied: z.strictObject({ lsn, exact: z.boolean() }),
+  copy: copyStatusSchema,
   restarts: count,
   deadLetters: count,
   /** Rows that the last verify found different; null when none has run. */

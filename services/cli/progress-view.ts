@@ -134,8 +134,24 @@ export function renderProgress(progress: Progress, paint: Paint): string {
       : '';
   const head = `${paint.bold(status.name)}  ${paint.cyan(status.phase)}\n`;
   const changes = `  changes  ${formatCount(progress.changesApplied)} applied   ${rate(progress.changesPerSecond, 'changes/s')}\n`;
+  const copying = describeCopy(status.copy)
+    .map((line) => `  copy     ${paint.yellow(line)}\n`)
+    .join('');
   const trouble = held.map((table) => `  ${paint.red('held')}     ${table.from}: ${table.error ?? 'unknown cause'}\n`).join('');
-  return `${head}${copy}${changes}  lag      ${describeLag(status.lag)}\n${trouble}${renderTables(status, paint)}`;
+  return `${head}${copy}${changes}  lag      ${describeLag(status.lag)}\n${copying}${trouble}${renderTables(status, paint)}`;
+}
+
+/** What an operator has set, and what of his requests was refused; nothing where the copy runs as the file says. */
+export function describeCopy({ paused, maxRowsPerSecond, maxBytesPerSecond, refused }: StatusResult['copy']): readonly string[] {
+  const limits = [
+    ...(maxRowsPerSecond === null ? [] : [`${formatCount(maxRowsPerSecond)} rows/s`]),
+    ...(maxBytesPerSecond === null ? [] : [`${formatBytes(maxBytesPerSecond)}/s`]),
+  ];
+  return [
+    ...(paused === true ? ['paused: crossfade resume lets it go on'] : []),
+    ...(limits.length > 0 ? [`limited to ${limits.join(' and ')}`] : []),
+    ...refused.map(({ error }) => `refused: ${error}`),
+  ];
 }
 
 export function describeLag(lag: StatusResult['lag']): string {

@@ -5,7 +5,7 @@ import type { StatusResult } from '#schemas/status/status-result.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
 import { reachInstance, urlOption } from './instance-command.ts';
 import { loadMigration } from './migration-input.ts';
-import { describeLag, renderTables } from './progress-view.ts';
+import { describeCopy, describeLag, renderTables } from './progress-view.ts';
 import { formatBytes, formatCount } from './render.ts';
 import { readStoredStatus } from './status/stored-status.ts';
 
@@ -55,6 +55,7 @@ function outcomeOf(status: StatusResult, findings: readonly Finding[], { paint }
     `  lag      ${describeLag(lag)}`,
     `  restarts ${status.restarts}   drift ${status.drift ?? 'not verified yet'}`,
     ...(status.deadLetters > 0 ? [`  ${paint.red('aside')}    ${formatCount(status.deadLetters)} rows; see crossfade dlq list`] : []),
+    ...describeCopy(status.copy).map((line) => `  copy     ${paint.yellow(line)}`),
     ...held.map((table) => `  ${paint.red('held')}     ${table.from}: ${table.error ?? 'unknown cause'}`),
   ];
   return {

@@ -9,14 +9,14 @@ import type { Running } from './assemble.ts';
 const POLL_MS = 50;
 
 export function controlActions({ copier, reader, sink }: Running, signal: AbortSignal): ControlActions {
-  let limits: { rowsPerSecond?: number | undefined; bytesPerSecond?: number | undefined } = {};
   return {
     recopy: async (request) => {
+      await copier.checkRecopy(request);
       await copier.requestRecopy(request);
     },
-    pause: async () => copier.pause(),
+    pause: () => copier.operator.pause(),
     resume: async () => {
-      copier.resume();
+      await copier.operator.resume();
       // What the reader stopped (its shape no longer fits) would not be copied again before a start with a file that fits.
       const stopped = new Set(
         copier
@@ -26,14 +26,7 @@ export function controlActions({ copier, reader, sink }: Running, signal: AbortS
       );
       for (const { state, from } of sink.status().tables) if (state === 'held' && !stopped.has(tableId(from))) await sink.resumeTable(from);
     },
-    throttle: async (request) => {
-      const next = { ...limits };
-      if (request.maxRowsPerSecond !== undefined) next.rowsPerSecond = request.maxRowsPerSecond ?? undefined;
-      if (request.maxBytesPerSecond !== undefined) next.bytesPerSecond = request.maxBytesPerSecond ?? undefined;
-      limits = next;
-      copier.setThrottle({ rowsPerSecond: next.rowsPerSecond, bytesPerSecond: next.bytesPerSecond });
-      return { maxRowsPerSecond: next.rowsPerSecond ?? null, maxBytesPerSecond: next.bytesPerSecond ?? null };
-    },
+    throttle: (request) => copier.operator.throttle(request),
     marker: async ({ waitMs, afterCopy }) => {
       const startedAt = performance.now();
       const until = AbortSignal.any([signal, AbortSignal.timeout(Math.max(1, waitMs))]);

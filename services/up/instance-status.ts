@@ -4,7 +4,7 @@
  */
 import { formatLsn, type Lsn } from '#schemas/lsn.ts';
 import { tableId, type CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
-import type { StatusResult, TableStatus } from '#schemas/status/status-result.ts';
+import { type StatusResult, type TableStatus, UNKNOWN_COPY } from '#schemas/status/status-result.ts';
 import type { Copier } from '#services/reader/copy/copier.ts';
 import type { CopyProgress } from '#services/reader/copy/copy-port.ts';
 import type { Reader } from '#services/reader/reader.ts';
@@ -14,7 +14,7 @@ export interface Parts {
   readonly name: string;
   readonly mapping: CompiledMapping;
   readonly reader: Pick<Reader, 'status'>;
-  readonly copier: Pick<Copier, 'progress' | 'complete'>;
+  readonly copier: Pick<Copier, 'progress' | 'complete'> & { readonly operator?: Pick<Copier['operator'], 'status'> };
   readonly sink: Pick<Sink, 'status'>;
   readonly drift: () => number | null;
 }
@@ -52,6 +52,7 @@ export function instanceStatus(parts: Parts): StatusResult {
       lsn: sink.applied === undefined ? null : formatLsn(sink.applied.lsn),
       exact: sink.applied !== undefined && !held && sink.deadLetters === 0,
     },
+    copy: parts.copier.operator?.status() ?? UNKNOWN_COPY,
     restarts: reader.restarts,
     deadLetters: sink.deadLetters,
     drift: parts.drift(),

@@ -30,7 +30,7 @@ export interface CopyWorldOptions {
   readonly order?: CopyOrder;
   readonly heartbeatSeconds?: number;
   readonly interludes?: ChunkInterludes;
-  /** No chunk is read before `copier.resume()`. */
+  /** No chunk is read before `copier.operator.resume()`. */
   readonly paused?: boolean;
   readonly unmapped?: 'error' | 'ignore';
   readonly logger?: Logger;
@@ -135,7 +135,7 @@ export class CopyWorld implements AsyncDisposable {
       onStarted: () => started.resolve(),
       logger: options.logger ?? silentLogger,
     });
-    if (options.paused) parts.copier.pause();
+    if (options.paused) void parts.copier.operator.pause();
     const failure = Promise.withResolvers<never>();
     failure.promise.catch(() => undefined);
     this.failed = failure.promise;

@@ -45,6 +45,16 @@ export function rangeCondition(key: readonly KeyColumn[], range: KeyRange): stri
   return conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`;
 }
 
+/** Fails when one of the values is none of its column's type. */
+export function castSql(key: readonly KeyColumn[], rows: readonly (readonly string[])[]): string {
+  return `VALUES ${rows.map((values) => `(${key.map((column, c) => literal(column, values[c]!)).join(', ')})`).join(', ')}`;
+}
+
+/** Fails when a type itself cannot be used. */
+export function typesSql(key: readonly KeyColumn[]): string {
+  return `SELECT ${key.map((column) => `NULL::${column.type}`).join(', ')}`;
+}
+
 /** The keys asked for as rows `k (i, c0, c1, …)`. */
 function keyValues(query: ChunkQuery): string {
   const rows = (query.keys ?? []).map((values, i) => `(${i}, ${query.key.map((column, c) => literal(column, values[c]!)).join(', ')})`);

@@ -18,12 +18,13 @@ import type {
   CopySource,
   KeyColumn,
   KeyRange,
+  Misfit,
   RelationName,
   RelationShape,
   ShapeColumn,
   TableState,
 } from '../copy-source.ts';
-import { beginSql, boundarySql, copySql, missingSql, shapeSql, treeSql } from './chunk-sql.ts';
+import { beginSql, boundarySql, castSql, copySql, missingSql, shapeSql, treeSql, typesSql } from './chunk-sql.ts';
 import { copyOut } from './copy-out.ts';
 
 /** Longest wait behind somebody's ALTER TABLE: others queue behind our waiting lock too. */
@@ -85,6 +86,23 @@ class PostgresCopySource implements CopySource {
       return boundary;
     });
     return row && key.map((column) => row[column.name]!);
+  }
+
+  async firstMisfit(key: readonly KeyColumn[], rows: readonly (readonly string[])[]): Promise<Misfit | undefined> {
+    return this.#with(async (client) => {
+      await client.query(typesSql(key));
+      let why = await refusalOf(client, key, rows);
+      if (why === undefined) return undefined;
+      // The first one lies in [from, to): all before it fit.
+      let [from, to] = [0, rows.length];
+      while (to - from > 1) {
+        const middle = (from + to) >> 1;
+        const refusal = await refusalOf(client, key, rows.slice(from, middle));
+        if (refusal === undefined) from = middle;
+        else [to, why] = [middle, refusal];
+      }
+      return { index: from, why: (await refusalOf(client, key, rows.slice(from, to))) ?? why };
+    });
   }
 
   async readChunk(query: ChunkQuery, consumer: ChunkConsumer, signal: AbortSignal): Promise<ChunkResult> {
@@ -215,6 +233,18 @@ class PostgresCopySource implements CopySource {
   #give(client: pg.Client, usable: boolean): void {
     if (usable && !this.#closed && this.#open.has(client)) this.#idle.push(client);
     else void endSoon(client);
+  }
+}
+
+/** What the server says of values that do not fit their types. @throws any other failure */
+async function refusalOf(client: pg.Client, key: readonly KeyColumn[], rows: readonly (readonly string[])[]): Promise<string | undefined> {
+  try {
+    await client.query(castSql(key, rows));
+    return undefined;
+  } catch (error) {
+    // Nothing but constants stands in the statement: data exceptions, checks of a domain, a type's own syntax, its limits.
+    if (/^(?:22|23|42|54)/.test((error as { code?: string }).code ?? '')) return messageOf(error);
+    throw error;
   }
 }
 

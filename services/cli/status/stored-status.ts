@@ -14,7 +14,7 @@ import type { Finding } from '#schemas/errors.ts';
 import { formatLsn, type Lsn, parseLsn } from '#schemas/lsn.ts';
 import { FindingList } from '#schemas/mapping/finding-list.ts';
 import { resolveTables } from '#schemas/mapping/resolve-tables.ts';
-import type { StatusResult, TableStatus } from '#schemas/status/status-result.ts';
+import { type StatusResult, type TableStatus, UNKNOWN_COPY } from '#schemas/status/status-result.ts';
 import { lastDrift } from '#services/runtime/last-verify.ts';
 import { readCatalogs } from '../catalogs.ts';
 
@@ -110,6 +110,7 @@ function statusOf(name: string, target: TargetState | undefined, source: SourceS
     lag: lagOf(target?.progress, source),
     source: { lsn: source === undefined ? null : formatLsn(source.lsn), slot: source?.slot ?? { retainedBytes: null, status: null } },
     applied: { lsn: applied === undefined ? null : formatLsn(applied), exact: applied !== undefined && !held && target?.deadLetters === 0 },
+    copy: UNKNOWN_COPY,
     restarts: countOf(target?.stats['restarts']) ?? 0,
     deadLetters: target?.deadLetters ?? 0,
     drift: null,

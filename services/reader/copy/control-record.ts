@@ -79,7 +79,27 @@ export interface TableHeldRecord {
   readonly error: string;
 }
 
+/** What the operator has set of the copy, all of it: the last one counts. */
+export interface OperatorRecord {
+  readonly t: 'operator';
+  readonly paused: boolean;
+  /** Absent: as the file says. Null: no limit. */
+  readonly maxRowsPerSecond?: number | null;
+  readonly maxBytesPerSecond?: number | null;
+}
+
+/** A re-copy was asked for that cannot be made. */
+export interface RecopyRefusedRecord {
+  readonly t: 'recopy-refused';
+  readonly id: string;
+  /** `schema.table`; empty where the request does not say. */
+  readonly table: string;
+  readonly error: string;
+}
+
 export type CopyRecord =
+  | OperatorRecord
+  | RecopyRefusedRecord
   | ChunkPlannedRecord
   | ChunkFinishedRecord
   | RecopyAskedRecord
@@ -98,6 +118,8 @@ const TYPES: ReadonlySet<string> = new Set<CopyRecord['t']>([
   'visibility',
   'table-seen',
   'table-held',
+  'operator',
+  'recopy-refused',
 ]);
 
 /** The record, or undefined when it is somebody else's. */

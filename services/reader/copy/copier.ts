@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { tableId } from '#schemas/mapping/compiled-mapping.ts';
-import { InvariantError, invariant, messageOf, PipelineError } from '#schemas/errors.ts';
+import { InvariantError, messageOf, PipelineError } from '#schemas/errors.ts';
 import { parseLsn, type Lsn } from '#schemas/lsn.ts';
 import type { CatalogTable } from '#schemas/table.ts';
 import { guarded } from '#schemas/test-hooks.ts';
@@ -25,7 +25,10 @@ import { CopyWorkers } from './copy-workers.ts';
 import { KeyQueue } from './key-queue.ts';
 import { Notifier } from './notifier.ts';
 import { StreamSide, type StreamSideEvents } from './stream-side.ts';
-import { Throttle, type ThrottleLimits } from './throttle.ts';
+import { OperatorControl } from './operator-control.ts';
+import { checkRecopy } from './recopy-check.ts';
+import { endUnfit } from './unfit-request.ts';
+import { Throttle } from './throttle.ts';
 import { VisibilityMemory, type StreamedTransaction } from './visibility.ts';
 import { Watermarks } from './watermarks.ts';
 
@@ -44,15 +47,14 @@ export interface Copier {
   run(signal: AbortSignal): Promise<void>;
   /**
    * Resolves with the request's id once it is durable. A `given` id is taken once, also over restarts.
-   * @throws PipelineError CF-1008 for a table that is not copied.
+   * Keys that cannot be the table's make it one for the whole table. @throws PipelineError CF-1008 for a table that is not copied.
    */
   requestRecopy(request: RecopyRequest, given?: string): Promise<string>;
+  /** Whether an operator's request can be made. @throws PipelineError CF-1008, CF-1009; CF-2001, CF-2007 when the source cannot be asked. */
+  checkRecopy(request: RecopyRequest): Promise<void>;
   addTable(table: CopierTable): Promise<void>;
   progress(): readonly CopyProgress[];
-  /** No chunk is begun while any reason stands: the operator's, or for example a sink that is far behind. */
-  pause(reason?: string): void;
-  resume(reason?: string): void;
-  setThrottle(limits: ThrottleLimits): void;
+  readonly operator: OperatorControl;
   /** Looks at the catalogues now; else every heartbeat. */
   checkCatalog(): Promise<void>;
   /** Records what the visibility guard must remember, so that the slot may move up to now. */
@@ -72,6 +74,7 @@ export async function createCopier(options: CopierOptions): Promise<Copier> {
 
 class CopierService implements Copier {
   readonly hooks: StreamSide;
+  readonly operator: OperatorControl;
   readonly #options: CopierOptions;
   readonly #plan: CopyPlan;
   readonly #memory: VisibilityMemory;
@@ -105,7 +108,11 @@ class CopierService implements Copier {
     });
     this.#watermarks = new Watermarks(source);
     const { maxRowsPerSecond, maxBytesPerSecond } = options.settings.copy;
-    this.#throttle = new Throttle({ rowsPerSecond: maxRowsPerSecond, bytesPerSecond: maxBytesPerSecond }, now);
+    this.#throttle = new Throttle({}, now);
+    this.operator = new OperatorControl(
+      { maxRowsPerSecond, maxBytesPerSecond },
+      { throttle: this.#throttle, journal: this.#journal, records },
+    );
     this.hooks = new StreamSide(this.#plan, this.#memory, this.#events());
     this.#watch = new CatalogWatch({
       source,
@@ -113,10 +120,7 @@ class CopierService implements Copier {
       plan: this.#plan,
       stream: this.hooks,
       ask: async (table, request) => void (await this.#ledger.ask(table, request, this.hooks.position)),
-      hold: async (table, reason) => {
-        await this.#ledger.hold(table, reason);
-        this.hooks.voidTable(table, reason);
-      },
+      hold: (table, reason) => this.#hold(table, reason),
       record: (record) => this.#journal.write(record),
       onLeaves: (table) =>
         options.onLeaves?.(
@@ -147,10 +151,8 @@ class CopierService implements Copier {
       throttle: this.#throttle,
       journal: this.#journal,
       wake: this.#wake,
-      hold: async (table, reason) => {
-        await this.#ledger.hold(table, reason);
-        this.hooks.voidTable(table, reason);
-      },
+      hold: (table, reason) => this.#hold(table, reason),
+      endUnfit: (work) => endUnfit(work, { source, plan: this.#plan, ledger: this.#ledger }),
       ...(options.oneChunkBytes !== undefined && { oneChunkBytes: options.oneChunkBytes }),
     });
     for (const table of this.#plan.tables()) this.hooks.track(table);
@@ -187,9 +189,8 @@ class CopierService implements Copier {
   }
 
   async requestRecopy(request: RecopyRequest, given?: string): Promise<string> {
-    const { kind, schema, table: name, reason } = request;
-    const table = this.#plan.table(tableId({ schema, name }));
-    if (!table) throw new PipelineError('CF-1008', `table ${schema}.${name} is not part of this migration`);
+    const { kind, reason } = request;
+    const table = this.#tableAskedFor(request);
     const id = given === undefined ? undefined : GIVEN + given;
     if (id !== undefined && !this.#plan.noteAsked(id)) {
       await this.#journal.flushed();
@@ -197,18 +198,22 @@ class CopierService implements Copier {
     }
     const asked = { kind, reason, ...(id !== undefined && { id }) };
     if (kind === 'table' || kind === 'replace') return this.#ledger.ask(table, asked);
-    if (kind === 'keys') {
-      invariant(
-        request.keys.every((key) => table.isKeyless || key.length === table.keyColumns.length),
-        'a key has a value for each key column',
-      );
-      return this.#ledger.ask(table, { ...asked, keys: request.keys });
-    }
+    if (kind === 'keys') return this.#ledger.ask(table, { ...asked, keys: request.keys });
     return this.#ledger.ask(table, {
       ...asked,
       ...(request.from !== undefined && { from: request.from }),
       ...(request.to !== undefined && { to: request.to }),
     });
+  }
+
+  async checkRecopy(request: RecopyRequest): Promise<void> {
+    await checkRecopy(this.#options.source, this.#tableAskedFor(request), request);
+  }
+
+  #tableAskedFor({ schema, table: name }: RecopyRequest): CopyTable {
+    const table = this.#plan.table(tableId({ schema, name }));
+    if (!table) throw new PipelineError('CF-1008', `table ${schema}.${name} is not part of this migration`);
+    return table;
   }
 
   async addTable(added: CopierTable): Promise<void> {
@@ -235,18 +240,6 @@ class CopierService implements Copier {
     }));
   }
 
-  pause(reason = 'operator'): void {
-    this.#throttle.close(reason);
-  }
-
-  resume(reason = 'operator'): void {
-    this.#throttle.open(reason);
-  }
-
-  setThrottle(limits: ThrottleLimits): void {
-    this.#throttle.setLimits(limits);
-  }
-
   checkCatalog(): Promise<void> {
     return this.#watch.check();
   }
@@ -254,6 +247,11 @@ class CopierService implements Copier {
   async flush(): Promise<void> {
     if (this.#memory.firstUncovered() === undefined && this.#memory.size === 0) return;
     await this.#ledger.remember(await this.#options.source.snapshot());
+  }
+
+  async #hold(table: CopyTable, reason: string): Promise<void> {
+    await this.#ledger.hold(table, reason);
+    this.hooks.voidTable(table, reason);
   }
 
   // --- start ---

@@ -75,6 +75,13 @@ export class CopyLedger {
     return record.id;
   }
 
+  /** All of the table is asked for instead of what was taken out of the plan; these requests are done with that. */
+  async endInFull(table: CopyTable, ids: readonly string[]): Promise<void> {
+    const asked = this.ask(table, { kind: 'table', reason: 'what was asked for is no value of its key any more' });
+    if (ids.length > 0) void this.#options.journal.write({ t: 'recopy-done', ids });
+    await asked;
+  }
+
   movedKey(table: CopyTable, key: RowKey, cause: Lsn): void {
     void this.ask(table, { kind: 'keys', keys: [fromRowKey(key)], reason: 'its key changed' }, cause);
   }

@@ -76,10 +76,10 @@ export class CopyPlan {
       return;
     }
     if (record.t === 'recopy-done') {
-      for (const id of record.ids) this.#forget(id);
+      for (const id of record.ids) this.forget(id);
       return;
     }
-    if (record.t === 'visibility') return;
+    if (record.t === 'visibility' || record.t === 'operator' || record.t === 'recopy-refused') return;
     // An append whose answer was lost may have left a record twice.
     if (record.t === 'recopy-asked' && !this.noteAsked(record.id)) return;
     const table = this.#tables.get(tableId({ schema: record.schema, name: record.table }));
@@ -119,8 +119,10 @@ export class CopyPlan {
   /** Takes in a re-copy. @returns false when what is asked for is to be copied anyway. */
   ask(table: CopyTable, request: RecopyAskedRecord): boolean {
     if (request.kind === 'keys') {
-      if (!table.isKeyless) {
-        table.keys.add(request.id, (request.keys ?? []).map(toRowKey));
+      const keys = request.keys ?? [];
+      // Not so when the table had another key as they were asked for.
+      if (!table.isKeyless && keys.length > 0 && keys.every((key) => key.length === table.keyColumns.length)) {
+        table.keys.add(request.id, keys.map(toRowKey));
         return true;
       }
       return this.ask(table, { ...request, kind: 'table' });
@@ -139,12 +141,15 @@ export class CopyPlan {
     return true;
   }
 
-  #forget(id: string): void {
+  /** What was asked for under this id is to be copied no more. @returns false when there is nothing of it. */
+  forget(id: string): boolean {
+    let isFound = false;
     for (const table of this.#tables.values()) {
       const at = table.jobs.findIndex((job) => job.id === id);
       if (at >= 0) table.jobs.splice(at, 1);
-      table.keys.forget(id);
+      isFound = table.keys.forget(id) || at >= 0 || isFound;
     }
+    return isFound;
   }
 
   next(): NextStep | undefined {

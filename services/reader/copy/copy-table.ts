@@ -58,11 +58,8 @@ export class CopyTable {
     this.partitioned = catalog.kind === 'p';
     const published = catalog.columns.filter((column) => column.generated === '');
     this.columns = published.map((column) => column.name);
-    this.keyColumns = identityColumns(catalog) ?? [];
-    this.key = this.keyColumns.map((name) => {
-      const column = published.find((candidate) => candidate.name === name);
-      return { name, type: column?.baseType ?? 'text' };
-    });
+    this.key = copyKeyOf(catalog);
+    this.keyColumns = this.key.map(({ name }) => name);
     this.hasExactKeys = this.keyColumns.every((name) => published.some((column) => column.name === name && isExact(column)));
     const filtered = mapping.filter?.conditions.map((condition) => condition.column) ?? [];
     this.policy = {
@@ -120,6 +117,14 @@ export class CopyTable {
     const mayRepeat = this.unrecorded > 0 || this.jobs.some((job) => job.kind === 'initial');
     return this.state === 'following' && mayRepeat ? 'copying' : this.state;
   }
+}
+
+/** The columns by which rows are asked for; empty where the table has no key. */
+export function copyKeyOf(catalog: CatalogTable): readonly KeyColumn[] {
+  return (identityColumns(catalog) ?? []).map((name) => {
+    const column = catalog.columns.find((candidate) => candidate.name === name && candidate.generated === '');
+    return { name, type: column?.baseType ?? 'text' };
+  });
 }
 
 /** bool "char" name int8 int2 int4 text oid varchar date timestamp timestamptz uuid. */

@@ -14,6 +14,7 @@ import type { CopyTable } from './copy-table.ts';
 import type { ChunkWork, CopyPlan, NextStep } from './copy-plan.ts';
 import type { Notifier } from './notifier.ts';
 import type { StreamSide } from './stream-side.ts';
+import type { Unread } from './unfit-request.ts';
 import type { Throttle } from './throttle.ts';
 
 /** No chunk is begun while more than this waits in memory for its high watermark or for the log. */
@@ -29,6 +30,8 @@ export interface CopyWorkersOptions {
   readonly wake: Notifier;
   readonly logger: Logger;
   readonly hold: (table: CopyTable, reason: string) => Promise<void>;
+  /** Ends a request that the source cannot take. @returns false when it is not the request that cannot be read. */
+  readonly endUnfit: (unread: Unread) => Promise<boolean>;
   /** A table up to this size is one chunk, read without asking where it ends. */
   readonly oneChunkBytes?: number;
 }
@@ -58,14 +61,22 @@ export class CopyWorkers {
         if (error instanceof InvariantError) throw error;
         if (signal.aborted) return;
         const table = step.kind === 'chunk' ? step.work.table : step.table;
-        if (isUnreadable(error)) {
-          await this.#options.hold(table, messageOf(error));
-          continue;
-        }
+        const isAnswered = isUnreadable(error) && (await this.#answer(step, messageOf(error)));
+        if (isAnswered) continue;
         logger.warn({ table: `${table.schema}.${table.name}`, error: messageOf(error) }, 'a chunk could not be read; trying again');
         await waitBackoff(RECONNECT, failures++, signal);
       }
     }
+  }
+
+  /** The same read would give the same answer. @returns false when the source could not say whose fault that is. */
+  async #answer(step: NextStep, reason: string): Promise<boolean> {
+    const { endUnfit, hold } = this.#options;
+    const { table } = step.kind === 'chunk' ? step.work : step;
+    const unread = step.kind === 'chunk' ? step.work : { table, chunk: { kind: 'range' as const, job: step.job } };
+    const isEnded = await endUnfit(unread).catch(() => undefined);
+    if (isEnded === false) await hold(table, reason);
+    return isEnded !== undefined;
   }
 
   /** Asks the source where the part's next chunk ends. Small tables are one chunk, without asking. */

@@ -17,10 +17,7 @@ export class KeyQueue {
   readonly #tableName: string;
   /** Requests that wait for each key. */
   #waiting = new Map<RowKey, Set<string>>();
-  readonly #inFlight = new Map<
-    string,
-    { readonly chunk: KeysChunk; readonly requests: ReadonlyMap<RowKey, ReadonlySet<string>>; delivered: boolean }
-  >();
+  readonly #inFlight = new Map<string, { readonly chunk: KeysChunk; readonly requests: Map<RowKey, Set<string>>; delivered: boolean }>();
   /** Keys left per request. */
   readonly #left = new Map<string, number>();
   #chunks = 0;
@@ -36,9 +33,10 @@ export class KeyQueue {
   }
 
   /** The request was done in an earlier run. */
-  forget(request: string): void {
-    if (!this.#left.delete(request)) return;
+  forget(request: string): boolean {
+    if (!this.#left.delete(request)) return false;
     for (const [key, ids] of this.#waiting) if (ids.delete(request) && ids.size === 0) this.#waiting.delete(key);
+    return true;
   }
 
   /** Nothing asked for is still to come into the log. */
@@ -60,7 +58,7 @@ export class KeyQueue {
 
   take(): KeysChunk | undefined {
     if (this.#waiting.size === 0) return undefined;
-    const requests = new Map<RowKey, ReadonlySet<string>>();
+    const requests = new Map<RowKey, Set<string>>();
     for (const [key, ids] of this.#waiting) {
       requests.set(key, ids);
       if (requests.size === CHUNK_KEYS) break;
@@ -90,8 +88,12 @@ export class KeyQueue {
   finish(chunk: KeysChunk): readonly string[] {
     const entry = this.#inFlight.get(chunk.id);
     this.#inFlight.delete(chunk.id);
+    return this.#countDown(entry?.requests ?? new Map());
+  }
+
+  #countDown(requests: ReadonlyMap<RowKey, ReadonlySet<string>>): readonly string[] {
     const done: string[] = [];
-    for (const ids of entry?.requests.values() ?? []) {
+    for (const ids of requests.values()) {
       for (const id of ids) {
         const left = (this.#left.get(id) ?? 1) - 1;
         if (left > 0) this.#left.set(id, left);
@@ -102,6 +104,19 @@ export class KeyQueue {
       }
     }
     return done;
+  }
+
+  /** These keys are asked for no more, nor do they come back with a chunk. @returns requests that are done with that; undefined: there were none. */
+  drop(keys: readonly RowKey[]): readonly string[] | undefined {
+    const requests = new Map<RowKey, Set<string>>();
+    for (const from of [this.#waiting, ...[...this.#inFlight.values()].map((entry) => entry.requests)]) {
+      for (const key of keys) {
+        const ids = from.get(key);
+        if (ids === undefined || !from.delete(key)) continue;
+        requests.set(key, (requests.get(key) ?? new Set()).union(ids));
+      }
+    }
+    return requests.size === 0 ? undefined : this.#countDown(requests);
   }
 
   #wait(key: RowKey, request: string): void {

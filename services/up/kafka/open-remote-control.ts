@@ -12,7 +12,11 @@ export async function openRemoteControl(options: KafkaOptions & { readonly signa
   try {
     const { file, signal } = options;
     const control = new RemoteControl({ file, signal, requests: await kafka.requests(), progress: await kafka.progress() });
-    return { control, [Symbol.asyncDispose]: async () => kafka.close() };
+    const dispose = async (): Promise<void> => {
+      await control.close();
+      await kafka.close();
+    };
+    return { control, [Symbol.asyncDispose]: dispose };
   } catch (error) {
     await kafka.close();
     throw error;

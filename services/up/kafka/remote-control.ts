@@ -8,15 +8,20 @@ import type { Topic } from '#connectors/change-log/change-log.ts';
 import { connect, queryRow } from '#connectors/postgres/session.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { MESSAGE_PREFIX, type OurMessage } from '#schemas/frame/frame.ts';
+import { PipelineError } from '#schemas/errors.ts';
 import { formatLsn, ZERO_LSN } from '#schemas/lsn.ts';
 import type { ServiceRequest } from '#schemas/service-request.ts';
 import type { MarkerBody, MarkerResult, ThrottleBody, ThrottleResult } from '#schemas/status/control-request.ts';
+import type { CopyStatus } from '#schemas/status/status-result.ts';
+import { decodeCopyRecord } from '#services/reader/copy/control-record.ts';
 import { GIVEN } from '#services/reader/copy/copy-plan.ts';
 import { forEachRecord } from '#services/runtime/records.ts';
 import type { ControlActions } from '../http/control-routes.ts';
 import { readAppliedLsn } from './applied-lsn.ts';
 import { askService } from './ask-service.ts';
+import { checkRecopyHere } from './check-recopy.ts';
 import { FencedTopic } from './fenced-topic.ts';
+import { ReaderNews } from './reader-news.ts';
 
 const POLL_MS = 100;
 
@@ -31,13 +36,15 @@ export class RemoteControl implements ControlActions {
   readonly #options: RemoteControlOptions;
   /** Re-copies asked for here; a marker may have to wait for them. */
   #asked = new Set<string>();
-  #limits: ThrottleResult = { maxRowsPerSecond: null, maxBytesPerSecond: null };
+  readonly #news: ReaderNews;
 
   constructor(options: RemoteControlOptions) {
     this.#options = options;
+    this.#news = new ReaderNews(options.file, options.progress);
   }
 
   async recopy(request: Extract<ServiceRequest, { readonly t: 'recopy' }>['request']): Promise<void> {
+    await checkRecopyHere(this.#options.file, request);
     const id = randomUUID();
     this.#asked.add(GIVEN + id);
     await askService(this.#options.requests, { t: 'recopy', id, request });
@@ -51,11 +58,19 @@ export class RemoteControl implements ControlActions {
     await askService(this.#options.requests, { t: 'resume', id: randomUUID() });
   }
 
-  /** The limits told are those asked for from here: what others set before is not known. */
+  /** The limits told are those that stand once the reader has this request. */
   async throttle(request: ThrottleBody): Promise<ThrottleResult> {
+    const { maxRowsPerSecond, maxBytesPerSecond } = await this.#news.copyStatus();
     await askService(this.#options.requests, { t: 'throttle', id: randomUUID(), ...request });
-    this.#limits = { ...this.#limits, ...request };
-    return this.#limits;
+    return { maxRowsPerSecond, maxBytesPerSecond, ...request };
+  }
+
+  copyStatus(): Promise<CopyStatus> {
+    return this.#news.copyStatus();
+  }
+
+  async close(): Promise<void> {
+    await this.#news.close();
   }
 
   async marker({ waitMs, afterCopy }: MarkerBody): Promise<MarkerResult> {
@@ -79,7 +94,7 @@ export class RemoteControl implements ControlActions {
     };
   }
 
-  /** Every re-copy asked for here stands in the log. */
+  /** Every re-copy asked for here stands in the log. @throws PipelineError CF-1009 when the reader refused one */
   async #untilCopied(signal: AbortSignal): Promise<void> {
     const open = this.#asked;
     if (open.size === 0) return;
@@ -89,10 +104,13 @@ export class RemoteControl implements ControlActions {
         const batch = await cursor.next(signal);
         signal.throwIfAborted();
         if (batch === undefined) return;
+        let refused: PipelineError | undefined;
         forEachRecord(batch, batch.baseOffset, (frame) => {
-          const record = JSON.parse(frame.toString('utf8')) as { readonly t: string; readonly ids?: readonly string[] };
-          if (record.t === 'recopy-done') for (const id of record.ids ?? []) open.delete(id);
+          const record = decodeCopyRecord(frame);
+          if (record?.t === 'recopy-done') for (const id of record.ids) open.delete(id);
+          if (record?.t === 'recopy-refused' && open.delete(record.id)) refused ??= new PipelineError('CF-1009', record.error);
         });
+        if (refused !== undefined) throw refused;
       }
     } finally {
       await cursor.close();

@@ -34,8 +34,12 @@ export async function runControl(options: RunServiceOptions): Promise<void> {
     { name: 'lag_seconds', help: 'Age of the state that the target shows, by the source’s commit times.' },
     () => last?.lag.seconds ?? undefined,
   );
-  const status = async (): Promise<StatusResult> => (last = (await readStoredStatus(file, dataDir)).status);
   const actions = new RemoteControl({ file, signal, requests: await kafka.requests(), progress: await kafka.progress() });
+  stack.defer(() => actions.close());
+  const status = async (): Promise<StatusResult> => {
+    const [{ status: stored }, copy] = await Promise.all([readStoredStatus(file, dataDir), actions.copyStatus()]);
+    return (last = { ...stored, copy });
+  };
   const http = await createHttpServer({
     host: options.host,
     port: options.port,

@@ -63,6 +63,7 @@ export async function runKafkaUp(options: RunUpOptions, kafka: KafkaSettings): P
   const sink = new SinkService({ file, migration, logger, openLog });
   const status = (): StatusResult => statusOf(options, { migration, reader, sink });
   const control = await newControl(options, opened, group.signal);
+  stack.defer(() => control.close());
   const http = await serve(options, { control, status, reader, sink });
   stack.defer(() => http.close());
   group.start(async (signal) => stopped(sink.run(signal), signal));
@@ -118,7 +119,8 @@ async function serve(
     dataDir: options.dataDir,
     metrics: meter,
     actions: control,
-    status,
+    // While it stands by, what the active reader has recorded.
+    status: async () => (reader.now === undefined ? { ...status(), copy: await control.copyStatus() } : status()),
     readiness: () => (isConnected() ? { ready: true } : { ready: false, reason: 'connecting to source or target' }),
   });
 }

@@ -37,7 +37,7 @@ export const IDLE_SINK: SinkStatus = {
 export function readerStatus(
   { name, mapping }: { readonly name: string; readonly mapping: CompiledMapping },
   reader: ReaderStatus,
-  copier: Pick<Copier, 'progress' | 'complete'>,
+  copier: Pick<Copier, 'progress' | 'complete' | 'operator'>,
 ): StatusResult {
   const to = new Map(mapping.tables.map((table) => [tableId(table.from), table.to]));
   const base = instanceStatus({

@@ -9,7 +9,7 @@ import { acquireLease, type Lease } from '#connectors/target/postgres/lease.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { RecopyRequest } from '#schemas/recopy.ts';
-import type { ServiceRequest } from '#schemas/service-request.ts';
+import { readServiceRequest } from '#schemas/service-request.ts';
 import { forEachRecord } from '#services/runtime/records.ts';
 import type { Logger, Service } from '#services/runtime/service.ts';
 import { createSink, type Sink, type SinkSettings } from '#services/sink/sink.ts';
@@ -128,8 +128,8 @@ export class SinkService implements Service {
     const cursor = requests.read(0, from);
     try {
       for (let batch = await cursor.next(signal); batch !== undefined; batch = await cursor.next(signal)) {
-        const asked: ServiceRequest[] = [];
-        forEachRecord(batch, from, (frame) => asked.push(JSON.parse(frame.toString('utf8')) as ServiceRequest));
+        const asked: ReturnType<typeof readServiceRequest>[] = [];
+        forEachRecord(batch, from, (frame) => asked.push(readServiceRequest(frame)));
         for (const request of asked) {
           if (request.t !== 'resume-tables') continue;
           const except = new Set(request.except.map(([schema, table]) => JSON.stringify([schema, table])));
@@ -158,5 +158,5 @@ async function askForKeys(requests: Topic, { from }: TableMapping, keys: readonl
 }
 
 async function ask(requests: Topic, request: RecopyRequest): Promise<void> {
-  await askService(requests, { t: 'recopy', id: randomUUID(), request });
+  await askService(requests, { t: 'recopy', id: randomUUID(), request, by: 'sink' });
 }

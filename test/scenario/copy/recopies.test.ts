@@ -1,6 +1,7 @@
 /** Re-copies on request, tables and leaves that come later, and shapes that change while the reader runs. */
 import { expect, test } from 'vitest';
 import { execute } from '#test/support/application.ts';
+import { messageOf, type PipelineError } from '#schemas/errors.ts';
 import { CopyWorld, identityMapping } from '#test/support/copy-world.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
 import { connect } from '#connectors/postgres/session.ts';
@@ -61,11 +62,12 @@ test('a re-copy of a table that was asked for is done after a restart', async ()
   await execute(database.url, ITEMS);
   let world = await CopyWorld.start({ url: database.url });
   await world.settle();
-  world.copier.pause();
+  await world.copier.operator.pause();
   await world.copier.requestRecopy({ kind: 'table', schema: 'public', table: 'item', reason: 'test' });
   await world.stop();
   world = await CopyWorld.start({ url: database.url, directory: world.directory });
   await using _ = world;
+  await world.copier.operator.resume();
   await world.until(() => world.replica.states.filter(({ state }) => state === 'following').length >= 2 && world.copier.idle);
   expect(world.replica.chunks.map(({ chunk, rows }) => [chunk.startsWith('initial'), rows])).toEqual([
     [true, 300],
@@ -93,6 +95,76 @@ test('a request under a given id is copied once, however often it is made, befor
     ['keys', 1],
     ['keys', 1],
   ]);
+});
+
+test('a re-copy whose keys or bounds the source does not take is refused before it is asked for', async () => {
+  await using database = await freshDatabase();
+  await execute(
+    database.url,
+    ITEMS,
+    `CREATE DOMAIN even AS int CHECK (VALUE % 2 = 0); CREATE TABLE pair (a even, b date, PRIMARY KEY (a, b)); CREATE TABLE loose (v text)`,
+  );
+  await using world = await CopyWorld.start({ url: database.url });
+  await world.settle();
+  const check = async (table: string, request: { keys: string[][] } | { from?: string; to?: string }): Promise<string> =>
+    world.copier
+      .checkRecopy({ kind: 'keys' in request ? 'keys' : 'range', schema: 'public', table, reason: 'test', ...request } as never)
+      .then(
+        () => 'passes',
+        (error: unknown) => `${(error as PipelineError).code} ${messageOf(error)}`,
+      );
+  const ids = (count: number): string[][] => Array.from({ length: count }, (_, i) => [String(i)]);
+  expect(await check('item', { keys: ids(1_000) })).toBe('passes');
+  expect(await check('item', { keys: ids(1_000).with(730, ['abc']).with(900, ['x']) })).toMatch(
+    /^CF-1009 .*\(abc\) is no value of \(id integer\)/,
+  );
+  expect(await check('item', { keys: [['7', '8']] })).toMatch(/^CF-1009 .*key 1 of 1 has 2 values, the key \(id\) has 1/);
+  expect(await check('item', { keys: [['7\0']] })).toMatch(/^CF-1009 .*NUL/);
+  expect(await check('item', { keys: [['99999999999']] })).toMatch(/^CF-1009 .*out of range/);
+  expect(await check('item', { keys: [] })).toMatch(/^CF-1009/);
+  expect(await check('item', { from: '7' })).toBe('passes');
+  expect(await check('item', { from: '7', to: 'x' })).toMatch(/^CF-1009/);
+  expect(await check('pair', { keys: [['2', '2026-02-28']] })).toBe('passes');
+  expect(await check('pair', { keys: [['2', '2026-02-30']] })).toMatch(/^CF-1009/);
+  expect(await check('loose', { keys: [['any', 'thing']] })).toBe('passes');
+  expect(await check('nowhere', { keys: [['1']] })).toMatch(/^CF-1008/);
+});
+
+test('keys and bounds that are no values of the key any more give way to the whole table, which is not held', async () => {
+  await using database = await freshDatabase();
+  await execute(database.url, ITEMS);
+  let world = await CopyWorld.start({ url: database.url });
+  await world.settle();
+  const item = { schema: 'public', table: 'item', reason: 'test' };
+  await world.copier.requestRecopy({ kind: 'keys', ...item, keys: [['7'], ['abc'], ['8'], ['x']] }, 'keys');
+  await world.copier.requestRecopy({ kind: 'keys', ...item, keys: [['7', '8']] }, 'width');
+  await world.copier.requestRecopy({ kind: 'range', ...item, from: 'abc' }, 'range');
+  await world.settle();
+  await world.until(() => world.copier.progress()[0]!.state === 'following');
+  expect(world.replica.chunks.filter(({ rows }) => rows === 300)).toHaveLength(4);
+  expect(world.replica.chunks.filter(({ chunk }) => chunk.startsWith('keys')).map(({ rows }) => rows)).toEqual([2]);
+  await world.stop();
+  world = await CopyWorld.start({ url: database.url, directory: world.directory });
+  await using _ = world;
+  await world.settle();
+  expect(world.copier.idle).toBe(true);
+  await expectEqual(world, 'item');
+});
+
+test('a pause holds over a restart', async () => {
+  await using database = await freshDatabase();
+  await execute(database.url, ITEMS);
+  let world = await CopyWorld.start({ url: database.url, paused: true });
+  await world.until(() => world.reader.status().connected);
+  await world.stop();
+  world = await CopyWorld.start({ url: database.url, directory: world.directory });
+  await using _ = world;
+  await world.until(() => world.reader.status().connected);
+  expect(world.copier.operator.status().paused).toBe(true);
+  expect(world.copier.progress()[0]!.state).toBe('waiting');
+  await world.copier.operator.resume();
+  await world.settle();
+  await expectEqual(world, 'item');
 });
 
 test('only chunks that were not finished are read again after a restart', async () => {
@@ -270,7 +342,7 @@ test('rows per second are limited, and a pause holds the copy', async () => {
   await world.until(() => world.reader.status().connected);
   expect(world.copier.progress()[0]!.state).toBe('waiting');
   const begun = performance.now();
-  world.copier.resume();
+  await world.copier.operator.resume();
   await world.settle();
   expect(performance.now() - begun).toBeGreaterThan(200);
   await expectEqual(world, 'item');

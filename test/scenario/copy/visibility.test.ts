@@ -52,7 +52,8 @@ async function copyWithHiddenCommit(options: { readonly restarts: boolean }): Pr
     await world.until(() => world.reader.status().confirmed >= streamed);
     await world.stop();
     world = await CopyWorld.start({ url, directory: world.directory });
-  } else world.copier.resume();
+  }
+  await world.copier.operator.resume();
   await using _ = world;
   const reread = (): number => world.copier.progress()[0]!.chunksReread;
   await world.until(() => reread() > 2 || world.copier.complete);

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { StatusResult } from '#schemas/status/status-result.ts';
+import { type StatusResult, UNKNOWN_COPY } from '#schemas/status/status-result.ts';
 import { createPaint } from '#services/cli/paint.ts';
 import { createProgressOutput, ProgressMeter, renderProgress } from '#services/cli/progress-view.ts';
 import { silentLogger } from '#services/runtime/service.ts';
@@ -15,6 +15,7 @@ function statusWith(rowsCopied: number, changes: Partial<StatusResult> = {}): St
     lag: { bytes: null, seconds: null, known: false },
     source: { lsn: '0/10', slot: { retainedBytes: 0, status: 'reserved' } },
     applied: { lsn: null, exact: false },
+    copy: UNKNOWN_COPY,
     restarts: 0,
     deadLetters: 0,
     drift: null,
@@ -79,4 +80,21 @@ test('off a terminal there is one log line every ten seconds, on a terminal the 
   screen.show(statusWith(2));
   expect(written[0]).not.toContain(ESC);
   expect(written[1]).toMatch(new RegExp(`^${ESC}\\[\\d+F${ESC}\\[J`));
+});
+
+test('a pause, limits and refused requests are shown; a copy that runs as the file says is not', () => {
+  const shown = (copy: StatusResult['copy']): string =>
+    renderProgress(new ProgressMeter().push(statusWith(1, { copy }), 0), createPaint(false));
+  const asFile = { paused: false, maxRowsPerSecond: null, maxBytesPerSecond: null, refused: [] };
+  expect(shown(asFile)).not.toMatch(/^ {2}copy /m);
+  expect(shown(UNKNOWN_COPY)).not.toMatch(/^ {2}copy /m);
+  const set = shown({
+    paused: true,
+    maxRowsPerSecond: 20,
+    maxBytesPerSecond: 1024,
+    refused: [{ table: 'public.a', error: 'no such key' }],
+  });
+  expect(set).toContain('copy     paused');
+  expect(set).toContain('copy     limited to 20 rows/s and 1.0 KiB/s');
+  expect(set).toContain('copy     refused: no such key');
 });

@@ -16,6 +16,7 @@ const STATUS: StatusResult = {
   lag: { bytes: 0, seconds: 0, known: true },
   source: { lsn: '0/16B3748', slot: { retainedBytes: 12, status: 'reserved' } },
   applied: { lsn: '0/16B3748', exact: true },
+  copy: { paused: false, maxRowsPerSecond: 5, maxBytesPerSecond: null, refused: [] },
   restarts: 1,
   deadLetters: 0,
   drift: 0,
