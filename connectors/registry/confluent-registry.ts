@@ -7,6 +7,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { COMPATIBILITY, SchemaRegistry as Client, SchemaType } from '@kafkajs/confluent-schema-registry';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import type { SchemaRegistry } from '#schemas/wire/wire.ts';
+import { registryAddress } from './registry-address.ts';
 
 export interface ConfluentOptions {
   /** With a CA of its own, or a client certificate. */
@@ -41,8 +42,8 @@ class ConfluentRegistry implements SchemaRegistry {
   readonly #closing = new AbortController();
 
   constructor(url: string, options: ConfluentOptions) {
-    const { username, password, ...address } = partsOf(url);
-    this.#host = address.host;
+    const { username, password, host } = registryAddress(url);
+    this.#host = host;
     this.#patienceMs = options.patienceMs ?? PATIENCE_MS;
     this.#client = new Client({
       host: this.#host,
@@ -135,14 +136,6 @@ const REMEDIES: Readonly<Record<number, string>> = {
 function passes(error: unknown): boolean {
   const { status } = error as Failure;
   return status === undefined ? error instanceof Error : status === 0 || status === 408 || status === 429 || status >= 500;
-}
-
-function partsOf(url: string): { readonly host: string; readonly username: string; readonly password: string } {
-  const address = new URL(url);
-  const [username, password] = [decodeURIComponent(address.username), decodeURIComponent(address.password)];
-  address.username = '';
-  address.password = '';
-  return { host: address.href.replace(/\/+$/, ''), username, password };
 }
 
 /** The same promise for the same question, unless it failed. */

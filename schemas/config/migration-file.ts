@@ -84,6 +84,8 @@ export interface KafkaSettings {
   readonly brokers: readonly string[];
   /** Confluent's API; absent: schemas are kept in a topic of the migration. */
   readonly registry?: string;
+  /** Paths of PEM files, where the registry's certificate is not of the system's authorities. */
+  readonly registrySsl?: { readonly ca?: string; readonly cert?: string; readonly key?: string };
   readonly partitions: number;
   readonly replicationFactor?: number;
   readonly format: 'avro' | 'json';

@@ -152,17 +152,15 @@ const kafkaSasl = z.strictObject(
   expected('a block with mechanism: …'),
 );
 
-const kafkaSsl = z.union(
-  [
-    flag(),
-    z.strictObject({
-      ca: z.string(expected('the path of a PEM file')).optional().describe('PEM file of the authorities trusted.'),
-      cert: z.string(expected('the path of a PEM file')).optional(),
-      key: z.string(expected('the path of a PEM file')).optional(),
-    }),
-  ],
-  expected('true, or a block of ca, cert, key'),
+const pemFiles = z.strictObject(
+  {
+    ca: z.string(expected('the path of a PEM file')).optional().describe('PEM file of the authorities trusted.'),
+    cert: z.string(expected('the path of a PEM file')).optional(),
+    key: z.string(expected('the path of a PEM file')).optional(),
+  },
+  expected('a block of ca, cert, key'),
 );
+const kafkaSsl = z.union([flag(), pemFiles], expected('true, or a block of ca, cert, key'));
 
 const kafkaInput = z.strictObject(
   {
@@ -178,9 +176,10 @@ const kafkaSettings = z.strictObject(
   {
     brokers: z.array(kafkaAddress, expected('a list of brokers')).min(1, { error: 'expected at least one broker' }),
     registry: z
-      .url(expected('the address of a schema registry, for example http://host:8081/apis/ccompat/v7'))
+      .url({ protocol: /^https?$/, ...expected('the address of a schema registry, for example http://host:8081/apis/ccompat/v7') })
       .optional()
       .describe("Confluent's API. Absent: schemas are kept in a topic of the migration."),
+    registrySsl: pemFiles.optional().describe("Where the registry's certificate is not of the system's authorities."),
     partitions: whole(1, 1000).default(3).describe('Partitions of each table topic; fixed once the topics are there.'),
     replicationFactor: whole(1, 100).optional().describe("The broker's default when absent."),
     format: oneOf(['avro', 'json']).default('avro').describe('Values as Avro with a registry, or as JSON that carries its schema.'),

@@ -79,11 +79,12 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
 
 function buildLog({ retainBytes, kafka }: ParsedMigration['log']): MigrationFile['settings']['log'] {
   if (kafka === undefined) return { retainBytes };
-  const { ssl, sasl, ...rest } = withoutUndefined(kafka);
+  const { ssl, sasl, registrySsl, ...rest } = withoutUndefined(kafka);
   return {
     retainBytes,
     kafka: {
       ...rest,
+      ...(registrySsl !== undefined && { registrySsl: withoutUndefined(registrySsl) }),
       ...(ssl !== undefined && { ssl: typeof ssl === 'boolean' ? ssl : withoutUndefined(ssl) }),
       ...(sasl !== undefined && { sasl: withoutUndefined(sasl) }),
     },
