@@ -13,10 +13,10 @@ import { boundsOf } from './offsets.ts';
 const CREATE_TIMEOUT_MS = 30_000;
 export const RECORD_BYTES_MAX = 10 * 1024 * 1024;
 /** Every topic of ours. */
-const KEEP: Readonly<Record<string, string>> = { 'cleanup.policy': 'delete', 'retention.ms': '-1', 'retention.bytes': '-1' };
+export const KEEP: Readonly<Record<string, string>> = { 'cleanup.policy': 'delete', 'retention.ms': '-1', 'retention.bytes': '-1' };
 /** Left out where a broker's policy refuses them. */
-const WISHED: Readonly<Record<string, string>> = { 'max.message.bytes': String(RECORD_BYTES_MAX) };
-const BROKER_DEFAULT = -1;
+export const WISHED: Readonly<Record<string, string>> = { 'max.message.bytes': String(RECORD_BYTES_MAX) };
+export const BROKER_DEFAULT = -1;
 
 export interface TopicsOptions {
   readonly admin: Admin;

@@ -1,12 +1,26 @@
-/** Kafka before anything is created: do brokers and registry answer, do all topics have names of their own. Guarantee: makes nothing. */
+/**
+ * Kafka before anything is created: do brokers and registry answer, have all topics names of their own, may they be made, will they keep
+ * what they are given. Guarantee: makes nothing, and all is told at once: what one cannot answer hides nothing of the others.
+ */
+import type { TopicSettings } from '#connectors/change-log/kafka/cluster.ts';
 import { openKafkaCluster } from '#connectors/change-log/kafka/kafka-cluster.ts';
-import { topicCollisions, type TableName } from '#connectors/change-log/kafka/order/topic-names.ts';
+import {
+  mappedTopic,
+  membersTopic,
+  ownTopics,
+  rawTopic,
+  schemasTopic,
+  topicCollisions,
+  type TableName,
+} from '#connectors/change-log/kafka/order/topic-names.ts';
+import { examineKafka } from '#connectors/change-log/kafka/preflight.ts';
+import { probeRegistry } from '#connectors/registry/probe-registry.ts';
+import { registryAgent } from '#connectors/registry/registry-agent.ts';
 import type { KafkaSettings, MigrationFile } from '#schemas/config/migration-file.ts';
+import { findingOf, toPipelineError } from '#schemas/envelope.ts';
 import { type Finding, messageOf } from '#schemas/errors.ts';
-import { errorFinding } from '#schemas/finding.ts';
+import { errorFinding, warningFinding } from '#schemas/finding.ts';
 import { silentLogger } from '#services/runtime/service.ts';
-
-const REGISTRY_TIMEOUT_MS = 5_000;
 
 interface MappedTable {
   readonly source: TableName;
@@ -14,47 +28,79 @@ interface MappedTable {
 }
 
 export async function checkKafka(file: MigrationFile, kafka: KafkaSettings, tables: readonly MappedTable[]): Promise<Finding[]> {
-  const from = tables.map(({ source }) => source);
+  const [named, answered, registry] = await Promise.all([
+    findings(async () => checkNames(file, kafka, tables)),
+    checkBrokers(file, kafka),
+    findings(() => checkRegistry(kafka)),
+  ]);
+  const reachable = answered.length < kafka.brokers.length;
+  const topics = reachable ? await findings(() => checkTopics(file, kafka, tables)) : [];
+  const unreachable = reachable ? answered.map(asWarning) : answered;
+  return [...named, ...unreachable, ...topics, ...registry];
+}
+
+async function findings(check: () => Promise<readonly Finding[]>): Promise<readonly Finding[]> {
+  return check().catch((error: unknown) => [findingOf(toPipelineError(error))]);
+}
+
+async function checkNames(file: MigrationFile, kafka: KafkaSettings, tables: readonly MappedTable[]): Promise<Finding[]> {
+  const from = kafka.input === undefined ? tables.map(({ source }) => source) : [];
   const to = tables.map((table) => table.to);
-  const collisions = topicCollisions(file.name, from, to).map(({ topic, tables: users }) =>
+  return topicCollisions(file.name, from, to).map(({ topic, tables: users }) =>
     errorFinding(
       'CF-3006',
       `the topic ${topic} would be that of ${users.join(' and ')}`,
-      'Give the migration another name, or leave one of them to another migration.',
+      'Kafka tells . and _ not apart. Give the migration another name, or leave one of them to another migration.',
     ),
   );
-  return [...collisions, ...(await checkBrokers(file, kafka)), ...(await checkRegistry(kafka))];
 }
 
+/** One finding for each that cannot be used; those that can are enough for us. */
 async function checkBrokers({ name }: MigrationFile, kafka: KafkaSettings): Promise<Finding[]> {
+  const found = kafka.brokers.map(async (broker) => {
+    try {
+      const cluster = await openKafkaCluster(
+        { ...kafka, brokers: [broker] },
+        { clientId: `crossfade-${name}-check`, logger: silentLogger },
+      );
+      await cluster.close();
+      return [];
+    } catch (error) {
+      return [errorFinding('CF-3006', messageOf(error), `Check log.kafka.brokers (${broker}), ssl and sasl.`)];
+    }
+  });
+  return (await Promise.all(found)).flat();
+}
+
+function asWarning({ code, message, remedy }: Finding): Finding {
+  return warningFinding(code, message, remedy);
+}
+
+async function checkTopics(file: MigrationFile, kafka: KafkaSettings, tables: readonly MappedTable[]): Promise<Finding[]> {
+  const cluster = await openKafkaCluster(kafka, { clientId: `crossfade-${file.name}-check`, logger: silentLogger });
   try {
-    const cluster = await openKafkaCluster(kafka, { clientId: `crossfade-${name}-check`, logger: silentLogger });
+    const { replicationFactor } = kafka;
+    return await examineKafka({ admin: cluster.admin, topics: topicsOf(file.name, kafka, tables), replicationFactor });
+  } finally {
     await cluster.close();
-    return [];
-  } catch (error) {
-    return [errorFinding('CF-3006', messageOf(error), `Check log.kafka.brokers (${kafka.brokers.join(', ')}), ssl and sasl.`)];
   }
 }
 
-async function checkRegistry({ registry }: KafkaSettings): Promise<Finding[]> {
-  if (registry === undefined) return [];
-  const { username, password, ...url } = partsOf(registry);
-  const authorization = username === '' ? {} : { authorization: `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}` };
-  try {
-    const answer = await fetch(`${url.address}/subjects`, { headers: authorization, signal: AbortSignal.timeout(REGISTRY_TIMEOUT_MS) });
-    if (answer.ok) return [];
-    throw new Error(`it answers ${answer.status}`);
-  } catch (error) {
-    const message = `the schema registry at ${url.address} cannot be used: ${messageOf(error)}`;
-    return [errorFinding('CF-3006', message, 'Check log.kafka.registry; it is the address of Confluent’s API.')];
-  }
+/** With their partitions. A connector's own topics are not ours to make. */
+function topicsOf(name: string, kafka: KafkaSettings, tables: readonly MappedTable[]): ReadonlyMap<string, TopicSettings> {
+  const many = { partitions: kafka.partitions };
+  const keepsSchemas = kafka.format === 'avro' && kafka.registry === undefined;
+  const own = ownTopics(name).filter((topic) => keepsSchemas || topic !== schemasTopic(name));
+  const all: readonly (readonly [string, TopicSettings])[] = [
+    ...own.map((topic) => [topic, topic === membersTopic(name) ? many : { partitions: 1 }] as const),
+    ...tables.map(({ to }) => [mappedTopic(name, to), many] as const),
+    ...(kafka.input === undefined ? tables.map(({ source }) => [rawTopic(name, source), many] as const) : []),
+  ];
+  // Of names that collide one: the other is told already.
+  return new Map(new Map(all.map((entry) => [entry[0].replaceAll('.', '_'), entry])).values());
 }
 
-/** An address must not carry its password into a message. */
-function partsOf(registry: string): { readonly username: string; readonly password: string; readonly address: string } {
-  const url = new URL(registry);
-  const [username, password] = [decodeURIComponent(url.username), decodeURIComponent(url.password)];
-  url.username = '';
-  url.password = '';
-  return { username, password, address: url.href.replace(/\/$/, '') };
+async function checkRegistry(kafka: KafkaSettings): Promise<Finding[]> {
+  if (kafka.registry !== undefined) await probeRegistry(kafka.registry, await registryAgent(kafka));
+  return [];
 }

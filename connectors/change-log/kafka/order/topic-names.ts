@@ -65,21 +65,32 @@ export function schemasTopic(migration: string): string {
   return topicName(migration, 'schemas');
 }
 
+/** Those that hold no rows. */
+export function ownTopics(migration: string): readonly string[] {
+  const names = [progressTopic, orderTopic, claimsTopic, membersTopic, requestsTopic, deadLetterTopic, schemasTopic];
+  return names.map((name) => name(migration));
+}
+
 export interface TopicCollision {
   readonly topic: string;
   readonly tables: readonly string[];
 }
 
-/** Tables whose topics would be one, or one of the migration's own. */
+/** What Kafka takes for one name: its metrics know no difference between the two characters, so it refuses the second topic. */
+function withoutDots(topic: string): string {
+  return topic.replaceAll('.', '_');
+}
+
+/** Tables whose topics would be one, or differ in `.` and `_` only, or would be one of the migration's own. */
 export function topicCollisions(migration: string, from: readonly TableName[], to: readonly TableName[]): readonly TopicCollision[] {
-  const own = [progressTopic, orderTopic, claimsTopic, membersTopic, requestsTopic, deadLetterTopic, schemasTopic];
-  const users = new Map<string, Set<string>>(own.map((name) => [name(migration), new Set(["the migration's own records"])]));
+  const users = new Map<string, { readonly topic: string; readonly tables: Set<string> }>();
   const claim = (topic: string, user: string): void => {
-    const known = users.get(topic);
-    if (known === undefined) users.set(topic, new Set([user]));
-    else known.add(user);
+    const known = users.get(withoutDots(topic));
+    if (known === undefined) users.set(withoutDots(topic), { topic, tables: new Set([user]) });
+    else known.tables.add(user);
   };
+  for (const topic of ownTopics(migration)) claim(topic, "the migration's own records");
   for (const table of from) claim(rawTopic(migration, table), `${table.schema}.${table.name} of the source`);
   for (const table of to) claim(mappedTopic(migration, table), `${table.schema}.${table.name} of the target`);
-  return [...users].filter(([, tables]) => tables.size > 1).map(([topic, tables]) => ({ topic, tables: [...tables] }));
+  return [...users.values()].filter(({ tables }) => tables.size > 1).map(({ topic, tables }) => ({ topic, tables: [...tables] }));
 }

@@ -90,6 +90,16 @@ describe('the name of a topic', () => {
     expect(() => mappedTopic('m'.repeat(150), { schema: 's'.repeat(60), name: 't'.repeat(60) })).toThrow('249');
   });
 
+  test('must not differ from another in dots and underscores only: Kafka would refuse the second', () => {
+    const from = [
+      { schema: 'sales_eu', name: 'orders' },
+      { schema: 'sales', name: 'eu_orders' },
+    ];
+    expect(topicCollisions('shop', from, [])).toEqual([
+      { topic: 'shop.sales_eu.orders', tables: ['sales_eu.orders of the source', 'sales.eu_orders of the source'] },
+    ]);
+  });
+
   test('must not be that of another table, or of records of ours', () => {
     const named = (schema: string, ...names: readonly string[]): { schema: string; name: string }[] =>
       names.map((name) => ({ schema, name }));
