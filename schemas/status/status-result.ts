@@ -66,7 +66,7 @@ export const statusResultSchema = z.strictObject({
   copy: copyStatusSchema,
   restarts: count,
   deadLetters: count,
-  /** Rows that the last verify found different; null when none has run. */
+  /** Rows that the last verify found different; null when none has run, or when it found none and could not compare everything. */
   drift: count.nullable(),
 });
 export type StatusResult = z.infer<typeof statusResultSchema>;

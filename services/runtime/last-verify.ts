@@ -58,5 +58,11 @@ export function readLastVerify(dataDir: string): VerifyResult | undefined {
 
 /** For status: rows that the last verify found different; null when none has run. */
 export function lastDrift(dataDir: string): number | null {
-  return readLastVerify(dataDir)?.differences ?? null;
+  return driftOf(readLastVerify(dataDir)) ?? null;
+}
+
+/** None found where something could not be compared is not none: unknown. */
+export function driftOf(result: Pick<VerifyResult, 'differences' | 'inconclusive'> | undefined): number | undefined {
+  if (result === undefined || (result.differences === 0 && result.inconclusive > 0)) return undefined;
+  return result.differences;
 }

@@ -12,11 +12,7 @@ export interface Measured {
 }
 
 export function registerMetrics(meter: Meter, status: () => StatusResult, { reader, raw, sink }: Measured): void {
-  const known = (value: number | null | undefined): number | undefined => value ?? undefined;
-  meter.gauge({ name: 'lag_bytes', help: 'WAL between the source and the state that the target shows.' }, () => known(status().lag.bytes));
-  meter.gauge({ name: 'lag_seconds', help: 'Age of the state that the target shows, by the source’s commit times.' }, () =>
-    known(status().lag.seconds),
-  );
+  registerStatusMetrics(meter, status);
   meter.gauge({ name: 'slot_retained_bytes', help: 'WAL that the slot holds on the source.' }, () =>
     known(reader.status().slot?.retainedBytes),
   );
@@ -32,11 +28,28 @@ export function registerMetrics(meter: Meter, status: () => StatusResult, { read
   meter.gauge({ name: 'log_bytes', help: 'Bytes of the raw log on disk.' }, () => raw.size());
   meter.gauge({ name: 'rows_copied', help: 'Rows copied from chunks.' }, () => sum(status(), 'rowsCopied'));
   meter.gauge({ name: 'changes_applied', help: 'Row changes applied.' }, () => sum(status(), 'changesApplied'));
+}
+
+/** What an operator looks at first, from whoever has the status. `status`: undefined while it is not known. */
+export function registerStatusMetrics(meter: Meter, status: () => StatusResult | undefined): void {
+  meter.gauge({ name: 'lag_bytes', help: 'WAL between the source and the state that the target shows.' }, () => known(status()?.lag.bytes));
+  meter.gauge({ name: 'lag_seconds', help: 'Age of the state that the target shows, by the source’s commit times.' }, () =>
+    known(status()?.lag.seconds),
+  );
+  meter.gauge({ name: 'drift_rows', help: 'Rows that the last comparison found different.' }, () => known(status()?.drift));
+  meter.gauge({ name: 'copy_paused', help: '1 while an operator’s pause stands.' }, () => {
+    const paused = status()?.copy.paused ?? undefined;
+    return paused === undefined ? undefined : Number(paused);
+  });
   meter.gauge(
     { name: 'tables_held', help: 'Tables that are held.' },
-    () => status().tables.filter((table) => table.phase === 'held').length,
+    () => status()?.tables.filter((table) => table.phase === 'held').length,
   );
   meter.gauge({ name: 'dead_letters', help: 'Keys that are blocked because a row was set aside.' }, () => status().deadLetters);
+}
+
+function known(value: number | null | undefined): number | undefined {
+  return value ?? undefined;
 }
 
 function sum(status: StatusResult, field: 'rowsCopied' | 'changesApplied'): number {

@@ -9,6 +9,7 @@ import type { StatusResult } from '#schemas/status/status-result.ts';
 import { instanceToken } from '#services/runtime/instance-file.ts';
 import { createMeter } from '#services/runtime/metrics.ts';
 import { createHttpServer } from '../http/http-server.ts';
+import { registerStatusMetrics } from '../instance-metrics.ts';
 import { ServiceGroup } from '../service-group.ts';
 import { installTestHooksFrom } from '../test-hook-environment.ts';
 import { openKafka } from './open-kafka.ts';
@@ -17,6 +18,7 @@ import { retried } from './retried.ts';
 
 /** For the metrics. */
 const LOOK_EVERY_MS = 5_000;
+const OLD_MS = 4 * LOOK_EVERY_MS;
 
 export async function runControl(options: RunServiceOptions): Promise<void> {
   installTestHooksFrom(options.environment);
@@ -25,20 +27,15 @@ export async function runControl(options: RunServiceOptions): Promise<void> {
   const kafka = await retried({ signal, logger, what: 'Kafka cannot be reached' }, () => openKafka(options, 'control'));
   stack.defer(() => kafka.close());
   const meter = createMeter();
-  let last: StatusResult | undefined;
-  meter.gauge(
-    { name: 'lag_bytes', help: 'WAL between the source and the state that the target shows.' },
-    () => last?.lag.bytes ?? undefined,
-  );
-  meter.gauge(
-    { name: 'lag_seconds', help: 'Age of the state that the target shows, by the source’s commit times.' },
-    () => last?.lag.seconds ?? undefined,
-  );
+  let last: { readonly status: StatusResult; readonly atMs: number } | undefined;
+  // A server that hangs gives no answer, not even a failure: what was read before it is not told as if it were now.
+  registerStatusMetrics(meter, () => (last !== undefined && performance.now() - last.atMs < OLD_MS ? last.status : undefined));
   const actions = new RemoteControl({ file, signal, requests: await kafka.requests(), progress: await kafka.progress() });
   stack.defer(() => actions.close());
   const status = async (): Promise<StatusResult> => {
     const [{ status: stored }, copy] = await Promise.all([readStoredStatus(file, dataDir), actions.copyStatus()]);
-    return (last = { ...stored, copy });
+    last = { status: { ...stored, copy }, atMs: performance.now() };
+    return last.status;
   };
   const http = await createHttpServer({
     host: options.host,

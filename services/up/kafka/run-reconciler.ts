@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { RunReconcilerOptions } from '#services/cli/service-port.ts';
 import type { VerifyResult } from '#schemas/reconcile/verify-result.ts';
 import { verifyMigration } from '#services/reconciler/verify.ts';
-import { storeLastVerify } from '#services/runtime/last-verify.ts';
+import { driftOf, storeLastVerify } from '#services/runtime/last-verify.ts';
 import { readMigration } from '../read-migration.ts';
 import { installTestHooksFrom } from '../test-hook-environment.ts';
 import { retried } from './retried.ts';
@@ -19,7 +19,7 @@ export async function runReconciler(options: RunReconcilerOptions): Promise<void
   await runServiceProcess(options, {
     readiness: () => (last === undefined ? { ready: false, reason: 'no comparison was made yet' } : { ready: true }),
     registerMetrics: (meter) => {
-      meter.gauge({ name: 'drift_rows', help: 'Rows that the last comparison found different.' }, () => last?.differences);
+      meter.gauge({ name: 'drift_rows', help: 'Rows that the last comparison found different.' }, () => driftOf(last));
       meter.gauge({ name: 'inconclusive_tables', help: 'Tables that the last comparison could not judge.' }, () => last?.inconclusive);
     },
     run: async (signal) => {

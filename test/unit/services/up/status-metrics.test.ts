@@ -1,0 +1,58 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import type { TableVerdict, VerifyResult } from '#schemas/reconcile/verify-result.ts';
+import { type StatusResult, UNKNOWN_COPY } from '#schemas/status/status-result.ts';
+import { lastDrift, storeLastVerify } from '#services/runtime/last-verify.ts';
+import { createMeter } from '#services/runtime/metrics.ts';
+import { registerStatusMetrics } from '#services/up/instance-metrics.ts';
+
+const STATUS: StatusResult = {
+  name: 'shop',
+  phase: 'following',
+  tables: [],
+  lag: { bytes: 12, seconds: 1.5, known: true },
+  source: { lsn: null, slot: { retainedBytes: null, status: null } },
+  applied: { lsn: null, exact: false },
+  copy: { ...UNKNOWN_COPY, paused: true },
+  restarts: 0,
+  deadLetters: 0,
+  drift: 0,
+};
+
+async function samplesOf(status: StatusResult | undefined): Promise<string[]> {
+  const meter = createMeter();
+  registerStatusMetrics(meter, () => status);
+  return (await meter.text()).split('\n').filter((line) => line !== '' && !line.startsWith('#')); // prettier-ignore
+}
+
+test('lag, drift and a pause are gauges; what is unknown has no sample, and never a zero', async () => {
+  expect(await samplesOf(STATUS)).toEqual([
+    'crossfade_lag_bytes 12',
+    'crossfade_lag_seconds 1.5',
+    'crossfade_drift_rows 0',
+    'crossfade_copy_paused 1',
+    'crossfade_tables_held 0',
+  ]);
+  const unknown = { ...STATUS, lag: { bytes: null, seconds: null, known: false }, copy: UNKNOWN_COPY, drift: null };
+  expect(await samplesOf(unknown)).toEqual(['crossfade_tables_held 0']);
+  expect(await samplesOf(undefined)).toEqual([]);
+});
+
+test('drift is unknown until something was compared, and where none was found but not everything could be', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'crossfade-drift-'));
+  onTestFinished(() => rm(directory, { recursive: true, force: true }));
+  const table = (from: string, changes: Partial<TableVerdict> = {}): TableVerdict => ({
+    from, to: from, lsn: '0/1', rowsSource: 1, rowsTarget: 1, missing: 0, extra: 0, different: 0, sample: [], ...changes,
+  }); // prettier-ignore
+  const store = (...tables: TableVerdict[]): Promise<void> =>
+    storeLastVerify(directory, { at: { lsn: '0/1' }, tables, differences: 0, inconclusive: 0 } satisfies VerifyResult);
+  expect(lastDrift(directory)).toBeNull();
+  await store(table('a'), table('b'));
+  expect(lastDrift(directory)).toBe(0);
+  await store(table('b', { inconclusive: { cause: 'lag', message: 'behind' } }));
+  expect(lastDrift(directory)).toBeNull();
+  await store(table('a', { missing: 2 }));
+  expect(lastDrift(directory)).toBe(2);
+});
