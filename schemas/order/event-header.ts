@@ -8,9 +8,12 @@ import { invariant } from '../errors.ts';
 export const EVENT_HEADER = 'cf';
 /** Exact text of values that the wire's type cannot carry: JSON {"a": {"<field>": text}, "b": {…}} (after, before). */
 export const EXACT_HEADER = 'cfx';
-/** Key bytes of the row before its key changed, as they stand in the raw topic's record key. */
-export const OLD_KEY_HEADER = '__debezium.oldkey';
-export const NEW_KEY_HEADER = '__debezium.newkey';
+/** Of a changed key: the other key's bytes, as they stand in that record's key. */
+export const OLD_KEY_HEADER = 'cfo';
+export const NEW_KEY_HEADER = 'cfn';
+/** The same for other readers, as the connector's worker writes it. */
+export const DEBEZIUM_OLD_KEY = '__debezium.oldkey';
+export const DEBEZIUM_NEW_KEY = '__debezium.newkey';
 
 export const EVENT = {
   /** A row of a chunk; `sub` is its ordinal in the chunk frame. */

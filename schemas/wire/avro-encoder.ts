@@ -8,6 +8,7 @@ import { AvroRowWriter } from './avro-row.ts';
 import { AvroSource } from './avro-source.ts';
 import { rowFields } from './envelope-type.ts';
 import { ExactCollector } from './exact-text.ts';
+import { PlainKey } from './plain-key.ts';
 import type { Slab } from './slab.ts';
 import type { CommitSequence } from './source-block.ts';
 import {
@@ -44,6 +45,7 @@ export class AvroEncoder implements RowEncoder {
   readonly #keyFields: readonly number[];
   readonly #exact = new ExactCollector();
   readonly #keyExact = new ExactCollector();
+  #plainKey: PlainKey | undefined;
 
   constructor(parts: AvroEncoderParts) {
     this.shape = parts.shape;
@@ -90,6 +92,11 @@ export class AvroEncoder implements RowEncoder {
     const exact = this.#keyExact.take();
     if (exact !== undefined) slab.bytes(exact, 0, exact.length);
     return slab.take();
+  }
+
+  plainKey(row: RowFields): Buffer {
+    this.#plainKey ??= new PlainKey(this.shape);
+    return this.#plainKey.of(row);
   }
 
   encodeTruncate(source: WireSource): Buffer {

@@ -12,6 +12,7 @@ import { EXACT, type Form, NONE } from './form/form.ts';
 import { formOf } from './form/form-of-type.ts';
 import type { RowBuffer } from './row-buffer.ts';
 import { Slab } from './slab.ts';
+import { isOneOf, refuseJavaArray, unavailableTexts } from './unavailable.ts';
 import { ABSENT_FIELD, NULL_FIELD, type RowFields } from './wire.ts';
 
 /** Writes the fields of one record. */
@@ -74,15 +75,20 @@ interface FieldPlan {
   readonly form: Form;
   readonly type: AvroType;
   readonly nullBranch: number;
+  readonly column: string;
+  /** Texts that stand for a value that was not carried. */
+  readonly unavailable: readonly Buffer[];
 }
 
-function planOf(field: AvroField): FieldPlan {
-  const { type } = field;
-  if (type.kind !== 'union') return { form: formOf(connectOf(type)), type, nullBranch: -1 };
+function planOf({ type, column }: AvroField): FieldPlan {
+  const plan = (of: AvroType, nullBranch: number): FieldPlan => {
+    const form = formOf(connectOf(of));
+    return { form, type: of, nullBranch, column, unavailable: unavailableTexts(form) };
+  };
+  if (type.kind !== 'union') return plan(type, -1);
   const nullAt = type.branches.findIndex((branch) => branch.kind === 'null');
-  if (type.branches.length !== 2 || nullAt < 0) return { form: formOf(connectOf(type)), type, nullBranch: -2 };
-  const branch = type.branches[1 - nullAt]!;
-  return { form: formOf(connectOf(branch)), type: branch, nullBranch: nullAt };
+  if (type.branches.length !== 2 || nullAt < 0) return plan(type, -2);
+  return plan(type.branches[1 - nullAt]!, nullAt);
 }
 
 /** Reads one record of a schema. */
@@ -112,13 +118,22 @@ export class AvroRowReader {
       }
       const at = cursor.at;
       length[i] = readTyped(plan.type, plan.form, cursor, out) ? out.pos - start : NULL_FIELD;
-      if (this.#seesPlaceholders && standsForAbsent(plan, cursor, at)) length[i] = ABSENT_FIELD;
+      if (this.#seesPlaceholders && length[i] !== NULL_FIELD && standsForAbsent(plan, cursor, { at, out, start })) length[i] = ABSENT_FIELD;
     }
     row.end();
   }
 }
 
-function standsForAbsent(plan: FieldPlan, cursor: AvroCursor, at: number): boolean {
+/** The value read from `at` on, and the text written of it from `start` on. */
+interface JustRead {
+  readonly at: number;
+  readonly out: Slab;
+  readonly start: number;
+}
+
+function standsForAbsent(plan: FieldPlan, cursor: AvroCursor, { at, out, start: from }: JustRead): boolean {
+  if (plan.form.kind === 'array') refuseJavaArray(plan.column, out.buffer, from, out.pos);
+  if (plan.unavailable.length > 0 && isOneOf(plan.unavailable, out.buffer, from, out.pos)) return true;
   if (plan.type.kind !== 'plain' || (plan.type.base !== 'string' && plan.type.base !== 'bytes')) return false;
   const end = cursor.at;
   cursor.at = at;

@@ -12,6 +12,7 @@ import { isJsonPlaceholder, plainOf, readJson } from './json-value.ts';
 import { putExact, RowBuffer } from './row-buffer.ts';
 import { sourceOf } from './source-block.ts';
 import { noEnvelope, type SourcedEvent } from './sourced-event.ts';
+import { isOneOf, refuseJavaArray, unavailableTexts } from './unavailable.ts';
 import { ABSENT_FIELD, NULL_FIELD, type DecodedEvent, type RowFields, type ValueMarks } from './wire.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -21,6 +22,8 @@ class JsonRow {
   readonly #fields: readonly ConnectField[];
   readonly #forms: readonly Form[];
   readonly #seesPlaceholders: boolean;
+  /** Of each field, where others write them. */
+  readonly #unavailable: readonly (readonly Buffer[])[];
   readonly #row: RowBuffer;
 
   constructor(fields: readonly ConnectField[], seesPlaceholders: boolean) {
@@ -28,6 +31,7 @@ class JsonRow {
     this.#fields = fields;
     this.#forms = fields.map((field) => formOf(field.type));
     this.#seesPlaceholders = seesPlaceholders;
+    this.#unavailable = this.#forms.map((form) => (seesPlaceholders ? unavailableTexts(form) : []));
     this.#row = new RowBuffer(fields.length);
   }
 
@@ -42,11 +46,19 @@ class JsonRow {
       else if (this.#seesPlaceholders && isJsonPlaceholder(this.#forms[i]!, value)) row.length[i] = ABSENT_FIELD;
       else {
         readJson(this.#forms[i]!, value, row.out);
-        row.length[i] = row.out.pos - start;
+        row.length[i] = this.#isUnavailable(i, start) ? ABSENT_FIELD : row.out.pos - start;
       }
     });
     row.end();
     return row;
+  }
+
+  /** The text written from `start` on stands for a value that was not carried. */
+  #isUnavailable(field: number, start: number): boolean {
+    if (!this.#seesPlaceholders) return false;
+    const { buffer, pos } = this.#row.out;
+    if (this.#forms[field]!.kind === 'array') refuseJavaArray(this.columns[field]!, buffer, start, pos);
+    return isOneOf(this.#unavailable[field]!, buffer, start, pos);
   }
 }
 

@@ -11,6 +11,7 @@ import type { Form } from './form/form.ts';
 import { formOf } from './form/form-of-type.ts';
 import { jsonSchema } from './json-schema.ts';
 import { jsonOf, jsonPlaceholder } from './json-value.ts';
+import { PlainKey } from './plain-key.ts';
 import type { CommitSequence } from './source-block.ts';
 import { ABSENT_FIELD, NULL_FIELD, type EncodedEvent, type RowEncoder, type RowFields, type WireEvent, type WireShape, type WireSource } from './wire.ts'; // prettier-ignore
 
@@ -30,6 +31,7 @@ export class JsonEncoder implements RowEncoder {
   readonly #keyHead: string;
   readonly #exact = new ExactCollector();
   readonly #keyExact = new ExactCollector();
+  #plainKey: PlainKey | undefined;
 
   constructor(name: string, shape: WireShape, sequence: CommitSequence) {
     this.shape = shape;
@@ -66,6 +68,11 @@ export class JsonEncoder implements RowEncoder {
     const payload = this.#record(this.#keyFields, row, 'k');
     const exact = this.#keyExact.take();
     return Buffer.from(`${this.#keyHead}${payload}${exact === undefined ? '' : `,"cfx":${exact.toString('utf8')}`}}`, 'utf8');
+  }
+
+  plainKey(row: RowFields): Buffer {
+    this.#plainKey ??= new PlainKey(this.shape);
+    return this.#plainKey.of(row);
   }
 
   encodeTruncate(source: WireSource): Buffer {

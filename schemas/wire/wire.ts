@@ -68,6 +68,8 @@ export interface RowEncoder {
   encode(event: WireEvent): EncodedEvent;
   /** The record key of a row (its key fields must be there); undefined for a table without a key. */
   encodeKey(row: RowFields): Buffer | undefined;
+  /** The same key as Debezium's headers name it (plain-key.ts). */
+  plainKey(row: RowFields): Buffer;
   /** An op t event of the table. */
   encodeTruncate(source: WireSource): Buffer;
 }

@@ -54,13 +54,13 @@ export const ownStamps: EventStamps = {
   },
 };
 
+const FOREIGN_MARKS: EventMarks = { cf: undefined, flags: 0, absent: NO_BYTES, otherKey: undefined };
+
 /** Of a topic that somebody else's connector writes; `topic` is its index in the directory. */
 export function foreignStamps(topic: number): EventStamps {
   return {
-    read: (record) => {
-      const otherKey = [OLD_KEY_HEADER, NEW_KEY_HEADER].find((name) => record.header(name) !== undefined);
-      return { cf: undefined, flags: 0, absent: NO_BYTES, otherKey };
-    },
+    // A key that changed is a delete and a create, each for itself; the other key in its header is a text of the worker's header converter.
+    read: () => FOREIGN_MARKS,
     write: (_, { partition, offset }, { absent }) => ({
       name: FOREIGN_HEADER,
       value: encodeForeignHeader({ topic, partition, offset, absent }),

@@ -10,7 +10,7 @@ import { partitionOf } from '#connectors/change-log/partitioner.ts';
 import { invariant, PipelineError } from '#schemas/errors.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { compileRowPredicate, type RowPredicate } from '#schemas/mapping/row-filter.ts';
-import { EVENT, EXACT_HEADER, type RawPlace } from '#schemas/order/event-header.ts';
+import { DEBEZIUM_NEW_KEY, DEBEZIUM_OLD_KEY, EVENT, EXACT_HEADER, OLD_KEY_HEADER, type RawPlace } from '#schemas/order/event-header.ts';
 import {
   ABSENT_FIELD,
   NULL_FIELD,
@@ -213,7 +213,12 @@ export class EventMapper {
     if (name === undefined) return NO_HEADERS;
     const raw = record.header(name);
     const key = raw === undefined ? undefined : this.#mapKey(raw);
-    return key === undefined ? NO_HEADERS : [{ name, value: key }];
+    if (key === undefined) return NO_HEADERS;
+    const plain = name === OLD_KEY_HEADER ? DEBEZIUM_OLD_KEY : DEBEZIUM_NEW_KEY;
+    return [
+      { name, value: key },
+      { name: plain, value: this.#options.encoder.plainKey(this.#keyRow) },
+    ];
   }
 
   /** A raw record key as the mapped topic's; undefined when it no longer names the mapped key. */

@@ -8,20 +8,24 @@ import { DAY_MICROS, HOUR_MICROS, parsed, parseDate, parseTime, renderDate, rend
 import type { IntegerForm } from './form.ts';
 
 const NUMBER_DAYS = 50_000; // days whose microseconds stay far below 2^52
-const INT64_MAX = (1n << 63n) - 1n;
+const INT64_MAX = (1n << 63n) - 1n; // the connector's infinity in microseconds
 
 /** Debezium's ±infinity (the PostgreSQL driver's own), in milliseconds. */
 const INFINITY_MS = 9_223_372_036_825_200n;
 const MINUS_INFINITY_MS = -9_223_372_036_832_400n;
 
+/** PostgreSQL has no date beyond 5874897-12-31, and nothing before 4714-11-24 BC. */
+const LAST_DAY = 2_145_042_905;
+const FIRST_DAY = -2_440_588;
 const DATE_INFINITY = 2_147_483_647;
 const DATE_MINUS_INFINITY = -2_147_483_648;
 /**
- * What the connector itself makes of ±infinity (seen with 3.7): the milliseconds above in days, cut to 32 bits, a day more or less by the
- * worker's time zone. PostgreSQL has no dates so early.
+ * What the connector itself makes of infinity in a snapshot or an array (seen with 3.7): the milliseconds above in days, cut to 32 bits, a
+ * day more or less by the worker's time zone. Its other extremes lie outside of what PostgreSQL has.
  */
 const CONNECTOR_DATE_INFINITY = -622_191_234;
-const CONNECTOR_DATE_MINUS_INFINITY = -625_821_272;
+
+const FIRST_MICROS = BigInt(FIRST_DAY) * BigInt(DAY_MICROS);
 
 export function isInfinity(b: Buffer, from: number, to: number): 1 | -1 | 0 {
   if (b[to - 1] !== 0x79 || to - from > 9) return 0;
@@ -39,8 +43,8 @@ export function dateForm(type: ConnectType): IntegerForm {
       return parseDate(b, from, to) ? parsed.days : undefined;
     },
     render(out, value) {
-      if (value === DATE_INFINITY || isAbout(value, CONNECTOR_DATE_INFINITY)) out.ascii('infinity');
-      else if (value === DATE_MINUS_INFINITY || isAbout(value, CONNECTOR_DATE_MINUS_INFINITY)) out.ascii('-infinity');
+      if (value > LAST_DAY || isAbout(value, CONNECTOR_DATE_INFINITY)) out.ascii('infinity');
+      else if (value < FIRST_DAY) out.ascii('-infinity');
       else if (renderDate(out, Number(value))) out.ascii(' BC');
     },
   };
@@ -88,8 +92,8 @@ export function timestampForm(type: ConnectType, microsPerUnit: 1 | 1000): Integ
       if (typeof value === 'number') {
         const days = Math.floor(value / dayUnits);
         renderMoment(out, days, (value - days * dayUnits) * microsPerUnit);
-      } else if (value === infinity) out.ascii('infinity');
-      else if (value === minusInfinity) out.ascii('-infinity');
+      } else if (value === infinity || value * scale >= INT64_MAX) out.ascii('infinity');
+      else if (value * scale < FIRST_MICROS) out.ascii('-infinity');
       else renderBigMoment(out, value * scale);
     },
   };

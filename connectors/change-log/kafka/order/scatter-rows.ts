@@ -3,7 +3,7 @@
  * change is a create under the new key and a delete under the old one, of one v.
  */
 import { invariant, PipelineError } from '#schemas/errors.ts';
-import { EVENT, EVENT_HEADER, EXACT_HEADER, encodeEventHeader, NEW_KEY_HEADER, OLD_KEY_HEADER } from '#schemas/order/event-header.ts';
+import { DEBEZIUM_NEW_KEY, DEBEZIUM_OLD_KEY, EVENT, EVENT_HEADER, EXACT_HEADER, encodeEventHeader, NEW_KEY_HEADER, OLD_KEY_HEADER } from '#schemas/order/event-header.ts'; // prettier-ignore
 import { KIND, TAG } from '#schemas/pgoutput/message.ts';
 import { isCopyNull, splitCopyLine, unescapeCopyField } from '#schemas/value/copy-text.ts';
 import { ABSENT_FIELD, NULL_FIELD, type EncodedEvent, type RowFields, type WireEvent, type WireSource } from '#schemas/wire/wire.ts';
@@ -22,7 +22,7 @@ const NO_FIELDS = Buffer.alloc(0);
 interface Mark {
   readonly flags: number;
   readonly sub: number;
-  readonly link?: KafkaHeader;
+  readonly link?: readonly KafkaHeader[];
 }
 
 const PLAIN: Mark = { flags: 0, sub: 0 };
@@ -45,8 +45,6 @@ export class RowScatter {
   /** Given to the builder, which copies them at once. */
   readonly #cf: ReusedHeader = { name: EVENT_HEADER, value: NO_FIELDS };
   readonly #cfx: ReusedHeader = { name: EXACT_HEADER, value: NO_FIELDS };
-  readonly #oldKey: ReusedHeader = { name: OLD_KEY_HEADER, value: NO_FIELDS };
-  readonly #newKey: ReusedHeader = { name: NEW_KEY_HEADER, value: NO_FIELDS };
   readonly #plain: readonly KafkaHeader[] = [this.#cf];
   readonly #exact: readonly KafkaHeader[] = [this.#cf, this.#cfx];
 
@@ -95,11 +93,17 @@ export class RowScatter {
     const oldKey = encoder.encodeKey(before);
     const created = encoder.encode({ op: 'c', before: whole, after, source });
     if (oldKey === undefined || created.key === undefined || oldKey.equals(created.key)) return false;
-    this.#oldKey.value = oldKey;
-    this.#record(rows, created, { flags: EVENT.movedHere, sub: 0, link: this.#oldKey }, place);
+    const link = [
+      { name: OLD_KEY_HEADER, value: oldKey },
+      { name: DEBEZIUM_OLD_KEY, value: encoder.plainKey(before) },
+    ];
+    this.#record(rows, created, { flags: EVENT.movedHere, sub: 0, link }, place);
     const deleted = encoder.encode({ op: 'd', before, after: undefined, source });
-    this.#newKey.value = created.key;
-    this.#record(rows, deleted, { flags: EVENT.movedAway, sub: 1, link: this.#newKey }, place);
+    const away = [
+      { name: NEW_KEY_HEADER, value: created.key },
+      { name: DEBEZIUM_NEW_KEY, value: encoder.plainKey(after) },
+    ];
+    this.#record(rows, deleted, { flags: EVENT.movedAway, sub: 1, link: away }, place);
     this.#tombstone(rows, oldKey, 1, place);
     return true;
   }
@@ -141,7 +145,7 @@ export class RowScatter {
     this.#cf.value = this.#header(table, { flags, sub, oid, absent }, place);
     if (exact !== undefined) this.#cfx.value = exact;
     const headers = exact === undefined ? this.#plain : this.#exact;
-    place.parcel.place(table.topic, partitionFor(table, key)).add(key, value, link === undefined ? headers : [...headers, link]);
+    place.parcel.place(table.topic, partitionFor(table, key)).add(key, value, link === undefined ? headers : [...headers, ...link]);
   }
 
   #tombstone({ table, oid }: RawRows, key: Buffer, sub: number, place: RowPlace): void {
