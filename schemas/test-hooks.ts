@@ -43,6 +43,7 @@ export const GUARDS = [
   'verify-changes', // verify ignores the changes between its two snapshots
   'verify-hidden', // verify does not look for transactions in the WAL that its snapshot cannot see
   'verify-shape', // verify does not look for a truncate or rewrite behind its snapshot
+  'foreign-repeats', // what a connector repeats after a restart counts again
   'row-epoch', // a replaced reader's rows within a valid segment's range count
   'writer-epoch', // a reader does not notice that another one has begun a higher epoch
   'order-range', // rows that no segment names count

@@ -50,7 +50,28 @@ export interface Segment {
   readonly skeleton: readonly SkeletonFrame[];
 }
 
-export type OrderRecord = EpochOrderRecord | TopicOrderRecord | ({ readonly t: 'segment' } & Segment);
+/**
+ * With a segment of somebody else's records, in one batch with it: the highest place in the source seen of each partition named, so that
+ * what the connector repeats is known as a repeat (repeats.ts). Cumulative: what is not named stays as it was.
+ */
+export interface SeenOrderRecord {
+  readonly t: 'seen';
+  readonly epoch: number;
+  readonly places: readonly SeenPlace[];
+  /** Truncates come in any partition: of a topic, those seen last. */
+  readonly truncates: readonly (readonly [topic: number, positions: readonly string[]])[];
+}
+
+/** LSNs and microseconds as decimal texts. */
+export interface SeenPlace {
+  readonly topic: number;
+  readonly partition: number;
+  readonly commit: string;
+  readonly lsn: string;
+  readonly micros: string;
+}
+
+export type OrderRecord = EpochOrderRecord | TopicOrderRecord | SeenOrderRecord | ({ readonly t: 'segment' } & Segment);
 
 const SEGMENT_TAG = 0x67; // g
 const VERSION = 1;
@@ -85,13 +106,13 @@ export function encodeSegment(segment: Segment): readonly Buffer[] {
   return parts;
 }
 
-export function encodeOrderJson(record: EpochOrderRecord | TopicOrderRecord): Buffer {
+export function encodeOrderJson(record: EpochOrderRecord | TopicOrderRecord | SeenOrderRecord): Buffer {
   return Buffer.from(JSON.stringify(record), 'utf8');
 }
 
 /** Skeleton frames alias the buffer. */
 export function decodeOrderRecord(b: Buffer): OrderRecord {
-  if (b[0] !== SEGMENT_TAG) return JSON.parse(b.toString('utf8')) as EpochOrderRecord | TopicOrderRecord;
+  if (b[0] !== SEGMENT_TAG) return JSON.parse(b.toString('utf8')) as EpochOrderRecord | TopicOrderRecord | SeenOrderRecord;
   invariant(b[1] === VERSION, `a segment of version ${b[1]}`);
   const base = b.readUIntBE(6, 6);
   const ranges: Range[] = [];

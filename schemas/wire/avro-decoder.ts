@@ -12,13 +12,14 @@ import { readExactTexts } from './exact-text.ts';
 
 import { putExact, RowBuffer } from './row-buffer.ts';
 import { noEnvelope, type SourcedEvent } from './sourced-event.ts';
-import type { DecodedEvent, RowFields, ValueMarks, WireSource } from './wire.ts';
+import type { ReadSource } from './source-block.ts';
+import type { DecodedEvent, RowFields, ValueMarks } from './wire.ts';
 
 type Op = DecodedEvent['op'];
 
 const WANTED = ['before', 'after', 'source', 'op'];
 
-const NO_SOURCE: WireSource = { commitLsn: 0n, commitTimeMicros: 0n, xid: 0, snapshot: false };
+const NO_SOURCE: ReadSource = { commitLsn: 0n, commitTimeMicros: 0n, xid: 0, snapshot: false };
 
 interface RowPart {
   readonly reader: AvroRowReader;
@@ -67,7 +68,7 @@ export class AvroDecoder {
     let before: RowBuffer | undefined;
     let after: RowBuffer | undefined;
     let op: Op | undefined;
-    let source = NO_SOURCE;
+    let source: ReadSource = NO_SOURCE;
     for (const field of this.#wanted) {
       if (field.name === 'before' && this.#before !== undefined) before = readPart(this.#before, cursor);
       else if (field.name === 'after' && this.#after !== undefined) after = readPart(this.#after, cursor);

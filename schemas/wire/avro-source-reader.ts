@@ -2,19 +2,18 @@
 import { readAny, skipAny } from './avro-any.ts';
 import type { AvroCursor } from './avro-primitives.ts';
 import type { AvroType } from './avro-schema.ts';
-import { SOURCE_FIELDS, sourceOf } from './source-block.ts';
-import type { WireSource } from './wire.ts';
+import { SOURCE_FIELDS, sourceOf, type ReadSource } from './source-block.ts';
 
 export class AvroSourceReader {
   readonly #type: AvroType;
   #bytes: Buffer = Buffer.alloc(0);
-  #source: WireSource | undefined;
+  #source: ReadSource | undefined;
 
   constructor(type: AvroType) {
     this.#type = type;
   }
 
-  read(cursor: AvroCursor): WireSource {
+  read(cursor: AvroCursor): ReadSource {
     const start = cursor.at;
     const last = this.#bytes;
     const end = start + last.length;

@@ -1,9 +1,10 @@
 /** A decoded event with where it comes from. Guarantee: plain data. */
 import { PipelineError } from '../errors.ts';
-import type { DecodedEvent, WireSource } from './wire.ts';
+import type { ReadSource } from './source-block.ts';
+import type { DecodedEvent } from './wire.ts';
 
 export interface SourcedEvent extends DecodedEvent {
-  readonly source: WireSource;
+  readonly source: ReadSource;
 }
 
 export function noEnvelope(): PipelineError {

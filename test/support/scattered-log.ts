@@ -62,8 +62,8 @@ export async function readScattered(kafka: StoredRecords, migration: string, for
     if (record.t === 'epoch') epoch = Math.max(epoch, record.epoch);
     else if (record.t === 'topic') {
       if (topics.every(({ index, topic }) => index !== record.index && topic !== record.topic)) topics.push(record);
-    } else if (record.epoch < epoch) voided++;
-    else segments.push(record);
+    } else if (record.t === 'segment' && record.epoch < epoch) voided++;
+    else if (record.t === 'segment') segments.push(record);
   }
   const rows: ScatteredRow[] = [];
   for (const { ranges, epoch: written } of segments) {

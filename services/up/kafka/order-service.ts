@@ -2,22 +2,22 @@
  * The reader of a migration whose rows come from a Debezium connector's topics: it orders their records. Guarantee: one orders, the others
  * wait for its lock on the source and take over; it holds nothing that is not in the order topic.
  */
-import { setTimeout as delay } from 'node:timers/promises';
 import { ForeignOrder, type ForeignTopic } from '#connectors/change-log/kafka/order/foreign-order.ts';
 import { rawTopic } from '#connectors/change-log/kafka/order/topic-names.ts';
 import { lockReader } from '#connectors/source/postgres/reader-lock.ts';
-import type { KafkaInput, MigrationFile } from '#schemas/config/migration-file.ts';
+import type { KafkaInput, KafkaSettings, MigrationFile } from '#schemas/config/migration-file.ts';
 import type { Relation } from '#schemas/pgoutput/message.ts';
 import type { Logger, Service } from '#services/runtime/service.ts';
 import type { Migration } from '../read-migration.ts';
+import { openFormat } from './open-format.ts';
 import type { OpenKafka } from './open-kafka.ts';
 import { retried } from './retried.ts';
 
-const POLL_MS = 50;
 const DISCOVER_EVERY_MS = 2_000;
 
 export interface OrderServiceOptions {
   readonly file: MigrationFile;
+  readonly kafka: KafkaSettings;
   readonly input: KafkaInput;
   readonly readMigration: () => Promise<Migration>;
   readonly openKafka: () => Promise<OpenKafka>;
@@ -28,6 +28,7 @@ export class OrderService implements Service {
   readonly id = 'reader';
   readonly #options: OrderServiceOptions;
   #active = false;
+  #repeats = 0;
 
   constructor(options: OrderServiceOptions) {
     this.#options = options;
@@ -36,6 +37,11 @@ export class OrderService implements Service {
   /** False while it stands by or starts. */
   get active(): boolean {
     return this.#active;
+  }
+
+  /** Records that the connector repeated, left out since the start. */
+  get repeats(): number {
+    return this.#repeats;
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -57,21 +63,23 @@ export class OrderService implements Service {
   async #order(signal: AbortSignal): Promise<void> {
     const { file, input, logger, readMigration } = this.#options;
     const topics = foreignTopics(await readMigration(), input);
+    await using stack = new AsyncDisposableStack();
     const kafka = await this.#options.openKafka();
-    try {
-      const order = new ForeignOrder({ cluster: kafka.cluster, name: file.name, topics });
-      await order.begin();
-      this.#active = true;
-      logger.info({ prefix: input.prefix }, 'this reader is the active one: it orders what the connector writes');
-      for (let discoverAt = 0; !signal.aborted;) {
-        if (performance.now() >= discoverAt) {
-          await order.discover();
-          discoverAt = performance.now() + DISCOVER_EVERY_MS;
-        }
-        if (!(await order.advance())) await delay(POLL_MS, undefined, { signal }).catch(() => undefined);
-      }
-    } finally {
-      await kafka.close();
+    stack.defer(() => kafka.close());
+    const { format, close } = await openFormat(kafka, file.name, this.#options.kafka);
+    stack.defer(close);
+    const order = new ForeignOrder({ cluster: kafka.cluster, name: file.name, topics, format });
+    stack.defer(() => order.close());
+    await order.begin();
+    this.#active = true;
+    logger.info({ prefix: input.prefix }, 'this reader is the active one: it orders what the connector writes');
+    for (let told = 0; !signal.aborted;) {
+      await order.discover();
+      const soon = AbortSignal.any([signal, AbortSignal.timeout(DISCOVER_EVERY_MS)]);
+      while (await order.advance(soon));
+      this.#repeats += order.leftOut - told;
+      if (order.leftOut > told) logger.info({ records: order.leftOut - told }, 'the connector repeated records; they are left out');
+      told = order.leftOut;
     }
   }
 }

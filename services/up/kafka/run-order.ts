@@ -16,6 +16,7 @@ export async function runOrder(options: RunServiceOptions, input: KafkaInput): P
       service = new OrderService({
         file,
         input,
+        kafka: options.kafka,
         logger,
         readMigration: () => readMigration(file),
         openKafka: () => openKafka(options, 'reader'),
@@ -25,6 +26,10 @@ export async function runOrder(options: RunServiceOptions, input: KafkaInput): P
     readiness: () => (service === undefined ? { ready: false, reason: 'waiting for source and target' } : { ready: true }),
     registerMetrics: (meter) => {
       meter.gauge({ name: 'reader_active', help: '1 while this reader is the one that orders.' }, () => Number(service?.active === true));
+      meter.gauge(
+        { name: 'records_repeated', help: 'Records that the connector repeated after a restart, left out since the start.' },
+        () => service?.repeats ?? 0,
+      );
     },
   });
 }

@@ -72,7 +72,7 @@ export class OrderTail {
   take(record: OrderRecord): Segment | undefined {
     if (record.t === 'epoch') this.#epoch = Math.max(this.#epoch, record.epoch);
     else if (record.t === 'topic') this.topics.take(record);
-    else return this.#segment(record);
+    else if (record.t === 'segment') return this.#segment(record);
     return undefined;
   }
 
