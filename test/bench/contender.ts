@@ -7,12 +7,18 @@ export interface Contender {
   readonly setting: string;
   /** Target database's URL of the copy in hand. */
   readonly targetUrl: string;
-  /** Sets up and copies; resolves once every row is there and changes are followed. */
-  copy(options: CopyOptions): Promise<void>;
+  /** The source's order of commits is kept on the target: once a row written last is there, all is there. */
+  readonly ordered: boolean;
+  /** What stands ready before a copy begins; not measured. */
+  prepare?(options: CopyOptions): Promise<void>;
+  /** Copies; resolves once every row is there and changes are followed, with the time (epoch, ms) at which the last row was there. */
+  copy(options: CopyOptions): Promise<number>;
   /** Stops following; the position is kept. Resolves when nothing of it runs. */
   pause(): Promise<void>;
   /** Tells the stopped side to go on; resolves as soon as it was told. */
   resume(): Promise<void>;
+  /** @throws Error when a part of it has failed, so that nobody waits for it. */
+  check?(): Promise<void>;
   /** Milliseconds since epoch at which it began to stream, where that can be known. */
   streamingSince(): Promise<number | undefined>;
   /** Processes of its own, beside the two clusters. */

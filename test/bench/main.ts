@@ -1,13 +1,17 @@
 /**
- * `npm run bench`: our pipeline beside native logical replication on the same two servers, in the same run, in alternating order.
- * Guarantee: ends with a JSON file and a table, or exit code 1 and the reason; leaves no server, slot or file behind (except those).
+ * `npm run bench`: our pipeline beside native logical replication, or over Kafka beside Debezium, on the same servers, in the same run, in
+ * alternating order. Guarantee: ends with a JSON file and a table, or exit code 1 and the reason (3: no Kafka to be had here); leaves no
+ * server, slot or file behind (except those).
  */
 import { makeScratch } from '#services/demo/pipeline/scratch.ts';
 import type { Contender } from './contender.ts';
+import { Debezium } from './kafka/debezium.ts';
+import { KafkaLab, kafkaMissing } from './kafka/lab.ts';
+import { OverKafka } from './kafka/services.ts';
 import { catchUp, measureCopy, measureDrain, measureLatency, type Result, SETS } from './measure.ts';
 import { Native } from './native.ts';
-import { type BenchOptions, readOptions, USAGE } from './options.ts';
-import { Ours } from './ours.ts';
+import { type BenchOptions, type ContenderName, needsKafka, readOptions, USAGE } from './options.ts';
+import { Ours, type OursOptions } from './ours.ts';
 import { machine, markdown, ratios, type Report, thousands, writeReport } from './report.ts';
 import { openStage, serverSettings, type Stage } from './stage.ts';
 import { ALL_TABLES, settle, writeBacklog } from './workload.ts';
@@ -15,12 +19,19 @@ import { Database } from './database.ts';
 
 type Make = () => Contender;
 
+const EXIT_NO_KAFKA = 3;
+
 async function main(argv: readonly string[]): Promise<number> {
   if (argv.includes('--help')) {
     console.log(USAGE);
     return 0;
   }
   const options = readOptions(argv);
+  const missing = needsKafka(options.contenders) ? await kafkaMissing() : undefined;
+  if (missing !== undefined) {
+    console.error(missing);
+    return EXIT_NO_KAFKA;
+  }
   using scratch = makeScratch('crossfade-bench-');
   await run(options, scratch.path);
   return 0;
@@ -28,19 +39,22 @@ async function main(argv: readonly string[]): Promise<number> {
 
 async function run(options: BenchOptions, directory: string): Promise<void> {
   say(`loading: ${options.lines} order lines, ${options.scale * 100_000} accounts, ${options.wideRows} wide rows`);
-  await using stage = await openStage(options);
-  const makers = {
-    native: () => new Native(options.subscription),
-    crossfade: () => new Ours({ directory, nodeArgs: options.nodeArgs, settings: options.settings, profile: options.profile }),
-  };
-  const contenders = options.contenders.map((name): Make => makers[name]);
+  await using servers = await openStage(options);
+  await using lab = needsKafka(options.contenders) ? await KafkaLab.start() : undefined;
+  const stage = lab === undefined ? servers : { ...servers, clusters: [...servers.clusters, lab.usage()] };
+  const { nodeArgs, settings, profile } = options;
+  const contenders = options.contenders.map((name) => maker(name, { options, lab, ours: { directory, nodeArgs, settings, profile } }));
   const results: Result[] = [];
   const note = (result: Result): void => {
     results.push(result);
     say(oneLine(result));
   };
-  if (options.parts.includes('copy')) await copies(stage, contenders, { options, note });
-  if (options.parts.includes('drain') || options.parts.includes('latency')) await streaming(stage, contenders, { options, note });
+  const rounds: Rounds = { options, note };
+  const [copy, stream] = [options.parts.includes('copy'), options.parts.some((part) => part !== 'copy')];
+  // The copies that a stream begins with bring Debezium's workers to their speed before a copy is measured.
+  if (lab !== undefined && stream) await streaming(stage, contenders, rounds);
+  if (copy) await copies(stage, contenders, rounds);
+  if (lab === undefined && stream) await streaming(stage, contenders, rounds);
   const report: Report = {
     at: new Date().toISOString(),
     machine: machine(),
@@ -52,6 +66,20 @@ async function run(options: BenchOptions, directory: string): Promise<void> {
   };
   const path = writeReport(report);
   console.log(`\n${markdown(report)}\n\nJSON: ${path}`);
+}
+
+interface Making {
+  readonly options: BenchOptions;
+  readonly lab: KafkaLab | undefined;
+  readonly ours: OursOptions;
+}
+
+function maker(name: ContenderName, { options, lab, ours }: Making): Make {
+  if (name === 'native') return () => new Native(options.subscription);
+  if (name === 'crossfade') return () => new Ours(ours);
+  if (lab === undefined) throw new Error(`${name} needs a broker`);
+  if (name === 'debezium') return () => new Debezium(lab);
+  return () => new OverKafka(lab, { ...ours, name, instances: name === 'kafka' ? 1 : 2 });
 }
 
 interface Rounds {
@@ -72,7 +100,7 @@ async function copies(stage: Stage, contenders: readonly Make[], { options, note
   }
 }
 
-/** Both contenders hold a copy of their own of everything; one runs at a time. */
+/** All contenders hold a copy of their own of everything; one runs at a time. */
 async function streaming(stage: Stage, makers: readonly Make[], { options, note }: Rounds): Promise<void> {
   const contenders: Contender[] = [];
   try {
@@ -80,7 +108,10 @@ async function streaming(stage: Stage, makers: readonly Make[], { options, note 
       const contender = make();
       contenders.push(contender);
       const label = `follow_${contender.name}`;
-      await contender.copy({ sourceUrl: stage.sourceUrl, targetUrl: await stage.freshTarget(label), tables: ALL_TABLES, label });
+      const copied = { sourceUrl: stage.sourceUrl, targetUrl: await stage.freshTarget(label), tables: ALL_TABLES, label };
+      say(`${contender.name} takes its copy of everything (not measured)`);
+      await contender.prepare?.(copied);
+      await contender.copy(copied);
       await contender.pause();
     }
     if (options.parts.includes('drain')) await drains(stage, contenders, { options, note });
@@ -104,6 +135,7 @@ async function streaming(stage: Stage, makers: readonly Make[], { options, note 
 async function drains(stage: Stage, contenders: readonly Contender[], { options, note }: Rounds): Promise<void> {
   for (let round = 0; round <= options.rounds; round++) {
     for (const kind of options.backlogs) {
+      say(`writing a backlog: ${kind}${round === 0 ? ', for the warm-up' : ''}`);
       const backlog = await writeBacklog(stage.source, kind, options);
       await settleAll(stage, contenders);
       for (const contender of inTurn(contenders, round)) {

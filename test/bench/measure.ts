@@ -3,12 +3,15 @@
  * ends unequal throws.
  *
  * Clocks: source, target and bench share one machine, so one clock. A drain starts when the stopped side is told to go on (process
- * start-up is in it) and ends when the sentinel row, written last, is seen on the target by a probe every 5 ms: both contenders keep
- * commit order, so all is there by then. (Not pg_xact_commit_timestamp: native apply carries the source's commit time over.)
+ * start-up is in it) and ends when the sentinel row, written last, is seen on the target by a probe every 5 ms: where commit order is
+ * kept all is there by then. (Not pg_xact_commit_timestamp: native apply carries the source's commit time over.) Debezium's sink keeps
+ * no order across tables: its end is the target's last commit before it was found equal, by pg_xact_commit_timestamp; so is the end of
+ * a copy over Kafka.
  */
 import { availableParallelism, loadavg } from 'node:os';
+import { untilArrived, untilSeen } from './arrival.ts';
 import type { Contender } from './contender.ts';
-import { checksums, Database, waitUntil } from './database.ts';
+import { checksums, Database } from './database.ts';
 import type { BenchOptions } from './options.ts';
 import type { Stage } from './stage.ts';
 import { type Usage, UsageMeter } from './usage.ts';
@@ -42,9 +45,6 @@ export interface LatencyFigures {
 
 export const SETS: Readonly<Record<string, readonly string[]>> = { commerce: COMMERCE, pgbench: PGBENCH };
 
-const PATIENCE_MS = 900_000;
-const POLL_MS = 5;
-
 export class UnequalError extends Error {
   override readonly name = 'UnequalError';
 }
@@ -60,10 +60,11 @@ export async function measureCopy(
   await stage.checkpointTarget();
   try {
     const rows = await countRows(stage.source, tables);
+    const options = { sourceUrl: stage.sourceUrl, targetUrl, tables, label };
+    await contender.prepare?.(options);
     const meter = new UsageMeter([...stage.clusters, ...contender.processes(true)]);
     const began = Date.now();
-    await contender.copy({ sourceUrl: stage.sourceUrl, targetUrl, tables, label });
-    const seconds = (Date.now() - began) / 1000;
+    const seconds = ((await contender.copy(options)) - began) / 1000;
     const usage = meter.stop();
     await requireEqual(stage, targetUrl, tables);
     return {
@@ -93,8 +94,7 @@ export async function measureDrain(
   const meter = new UsageMeter([...stage.clusters, ...contender.processes(true)]);
   const told = Date.now();
   await contender.resume();
-  await untilSeen(target, backlog.sentinel);
-  const ended = Date.now();
+  const ended = await untilThere(stage, contender, { target, sentinel: backlog.sentinel });
   const usage = meter.stop();
   const streaming = await contender.streamingSince();
   await requireEqual(stage, contender.targetUrl, ALL_TABLES);
@@ -119,7 +119,7 @@ export async function catchUp(stage: Stage, contender: Contender): Promise<void>
   await using target = await Database.open(contender.targetUrl);
   const sentinel = await writeSentinel(stage.source);
   await contender.resume();
-  await untilSeen(target, sentinel);
+  await untilThere(stage, contender, { target, sentinel });
 }
 
 const LATENCY_SESSIONS = 4;
@@ -158,7 +158,7 @@ export async function measureLatency(
   const usage = meter.stop();
   await writing;
   const sentinel = await writeSentinel(stage.source);
-  await untilSeen(target, sentinel);
+  await untilThere(stage, contender, { target, sentinel });
   const latency = { ...(await latencyFigures(stage.source, target)), achievedTps };
   await requireEqual(stage, contender.targetUrl, ALL_TABLES);
   await contender.pause();
@@ -183,12 +183,18 @@ export function quantile(sorted: readonly number[], q: number): number {
   return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(q * sorted.length) - 1))] ?? Number.NaN;
 }
 
-async function untilSeen(target: Database, sentinel: string): Promise<void> {
-  await waitUntil(async () => (await target.value(`select 1 from sentinel where id = ${sentinel}`)) !== undefined, {
-    what: `sentinel ${sentinel} on the target`,
-    timeoutMs: PATIENCE_MS,
-    everyMs: POLL_MS,
-  });
+/** @returns when all that was written up to the sentinel was on the target, epoch in milliseconds */
+async function untilThere(
+  stage: Stage,
+  contender: Contender,
+  { target, sentinel }: { readonly target: Database; readonly sentinel: string },
+): Promise<number> {
+  if (!contender.ordered) {
+    const check = async (): Promise<void> => contender.check?.();
+    return await untilArrived({ sourceUrl: stage.sourceUrl, targetUrl: contender.targetUrl, tables: ALL_TABLES, sentinel, check });
+  }
+  await untilSeen(target, sentinel, contender);
+  return Date.now();
 }
 
 async function requireEqual(stage: Stage, targetUrl: string, tables: readonly string[]): Promise<void> {

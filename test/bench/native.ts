@@ -7,6 +7,7 @@ const PATIENCE_MS = 600_000;
 
 export class Native implements Contender {
   readonly name = 'native';
+  readonly ordered = true;
   readonly setting: string;
   readonly #with: string;
   #source: Database | undefined;
@@ -24,7 +25,7 @@ export class Native implements Contender {
     return this.#targetUrl;
   }
 
-  async copy({ sourceUrl, targetUrl, tables, label }: CopyOptions): Promise<void> {
+  async copy({ sourceUrl, targetUrl, tables, label }: CopyOptions): Promise<number> {
     this.#source = await Database.open(sourceUrl);
     this.#target = await Database.open(targetUrl);
     this.#label = label;
@@ -37,6 +38,7 @@ export class Native implements Contender {
       timeoutMs: PATIENCE_MS,
       everyMs: 20,
     });
+    return Date.now();
   }
 
   async pause(): Promise<void> {

@@ -5,8 +5,14 @@ export const PARTS = ['copy', 'drain', 'latency'] as const;
 export type Part = (typeof PARTS)[number];
 export const BACKLOGS = ['tpcb', 'bulk', 'wide'] as const;
 export type BacklogKind = (typeof BACKLOGS)[number];
-export const CONTENDERS = ['native', 'crossfade'] as const;
+export const CONTENDERS = ['native', 'crossfade', 'kafka', 'kafka-doubled', 'debezium'] as const;
 export type ContenderName = (typeof CONTENDERS)[number];
+const BY_DEFAULT: readonly ContenderName[] = ['native', 'crossfade'];
+/** They share a broker, which is started for them. */
+const OVER_KAFKA: readonly ContenderName[] = ['kafka', 'kafka-doubled', 'debezium'];
+const BESIDE_DEBEZIUM: readonly ContenderName[] = ['kafka', 'debezium'];
+/** `wide` says no more about Kafka than `bulk` does. */
+const BACKLOGS_OVER_KAFKA: readonly BacklogKind[] = ['tpcb', 'bulk'];
 
 export interface BenchOptions {
   readonly parts: readonly Part[];
@@ -38,9 +44,11 @@ export interface BenchOptions {
 }
 
 const FULL = { rounds: 3, lines: 1_000_000, scale: 10, transactions: 75_000, bulk: 300_000, wide: 50_000, seconds: 30 };
+/** Debezium's share of a run at these sizes is about five minutes. */
+const KAFKA = { ...FULL, rounds: 1, lines: 300_000, scale: 5, wide: 1_000, seconds: 20 };
 const QUICK = { rounds: 1, lines: 100_000, scale: 1, transactions: 7_500, bulk: 30_000, wide: 5_000, seconds: 6 };
 
-export const USAGE = `npm run bench -- [--quick] [--rounds N] [--part copy,drain,latency] [--contender native,crossfade] [--backlog tpcb,bulk,wide]
+export const USAGE = `npm run bench -- [--kafka] [--quick] [--rounds N] [--part copy,drain,latency] [--contender native,crossfade,kafka,kafka-doubled,debezium] [--backlog tpcb,bulk,wide]
   sizes: [--lines N] [--scale N] [--transactions N] [--bulk N] [--wide N] [--rate TPS] [--seconds N] [--shared-buffers 512MB]
   other: [--out DIR] [--settings YAML] [--subscription 'streaming = off'] [--node-arg FLAG]... [--profile]`;
 
@@ -50,6 +58,7 @@ export function readOptions(argv: readonly string[]): BenchOptions {
   const { values } = parseArgs({
     args: [...argv],
     options: {
+      kafka: flag,
       quick: flag,
       profile: flag,
       rounds: text,
@@ -70,11 +79,13 @@ export function readOptions(argv: readonly string[]): BenchOptions {
       'node-arg': { type: 'string', multiple: true },
     },
   });
-  const base = values.quick ? QUICK : FULL;
+  const contenders =
+    values.contender === undefined ? (values.kafka === true ? BESIDE_DEBEZIUM : BY_DEFAULT) : choose(values.contender, CONTENDERS);
+  const base = values.quick ? QUICK : needsKafka(contenders) ? KAFKA : FULL;
   return {
     parts: choose(values.part, PARTS),
-    contenders: choose(values.contender, CONTENDERS),
-    backlogs: choose(values.backlog, BACKLOGS),
+    contenders,
+    backlogs: values.backlog === undefined && needsKafka(contenders) ? BACKLOGS_OVER_KAFKA : choose(values.backlog, BACKLOGS),
     rounds: count(values.rounds, base.rounds),
     lines: count(values.lines, base.lines),
     scale: count(values.scale, base.scale),
@@ -90,6 +101,10 @@ export function readOptions(argv: readonly string[]): BenchOptions {
     nodeArgs: values['node-arg'] ?? [],
     profile: values.profile ?? false,
   };
+}
+
+export function needsKafka(contenders: readonly ContenderName[]): boolean {
+  return contenders.some((name) => OVER_KAFKA.includes(name));
 }
 
 function choose<T extends string>(text: string | undefined, all: readonly T[]): readonly T[] {

@@ -3,8 +3,8 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Pipeline } from '#services/demo/pipeline/pipeline.ts';
 import type { Contender, CopyOptions } from './contender.ts';
-import { Database } from './database.ts';
 import { summariseProfiles } from './profile.ts';
+import { cleanSource, streamStart } from './source-side.ts';
 import type { UsageGroup } from './usage.ts';
 
 const PATIENCE_MS = 600_000;
@@ -18,6 +18,7 @@ export interface OursOptions {
 
 export class Ours implements Contender {
   readonly name = 'crossfade';
+  readonly ordered = true;
   readonly setting = 'crossfade up, embedded log with fsync, defaults of the migration file';
   readonly #options: OursOptions;
   #copy: CopyOptions | undefined;
@@ -32,12 +33,13 @@ export class Ours implements Contender {
     return this.#copy?.targetUrl ?? '';
   }
 
-  async copy(options: CopyOptions): Promise<void> {
+  async copy(options: CopyOptions): Promise<number> {
     this.#copy = options;
     mkdirSync(this.#options.directory, { recursive: true });
-    writeFileSync(this.#file, migrationFile(options, this.#options.settings));
+    writeFileSync(this.#file, migrationText(options, this.#options.settings));
     await this.resume();
     await this.#running.waitFor((status) => status.phase === 'following', { what: 'following', timeoutMs: PATIENCE_MS });
+    return Date.now();
   }
 
   async pause(): Promise<void> {
@@ -60,12 +62,7 @@ export class Ours implements Contender {
   }
 
   async streamingSince(): Promise<number | undefined> {
-    if (this.#copy === undefined) return undefined;
-    await using source = await Database.open(this.#copy.sourceUrl);
-    const at =
-      await source.value(`select extract(epoch from backend_start) * 1000 from pg_stat_replication r join pg_replication_slots s on s.active_pid = r.pid
-      where s.slot_name like '%${this.#label}%'`);
-    return at === undefined ? undefined : Number(at);
+    return this.#copy === undefined ? undefined : streamStart(this.#copy);
   }
 
   processes(fresh: boolean): readonly UsageGroup[] {
@@ -77,13 +74,7 @@ export class Ours implements Contender {
   async remove(): Promise<void> {
     await this.#pipeline?.stop();
     if (this.#copy === undefined) return;
-    await using source = await Database.open(this.#copy.sourceUrl);
-    await source.run(`select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name like '%${this.#label}%'`);
-    for (const { name } of await source.rows(
-      `select quote_ident(pubname) as name from pg_publication where pubname like '%${this.#label}%'`,
-    )) {
-      await source.run(`drop publication ${name}`);
-    }
+    await cleanSource(this.#copy);
     rmSync(this.#dataDir, { recursive: true, force: true });
   }
 
@@ -110,7 +101,7 @@ export class Ours implements Contender {
   }
 }
 
-function migrationFile({ sourceUrl, targetUrl, tables, label }: CopyOptions, settings: string): string {
+export function migrationText({ sourceUrl, targetUrl, tables, label }: CopyOptions, settings: string): string {
   const lines = [
     'crossfade: 1',
     `name: ${label}`,

@@ -15,8 +15,15 @@ export interface Report {
   readonly ratios: readonly Ratio[];
 }
 
-/** crossfade over native, for rates; each round's pair of runs gives one ratio. */
+/** Who is held against whom. */
+const PAIRS: Readonly<Record<string, string>> = { crossfade: 'native', kafka: 'debezium', 'kafka-doubled': 'debezium' };
+/** In every contender's measurements: not its own. */
+const SHARED_PROCESSES: ReadonlySet<string> = new Set(['source', 'target', 'broker']);
+
+/** One contender over another: rates, and of latency how many times shorter the p50 is. Each round's pair of runs gives one ratio. */
 export interface Ratio {
+  readonly over: string;
+  readonly under: string;
   readonly part: string;
   readonly what: string;
   readonly min: number;
@@ -41,21 +48,32 @@ export function writeReport(report: Report): string {
 type Rate = (result: Result) => number | undefined;
 
 export function ratios(results: readonly Result[]): readonly Ratio[] {
-  return groups(results).flatMap(({ part, what }) => {
-    const counted = results.filter((result) => result.part === part && result.what === what && result.round > 0);
-    const [low, middle, high] = spread(paired(counted, (result) => result.rowsPerSecond));
-    if (low === undefined || middle === undefined || high === undefined) return [];
-    const streaming = spread(paired(counted, (result) => result.rowsPerSecondStreaming))[1];
-    return [{ part, what, min: low, median: middle, max: high, ...(streaming !== undefined && { streamingMedian: streaming }) }];
-  });
+  return groups(results).flatMap(({ part, what }) =>
+    Object.entries(PAIRS).flatMap(([over, under]) => ratio(results, { part, what, over, under })),
+  );
 }
 
-/** Ours over native's of the same round. */
-function paired(results: readonly Result[], rate: Rate): readonly number[] {
-  return results.flatMap((ours) => {
-    if (ours.contender !== 'crossfade') return [];
-    const native = results.find((result) => result.contender === 'native' && result.round === ours.round);
-    const [over, under] = [rate(ours), native === undefined ? undefined : rate(native)];
+type Pair = Pick<Ratio, 'part' | 'what' | 'over' | 'under'>;
+
+function ratio(results: readonly Result[], pair: Pair): readonly Ratio[] {
+  const { part, what } = pair;
+  const counted = results.filter((result) => result.part === part && result.what === what && result.round > 0);
+  const [low, middle, high] = spread(paired(counted, pair, speed));
+  if (low === undefined || middle === undefined || high === undefined) return [];
+  const streaming = spread(paired(counted, pair, (result) => result.rowsPerSecondStreaming))[1];
+  return [{ ...pair, min: low, median: middle, max: high, ...(streaming !== undefined && { streamingMedian: streaming }) }];
+}
+
+function speed({ rowsPerSecond, latency }: Result): number | undefined {
+  return latency === undefined ? rowsPerSecond : 1000 / latency.p50Ms;
+}
+
+/** Of the same round. */
+function paired(results: readonly Result[], pair: Pair, rate: Rate): readonly number[] {
+  return results.flatMap((one) => {
+    if (one.contender !== pair.over) return [];
+    const other = results.find((result) => result.contender === pair.under && result.round === one.round);
+    const [over, under] = [rate(one), other === undefined ? undefined : rate(other)];
     return over === undefined || under === undefined ? [] : [over / under];
   });
 }
@@ -63,7 +81,7 @@ function paired(results: readonly Result[], rate: Rate): readonly number[] {
 export function markdown(whole: Report): string {
   const report = { ...whole, results: whole.results.filter((result) => result.round > 0) };
   const head = [
-    '| part | what | contender | median | min – max | crossfade ÷ native | CPU s (source, target, ours) | peak MB (source, target, ours) |',
+    `| part | what | contender | median | min – max | ${ratioNames(report.results)} | CPU s | peak MB |`,
     '|---|---|---|---|---|---|---|---|',
   ];
   const lines = groups(report.results).flatMap(({ part, what }) => {
@@ -71,6 +89,12 @@ export function markdown(whole: Report): string {
     return contenders.map((contender) => row(report, { part, what, contender }));
   });
   return [...head, ...lines].join('\n');
+}
+
+function ratioNames(results: readonly Result[]): string {
+  const names = new Set(results.map((result) => result.contender));
+  const pairs = Object.entries(PAIRS).filter(([over, under]) => names.has(over) && names.has(under));
+  return pairs.length === 0 ? 'ratio' : pairs.map(([over, under]) => `${over} ÷ ${under}`).join(', ');
 }
 
 interface Line {
@@ -81,10 +105,10 @@ interface Line {
 
 function row(report: Report, line: Line): string {
   const runs = report.results.filter((r) => r.part === line.part && r.what === line.what && r.contender === line.contender);
-  const ratio = line.contender === 'crossfade' ? report.ratios.find((r) => r.part === line.part && r.what === line.what) : undefined;
-  const streaming = ratio?.streamingMedian === undefined ? '' : `; once streaming ${ratio.streamingMedian.toFixed(2)}`;
+  const found = report.ratios.find((r) => r.over === line.contender && r.part === line.part && r.what === line.what);
+  const streaming = found?.streamingMedian === undefined ? '' : `; once streaming ${found.streamingMedian.toFixed(2)}`;
   const ratioText =
-    ratio === undefined ? '' : `**${ratio.median.toFixed(2)}** (${ratio.min.toFixed(2)} – ${ratio.max.toFixed(2)})${streaming}`;
+    found === undefined ? '' : `**${found.median.toFixed(2)}** (${found.min.toFixed(2)} – ${found.max.toFixed(2)})${streaming}`;
   const [middle, range] = line.part === 'latency' ? latencyText(runs) : rateText(runs);
   return `| ${line.part} | ${line.what} | ${line.contender} | ${middle} | ${range} | ${ratioText} | ${usageText(runs, 'cpuSeconds')} | ${usageText(runs, 'peakMemoryMb')} |`;
 }
@@ -107,15 +131,20 @@ function latencyText(runs: readonly Result[]): readonly [string, string] {
   ];
 }
 
+/** Each process, and where a contender has several the sum of its own: CPU medians, highest peaks. */
 function usageText(runs: readonly Result[], field: 'cpuSeconds' | 'peakMemoryMb'): string {
   const names = [...new Set(runs.flatMap((run) => run.usage.map((usage) => usage.name)))];
-  return names
-    .map((name) => {
-      const values = runs.flatMap((run) => run.usage.find((usage) => usage.name === name)?.[field] ?? []);
-      const value = field === 'cpuSeconds' ? spread(values)[1] : spread(values)[2];
-      return value === undefined ? '–' : value.toFixed(field === 'cpuSeconds' ? 1 : 0);
-    })
-    .join(', ');
+  const digits = field === 'cpuSeconds' ? 1 : 0;
+  const values = new Map(
+    names.map((name) => {
+      const all = spread(runs.flatMap((run) => run.usage.find((usage) => usage.name === name)?.[field] ?? []));
+      return [name, field === 'cpuSeconds' ? all[1] : all[2]];
+    }),
+  );
+  const own = names.filter((name) => !SHARED_PROCESSES.has(name));
+  const parts = [...values].map(([name, value]) => `${name} ${value === undefined ? '–' : value.toFixed(digits)}`);
+  if (own.length > 1) parts.push(`**own ${own.reduce((sum, name) => sum + (values.get(name) ?? 0), 0).toFixed(digits)}**`);
+  return parts.join(', ');
 }
 
 /** Lowest, median, highest; undefined for none. */
