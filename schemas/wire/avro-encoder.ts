@@ -5,12 +5,11 @@
 import { invariant } from '../errors.ts';
 import { absentFields } from './absent-fields.ts';
 import { AvroRowWriter } from './avro-row.ts';
-import { AvroSource } from './avro-source.ts';
+import { AvroSource, type TransactionParts } from './avro-source.ts';
 import { rowFields } from './envelope-type.ts';
 import { ExactCollector } from './exact-text.ts';
 import { PlainKey } from './plain-key.ts';
 import type { Slab } from './slab.ts';
-import type { CommitSequence } from './source-block.ts';
 import {
   ABSENT_FIELD,
   type EncodedEvent,
@@ -29,7 +28,7 @@ export interface AvroEncoderParts {
   readonly keyId: number | undefined;
   readonly valueId: number;
   readonly slab: Slab;
-  readonly sequence: CommitSequence;
+  readonly transaction: TransactionParts;
 }
 
 const TRUNCATE = 0x74; // t
@@ -52,7 +51,7 @@ export class AvroEncoder implements RowEncoder {
     this.#keyId = parts.keyId;
     this.#valueId = parts.valueId;
     this.#slab = parts.slab;
-    this.#source = new AvroSource(parts.name, parts.shape, parts.sequence);
+    this.#source = new AvroSource(parts.name, parts.shape, parts.transaction);
     const fields = rowFields(parts.shape);
     this.#row = new AvroRowWriter(fields);
     this.#keyFields = parts.shape.columns.flatMap((column, i) => (column.isKey ? [i] : []));

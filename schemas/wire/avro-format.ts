@@ -6,7 +6,7 @@ import { invariant, PipelineError } from '../errors.ts';
 import { AvroDecoder } from './avro-decoder.ts';
 import { AvroEncoder, MAGIC_BYTES } from './avro-encoder.ts';
 import { avroSchema } from './avro-schema.ts';
-import { CommitSequence } from './source-block.ts';
+import { TransactionParts } from './avro-source.ts';
 import { envelopeType, keyType } from './envelope-type.ts';
 import { Slab } from './slab.ts';
 import type { DecodedEvent, RowEncoder, RowFields, SchemaRegistry, ValueMarks, WireFormat, WireShape } from './wire.ts';
@@ -25,7 +25,7 @@ class AvroFormat implements WireFormat {
   readonly #registry: SchemaRegistry;
   readonly #source: string;
   readonly #slab = new Slab();
-  readonly #sequence = new CommitSequence();
+  readonly #transaction = new TransactionParts();
   readonly #decoders = new Map<number, AvroDecoder>();
 
   constructor(registry: SchemaRegistry, source: string) {
@@ -37,7 +37,7 @@ class AvroFormat implements WireFormat {
     const key = keyType(shape);
     const keyId = key === undefined ? undefined : await this.#registry.register(`${shape.topic}-key`, avroSchema(key));
     const valueId = await this.#registry.register(`${shape.topic}-value`, avroSchema(envelopeType(shape)));
-    return new AvroEncoder({ shape, name: this.#source, keyId, valueId, slab: this.#slab, sequence: this.#sequence });
+    return new AvroEncoder({ shape, name: this.#source, keyId, valueId, slab: this.#slab, transaction: this.#transaction });
   }
 
   async learn(bytes: Buffer): Promise<void> {

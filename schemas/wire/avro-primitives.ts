@@ -10,11 +10,12 @@ const LOW = 2 ** 28;
 
 export function writeLong(out: Slab, whole: number | bigint): void {
   out.room(10);
-  if (whole > EXACT_MAX || whole < -EXACT_MAX) {
+  // Rounding never takes a number past the limit, and numbers are compared quicker than a BigInt with one.
+  const value = Number(whole);
+  if (value > EXACT_MAX || value < -EXACT_MAX) {
     writeBigLong(out, BigInt(whole));
     return;
   }
-  const value = Number(whole);
   const zigzag = value >= 0 ? 2 * value : -2 * value - 1;
   const b = out.buffer;
   let p = out.pos;
@@ -43,21 +44,37 @@ export function writeLong(out: Slab, whole: number | bigint): void {
 function writeBigLong(out: Slab, value: bigint): void {
   const zigzag = BigInt.asUintN(64, (value << 1n) ^ (value >> 63n));
   const b = out.buffer;
-  let p = out.pos;
-  let low = Number(zigzag & 0xfffffffn);
-  let high = Number(zigzag >> 28n);
+  const p = writeFourSevens(b, out.pos, Number(zigzag & 0xfffffffn));
+  out.pos = writeHigh(b, p, Number(zigzag >> 28n));
+}
+
+/** What stands behind the lowest 28 bits. @returns the place behind it. */
+function writeHigh(b: Buffer, at: number, bits: number): number {
+  let p = at;
+  let high = bits;
   while (high >= LOW) {
-    p = writeFourSevens(b, p, low);
-    low = high % LOW;
+    p = writeFourSevens(b, p, high % LOW);
     high = Math.floor(high / LOW);
   }
-  p = writeFourSevens(b, p, low);
   while (high > 0x7f) {
     b[p++] = (high & 0x7f) | 0x80;
     high >>>= 7;
   }
   b[p++] = high;
-  out.pos = p;
+  return p;
+}
+
+/** A thousand times `micros`, which are not below 0 and at most EXACT_MAX / 2: every block has it, so without BigInts. */
+export function writeNanos(out: Slab, micros: number): void {
+  if (micros <= EXACT_MAX / 1000) {
+    writeLong(out, 1000 * micros);
+    return;
+  }
+  const upper = Math.floor(micros / LOW);
+  const lower = 2000 * (micros - upper * LOW);
+  const carried = Math.floor(lower / LOW);
+  out.room(10);
+  out.pos = writeHigh(out.buffer, writeFourSevens(out.buffer, out.pos, lower - carried * LOW), 2000 * upper + carried);
 }
 
 function writeFourSevens(b: Buffer, p: number, bits: number): number {

@@ -2,28 +2,81 @@
  * The constant parts of an event: its source block and its clock. Guarantee: written once per transaction and once per millisecond, and
  * copied from there; the bytes are those of the schema in envelope-type.ts.
  */
-import { writeLong } from './avro-primitives.ts';
+import { EXACT_MAX, writeLong, writeNanos, writeSize } from './avro-primitives.ts';
 import { writeText } from './avro-value.ts';
 import { CONNECTOR_VERSION } from './envelope-type.ts';
 import { Slab } from './slab.ts';
-import type { CommitSequence } from './source-block.ts';
+import { CommitSequence } from './source-block.ts';
 import type { WireShape, WireSource } from './wire.ts';
 
 const NO_SOURCE: WireSource = { commitLsn: -1n, commitTimeMicros: 0n, xid: 0, snapshot: false };
 
+/** What all tables' blocks of one transaction share; of an encoder's whole process, since transactions mostly touch several tables. */
+export class TransactionParts {
+  readonly bytes: Slab = new Slab(256);
+  /** Ends of the parts in `bytes`: the time in ms; sequence and the finer times; transaction id and LSN. */
+  msEnd = 0;
+  timesEnd = 0;
+  readonly #sequence = new CommitSequence();
+  #last: WireSource = NO_SOURCE;
+
+  prepare(source: WireSource): void {
+    const { commitTimeMicros: micros, commitLsn, xid } = source;
+    const last = this.#last;
+    if (source === last || (commitLsn === last.commitLsn && xid === last.xid && micros === last.commitTimeMicros)) return;
+    this.#last = source;
+    const b = this.bytes;
+    const near = Number(micros);
+    const isExact = near >= 0 && near <= EXACT_MAX / 2;
+    b.reset();
+    writeLong(b, isExact ? Math.floor(near / 1000) : micros / 1000n);
+    this.msEnd = b.pos;
+    const sequence = this.#sequence.text(commitLsn);
+    writeSize(b, sequence.length);
+    b.ascii(sequence);
+    b.byte(2);
+    writeLong(b, isExact ? near : micros);
+    b.byte(2);
+    if (isExact) writeNanos(b, near);
+    else writeLong(b, micros * 1000n);
+    this.timesEnd = b.pos;
+    writeLong(b, xid);
+    b.byte(2);
+    writeLong(b, BigInt.asIntN(64, commitLsn));
+    b.byte(0); // xmin
+    b.byte(0); // origin
+    b.byte(0); // origin_lsn
+  }
+}
+
 export class AvroSource {
-  readonly #name: string;
-  readonly #shape: WireShape;
-  readonly #sequence: CommitSequence;
+  readonly #transaction: TransactionParts;
+  /** What never changes, between the parts of the transaction. */
+  readonly #head: Buffer;
+  readonly #database: { readonly streamed: Buffer; readonly copied: Buffer };
+  readonly #table: Buffer;
   readonly #block = new Slab(512);
   readonly #clock = new Slab(64);
   #clockMs = 0;
   #last: WireSource = NO_SOURCE;
 
-  constructor(name: string, shape: WireShape, sequence: CommitSequence) {
-    this.#name = name;
-    this.#shape = shape;
-    this.#sequence = sequence;
+  constructor(name: string, shape: WireShape, transaction: TransactionParts) {
+    this.#transaction = transaction;
+    const { database, schema, table } = shape;
+    this.#head = constant((b) => [CONNECTOR_VERSION, 'postgresql', name].forEach((text) => writeText(b, text)));
+    const where = (snapshot: string): Buffer =>
+      constant((b) => {
+        b.byte(0); // the enum's branch stands first
+        writeText(b, snapshot);
+        writeText(b, database);
+        b.byte(2);
+      });
+    this.#database = { streamed: where('false'), copied: where('incremental') };
+    this.#table = constant((b) => {
+      writeText(b, schema);
+      writeText(b, table);
+      b.byte(2);
+    });
   }
 
   /** Writes what follows `after`: source, transaction (none), op, and the three clocks. */
@@ -42,6 +95,7 @@ export class AvroSource {
 
   #isLast(source: WireSource): boolean {
     const last = this.#last;
+    if (source === last) return true;
     return (
       source.commitLsn === last.commitLsn &&
       source.xid === last.xid &&
@@ -51,33 +105,18 @@ export class AvroSource {
   }
 
   #prepare(source: WireSource): void {
-    const { commitTimeMicros: micros, commitLsn, xid, snapshot } = source;
-    const shape = this.#shape;
+    const transaction = this.#transaction;
+    transaction.prepare(source);
+    const { bytes, msEnd, timesEnd } = transaction;
     const b = this.#block;
     b.reset();
-    writeText(b, CONNECTOR_VERSION);
-    writeText(b, 'postgresql');
-    writeText(b, this.#name);
-    writeLong(b, micros / 1000n);
-    b.byte(0); // the enum's branch stands first
-    writeText(b, snapshot ? 'incremental' : 'false');
-    writeText(b, shape.database);
-    b.byte(2);
-    writeText(b, this.#sequence.text(commitLsn));
-    b.byte(2);
-    writeLong(b, micros);
-    b.byte(2);
-    writeLong(b, micros * 1000n);
-    writeText(b, shape.schema);
-    writeText(b, shape.table);
-    b.byte(2);
-    writeLong(b, xid);
-    b.byte(2);
-    writeLong(b, BigInt.asIntN(64, commitLsn));
-    b.byte(0); // xmin
-    b.byte(0); // origin
-    b.byte(0); // origin_lsn
-    this.#last = { commitLsn, commitTimeMicros: micros, xid, snapshot };
+    put(b, this.#head);
+    b.bytes(bytes.buffer, 0, msEnd);
+    put(b, source.snapshot ? this.#database.copied : this.#database.streamed);
+    b.bytes(bytes.buffer, msEnd, timesEnd);
+    put(b, this.#table);
+    b.bytes(bytes.buffer, timesEnd, bytes.pos);
+    this.#last = source;
   }
 
   #prepareClock(now: number): void {
@@ -91,4 +130,14 @@ export class AvroSource {
     writeLong(c, BigInt(now) * 1_000_000n);
     this.#clockMs = now;
   }
+}
+
+function constant(write: (b: Slab) => void): Buffer {
+  const b = new Slab(256);
+  write(b);
+  return Buffer.from(b.take());
+}
+
+function put(into: Slab, part: Buffer): void {
+  into.bytes(part, 0, part.length);
 }

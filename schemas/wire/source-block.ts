@@ -12,16 +12,19 @@ export interface ReadSource extends WireSource {
 
 /** The commit before this one, for `sequence`; shared by the encoders of a process. */
 export class CommitSequence {
-  #last: bigint | undefined;
-  #current: bigint | undefined;
+  #commitLsn: bigint | undefined;
+  #current = 'null';
+  #text = '';
 
   /** Debezium's own: ["<LSN of the last commit>","<LSN>"]. */
   text(commitLsn: bigint): string {
-    if (this.#current !== commitLsn) {
-      this.#last = this.#current;
-      this.#current = commitLsn;
+    if (this.#commitLsn !== commitLsn) {
+      this.#commitLsn = commitLsn;
+      const last = this.#current;
+      this.#current = `"${commitLsn}"`;
+      this.#text = `[${last},${this.#current}]`;
     }
-    return `[${this.#last === undefined ? 'null' : `"${this.#last}"`},"${commitLsn}"]`;
+    return this.#text;
   }
 }
 

@@ -43,6 +43,29 @@ describe('Avro', () => {
     }
   });
 
+  test('tells the commit time in three units, whatever the year', async () => {
+    const { registry, format } = setUp();
+    const encoder = await format.encoder(shapeOf(column('id', 'int8', { isKey: true })));
+    const times = [
+      0n,
+      1n,
+      999n,
+      4_503_599_627_370n,
+      4_503_599_627_371n,
+      36_028_797_018_963n,
+      1_700_000_000_123_457n,
+      1n << 51n,
+      9_000_000_000_000_000n,
+    ];
+    for (const [i, commitTimeMicros] of times.entries()) {
+      const source = { ...A_SOURCE, commitLsn: A_SOURCE.commitLsn + BigInt(i), commitTimeMicros };
+      const { value } = encoder.encode({ op: 'c', before: undefined, after: rowOf(['1']), source });
+      const told = (await readByOracle(registry, value))['source'];
+      const expected = { ts_ms: commitTimeMicros / 1000n, ts_us: commitTimeMicros, ts_ns: commitTimeMicros * 1000n };
+      expect(told).toMatchObject(expected);
+    }
+  });
+
   test('is what avsc reads, and reads what avsc writes, for random rows of simple types', async () => {
     const { registry, format } = setUp();
     const seed = seedFromEnvironment();
