@@ -31,8 +31,6 @@ function check() {
 }
 
 async function test() {
-  // A dot a test is quiet on a screen; in a file, colours would make it a page.
-  if (!process.stdout.isTTY) process.env.NO_COLOR ??= '1';
   const report = join(root, '.cache', 'test.json');
   rmSync(report, { force: true });
   const code = await run(tool('vitest'), ['run', '--root', root, ...args]);
@@ -69,5 +67,7 @@ if (!Object.hasOwn(tasks, task)) {
   process.stderr.write(`usage: node scripts/run.mjs ${Object.keys(tasks).join(' | ')} [arguments]\n`);
   process.exit(2);
 }
+// A dot a test is quiet on a screen; in a file, colours would make it a page.
+if (!process.stdout.isTTY) process.env.NO_COLOR ??= '1';
 ensureInstalled();
 await tasks[task]();

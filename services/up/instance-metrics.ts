@@ -45,7 +45,7 @@ export function registerStatusMetrics(meter: Meter, status: () => StatusResult |
     { name: 'tables_held', help: 'Tables that are held.' },
     () => status()?.tables.filter((table) => table.phase === 'held').length,
   );
-  meter.gauge({ name: 'dead_letters', help: 'Keys that are blocked because a row was set aside.' }, () => status().deadLetters);
+  meter.gauge({ name: 'dead_letters', help: 'Keys that are blocked because a row was set aside.' }, () => status()?.deadLetters);
 }
 
 function known(value: number | null | undefined): number | undefined {

@@ -34,6 +34,7 @@ test('lag, drift and a pause are gauges; what is unknown has no sample, and neve
     'crossfade_drift_rows 0',
     'crossfade_copy_paused 1',
     'crossfade_tables_held 0',
+    'crossfade_dead_letters 0',
   ]);
   const unknown = { ...STATUS, lag: { bytes: null, seconds: null, known: false }, copy: UNKNOWN_COPY, drift: null };
   expect(await samplesOf(unknown)).toEqual(['crossfade_tables_held 0']);
