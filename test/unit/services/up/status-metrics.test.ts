@@ -37,7 +37,7 @@ test('lag, drift and a pause are gauges; what is unknown has no sample, and neve
     'crossfade_dead_letters 0',
   ]);
   const unknown = { ...STATUS, lag: { bytes: null, seconds: null, known: false }, copy: UNKNOWN_COPY, drift: null };
-  expect(await samplesOf(unknown)).toEqual(['crossfade_tables_held 0']);
+  expect(await samplesOf(unknown)).toEqual(['crossfade_tables_held 0', 'crossfade_dead_letters 0']);
   expect(await samplesOf(undefined)).toEqual([]);
 });
 
