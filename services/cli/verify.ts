@@ -2,12 +2,13 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { openEmbeddedLog } from '#connectors/change-log/embedded/log.ts';
-import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import type { KafkaSettings, MigrationFile } from '#schemas/config/migration-file.ts';
 import { type Finding, messageOf, PipelineError } from '#schemas/errors.ts';
 import { errorFinding, listNames, warningFinding } from '#schemas/finding.ts';
+import type { Logger } from '#services/runtime/service.ts';
 import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { TableVerdict, VerifyResult } from '#schemas/reconcile/verify-result.ts';
-import type { RawLog } from '#services/reconciler/log-gap.ts';
+import type { LogReach, RawLog } from '#services/reconciler/log-gap.ts';
 import { verifyMigration } from '#services/reconciler/verify.ts';
 import { readMapping } from './catalogs.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
@@ -53,6 +54,7 @@ export interface VerifyInput {
 }
 
 export async function verifyNow(context: CommandContext, { file, dataDir, mapping, tables }: VerifyInput): Promise<VerifyResult> {
+  const { kafka } = file.settings.log;
   return verifyMigration({
     sourceUrl: file.source.postgres,
     targetUrl: file.target.postgres,
@@ -62,10 +64,15 @@ export async function verifyNow(context: CommandContext, { file, dataDir, mappin
     publication: file.name,
     logger: context.log,
     signal: context.signal,
-    // Over Kafka the services bring the target forward; what only the log has is not read here.
-    ...(file.settings.log.kafka === undefined && { log: async () => openRawLog(dataDir) }),
+    // Over Kafka the services bring the target forward; what only the log has is waited for, not read here.
+    ...(kafka === undefined ? { log: async () => openRawLog(dataDir) } : { logReach: () => askLogReach(file, kafka, context.log) }),
     ...(tables !== undefined && { tables }),
   });
+}
+
+async function askLogReach(file: MigrationFile, kafka: KafkaSettings, logger: Logger): Promise<LogReach | undefined> {
+  const { readLogEnd } = await import('#services/up/kafka/log-end.ts');
+  return readLogEnd({ file, kafka, logger });
 }
 
 /** Fails while an instance holds the directory: then the instance itself brings the target forward. */

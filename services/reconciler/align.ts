@@ -44,7 +44,7 @@ import {
 } from '#connectors/probe/postgres/target-state.ts';
 import type { TableProbe } from '#connectors/probe/postgres/table-scan.ts';
 import { ChangeCollector, voidTable, type CollectedTable, type Side, type TableChanges } from './change-collector.ts';
-import { readLogGap, type OpenRawLog } from './log-gap.ts';
+import { missingFromTarget, readLogGap, type AskLogReach, type LogGap, type LogReach, type OpenRawLog } from './log-gap.ts';
 import { Settler } from './settler.ts';
 import { isVisible, parseVisibility } from './visibility.ts';
 import type { VerifyLimits } from './limits.ts';
@@ -80,11 +80,13 @@ export interface AlignOptions {
   readonly publication: string;
   readonly limits: VerifyLimits;
   readonly log?: OpenRawLog | undefined;
+  readonly logReach?: AskLogReach | undefined;
   readonly signal: AbortSignal;
 }
 
 /** Everything that can be compared in one attempt. @throws PipelineError when the servers cannot serve any table. */
-export async function align(options: AlignOptions, probes: readonly TableProbe[]): Promise<Alignment> {
+export async function align(given: AlignOptions, probes: readonly TableProbe[]): Promise<Alignment> {
+  const options = { ...given, logReach: given.logReach && askOnce(given.logReach) };
   await using stack = new AsyncDisposableStack();
   const end = (client: pg.Client): pg.Client => stack.adopt(client, (open) => open.end().catch(() => undefined));
   const present = {
@@ -147,6 +149,12 @@ export async function align(options: AlignOptions, probes: readonly TableProbe[]
     unsettled: () => settler.remaining(seen, () => streamedSince(stream, window, options)),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
+}
+
+/** An answer is asked for only while nobody reads, or at the end: one does for both, and a log that does not answer is waited for once. */
+function askOnce(ask: AskLogReach): AskLogReach {
+  let answer: ReturnType<AskLogReach> | undefined;
+  return () => (answer ??= ask());
 }
 
 type ConsistentState = TargetState & { readonly applied: Lsn };
@@ -214,13 +222,25 @@ interface Reach {
   readonly window: StreamWindow;
 }
 
-/** Waits while an instance runs until the target has passed `after`; when none runs, the target stands still and is taken as it is. */
+/**
+ * Waits while an instance runs until the target has passed `after`; when none runs, the target stands still and is taken as it is. Where
+ * other processes apply a log, it may move on without a reader, up to what the log has.
+ */
 async function waitApplied(options: AlignOptions, { stream, present, after, window }: Reach): Promise<void> {
-  const deadline = performance.now() + options.limits.waitMs;
+  const { waitMs, stallMs } = options.limits;
+  const deadline = performance.now() + waitMs;
+  let reach: LogReach | undefined;
+  let moved: { readonly applied: Lsn; readonly atMs: number } | undefined;
   for (let pauseMs = 1; ; pauseMs = Math.min(2 * pauseMs, POLL_MS_MAX)) {
     const { applied } = requireConsistent(options, await readTargetState(present, options.name));
     if (applied >= after || performance.now() > deadline) return;
-    if (!window.active || (pauseMs === POLL_MS_MAX && !(await slotIsActive(stream, options.slot)))) return;
+    if (moved === undefined || applied > moved.applied) moved = { applied, atMs: performance.now() };
+    if (!window.active || (pauseMs === POLL_MS_MAX && !(await slotIsActive(stream, options.slot)))) {
+      const isStill = performance.now() - moved.atMs > stallMs;
+      if (options.logReach === undefined || applied >= window.start || isStill) return;
+      reach ??= await options.logReach().catch(() => undefined);
+      if (reach === undefined || applied > reach.commit) return;
+    }
     await delay(pauseMs, undefined, { signal: options.signal });
   }
 }
@@ -298,11 +318,17 @@ interface Collect {
 
 const BEHIND = 'the target is too far behind the source: verify again when it has caught up';
 
+/** Why what lies between target and slot cannot be told; undefined: it is in the collector, or there is nothing. */
+async function gapReason(options: AlignOptions, window: StreamWindow, gap: LogGap): Promise<string | undefined> {
+  if (options.logReach !== undefined) return missingFromTarget(options.logReach, { applied: gap.from, to: gap.to });
+  return window.active ? BEHIND : readLogGap(options.log, gap);
+}
+
 async function collectChanges(collector: ChangeCollector, tables: readonly CollectedTable[], collect: Collect): Promise<void> {
   const { options, window, applied } = collect;
   if (applied < window.start) {
     const gap = { from: applied, to: window.start, offset: collect.logOffset, collector, tables };
-    const why = window.active ? BEHIND : await readLogGap(options.log, gap);
+    const why = await gapReason(options, window, gap);
     if (why !== undefined)
       throw new PipelineError('CF-6002', why, { details: { applied: formatLsn(applied), slot: formatLsn(window.start) } });
   }

@@ -4,6 +4,8 @@ import type { CollectLimits } from './change-collector.ts';
 export interface VerifyLimits extends CollectLimits {
   /** How long the target may take to reach the source's snapshot, which stays open meanwhile. */
   readonly waitMs: number;
+  /** Of it, how long a target that does not move is waited for while nobody reads the source. */
+  readonly stallMs: number;
   /** How long transactions that were writing at the start are waited for. */
   readonly settleMs: number;
   /** Messages of the stream read for one alignment. */
@@ -18,6 +20,7 @@ export interface VerifyLimits extends CollectLimits {
 
 export const DEFAULT_LIMITS: VerifyLimits = {
   waitMs: 60_000,
+  stallMs: 10_000,
   settleMs: 10_000,
   streamMessages: 2_000_000,
   changesPerTable: 100_000,

@@ -6,7 +6,7 @@
 import { decodeBegin, TAG } from '#schemas/pgoutput/message.ts';
 import { decodeChunkRows, decodeJsonFrame, FRAME, type ChunkDeletes, type TableStateFrame } from '#schemas/frame/frame.ts';
 import { messageOf } from '#schemas/errors.ts';
-import type { Lsn } from '#schemas/lsn.ts';
+import { formatLsn, type Lsn } from '#schemas/lsn.ts';
 import type { Offset, Topic } from '#connectors/change-log/change-log.ts';
 import { readAll } from '#services/runtime/records.ts';
 import { voidTable, type ChangeCollector, type CollectedTable } from './change-collector.ts';
@@ -19,6 +19,35 @@ export interface RawLog {
 
 /** Rejects when a running instance holds the data directory. */
 export type OpenRawLog = () => Promise<RawLog>;
+
+/** How far a log reaches that other processes write and apply. */
+export interface LogReach {
+  /** LSN of the last commit that it has: shown by a target that shows a higher one. */
+  readonly commit: Lsn;
+  /** Of this much of the stream it has every commit. */
+  readonly confirmed: Lsn;
+}
+
+/** Rejects when the log cannot be asked. */
+export type AskLogReach = () => Promise<LogReach | undefined>;
+
+const SERVICES = 'see that crossfade transformer and crossfade sink run, then verify again';
+
+/** Whether the target shows all that the log has below `to`. @returns why that is not so, or not known; undefined when it is. */
+export async function missingFromTarget(
+  ask: AskLogReach,
+  { applied, to }: { readonly applied: Lsn; readonly to: Lsn },
+): Promise<string | undefined> {
+  let reach: LogReach | undefined;
+  try {
+    reach = await ask();
+  } catch (error) {
+    return `the target is behind the replication slot and the change log cannot be asked (${messageOf(error)}): verify again when Kafka answers`;
+  }
+  if (reach === undefined || reach.confirmed < to) return `how far the target is behind the change log is not known yet: ${SERVICES}`;
+  if (applied > reach.commit) return undefined;
+  return `the target is behind the change log, which holds commits up to ${formatLsn(reach.commit)}: ${SERVICES}`;
+}
 
 export interface LogGap {
   readonly from: Lsn;

@@ -16,7 +16,7 @@ import { serverReason } from './server-reason.ts';
 import { align, type Alignment, type AlignOptions } from './align.ts';
 import { compareTable, verdictWithout } from './compare-table.ts';
 import { DEFAULT_LIMITS, type VerifyLimits } from './limits.ts';
-import type { OpenRawLog } from './log-gap.ts';
+import type { AskLogReach, OpenRawLog } from './log-gap.ts';
 
 export interface VerifyOptions {
   readonly sourceUrl: string;
@@ -30,6 +30,8 @@ export interface VerifyOptions {
   readonly tables?: (table: TableMapping) => boolean;
   /** Opens the embedded log when no instance runs; a running one makes it reject. */
   readonly log?: OpenRawLog;
+  /** Where other processes apply the log: how far it reaches. */
+  readonly logReach?: AskLogReach;
   readonly limits?: Partial<VerifyLimits>;
   readonly signal?: AbortSignal;
 }
@@ -84,7 +86,7 @@ async function attemptOnce(
   probes: readonly TableProbe[],
 ): Promise<Map<TableProbe, TableVerdict>> {
   const signal = options.signal ?? new AbortController().signal;
-  const attempt: Attempt = { ...options, log: options.log, signal };
+  const attempt: Attempt = { ...options, log: options.log, logReach: options.logReach, signal };
   const all = (reason: Inconclusive): Map<TableProbe, TableVerdict> =>
     new Map(probes.map((probe) => [probe, verdictWithout(probe, reason)]));
   let alignment: Alignment;

@@ -5,10 +5,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { RunReconcilerOptions } from '#services/cli/service-port.ts';
 import type { VerifyResult } from '#schemas/reconcile/verify-result.ts';
+import type { LogReach } from '#services/reconciler/log-gap.ts';
 import { verifyMigration } from '#services/reconciler/verify.ts';
 import { driftOf, storeLastVerify } from '#services/runtime/last-verify.ts';
 import { readMigration } from '../read-migration.ts';
 import { installTestHooksFrom } from '../test-hook-environment.ts';
+import { readLogEnd } from './log-end.ts';
 import { retried } from './retried.ts';
 import { runServiceProcess } from './service-process.ts';
 
@@ -36,11 +38,12 @@ export async function runReconciler(options: RunReconcilerOptions): Promise<void
   });
 }
 
-async function compare({ file, dataDir, logger }: RunReconcilerOptions, signal: AbortSignal): Promise<VerifyResult> {
+async function compare({ file, kafka, dataDir, logger }: RunReconcilerOptions, signal: AbortSignal): Promise<VerifyResult> {
   const { mapping } = await readMigration(file);
   const { name } = file;
   const urls = { sourceUrl: file.source.postgres, targetUrl: file.target.postgres };
-  const result = await verifyMigration({ ...urls, mapping, name, slot: name, publication: name, logger, signal });
+  const logReach = (): Promise<LogReach | undefined> => readLogEnd({ file, kafka, logger });
+  const result = await verifyMigration({ ...urls, mapping, name, slot: name, publication: name, logger, signal, logReach });
   await storeLastVerify(dataDir, result);
   return result;
 }
