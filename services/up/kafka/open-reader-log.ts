@@ -32,6 +32,7 @@ export async function openReaderLog(kafka: OpenKafka, options: LogOptions): Prom
     name: file.name,
     format,
     database: migration.database,
+    types: migration.types,
     partitions,
     compression,
     tableOf: (relation) => byOid.get(relation.oid) ?? byName.get(tableId(relation)),
