@@ -53,6 +53,7 @@ function compileTable(resolved: ResolvedTable, world: TypeWorld, list: FindingLi
   }
   const key = compileKey({ ...context, columns, filter, columnsFit });
   if (key === undefined) return undefined;
+  if (entry.onRowError !== undefined && key.targetKey.length === 0) reportUnnamed(resolved, list);
   const fed = new Set(columns.map((column) => column.target));
   return {
     from: { schema: source.schema, name: source.name },
@@ -87,6 +88,11 @@ function whose(entry: TableEntry, sources: readonly CatalogTable[]): string {
 function reportUnlogged({ source, entry }: ResolvedTable, list: FindingList): void {
   const remedy = `Exclude it, or run on the source: ALTER TABLE ${quoteTable(source)} SET LOGGED;`;
   list.error('CF-2008', `${showTable(source)} is unlogged: its changes are not in the stream`, entry, remedy);
+}
+
+function reportUnnamed({ source, entry }: ResolvedTable, list: FindingList): void {
+  const remedy = 'Nothing is to be done, or give the table a primary key on both sides.';
+  list.warning('CF-4003', `${showTable(source)} has no key: a row that the target refuses halts it all the same`, entry, remedy);
 }
 
 /** Only what changes a row's target form: a comment or the order of entries in the file changes nothing. */

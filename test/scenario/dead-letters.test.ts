@@ -44,7 +44,6 @@ class Stage {
     this.#instance = instance;
     const text = `crossfade: 1\nname: scenario\nsource: { postgres: "${source}" }\ntarget: { postgres: "${target}" }\n${REST}`;
     await writeFile(join(instance.dataDir, 'm.yaml'), text);
-    await vi.waitFor(() => expect(instance.status()?.phase).toBe('following'), WAIT);
     return instance;
   }
 
@@ -68,6 +67,7 @@ test('rows set aside in copy and stream are listed, shown, retried and discarded
   await execute(from.url, `UPDATE a SET v = 9999 WHERE id = 1234`);
   await execute(to.url, ...TABLES, 'ALTER TABLE a ADD CONSTRAINT small CHECK (v < 5000)');
   await using instance = await stage.start();
+  await vi.waitFor(() => expect(instance.status()?.phase).toBe('following'), WAIT);
   await execute(from.url, `INSERT INTO a VALUES (3000, 'y', 8888), (3001, 'y', 1)`, 'INSERT INTO b VALUES (1, 1)');
   await execute(from.url, `UPDATE a SET v = 8889 WHERE id = 3000`);
   await vi.waitFor(async () => {

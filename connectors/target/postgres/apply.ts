@@ -25,6 +25,8 @@ export interface ApplierOptions {
   readonly related: (table: TableMapping) => readonly TableMapping[];
   /** Keys of which a row was set aside, as committed. */
   readonly blocked: BlockedRows;
+  /** Each attempt meets deferred constraints at once: beside rows set aside, COMMIT must not be the first to object. */
+  readonly isEager?: () => boolean;
   /** Foreign keys are checked on the target: constraints are deferred where they can be. */
   readonly ordered: boolean;
   /** Content of our logical message, the first act of each transaction when no replication origin is set up. */
@@ -55,7 +57,9 @@ export class RoundApplier implements TargetSession {
   async apply(round: Round): Promise<RoundOutcome> {
     const begins = !this.#inTransaction;
     failpoint('sink.begin');
-    const outcome = needsCare(round, this.#options.ordered) ? await this.#careful(round, begins) : await this.#quick(round, begins);
+    const careful =
+      needsCare(round, this.#options.ordered) || this.#meetsBlocked(round, this.#blocked ?? new BlockedChanges(this.#options.blocked));
+    const outcome = careful ? await this.#careful(round, begins) : await this.#quick(round, begins);
     failpoint('sink.applied');
     if (round.commit === undefined) return outcome;
     for (const missing of outcome.missing) await this.#options.onMissing(missing.table, missing.keys);
@@ -88,6 +92,12 @@ export class RoundApplier implements TargetSession {
       else await this.#run((wire) => wire.execute('ROLLBACK TO part'));
       return this.#careful(round, begins);
     }
+  }
+
+  /** A foreign key may fail for a row that was set aside in the other table. */
+  #meetsBlocked(round: Round, blocked: BlockedChanges): boolean {
+    const { ordered, related } = this.#options;
+    return ordered && round.work.some(({ table }) => related(table).some((other) => blocked.keys(other).size > 0));
   }
 
   /** Folding is what the foreign keys may object to: each change by itself was allowed in the source. */
@@ -135,7 +145,8 @@ export class RoundApplier implements TargetSession {
     await this.#prepareStages(round, true);
     if (begins) this.#check(await this.#run((wire) => this.#begin(wire)));
     const blocked = new BlockedChanges(this.#options.blocked, this.#blocked);
-    const outcome = await applyCarefully(this.#options, round, blocked);
+    const options = { ...this.#options, isEager: () => this.#meetsBlocked(round, blocked) };
+    const outcome = await applyCarefully(options, round, blocked);
     const refused = outcome.held[0] ?? outcome.setAside[0];
     if (refused !== undefined && this.#canBeFiner(round)) await this.#refine(round, refused.message);
     this.#blocked = blocked;

@@ -14,7 +14,13 @@ export async function attempted(options: ApplierOptions, attempt: () => Promise<
   await run(options, () => wire.execute('SAVEPOINT try'));
   try {
     await attempt();
-    await run(options, () => wire.execute('RELEASE try'));
+    await run(options, () => {
+      if (options.isEager?.() === true) {
+        wire.execute('SET CONSTRAINTS ALL IMMEDIATE');
+        wire.execute('SET CONSTRAINTS ALL DEFERRED');
+      }
+      wire.execute('RELEASE try');
+    });
     return undefined;
   } catch (error) {
     if (!(error instanceof StatementError) || error.lost || isTransient(error)) throw error;

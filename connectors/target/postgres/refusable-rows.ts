@@ -74,6 +74,17 @@ export function chunkKey(chunk: ChunkBatch, lines: ChunkLines, line: number): st
   return blockedKey(targetKey.map((name) => values[chunk.columns.findIndex((column) => columns[column]!.target === name)]!));
 }
 
+/** The key of each line in turn. */
+export function* chunkKeys(chunk: ChunkBatch, lines: ChunkLines): Generator<string> {
+  const { columns, targetKey } = chunk.table;
+  const fields = targetKey.map((name) => chunk.columns.findIndex((column) => columns[column]!.target === name));
+  const bounds = new Int32Array(2 * chunk.columns.length);
+  for (let line = 0; line < lines.count; line++) {
+    splitCopyLine(lines.bytes, startOf(lines, line), bounds);
+    yield blockedKey(fields.map((i) => copyFieldText(lines.bytes, bounds[2 * i]!, bounds[2 * i + 1]!)!));
+  }
+}
+
 export function chunkValues(chunk: ChunkBatch, lines: ChunkLines, line: number): RowValues {
   const values = lineValues(chunk, lines, line);
   return Object.fromEntries(chunk.columns.map((column, i) => [chunk.table.columns[column]!.target, values[i]!]));

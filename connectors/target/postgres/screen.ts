@@ -8,7 +8,7 @@ import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { OP, type TableBatch, type Work } from '#connectors/target/target.ts';
 import { blockedKey, type BlockedChanges } from './blocked-rows.ts';
 import { keyText } from './encode.ts';
-import { chunkKey, chunkLines, entryKey, entryValues, withoutEntries } from './refusable-rows.ts';
+import { chunkKeys, chunkLines, entryKey, entryValues, withoutEntries } from './refusable-rows.ts';
 
 export function screen(work: Work, blocked: BlockedChanges): Work {
   const { table } = work;
@@ -23,8 +23,7 @@ export function screen(work: Work, blocked: BlockedChanges): Work {
     return work;
   }
   if (work.kind === 'fold') return screenBatch(work, blocked, new Set(keys));
-  const lines = chunkLines(work);
-  for (let i = 0; i < lines.count; i++) releaseIfBlocked(blocked, table, chunkKey(work, lines, i));
+  for (const key of chunkKeys(work, chunkLines(work))) releaseIfBlocked(blocked, table, key);
   return work;
 }
 

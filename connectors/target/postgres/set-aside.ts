@@ -14,7 +14,7 @@ import { attempted, probed, run } from './attempt.ts';
 import { belongsToRow, BLOCKED_MAX, blockedKey, type BlockedChanges, type RowValues } from './blocked-rows.ts';
 import { writeCopyKey } from './encode.ts';
 import { groupEntries, type Groups } from './groups.ts';
-import { chunkKey, chunkLines, chunkPart, chunkValues, entryKey, entryValues, withoutEntries } from './refusable-rows.ts';
+import { chunkKey, chunkLines, chunkPart, chunkValues, type ChunkLines, entryKey, entryValues, withoutEntries } from './refusable-rows.ts';
 import { completeRows, deleteKeys, stageRows, upsertAll, type Findings } from './replace-rows.ts';
 import { tupleColumns, writeChunk, writeDeletes } from './table-writer.ts';
 import type { StatementError } from './wire.ts';
@@ -184,7 +184,10 @@ async function insertCompleted(options: ApplierOptions, batch: TableBatch, entri
   });
 }
 
-/** As `setAsideInBatch`. Rows refused for others of the same chunk (foreign keys, unique values) are tried again after these. */
+/**
+ * As `setAsideInBatch`. Rows refused for others of the same chunk (foreign keys, unique values) are tried again after these, and at last
+ * with their old versions taken away, for two that swap a unique value.
+ */
 export async function setAsideInChunk(context: SetAside, chunk: ChunkBatch): Promise<Stop | undefined> {
   const { options } = context;
   const lines = chunkLines(chunk);
@@ -201,10 +204,48 @@ export async function setAsideInChunk(context: SetAside, chunk: ChunkBatch): Pro
       rows = [...search.refused.keys()];
       continue;
     }
-    for (const [line, error] of search.refused)
+    const refused = related && !options.ordered ? await replaceLines(context, { chunk, lines }, search.refused) : search.refused;
+    for (const [line, error] of refused)
       setAside(context, chunk.table, chunkKey(chunk, lines, line), { error, values: chunkValues(chunk, lines, line) });
     return undefined;
   }
+}
+
+/** @returns those of the lines that are refused also when the old versions of the others are gone. */
+async function replaceLines(
+  context: SetAside,
+  { chunk, lines }: { readonly chunk: ChunkBatch; readonly lines: ChunkLines },
+  refused: ReadonlyMap<number, StatementError>,
+): Promise<ReadonlyMap<number, StatementError>> {
+  const { options } = context;
+  const left = new Map(refused);
+  const insert = async (part: readonly number[]): Promise<void> => {
+    await run(options, () => writeChunk(options, chunkPart(chunk, lines, part), REUSE));
+  };
+  const remove = async (part: readonly number[]): Promise<void> => {
+    const keys = part.map((line) => JSON.parse(chunkKey(chunk, lines, line)) as string[]);
+    await run(options, () => writeDeletes(options, { kind: 'keys', table: chunk.table, keys }));
+  };
+  for (let rows = [...refused.keys()]; rows.length > 0;) {
+    const search = searchIn<number>(context, chunk.table);
+    const failed = await probed(options, async () => {
+      await remove(rows);
+      await search.write(rows, insert);
+    });
+    if (failed !== undefined || search.stopped !== undefined) return left;
+    rows = rows.filter((line) => !search.refused.has(line));
+    const error = await attempted(options, async () => {
+      await remove(rows);
+      await insert(rows);
+    });
+    if (error === undefined) {
+      for (const line of rows) left.delete(line);
+      return left;
+    }
+    // The old version of a row that is refused stands in the way of another one: without that one, too.
+    if (search.refused.size === 0) return left;
+  }
+  return left;
 }
 
 /** Deletes of a batch, where they come after all rows. */

@@ -238,6 +238,25 @@ describe('a re-copy of a blocked key', () => {
   });
 });
 
+test('rows set aside that swap a unique value come with one re-copy, beside one that is still refused', async () => {
+  await using database = await freshDatabase();
+  await using harness = await following(database.url);
+  const item = harness.table('item');
+  await harness.log.transaction(item.insert(1, 1, 'a', null), item.insert(2, 2, 'b', null), item.insert(3, 3, 'c', null));
+  await harness.log.transaction(item.update(1, 5000, 'b', null), item.update(2, 5000, 'a', null), item.update(3, 9000, 'd', null));
+  await harness.applied();
+  expect((await harness.rows(BLOCKED)).map((row) => row[1])).toEqual(['["1"]', '["2"]', '["3"]']);
+  await harness.rows('ALTER TABLE new.item DROP CONSTRAINT small, ADD CONSTRAINT large CHECK (n < 6000)');
+  await harness.log.transaction(recopied([1, 5000, 'b', null], [2, 5000, 'a', null], [3, 9000, 'd', null]));
+  await harness.applied();
+  expect(await harness.rows(ALL)).toEqual([
+    ['1', '5000', 'b'],
+    ['2', '5000', 'a'],
+    ['3', '3', 'c'],
+  ]);
+  expect(await harness.rows(BLOCKED)).toEqual([['item', '["3"]', 'row', '23514', '0']]);
+});
+
 test('a table with more refused rows than may be set aside is held', async () => {
   await using database = await freshDatabase();
   await using harness = await following(database.url);
@@ -275,37 +294,40 @@ test('a transaction in parts sets its rows aside with its commit; one that turns
   ]);
 });
 
-test('where foreign keys act, the child of a row that was set aside is set aside as its dependant', async () => {
-  await using database = await freshDatabase(14);
-  const role = `mover_${database.name}`;
-  const sinkUrl = database.url.replace(/\/\/[^@/]*@/, `//${role}:secret@`);
-  await using harness = await following(database.url, {
-    sinkUrl,
-    ddl: `CREATE TABLE parent (id int PRIMARY KEY, n int);
-      CREATE TABLE child (id int PRIMARY KEY, parent_id int NOT NULL REFERENCES parent, n int)`,
-    targetDdl: `ALTER TABLE new.parent ADD CHECK (n < 1000); CREATE ROLE ${role} LOGIN PASSWORD 'secret';
+test.each(['', ' DEFERRABLE INITIALLY DEFERRED'])(
+  'where foreign keys%s act, the child of a row that was set aside is set aside as its dependant',
+  async (deferrable) => {
+    await using database = await freshDatabase(14);
+    const role = `mover_${database.name}`;
+    const sinkUrl = database.url.replace(/\/\/[^@/]*@/, `//${role}:secret@`);
+    await using harness = await following(database.url, {
+      sinkUrl,
+      ddl: `CREATE TABLE parent (id int PRIMARY KEY, n int);
+      CREATE TABLE child (id int PRIMARY KEY, parent_id int NOT NULL REFERENCES parent${deferrable}, n int)`,
+      targetDdl: `ALTER TABLE new.parent ADD CHECK (n < 1000); CREATE ROLE ${role} LOGIN PASSWORD 'secret';
       CREATE SCHEMA crossfade AUTHORIZATION ${role}; GRANT USAGE ON SCHEMA new TO ${role};
       GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON ALL TABLES IN SCHEMA new TO ${role}`,
-  });
-  const [parent, child] = [harness.table('parent'), harness.table('child')];
-  await harness.log.transaction(
-    parent.insert(1, 1),
-    child.insert(1, 1, 0),
-    parent.insert(2, 5000),
-    child.insert(2, 2, 0),
-    child.insert(3, 1, 0),
-  );
-  await harness.applied();
-  expect(await harness.rows('SELECT id FROM new.parent ORDER BY id')).toEqual([['1']]);
-  expect(await harness.rows('SELECT id FROM new.child ORDER BY id')).toEqual([['1'], ['3']]);
-  expect(await harness.rows(BLOCKED)).toEqual([
-    ['parent', '["2"]', 'row', '23514', '0'],
-    ['child', '["2"]', 'dependant', '23503', '0'],
-  ]);
-  expect(harness.held).toEqual([]);
-  await harness.log.transaction(child.delete(2, null, null), parent.delete(2, null));
-  await harness.applied();
-  expect(await harness.rows(BLOCKED)).toEqual([]);
-  await harness.rows(`DROP OWNED BY ${role} CASCADE`);
-  await harness.stop().catch(() => undefined);
-});
+    });
+    const [parent, child] = [harness.table('parent'), harness.table('child')];
+    await harness.log.transaction(
+      parent.insert(1, 1),
+      child.insert(1, 1, 0),
+      parent.insert(2, 5000),
+      child.insert(2, 2, 0),
+      child.insert(3, 1, 0),
+    );
+    await harness.applied();
+    expect(await harness.rows('SELECT id FROM new.parent ORDER BY id')).toEqual([['1']]);
+    expect(await harness.rows('SELECT id FROM new.child ORDER BY id')).toEqual([['1'], ['3']]);
+    expect(await harness.rows(BLOCKED)).toEqual([
+      ['parent', '["2"]', 'row', '23514', '0'],
+      ['child', '["2"]', 'dependant', '23503', '0'],
+    ]);
+    expect(harness.held).toEqual([]);
+    await harness.log.transaction(child.delete(2, null, null), parent.delete(2, null));
+    await harness.applied();
+    expect(await harness.rows(BLOCKED)).toEqual([]);
+    await harness.rows(`DROP OWNED BY ${role} CASCADE`);
+    await harness.stop().catch(() => undefined);
+  },
+);

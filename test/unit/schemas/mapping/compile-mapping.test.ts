@@ -210,6 +210,13 @@ test('the hash changes with the meaning of the file and with nothing else', asyn
   expect(await hash('  - from: public.*\n    columns: { n: m }\n')).not.toBe(first);
 });
 
+test('a table without a key that is to set rows aside halts all the same, and that is said', async () => {
+  const ddl = 'CREATE TABLE u (id int); ALTER TABLE u REPLICA IDENTITY FULL';
+  const { mapping, findings } = await compile({ source: ddl, target: ddl, tables: '  - { from: public.u, onRowError: set-aside }\n' });
+  expect(told(findings)).toEqual(['6:13 warning CF-4003 public.u has no key: a row that the target refuses halts it all the same']);
+  expect(mapping?.tables[0]?.targetKey).toEqual([]);
+});
+
 test('unlogged tables are never left out without a word', async () => {
   const { findings } = await compile({
     source: 'CREATE UNLOGGED TABLE u (id int PRIMARY KEY)',
