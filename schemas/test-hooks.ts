@@ -49,6 +49,7 @@ export const GUARDS = [
   'order-range', // rows that no segment names count
   'blocked', // later changes of a key that was set aside reach the target
   'claim-ends', // a segment is taken before the mapped topics were read up to the claim's ends
+  'table-tag', // what another file's transformer mapped and claimed counts
   'bookmark-claims', // a bookmark leaves out claims of raw partitions that no row came of yet
 ] as const;
 export type Guard = (typeof GUARDS)[number];

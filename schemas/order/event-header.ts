@@ -44,15 +44,17 @@ export interface EventHeader {
   readonly absent: Buffer;
 }
 
-/** Where the raw record stood; added by the transformer. */
+/** Where the raw record stood, and what mapped it; added by the transformer. */
 export interface RawPlace {
   readonly partition: number;
   readonly offset: number;
+  /** Tag of the table's mapping (mapping/table-tag.ts). */
+  readonly mapping: number;
 }
 
 const FIXED_BYTES = 24;
-const PLACE_BYTES = 8;
-const VERSION = 1;
+const PLACE_BYTES = 14;
+const VERSION = 2;
 const U48 = 2 ** 48;
 const NONE = Buffer.alloc(0);
 
@@ -81,8 +83,10 @@ export function withPlace(raw: Buffer, place: RawPlace): Buffer {
 }
 
 function writePlace(b: Buffer, place: RawPlace): void {
-  b.writeUInt16BE(place.partition, b.length - PLACE_BYTES);
-  b.writeUIntBE(place.offset, b.length - 6, 6);
+  const at = b.length - PLACE_BYTES;
+  b.writeUInt16BE(place.partition, at);
+  b.writeUIntBE(place.offset, at + 2, 6);
+  b.writeUIntBE(place.mapping, at + 8, 6);
 }
 
 export function decodeEventHeader(b: Buffer): EventHeader {
@@ -101,5 +105,6 @@ export function decodeEventHeader(b: Buffer): EventHeader {
 
 /** Of a mapped record's header. */
 export function decodePlace(b: Buffer): RawPlace {
-  return { partition: b.readUInt16BE(b.length - PLACE_BYTES), offset: b.readUIntBE(b.length - 6, 6) };
+  const at = b.length - PLACE_BYTES;
+  return { partition: b.readUInt16BE(at), offset: b.readUIntBE(at + 2, 6), mapping: b.readUIntBE(at + 8, 6) };
 }

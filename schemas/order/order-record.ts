@@ -134,10 +134,15 @@ export function decodeOrderRecord(b: Buffer): OrderRecord {
   return { t: 'segment', epoch: b.readUInt32BE(2), base, count: b.readUInt32BE(12), ranges, skeleton };
 }
 
-/** Everything of a raw partition below `offset` has been mapped; its outputs end below `ends`. Cumulative: ends not named stay as they were. */
+/**
+ * Everything of a raw partition below `offset` has been mapped by one mapping; its outputs end below `ends`. Cumulative over the claims of
+ * that mapping: ends not named stay as they were. To any other mapping of the table it says nothing.
+ */
 export interface ClaimEntry {
   readonly topic: number;
   readonly partition: number;
+  /** Tag of the table's mapping (mapping/table-tag.ts). */
+  readonly mapping: number;
   readonly offset: number;
   /** Mapped topic → [partition, end offset][]. */
   readonly ends: Readonly<Record<string, readonly (readonly [partition: number, end: number])[]>>;
@@ -146,7 +151,5 @@ export interface ClaimEntry {
 /** One record of a transformer, for all raw partitions that moved; appended only once the outputs are acknowledged. */
 export interface Claim {
   readonly t: 'claim';
-  /** Of the compiled mapping; a sink of another mapping refuses it. */
-  readonly mapping: string;
   readonly entries: readonly ClaimEntry[];
 }

@@ -1,6 +1,7 @@
 /**
- * How far raw partitions are mapped, as the claims say. Guarantee: after `catchUp` no partition's offset is above what the claims
- * acknowledged before the call cover; one that is below makes a partition be mapped again from there, which is harmless.
+ * How far raw partitions are mapped by each mapping, as the claims say. Guarantee: after `catchUp` no partition's offset is above what the
+ * claims of that mapping acknowledged before the call cover; one that is below makes a partition be mapped again from there, which is
+ * harmless. What another mapping of the table has claimed is not looked at: the partition is mapped from its beginning then.
  *
  * Now and then a claim is whole: it repeats all that its writer knows. So a new transformer reads the claims' end from such a one on
  * instead of all that were ever written.
@@ -9,6 +10,7 @@ import type { Offset } from '#connectors/change-log/change-log.ts';
 import type { Fetched, KafkaCluster } from '#connectors/change-log/kafka/cluster.ts';
 import type { Claim, ClaimEntry } from '#schemas/order/order-record.ts';
 import type { MappingLimits } from './limits.ts';
+import type { RawPartition } from './outbox.ts';
 
 /** A claim as it is written. Its readers need not know of whole ones: what it repeats says nothing new. */
 export type WrittenClaim = Claim & { readonly whole?: true };
@@ -21,7 +23,8 @@ export class ClaimIndex {
   readonly #cluster: KafkaCluster;
   readonly #topic: string;
   readonly #limits: MappingLimits;
-  readonly #offsets = new Map<number, Offset>();
+  /** Mapping's tag → raw partition → offset. */
+  readonly #offsets = new Map<number, Map<number, Offset>>();
   /** Of the claims topic: read below this; undefined before the first look. */
   #read: Offset | undefined;
   #sawWhole = false;
@@ -33,26 +36,30 @@ export class ClaimIndex {
     this.#limits = limits;
   }
 
-  /** Where mapping goes on; 0 for a partition that nobody has claimed. */
-  offset(topic: number, partition: number): Offset {
-    return this.#offsets.get(topic * PARTITIONS_MAX + partition) ?? 0;
+  /** Where mapping goes on; 0 for a partition that nobody has claimed by this mapping. */
+  offset({ topic, partition, mapping }: RawPartition): Offset {
+    return this.#offsets.get(mapping)?.get(topic * PARTITIONS_MAX + partition) ?? 0;
   }
 
   take({ entries }: Claim): void {
-    for (const { topic, partition, offset } of entries) {
+    for (const { topic, partition, mapping, offset } of entries) {
       const key = topic * PARTITIONS_MAX + partition;
-      if (offset > (this.#offsets.get(key) ?? 0)) this.#offsets.set(key, offset);
+      let offsets = this.#offsets.get(mapping);
+      if (offsets === undefined) this.#offsets.set(mapping, (offsets = new Map()));
+      if (offset > (offsets.get(key) ?? 0)) offsets.set(key, offset);
     }
   }
 
   /** The claim, with all else that is known; undefined when that is too much for a record. */
   whole(claim: Claim): WrittenClaim | undefined {
-    if (this.#offsets.size > WHOLE_ENTRIES_MAX) return undefined;
-    const own = new Set(claim.entries.map(({ topic, partition }) => topic * PARTITIONS_MAX + partition));
-    const known = [...this.#offsets].filter(([key]) => !own.has(key));
-    const others = known.map(([key, offset]): ClaimEntry => {
-      return { topic: Math.floor(key / PARTITIONS_MAX), partition: key % PARTITIONS_MAX, offset, ends: {} };
-    });
+    const own = new Set(claim.entries.map(keyOf));
+    const known = [...this.#offsets].flatMap(([mapping, offsets]) =>
+      Array.from(offsets, ([key, offset]): ClaimEntry => {
+        return { topic: Math.floor(key / PARTITIONS_MAX), partition: key % PARTITIONS_MAX, mapping, offset, ends: {} };
+      }),
+    );
+    if (known.length > WHOLE_ENTRIES_MAX) return undefined;
+    const others = known.filter((entry) => !own.has(keyOf(entry)));
     return { ...claim, entries: [...claim.entries, ...others], whole: true };
   }
 
@@ -104,4 +111,8 @@ export class ClaimIndex {
     }
     return next;
   }
+}
+
+function keyOf({ topic, partition, mapping }: RawPartition): string {
+  return `${topic} ${partition} ${mapping}`;
 }

@@ -1,6 +1,6 @@
 /**
  * What stands beside an event: the header that says where it comes from. Guarantee: a mapped record carries its raw record's header with
- * its place, so that a reader can tell a repeat; the bitmap in it speaks of the mapped columns.
+ * its place and its mapping's tag, so that a reader can tell a repeat, and what another file made; the bitmap in it speaks of the mapped columns.
  */
 import type { FetchedRecord, KafkaHeader } from '#connectors/change-log/kafka/cluster.ts';
 import {
@@ -61,9 +61,9 @@ export function foreignStamps(topic: number): EventStamps {
   return {
     // A key that changed is a delete and a create, each for itself; the other key in its header is a text of the worker's header converter.
     read: () => FOREIGN_MARKS,
-    write: (_, { partition, offset }, { absent }) => ({
+    write: (_, { partition, offset, mapping }, { absent }) => ({
       name: FOREIGN_HEADER,
-      value: encodeForeignHeader({ topic, partition, offset, absent }),
+      value: encodeForeignHeader({ topic, partition, offset, mapping, absent }),
     }),
   };
 }

@@ -9,6 +9,7 @@ import type { FetchedRecord, KafkaHeader } from '#connectors/change-log/kafka/cl
 import { partitionOf } from '#connectors/change-log/partitioner.ts';
 import { invariant, PipelineError } from '#schemas/errors.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { tableTag } from '#schemas/mapping/table-tag.ts';
 import { compileRowPredicate, type RowPredicate } from '#schemas/mapping/row-filter.ts';
 import { DEBEZIUM_NEW_KEY, DEBEZIUM_OLD_KEY, EVENT, EXACT_HEADER, OLD_KEY_HEADER, type RawPlace } from '#schemas/order/event-header.ts';
 import {
@@ -76,6 +77,8 @@ const NO_SOURCE: WireSource = { commitLsn: 0n, commitTimeMicros: 0n, xid: 0, sna
 export class EventMapper {
   readonly table: TableMapping;
   readonly topic: string;
+  /** Of the table's mapping; stands in each record. */
+  readonly tag: number;
   readonly #options: MapperOptions;
   readonly #stamps: EventStamps;
   readonly #accepts: RowPredicate | undefined;
@@ -96,6 +99,7 @@ export class EventMapper {
     );
     this.table = table;
     this.topic = encoder.shape.topic;
+    this.tag = tableTag(table);
     this.#options = options;
     this.#stamps = options.stamps ?? ownStamps;
     this.#accepts = table.filter === undefined ? undefined : compileRowPredicate(table.filter);
@@ -117,9 +121,10 @@ export class EventMapper {
   }
 
   /** @throws PipelineError CF-4002 when the filter cannot be decided. */
-  map(record: FetchedRecord, place: RawPlace, emit: Emit): MapOutcome {
+  map(record: FetchedRecord, at: Omit<RawPlace, 'mapping'>, emit: Emit): MapOutcome {
     const marks = this.#stamps.read(record);
     if (marks === undefined) return 'foreign';
+    const place = { ...at, mapping: this.tag };
     const passing: Passing = { marks, place, moved: this.#movedHeaders(record, marks), emit };
     if (record.value === undefined) return this.#tombstone(record, passing);
     const event = this.#options.format.decode(record.value, { absent: marks.absent, exact: record.header(EXACT_HEADER) });

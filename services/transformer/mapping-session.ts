@@ -1,6 +1,6 @@
 /**
  * Maps the raw partitions held, from their last claims on, until something fails. Guarantee: of each partition every record is mapped, in
- * order, from the last claim there was when the partition was taken up; a partition given away and taken again begins at its claims again.
+ * order, from the last claim of this very mapping there was when the partition was taken up (else from its beginning); a partition given away and taken again begins at its claims again.
  *
  * Fetched records are mapped while the last produce is under way (outbox.ts). It is no matter who else maps the same partition: a second
  * copy of a mapped record is a repeat to its reader, and both claims are true.
@@ -22,7 +22,6 @@ export interface SessionOptions {
   readonly cluster: KafkaCluster;
   readonly orderTopic: string;
   readonly claimsTopic: string;
-  readonly mappingHash: string;
   readonly compression: Compression;
   readonly limits: MappingLimits;
   readonly format: WireFormat;
@@ -30,7 +29,7 @@ export interface SessionOptions {
   readonly order: OrderTopics;
   /** So many numbers are shared out. */
   readonly numbers: number;
-  /** Undefined for a raw topic that the mapping does not know: its records are passed over, and claimed. */
+  /** Undefined for a raw topic that the mapping does not know: it is not read. */
   readonly mapperOf: (topic: TopicOrderRecord) => EventMapper | undefined;
   readonly onClaimed: (claim: Claim) => void;
   /** A record that was not mapped, and not because of a filter. */
@@ -44,7 +43,7 @@ interface RawTopic {
   readonly index: number;
   readonly name: string;
   readonly partitions: number;
-  readonly mapper: EventMapper | undefined;
+  readonly mapper: EventMapper;
 }
 
 export class MappingSession {
@@ -63,11 +62,10 @@ export class MappingSession {
 
   constructor(options: SessionOptions) {
     this.#options = options;
-    const { cluster, claimsTopic, mappingHash, compression, limits } = options;
+    const { cluster, claimsTopic, compression, limits } = options;
     this.#outbox = new Outbox({
       cluster,
       claimsTopic,
-      mappingHash,
       compression,
       limits,
       onFailure: (error) => this.#fail(error),
@@ -155,13 +153,18 @@ export class MappingSession {
 
   #addTopic(entry: TopicOrderRecord): void {
     const { index, topic: name, partitions } = entry;
-    const topic = { index, name, partitions, mapper: this.#options.mapperOf(entry) };
+    const mapper = this.#options.mapperOf(entry);
+    if (mapper === undefined) return;
+    const topic = { index, name, partitions, mapper };
     this.#topics.set(name, topic);
     for (const number of this.#held) this.#seek(topic, number);
   }
 
   #seek(raw: RawTopic, number: number): void {
-    for (const place of this.#placesOf(raw, number)) this.#fetcher!.seek(place, this.#options.claims.offset(raw.index, place.partition));
+    const { index: topic, mapper } = raw;
+    for (const place of this.#placesOf(raw, number)) {
+      this.#fetcher!.seek(place, this.#options.claims.offset({ topic, partition: place.partition, mapping: mapper.tag }));
+    }
   }
 
   /** A topic of ours has as many partitions as there are numbers; another's may have more or fewer. */
@@ -199,19 +202,17 @@ export class MappingSession {
 
   async #map({ partition, records, next }: Fetched, { index, mapper }: RawTopic, goesOn: () => boolean): Promise<void> {
     if (!goesOn()) return;
-    const raw: RawPartition = { topic: index, partition };
-    const emit = (record: MappedRecord): void => this.#outbox.add(raw, mapper!.topic, record);
+    const raw: RawPartition = { topic: index, partition, mapping: mapper.tag };
+    const emit = (record: MappedRecord): void => this.#outbox.add(raw, mapper.topic, record);
     let inSlice = 0;
     for (const record of records) {
-      if (mapper !== undefined) {
-        for (let bytes = mapper.unknown(record); bytes !== undefined; bytes = mapper.unknown(record)) {
-          await this.#options.format.learn(bytes);
-          if (!goesOn()) return;
-        }
-        const outcome = mapper.map(record, { partition, offset: record.offset }, emit);
-        this.#options.counts[outcome]++;
-        if (outcome === 'misfit' || outcome === 'foreign') this.#options.onOdd(outcome, mapper);
+      for (let bytes = mapper.unknown(record); bytes !== undefined; bytes = mapper.unknown(record)) {
+        await this.#options.format.learn(bytes);
+        if (!goesOn()) return;
       }
+      const outcome = mapper.map(record, { partition, offset: record.offset }, emit);
+      this.#options.counts[outcome]++;
+      if (outcome === 'misfit' || outcome === 'foreign') this.#options.onOdd(outcome, mapper);
       if (++inSlice < this.#options.limits.sliceRecords) continue;
       inSlice = 0;
       this.#outbox.moved(raw, record.offset + 1);

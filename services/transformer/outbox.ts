@@ -16,8 +16,6 @@ import type { MappedRecord } from './map-event.ts';
 export interface OutboxOptions {
   readonly cluster: KafkaCluster;
   readonly claimsTopic: string;
-  /** Of the compiled mapping. */
-  readonly mappingHash: string;
   readonly compression: Compression;
   readonly limits: MappingLimits;
   readonly onFailure: (error: unknown) => void;
@@ -30,6 +28,8 @@ export interface OutboxOptions {
 export interface RawPartition {
   readonly topic: number;
   readonly partition: number;
+  /** Tag of the mapping that its records are mapped by. */
+  readonly mapping: number;
 }
 
 /** One mapped partition's records of a group. */
@@ -123,10 +123,10 @@ export class Outbox {
     return (partitions[partition] ??= { topic, partition, builder: new RecordsBuilder({ compression }), sources: new Set() });
   }
 
-  #state({ topic, partition }: RawPartition): RawState {
+  #state({ topic, partition, mapping }: RawPartition): RawState {
     const key = topic * 0x10000 + partition;
     let state = this.#raw.get(key);
-    if (state === undefined) this.#raw.set(key, (state = { topic, partition, ends: new Map(), offset: undefined }));
+    if (state === undefined) this.#raw.set(key, (state = { topic, partition, mapping, ends: new Map(), offset: undefined }));
     return state;
   }
 
@@ -199,13 +199,14 @@ export class Outbox {
   #takeClaim(): Claim {
     const entries = [...this.#claimable].map((state): ClaimEntry => {
       const ends = Object.fromEntries([...state.ends].map(([topic, partitions]) => [topic, [...partitions]] as const));
-      const entry = { topic: state.topic, partition: state.partition, offset: state.offset!, ends };
+      const { topic, partition, mapping } = state;
+      const entry = { topic, partition, mapping, offset: state.offset!, ends };
       state.ends = new Map();
       state.offset = undefined;
       return entry;
     });
     this.#claimable.clear();
-    return this.#options.finish({ t: 'claim', mapping: this.#options.mappingHash, entries });
+    return this.#options.finish({ t: 'claim', entries });
   }
 
   #fail(error: unknown): void {

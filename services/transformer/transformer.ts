@@ -145,7 +145,6 @@ export class Transformer implements Service {
       cluster,
       orderTopic: orderTopic(mapping.name),
       claimsTopic: claimsTopic(mapping.name),
-      mappingHash: mapping.hash,
       compression,
       limits: this.#options.limits ?? LIMITS,
       format,
@@ -184,7 +183,7 @@ export class Transformer implements Service {
   #mapperOf({ index, schema, table: name, topic, oid }: TopicOrderRecord): EventMapper | undefined {
     const known = this.#tables.get(tableId({ schema, name }));
     if (known === undefined) {
-      this.#options.logger.warn({ topic }, 'the file does not map this topic; its records are passed over');
+      this.#options.logger.warn({ topic }, 'the file does not map this topic; it is not read');
       return undefined;
     }
     const { format, partitions } = this.#options;

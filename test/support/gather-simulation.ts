@@ -10,7 +10,7 @@ import { avroFormat } from '#schemas/wire/avro-format.ts';
 import type { SchemaRegistry } from '#schemas/wire/wire.ts';
 import { History, type PlannedFrame } from '#test/support/gather-history.ts';
 import { TABLES } from '#test/support/gather-tables.ts';
-import { GatherWorld, MAPPING, type SimulatedReader, type SimulatedTransformer } from '#test/support/gather-world.ts';
+import { GatherWorld, MAPPING, OTHER_MAPPING, type SimulatedReader, type SimulatedTransformer } from '#test/support/gather-world.ts';
 import type { Random } from '#test/support/random.ts';
 import { SeenFrames } from '#test/support/seen-frames.ts';
 import { memoryRegistry } from '#test/support/raw-events.ts';
@@ -42,7 +42,10 @@ export class GatherSimulation {
   async run(): Promise<string | undefined> {
     await this.#world.open();
     this.#active = this.#takeOver();
-    for (let partition = 0; partition < this.#world.partitions; partition++) this.#transformers.push(this.#world.transformer(partition));
+    for (let partition = 0; partition < this.#world.partitions; partition++) {
+      this.#transformers.push(this.#world.transformer(partition));
+      if (this.#random.chance(0.3)) this.#transformers.push(this.#world.transformer(partition, true));
+    }
     // Of a short history much is on its way all the time.
     const steps = this.#random.between(10, this.#random.chance(0.5) ? 40 : STEPS_MAX);
     const startAt = this.#random.chance(0.5) ? steps : this.#random.between(0, steps);
@@ -104,7 +107,7 @@ export class GatherSimulation {
     else if (draw < 95) this.#world.claim(transformer);
     else if (draw < 98)
       this.#transformers.splice(this.#transformers.indexOf(transformer), 1, this.#world.transformer(transformer.partition));
-    else this.#transformers.push(this.#world.transformer(transformer.partition));
+    else this.#transformers.push(this.#world.transformer(transformer.partition, random.chance(0.5)));
   }
 
   /** Everything appended, mapped and claimed. */
@@ -128,13 +131,13 @@ export class GatherSimulation {
     await turn();
   }
 
-  async #topic(bookmark: Bookmark | undefined): Promise<GatherTopic> {
+  async #topic(bookmark: Bookmark | undefined, mapping = MAPPING): Promise<GatherTopic> {
     const random = this.#random;
     const topic = new GatherTopic({
       cluster: this.#world.kafka.client(),
       name: 'm',
       format: avroFormat(this.#registry, { name: 'm' }),
-      mapping: MAPPING,
+      mapping,
       partitions: this.#world.partitions,
       ...(random.chance(0.6) && { rowsBytesMax: random.between(500, 8_000) }),
     });
@@ -173,7 +176,9 @@ export class GatherSimulation {
       await cursor.close();
       this.#marks.push(...marks);
     }
-    return this.#readFrom(marks[random.between(0, marks.length - 1)]!, check.next);
+    const last = marks[random.between(0, marks.length - 1)]!;
+    if (random.chance(0.3)) return this.#readOtherwise(last);
+    return this.#readFrom(last, check.next);
   }
 
   /** Behind the bookmark, for any record from it to `to`. */
@@ -181,6 +186,22 @@ export class GatherSimulation {
     const from = this.#random.between(bookmark.offset, to);
     const wrong = await this.#read(bookmark, from);
     return wrong && `${wrong}\nfor record ${from} from bookmark ${JSON.stringify(bookmark)}`;
+  }
+
+  /** A sink of the other file has its turn, and dies. */
+  async #readOtherwise(bookmark: Bookmark): Promise<string | undefined> {
+    const random = this.#random;
+    const topic = await this.#topic(bookmark, OTHER_MAPPING);
+    const cursor = topic.read(0, bookmark.offset);
+    try {
+      for (let left = random.between(0, 20); left > 0; left--) await cursor.next(turns(random.between(0, 8)));
+    } catch (error) {
+      return `by the other file: ${String(error)}`;
+    } finally {
+      await cursor.close();
+    }
+    const next = topic.bookmark() ?? bookmark;
+    return this.#readFrom(next, next.offset);
   }
 
   get #isFinished(): boolean {

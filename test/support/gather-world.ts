@@ -38,6 +38,19 @@ const NOTHING = Buffer.alloc(0);
 
 export const MAPPING: CompiledMapping = { name: NAME, hash: 'hash', tables: TABLES.map(({ mapping }) => mapping) };
 
+const [PLAIN, , FILTERED, BAG] = TABLES.map(({ mapping }) => mapping);
+
+/** Another file of the same migration: a column less, a table less, another filter, and one table as it is. */
+export const OTHER_MAPPING: CompiledMapping = {
+  name: NAME,
+  hash: 'other',
+  tables: [
+    { ...PLAIN!, columns: PLAIN!.columns.slice(0, 2) },
+    { ...FILTERED!, filter: { conditions: [{ column: 'kind', op: 'in', values: ['out'] }] } },
+    BAG!,
+  ],
+};
+
 /** A frame that the sink has to see: undefined when the filter took it. */
 export interface LoggedFrame {
   readonly v: number;
@@ -67,7 +80,14 @@ export interface SimulatedReader {
   append: Append | undefined;
 }
 
+/** What the transformers of one file have done. */
+interface SimulatedFile {
+  /** By table; undefined: not mapped. */
+  readonly mappers: readonly (EventMapper | undefined)[];
+}
+
 export interface SimulatedTransformer {
+  readonly file: SimulatedFile;
   readonly partition: number;
   readonly next: number[];
   /** Of each raw topic: mapped partition → end, since the last claim. */
@@ -81,11 +101,12 @@ export class GatherWorld {
   readonly log: LoggedFrame[] = [];
   /** Raw records by table and partition; the sink never reads them. */
   readonly raw: readonly FetchedRecord[][][];
-  readonly claimed: readonly number[][];
+  /** Mapping's tag → by partition. */
+  readonly #claimed = new Map<number, number[]>();
   readonly #random: Random;
   readonly #format: WireFormat;
   readonly #encoders = new Map<string, RowEncoder>();
-  readonly #mappers: EventMapper[] = [];
+  readonly #files: SimulatedFile[] = [];
   #epoch = -1;
 
   constructor(random: Random, format: WireFormat) {
@@ -94,7 +115,6 @@ export class GatherWorld {
     this.partitions = random.between(1, 5);
     this.kafka = new MemoryKafka({ random, fetchRecordsMax: random.between(1, 40) });
     this.raw = TABLES.map(() => Array.from({ length: this.partitions }, () => []));
-    this.claimed = TABLES.map(() => Array.from({ length: this.partitions }, () => 0));
   }
 
   async open(): Promise<void> {
@@ -108,10 +128,17 @@ export class GatherWorld {
       const place = { topic, database: 'd', schema: from.schema, table: from.name };
       for (const shape of [...table.shapes, chunkColumns(table)])
         this.#encoders.set(`${i} ${shape.join()}`, await this.#format.encoder({ ...place, columns: wireColumns(table, shape) }));
-      this.#mappers.push(await this.#mapperOf(table));
       this.#push(orderTopic(NAME), 0, {
         value: encodeOrderJson({ t: 'topic', index: i, topic, schema: from.schema, table: from.name, partitions: this.partitions }),
       });
+    }
+    for (const { tables } of [MAPPING, OTHER_MAPPING]) {
+      const mappers: (EventMapper | undefined)[] = [];
+      for (const table of TABLES) {
+        const mapping = tables.find(({ from }) => from.name === table.mapping.from.name);
+        mappers.push(mapping && (await this.#mapperOf({ ...table, mapping })));
+      }
+      this.#files.push({ mappers });
     }
   }
 
@@ -232,16 +259,19 @@ export class GatherWorld {
     return { table, partition: key === undefined ? 0 : partitionOf(key, this.partitions), key, value, headers };
   }
 
-  /** Takes a partition number up at its last claims. */
-  transformer(partition: number): SimulatedTransformer {
-    return { partition, next: this.claimed.map((of) => of[partition]!), ends: TABLES.map(() => new Map()), moved: new Set() };
+  /** Takes a partition number up at the last claims of its file's mappings. */
+  transformer(partition: number, isOther = false): SimulatedTransformer {
+    const file = this.#files[isOther ? 1 : 0]!;
+    const next = file.mappers.map((mapper) => (mapper === undefined ? 0 : (this.#claimed.get(mapper.tag)?.[partition] ?? 0)));
+    return { file, partition, next, ends: TABLES.map(() => new Map()), moved: new Set() };
   }
 
   /** @returns false when there is nothing to map. */
   async map(transformer: SimulatedTransformer, table: number): Promise<boolean> {
     const { partition } = transformer;
     const records = this.raw[table]![partition]!;
-    const [from, mapper] = [transformer.next[table]!, this.#mappers[table]!];
+    const [from, mapper] = [transformer.next[table]!, transformer.file.mappers[table]];
+    if (mapper === undefined) return false;
     const to = Math.min(records.length, from + this.#random.between(1, 20));
     if (from === to) return false;
     const topic = mappedTopic(NAME, TABLES[table]!.mapping.to);
@@ -263,13 +293,16 @@ export class GatherWorld {
     const { partition } = transformer;
     const entries = [...transformer.moved].map((table): ClaimEntry => {
       const ends = { [mappedTopic(NAME, TABLES[table]!.mapping.to)]: [...transformer.ends[table]!] };
-      this.claimed[table]![partition] = Math.max(this.claimed[table]![partition]!, transformer.next[table]!);
-      return { topic: table, partition, offset: transformer.next[table]!, ends };
+      const mapping = transformer.file.mappers[table]!.tag;
+      const claimed = this.#claimed.get(mapping) ?? [];
+      this.#claimed.set(mapping, claimed);
+      claimed[partition] = Math.max(claimed[partition] ?? 0, transformer.next[table]!);
+      return { topic: table, partition, mapping, offset: transformer.next[table]!, ends };
     });
     if (entries.length === 0) return;
     transformer.ends = TABLES.map(() => new Map());
     transformer.moved = new Set();
-    const claim: Claim = { t: 'claim', mapping: MAPPING.hash, entries };
+    const claim: Claim = { t: 'claim', entries };
     this.#push(claimsTopic(NAME), 0, { value: Buffer.from(JSON.stringify(claim), 'utf8') });
   }
 }

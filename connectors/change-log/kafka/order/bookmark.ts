@@ -9,6 +9,10 @@ export function rawKey(topic: number, partition: number): RawKey {
   return topic * 0x10000 + partition;
 }
 
+export function topicOf(raw: RawKey): number {
+  return Math.floor(raw / 0x10000);
+}
+
 /** What was taken of one raw partition. */
 export interface RawPlaceMark {
   readonly raw: RawKey;
@@ -20,7 +24,9 @@ export interface RawPlaceMark {
 }
 
 export interface GatherPlace {
-  readonly version: 1;
+  readonly version: 2;
+  /** Tags of the mappings whose records and claims were looked at. What others have mapped lies below the offsets here, unread. */
+  readonly mappings: readonly number[];
   /** First record of the segment that comes next. */
   readonly base: Offset;
   /** In the order topic. */
@@ -35,8 +41,11 @@ export interface GatherPlace {
   readonly raw: readonly RawPlaceMark[];
 }
 
+/** Where reading of the topics begins. */
+export type ReadingPlace = Pick<GatherPlace, 'order' | 'claims' | 'mapped' | 'raw'>;
+
 /** Undefined for one that another version wrote: reading begins with the log then. */
 export function parsePlace(text: string): GatherPlace | undefined {
   const place = JSON.parse(text) as { readonly version?: number };
-  return place.version === 1 ? (place as GatherPlace) : undefined;
+  return place.version === 2 ? (place as GatherPlace) : undefined;
 }

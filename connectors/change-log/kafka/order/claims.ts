@@ -2,6 +2,8 @@
  * What the transformers have said. Guarantee: `reach` answers true only when a claim covers the raw offset asked for, and the ends it
  * leaves are then those of every claim of that raw partition up to and with it, so everything below that offset lies below them.
  *
+ * Only claims of the mappings named count: what another file's transformer has mapped is not there for whoever reads by this one.
+ *
  * Claims are taken one by one, not all at once: the ends of a claim far ahead would make the first segment wait for (and the memory
  * hold) all that lies before them.
  */
@@ -32,14 +34,25 @@ type PlaceOf = (topic: string, partition: number) => number | undefined;
 
 const NONE: ReadonlyMap<number, Offset> = new Map();
 
+export interface ClaimBookOptions {
+  readonly placeOf: PlaceOf;
+  /** Tags of the mappings that rows are read by. */
+  readonly mappings: ReadonlySet<number>;
+  readonly marks: readonly RawPlaceMark[];
+}
+
 export class ClaimBook {
   readonly #placeOf: PlaceOf;
+  readonly #mappings: ReadonlySet<number>;
   readonly #raw = new Map<RawKey, Claimed>();
+  /** What was claimed by other mappings: raw offset. */
+  readonly #others = new Map<RawKey, Offset>();
   /** Claims read and not taken. */
   size = 0;
 
-  constructor(placeOf: PlaceOf, marks: readonly RawPlaceMark[]) {
+  constructor({ placeOf, mappings, marks }: ClaimBookOptions) {
     this.#placeOf = placeOf;
+    this.#mappings = mappings;
     for (const { raw, claimed, ends } of marks) {
       this.#raw.set(raw, {
         offset: claimed,
@@ -51,7 +64,12 @@ export class ClaimBook {
 
   add(claim: Claim, at: Offset): void {
     for (const entry of claim.entries) {
-      const claimed = this.#of(rawKey(entry.topic, entry.partition));
+      const raw = rawKey(entry.topic, entry.partition);
+      if (!this.#mappings.has(entry.mapping) && guarded('table-tag')) {
+        this.#others.set(raw, Math.max(entry.offset, this.#others.get(raw) ?? 0));
+        continue;
+      }
+      const claimed = this.#of(raw);
       // A replaced transformer's, or read again: what it covers is covered.
       if (entry.offset <= (claimed.waiting.at(-1)?.offset ?? claimed.offset)) continue;
       const named = Object.entries(entry.ends).flatMap(([topic, partitions]) =>
@@ -92,6 +110,11 @@ export class ClaimBook {
     if (taken > 0) claimed.waiting.splice(0, taken);
     this.size -= taken;
     return claimed.offset >= to;
+  }
+
+  /** Everything below `to` is claimed by some other mapping. */
+  isOthers(raw: RawKey, to: Offset): boolean {
+    return (this.#others.get(raw) ?? 0) >= to;
   }
 
   /** Mapped partitions, by number, with the ends of everything that `reach` took. */

@@ -14,7 +14,7 @@ import { guarded } from '#schemas/test-hooks.ts';
 import type { Cursor, Offset, ReadBatch } from '#connectors/change-log/change-log.ts';
 import type { Bookmark } from '#schemas/bookmark.ts';
 import type { Fetched, FetchedRecord, Fetcher, KafkaCluster, TopicPartition } from '../cluster.ts';
-import { rawKey, type GatherPlace, type RawKey, type RawPlaceMark } from './bookmark.ts';
+import { rawKey, type GatherPlace, type RawKey, type RawPlaceMark, type ReadingPlace } from './bookmark.ts';
 import { ClaimBook } from './claims.ts';
 import type { MappedPlace, MappedPlaces } from './mapped-places.ts';
 import type { Reassembler } from './reassemble.ts';
@@ -27,6 +27,8 @@ const ORDER_BYTES_MAX = 8 * 1024 * 1024;
 const SEGMENTS_MAX = 4096;
 const CLAIMS_MAX = 65_536;
 const POLL_MS = 50;
+/** A roll-out of a new file takes a moment. */
+const PATIENCE_MS = 30_000;
 
 export interface GatherCursorOptions {
   readonly cluster: KafkaCluster;
@@ -36,13 +38,14 @@ export interface GatherCursorOptions {
   readonly queue: SegmentQueue;
   readonly reassembler: Reassembler;
   /** Where reading begins; of a log read from its first record, all zero. */
-  readonly place: Omit<GatherPlace, 'version' | 'base' | 'epoch' | 'topics' | 'mapped'>;
+  readonly place: Omit<ReadingPlace, 'mapped'>;
   /** Segments that end at or below this are passed over. */
   readonly from: Offset;
-  readonly mappingHash: string;
-  /** Claims below this were written before anybody could know the file of now. */
-  readonly claimsBefore: Offset;
+  /** Tags of the file's tables: what was mapped otherwise does not count. */
+  readonly mappings: ReadonlySet<number>;
   readonly rowsBytesMax?: number;
+  /** So long rows may be waited for that were mapped by another file, and not by this one. */
+  readonly patienceMs?: number;
 }
 
 /** Raw partitions wanted up to an offset, until record `end` is through. */
@@ -68,12 +71,14 @@ export class GatherCursor implements Cursor {
   #assembling = false;
   #mark: Bookmark | undefined;
   #markWanted = false;
+  #othersSince: number | undefined;
   #closed = false;
 
   constructor(options: GatherCursorOptions) {
     this.#options = options;
     this.#queue = options.queue;
-    this.#claims = new ClaimBook((topic, partition) => options.places.number(topic, partition), options.place.raw);
+    const placeOf = (topic: string, partition: number): number | undefined => options.places.number(topic, partition);
+    this.#claims = new ClaimBook({ placeOf, mappings: options.mappings, marks: options.place.raw });
     this.#rows = new RowBuffer(options.place.raw.map(({ raw, taken }) => [raw, taken]));
     this.#rowsBytesMax = options.rowsBytesMax ?? ROWS_BYTES_MAX;
     this.#orderNext = options.place.order;
@@ -87,7 +92,7 @@ export class GatherCursor implements Cursor {
       if (this.#readyAt < this.#ready.length) return this.#ready[this.#readyAt++];
       if (await this.#assemble()) continue;
       this.#steer(fetcher);
-      const fetched = await fetcher.next(signal);
+      const fetched = await this.#fetch(fetcher, signal);
       if (fetched === undefined) return undefined;
       for (const part of fetched) this.#take(part);
     }
@@ -101,6 +106,31 @@ export class GatherCursor implements Cursor {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#fetcher?.close();
+  }
+
+  /** @throws PipelineError CF-3006 when what comes next was mapped by another file only, for too long. */
+  async #fetch(fetcher: Fetcher, signal: AbortSignal): Promise<readonly Fetched[] | undefined> {
+    if (!this.#isOthers(this.#queue.head)) {
+      this.#othersSince = undefined;
+      return fetcher.next(signal);
+    }
+    this.#othersSince ??= performance.now();
+    const leftMs = this.#othersSince + (this.#options.patienceMs ?? PATIENCE_MS) - performance.now();
+    if (leftMs <= 0) {
+      throw new PipelineError('CF-3006', 'transformers map by another migration file than this sink', {
+        remedy: 'Start transformers and sinks with the same file.',
+      });
+    }
+    const fetched = await fetcher.next(AbortSignal.any([signal, AbortSignal.timeout(Math.ceil(leftMs))]));
+    return fetched ?? (signal.aborted || this.#closed ? undefined : []);
+  }
+
+  #isOthers(queued: QueuedSegment | undefined): boolean {
+    if (queued === undefined || this.#isClaimed(queued)) return false;
+    return queued.segment.ranges.some(({ topic, partition, to }) => {
+      const raw = rawKey(topic, partition);
+      return this.#options.reassembler.maps(topic) && !this.#claims.reach(raw, to) && this.#claims.isOthers(raw, to);
+    });
   }
 
   async #open(): Promise<Fetcher> {
@@ -128,20 +158,14 @@ export class GatherCursor implements Cursor {
   }
 
   #takeClaim(value: Buffer, offset: Offset): void {
-    const claim = JSON.parse(value.toString('utf8')) as Claim;
-    const { mappingHash, claimsBefore } = this.#options;
-    if (claim.mapping !== mappingHash && offset >= claimsBefore) {
-      throw new PipelineError('CF-3006', 'a transformer maps by another migration file than this sink', {
-        remedy: 'Start transformers and sinks with the same file.',
-      });
-    }
-    this.#claims.add(claim, offset);
+    this.#claims.add(JSON.parse(value.toString('utf8')) as Claim, offset);
   }
 
   #takeRow(record: FetchedRecord, place: MappedPlace): void {
     const told = headerOf(record);
     if (told === undefined) return;
-    const { header, partition, offset } = told;
+    const { header, partition, offset, mapping } = told;
+    if (!this.#options.mappings.has(mapping) && guarded('table-tag')) return;
     const raw = rawKey(header.topic, partition);
     if (!this.#rows.wants(raw, offset)) return;
     const narrow = this.#narrow;
@@ -208,7 +232,8 @@ export class GatherCursor implements Cursor {
   }
 
   #isClaimed({ segment }: QueuedSegment): boolean {
-    return segment.ranges.every(({ topic, partition, to }) => this.#claims.reach(rawKey(topic, partition), to));
+    const { reassembler } = this.#options;
+    return segment.ranges.every(({ topic, partition, to }) => !reassembler.maps(topic) || this.#claims.reach(rawKey(topic, partition), to));
   }
 
   /** Which mapped partitions (by number) have to be read further for it, as far as its claims have come. */
@@ -282,7 +307,8 @@ export class GatherCursor implements Cursor {
     const base = queue.head?.segment.base ?? queue.end;
     if (base === undefined) return undefined;
     const place: GatherPlace = {
-      version: 1,
+      version: 2,
+      mappings: [...this.#options.mappings],
       base,
       order: queue.head?.at ?? this.#orderNext,
       epoch: queue.epoch,
@@ -326,6 +352,8 @@ interface Told {
   /** Of the raw record. */
   readonly partition: number;
   readonly offset: Offset;
+  /** Tag of what mapped it. */
+  readonly mapping: number;
 }
 
 /** Undefined for what is written for other readers: the change itself comes besides. */
@@ -337,8 +365,8 @@ function headerOf(record: FetchedRecord): Told | undefined {
   }
   const cfs = record.header(FOREIGN_HEADER);
   if (cfs === undefined || (record.key !== undefined && record.value === undefined)) return undefined;
-  const { topic, partition, offset, absent } = decodeForeignHeader(cfs);
-  return { header: { flags: 0, topic, epoch: FOREIGN, v: 0, sub: 0, oid: 0, absent }, partition, offset };
+  const { topic, partition, offset, mapping, absent } = decodeForeignHeader(cfs);
+  return { header: { flags: 0, topic, epoch: FOREIGN, v: 0, sub: 0, oid: 0, absent }, partition, offset, mapping };
 }
 
 function ownBytes(row: MappedRow): MappedRow {

@@ -6,13 +6,14 @@
  * To be prepared before `start`, `end` and `read` are asked for. One cursor at a time; nothing is appended here.
  */
 import { invariant, PipelineError } from '#schemas/errors.ts';
-import { tableId, type CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { tableTag } from '#schemas/mapping/table-tag.ts';
 import type { WireFormat } from '#schemas/wire/wire.ts';
 import type { Bookmarked } from '#connectors/change-log/bookmark.ts';
 import type { Bookmark } from '#schemas/bookmark.ts';
 import type { Cursor, Offset, Topic } from '#connectors/change-log/change-log.ts';
 import type { KafkaCluster } from '../cluster.ts';
-import { parsePlace, type GatherPlace } from './bookmark.ts';
+import { parsePlace, topicOf, type GatherPlace, type ReadingPlace } from './bookmark.ts';
 import { GatherCursor } from './gather-cursor.ts';
 import { MappedPlaces } from './mapped-places.ts';
 import { readOrder } from './order-reader.ts';
@@ -33,7 +34,11 @@ export interface GatherOptions {
   readonly onRelation?: ReassemblerOptions['onRelation'];
   /** How much may be held of segments that cannot be handed out yet. */
   readonly rowsBytesMax?: number;
+  /** How long rows are waited for that only another file's transformers have mapped. */
+  readonly patienceMs?: number;
 }
+
+const BEGINNING: ReadingPlace = { order: 0, claims: 0, mapped: {}, raw: [] };
 
 type Bounds = ReadonlyMap<string, readonly { readonly start: Offset; readonly end: Offset }[]>;
 
@@ -125,11 +130,11 @@ export class GatherTopic implements Topic, Bookmarked {
       throw new PipelineError('CF-3003', `record ${from} lies outside of records ${this.start(0)} to ${this.end(0)} of log ${this.name}`);
     const { saved } = this.#ready;
     const marked = saved === undefined || saved.offset > from ? undefined : parsePlace(saved.place);
-    const place = marked ?? this.#beginning();
-    this.#checkKept(place, marked !== undefined);
+    const place = marked === undefined ? BEGINNING : this.#resumed(marked);
+    this.#checkKept(place, marked);
     const queue = new SegmentQueue(marked ?? { base: undefined, epoch: -1, topics: [] });
     const offsetOf = (topic: string, number: number): Offset => place.mapped[topic]?.[number] ?? 0;
-    const { cluster, format, mapping, rowsBytesMax, onRelation } = this.#options;
+    const { cluster, format, mapping, rowsBytesMax, patienceMs, onRelation } = this.#options;
     const cursor = new GatherCursor({
       cluster,
       order: this.#order,
@@ -144,32 +149,56 @@ export class GatherTopic implements Topic, Bookmarked {
       }),
       place,
       from,
-      mappingHash: mapping.hash,
-      claimsBefore: this.#ready.bounds.get(this.#claims)![0]!.end,
+      mappings: new Set(mapping.tables.map(tableTag)),
       ...(rowsBytesMax !== undefined && { rowsBytesMax }),
+      ...(patienceMs !== undefined && { patienceMs }),
     });
     this.#cursor = { cursor, queue };
     return cursor;
   }
 
-  #beginning(): Pick<GatherPlace, 'order' | 'claims' | 'mapped' | 'raw'> {
-    return { order: 0, claims: 0, mapped: {}, raw: [] };
+  /** Of tables mapped otherwise when the bookmark was made nothing was looked at: their rows and claims are read from the beginning. */
+  #resumed(marked: GatherPlace): ReadingPlace {
+    const others = this.#mappedSince(marked);
+    if (others.length === 0) return marked;
+    const ids = new Set(others.map(({ from }) => tableId(from)));
+    const indexes = new Set(
+      marked.topics.filter(({ schema, table: name }) => ids.has(tableId({ schema, name }))).map(({ index }) => index),
+    );
+    const anew = new Set(others.map(({ to }) => mappedTopic(this.#options.name, to)));
+    return {
+      order: marked.order,
+      claims: 0,
+      mapped: Object.fromEntries(Object.entries(marked.mapped).filter(([topic]) => !anew.has(topic))),
+      raw: marked.raw.map((mark) => (indexes.has(topicOf(mark.raw)) ? { ...mark, claimed: 0, ends: [] } : mark)),
+    };
+  }
+
+  #mappedSince({ mappings }: GatherPlace): readonly TableMapping[] {
+    return this.#options.mapping.tables.filter((table) => !mappings.includes(tableTag(table)));
   }
 
   /** Rows that retention removed would be missing without anybody noticing. */
-  #checkKept({ order, claims, mapped }: Pick<GatherPlace, 'order' | 'claims' | 'mapped'>, marked: boolean): void {
+  #checkKept({ order, claims, mapped }: ReadingPlace, marked: GatherPlace | undefined): void {
     const wanted = new Map<string, readonly Offset[]>([[this.#order, [order]], [this.#claims, [claims]], ...Object.entries(mapped)]);
     for (const [topic, partitions] of this.#ready.bounds) {
       partitions.forEach(({ start }, partition) => {
         const from = wanted.get(topic)?.[partition] ?? 0;
         if (from >= start) return;
-        const why = marked ? 'the bookmark on the target' : 'without a bookmark on the target the beginning of the log';
+        const why = this.#reasonToRead(marked);
         throw new PipelineError(
           'CF-3003',
           `${why} needs partition ${partition} of topic ${topic} from offset ${from} on, which begins at ${start}: retention removed the rest`,
         );
       });
     }
+  }
+
+  #reasonToRead(marked: GatherPlace | undefined): string {
+    if (marked === undefined) return 'without a bookmark on the target the beginning of the log';
+    const [other] = this.#mappedSince(marked);
+    if (other === undefined) return 'the bookmark on the target';
+    return `the file maps ${other.from.schema}.${other.from.name} otherwise than when the bookmark on the target was made, which`;
   }
 
   bookmark(): Bookmark | undefined {

@@ -13,6 +13,7 @@ import { NULL_FIELD, type DecodedEvent, type RowFields, type WireFormat } from '
 import type { Offset, ReadBatch } from '#connectors/change-log/change-log.ts';
 import type { TableName } from './topic-names.ts';
 import { FrameWriter, type FieldOrder } from './frame-writer.ts';
+import { topicOf } from './bookmark.ts';
 import { FOREIGN, type MappedRow } from './row-buffer.ts';
 
 const KIND_NEW = 0x4e; // N
@@ -54,6 +55,11 @@ export class Reassembler {
     this.#mappings = new Map(mapping.tables.map((table) => [tableId(table.from), table]));
   }
 
+  /** False for a raw topic whose table the file does not map: nothing of it comes. */
+  maps(topic: number): boolean {
+    return this.#mappingOf(topic) !== undefined;
+  }
+
   /** `rows` in any order; sorted in place. @throws PipelineError CF-3002 when rows are missing or there twice. */
   async frames(segment: Segment, rows: MappedRow[]): Promise<readonly ReadBatch[]> {
     let bytes = ROW_BYTES * segment.skeleton.length;
@@ -72,7 +78,7 @@ export class Reassembler {
     const oid = this.#oidOf(row);
     if (this.#relations.has(oid)) return;
     this.#relations.add(oid);
-    this.#onRelation?.(oid, this.#table(topicOf(row)).mapping.from);
+    this.#onRelation?.(oid, this.#table(topicOf(row.raw)).mapping.from);
   }
 
   #write(segment: Segment, rows: readonly MappedRow[], writer: FrameWriter): readonly ReadBatch[] {
@@ -117,7 +123,7 @@ export class Reassembler {
 
   /** Its relation is refused before anybody looks at the row; were it not, this deletes nothing. */
   #misfit(row: MappedRow, writer: FrameWriter): void {
-    const { mapping } = this.#table(topicOf(row));
+    const { mapping } = this.#table(topicOf(row.raw));
     const fields = new Int32Array(mapping.columns.length).fill(NULL_FIELD);
     writer.head(TAG.delete, this.#oidOf(row));
     writer.tuple(mapping.targetKey.length === 0 ? KIND_OLD : KIND_KEY, NO_ROW, fields);
@@ -191,7 +197,7 @@ export class Reassembler {
   }
 
   #tableOf(row: MappedRow, event: DecodedEvent): TableRows {
-    const table = this.#table(topicOf(row));
+    const table = this.#table(topicOf(row.raw));
     if (table.columns !== event.columns) {
       const { mapping } = table;
       table.columns = event.columns;
@@ -203,7 +209,7 @@ export class Reassembler {
   }
 
   #oidOf(row: MappedRow): number {
-    return row.epoch === FOREIGN ? this.#topic(topicOf(row)).oid! : row.oid;
+    return row.epoch === FOREIGN ? this.#topic(topicOf(row.raw)).oid! : row.oid;
   }
 
   /** Not each of its records becomes a row: a filter, a table that the file no longer maps, a foreign topic's tombstones and others' records. */
@@ -231,10 +237,6 @@ export class Reassembler {
 
 function isRow(tag: number | undefined): boolean {
   return tag === TAG.insert || tag === TAG.update || tag === TAG.delete;
-}
-
-function topicOf(row: MappedRow): number {
-  return Math.floor(row.raw / 0x10000);
 }
 
 /** A key's own columns; null everywhere else, as pgoutput has it. */

@@ -4,10 +4,11 @@ import { ClaimBook } from '#connectors/change-log/kafka/order/claims.ts';
 import type { ClaimEntry } from '#schemas/order/order-record.ts';
 
 const RAW = rawKey(0, 0);
+const MAPPING = 1;
 
-function bookOf(entries: readonly Omit<ClaimEntry, 'topic' | 'partition'>[]): ClaimBook {
-  const book = new ClaimBook((_topic, partition) => partition, []);
-  entries.forEach((entry, at) => book.add({ t: 'claim', mapping: 'h', entries: [{ topic: 0, partition: 0, ...entry }] }, at));
+function bookOf(entries: readonly Omit<ClaimEntry, 'topic' | 'partition' | 'mapping'>[]): ClaimBook {
+  const book = new ClaimBook({ placeOf: (_topic, partition) => partition, mappings: new Set([MAPPING]), marks: [] });
+  entries.forEach((entry, at) => book.add({ t: 'claim', entries: [{ topic: 0, partition: 0, mapping: MAPPING, ...entry }] }, at));
   return book;
 }
 

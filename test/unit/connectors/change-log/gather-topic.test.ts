@@ -2,7 +2,6 @@ import { expect, test } from 'vitest';
 import type { ReadBatch } from '#connectors/change-log/change-log.ts';
 import { claimsTopic, mappedTopic, orderTopic } from '#connectors/change-log/kafka/order/topic-names.ts';
 import type { GatherTopic } from '#connectors/change-log/kafka/order/gather-topic.ts';
-import { RecordsBuilder } from '#connectors/change-log/kafka/record-batch.ts';
 import { decodeChunkRows } from '#schemas/frame/frame.ts';
 import { begin, commit, insert, relation, remove, update } from '#test/support/frames.ts';
 import { gatheredLog, type GatheredLog } from '#test/support/gathered-log.ts';
@@ -85,25 +84,6 @@ test('a mapped record that is gone is noticed', async () => {
     records.forEach((record, i) => (records[i] = { ...record, header: () => undefined }));
   }
   await expect(readTo(log.gather, 4)).rejects.toMatchObject({ code: 'CF-3002' });
-  await log.close();
-});
-
-test('a transformer that maps by another file is refused, what it mapped before this sink began is not', async () => {
-  const log = await open();
-  const claim = async (): Promise<void> => {
-    const builder = new RecordsBuilder();
-    builder.add(undefined, Buffer.from(JSON.stringify({ t: 'claim', mapping: 'theirs', entries: [] })));
-    await log.kafka.client().produce([{ topic: claimsTopic('m'), partition: 0, records: builder.take() }]);
-  };
-  await log.gather.prepare(undefined);
-  await claim();
-  await log.raw.append(0, batchOf(begin(1n), commit(1n, 2n)));
-  await log.gather.prepare(undefined);
-  expect(await readTo(log.gather, 2)).toHaveLength(1);
-  const cursor = log.gather.read(0, 2);
-  await claim();
-  await expect(cursor.next(AbortSignal.timeout(5_000))).rejects.toMatchObject({ code: 'CF-3006' });
-  await cursor.close();
   await log.close();
 });
 

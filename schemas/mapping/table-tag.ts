@@ -1,0 +1,23 @@
+/**
+ * The tag of a table's mapping. Guarantee: two mappings have the same tag only if they make the same mapped record of every raw record:
+ * what was mapped by another file counts as mapped by this one where the tags are equal, and nowhere else.
+ *
+ * Casts and target types are the sink's business (SQL), so they are not in it.
+ */
+import { createHash } from 'node:crypto';
+import type { TableMapping } from './compiled-mapping.ts';
+
+/** 48 bits: what a record's header has room for, and a number holds exactly. */
+const TAG_BYTES = 6;
+
+export function tableTag({ from, to, columns, sourceKey, targetKey, filter }: TableMapping): number {
+  const relevant = [
+    [from.schema, from.name],
+    [to.schema, to.name],
+    columns.map(({ source, target }) => [source.name, source.type, target]),
+    sourceKey,
+    targetKey,
+    filter?.conditions.map((condition) => [condition.column, condition.op, condition.values]) ?? [],
+  ];
+  return createHash('sha256').update(JSON.stringify(relevant)).digest().readUIntBE(0, TAG_BYTES);
+}

@@ -1,0 +1,226 @@
+/** The file changes while transformers of the old one still run: what they mapped counts for nobody who reads by the new one. */
+import { expect, test } from 'vitest';
+import { GatherTopic } from '#connectors/change-log/kafka/order/gather-topic.ts';
+import { ScatterTopic } from '#connectors/change-log/kafka/order/scatter-topic.ts';
+import { claimsTopic, mappedTopic, orderTopic } from '#connectors/change-log/kafka/order/topic-names.ts';
+import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { tableTag } from '#schemas/mapping/table-tag.ts';
+import type { Claim } from '#schemas/order/order-record.ts';
+import { jsonFormat } from '#schemas/wire/json-format.ts';
+import { silentLogger } from '#services/runtime/service.ts';
+import { Transformer } from '#services/transformer/transformer.ts';
+import { begin, commit, insert, relation } from '#test/support/frames.ts';
+import { TABLES } from '#test/support/gather-tables.ts';
+import { batchOf, recordsOf } from '#test/support/log-records.ts';
+import { MemoryKafka, type MemoryKafkaOptions } from '#test/support/memory-cluster.ts';
+import { catalogTable } from '#test/support/scattered-log.ts';
+
+const { mapping: WHOLE } = TABLES[0]!;
+const NARROW: TableMapping = { ...WHOLE, columns: WHOLE.columns.slice(0, 2) };
+const COLUMNS = ['id', 'note', 'big'];
+const RELATION = relation({ oid: 101, name: 'plain', columns: COLUMNS.map((name) => ({ name, key: name === 'id' })) });
+const PARTITIONS = 3;
+
+function fileOf(...tables: readonly TableMapping[]): CompiledMapping {
+  return { name: 'm', hash: String(tables.length), tables };
+}
+
+class World {
+  readonly kafka: MemoryKafka;
+  readonly #raw: ScatterTopic;
+  readonly #stops: (() => Promise<void>)[] = [];
+  #lsn = 1n;
+
+  constructor(options: MemoryKafkaOptions = {}) {
+    this.kafka = new MemoryKafka(options);
+    const catalog = catalogTable({ oid: 101, name: 'plain', columns: COLUMNS, key: ['id'] });
+    const common = { cluster: this.kafka.client(), name: 'm', format: jsonFormat({ name: 'm' }), partitions: PARTITIONS };
+    this.#raw = new ScatterTopic({ ...common, database: 'd', tableOf: () => catalog });
+  }
+
+  async begin(): Promise<void> {
+    await this.#raw.begin(0);
+  }
+
+  /** @returns the frames. */
+  async write(...values: readonly string[]): Promise<readonly Buffer[]> {
+    const rows = values.map((value) => insert(101, [value, value, `big ${value}`]));
+    const frames = [begin(this.#lsn), RELATION, ...rows, commit(this.#lsn, this.#lsn + 1n)];
+    this.#lsn += 2n;
+    await this.#raw.append(0, batchOf(...frames));
+    return frames;
+  }
+
+  /** @returns what stops it. */
+  transformer(mapping: CompiledMapping): () => Promise<void> {
+    const transformer = new Transformer({
+      cluster: this.kafka.client(),
+      members: { join: (onShare) => Promise.resolve(onShare([0, 1, 2])), leave: () => Promise.resolve() },
+      mapping,
+      database: 'd',
+      format: jsonFormat({ name: 'm' }),
+      partitions: PARTITIONS,
+      compression: 'none',
+      logger: silentLogger,
+    });
+    const stopping = new AbortController();
+    const running = transformer.run(stopping.signal);
+    const stop = async (): Promise<void> => {
+      stopping.abort();
+      await running;
+    };
+    this.#stops.push(stop);
+    return stop;
+  }
+
+  gather(mapping: CompiledMapping, patienceMs?: number): GatherTopic {
+    const common = { cluster: this.kafka.client(), name: 'm', format: jsonFormat({ name: 'm' }), partitions: PARTITIONS };
+    return new GatherTopic({ ...common, mapping, ...(patienceMs !== undefined && { patienceMs }) });
+  }
+
+  /** Resolves once the mapping has claimed so many raw records of the partitions together. */
+  async claimed(mapping: TableMapping, records: number): Promise<void> {
+    await this.#until(() => {
+      const offsets = new Map<number, number>();
+      for (const { value } of this.#records(claimsTopic('m')))
+        for (const entry of (JSON.parse(value!.toString('utf8')) as Claim).entries)
+          if (entry.mapping === tableTag(mapping)) offsets.set(entry.partition, entry.offset);
+      return [...offsets.values()].reduce((sum, offset) => sum + offset, 0) >= records;
+    });
+  }
+
+  async mapped(records: number): Promise<void> {
+    const topic = mappedTopic('m', WHOLE.to);
+    await this.#until(() => [0, 1, 2].reduce((sum, partition) => sum + this.#records(topic, partition).length, 0) >= records);
+  }
+
+  #records(topic: string, partition = 0): ReturnType<MemoryKafka['records']> {
+    return this.kafka.topics().includes(topic) ? this.kafka.records(topic, partition) : [];
+  }
+
+  async #until(holds: () => boolean): Promise<void> {
+    while (!holds()) await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  async close(): Promise<void> {
+    for (const stop of this.#stops) await stop();
+  }
+}
+
+async function next(gather: GatherTopic, from: number): Promise<readonly Buffer[] | undefined> {
+  const cursor = gather.read(0, from);
+  try {
+    const batch = await cursor.next(AbortSignal.timeout(5_000));
+    return batch && recordsOf(batch);
+  } finally {
+    await cursor.close();
+  }
+}
+
+test('a table that was added: what came while only transformers of the old file ran is mapped by one of the new', async () => {
+  const world = new World();
+  const [other] = TABLES.slice(1);
+  const stopOld = world.transformer(fileOf(other!.mapping));
+  await world.begin();
+  const frames = await world.write('1');
+  await stopOld();
+  world.transformer(fileOf(WHOLE, other!.mapping));
+  const gather = world.gather(fileOf(WHOLE, other!.mapping));
+  await gather.prepare(undefined);
+  expect(await next(gather, 0)).toEqual(frames);
+  await world.close();
+});
+
+test('a column that was added: a row that a transformer of the old file wrote and did not claim comes with the column', async () => {
+  let isKilled = true;
+  const world = new World({
+    fate: ({ batches }) =>
+      isKilled && batches.some(({ topic }) => topic === claimsTopic('m')) ? { answer: 'error', stores: () => false } : undefined,
+  });
+  const stopOld = world.transformer(fileOf(NARROW));
+  await world.begin();
+  const frames = await world.write('1');
+  await world.mapped(1);
+  await stopOld();
+  isKilled = false;
+  world.transformer(fileOf(WHOLE));
+  await world.claimed(WHOLE, 1);
+  const gather = world.gather(fileOf(WHOLE));
+  await gather.prepare(undefined);
+  expect(await next(gather, 0)).toEqual(frames);
+  await world.close();
+});
+
+test('transformers of both files at once: each sink reads what its own file maps', async () => {
+  const world = new World();
+  world.transformer(fileOf(NARROW));
+  world.transformer(fileOf(WHOLE));
+  await world.begin();
+  const frames = await world.write('1', '2', '3');
+  for (const mapping of [WHOLE, NARROW]) {
+    const gather = world.gather(fileOf(mapping));
+    await gather.prepare(undefined);
+    const seen = await next(gather, 0);
+    if (mapping === WHOLE) expect(seen).toEqual(frames);
+    else expect(seen?.slice(2, 5)).toEqual(['1', '2', '3'].map((value) => insert(101, [value, value])));
+  }
+  await world.close();
+});
+
+test('a bookmark made under the old file, behind what the new one has mapped already, loses none of it', async () => {
+  const world = new World();
+  world.transformer(fileOf(WHOLE));
+  await world.begin();
+  await world.write('1', '2', '3');
+  await world.claimed(WHOLE, 3);
+  const stopOld = world.transformer(fileOf(NARROW));
+  const old = world.gather(fileOf(NARROW));
+  await old.prepare(undefined);
+  await next(old, 0);
+  await stopOld();
+  const frames = await world.write('4', '5', '6');
+  await world.claimed(WHOLE, 6);
+  // It waits for what nobody maps by its file, and its reading passes all that the new one's transformers wrote.
+  await old.prepare(undefined);
+  const cursor = old.read(0, 0);
+  await cursor.next(AbortSignal.timeout(5_000));
+  expect(await cursor.poll()).toBeUndefined();
+  const bookmark = old.bookmark()!;
+  await cursor.close();
+  const gather = world.gather(fileOf(WHOLE));
+  await gather.prepare(bookmark);
+  expect(await next(gather, bookmark.offset)).toEqual(frames);
+  await world.close();
+});
+
+test('rows that only transformers of another file map are not waited for without end', async () => {
+  const world = new World();
+  world.transformer(fileOf(NARROW));
+  await world.begin();
+  await world.write('1');
+  const gather = world.gather(fileOf(WHOLE), 50);
+  await gather.prepare(undefined);
+  await expect(next(gather, 0)).rejects.toMatchObject({ code: 'CF-3006', message: expect.stringContaining('another migration file') });
+  await world.close();
+});
+
+test('a table mapped anew is refused when retention removed what has to be read for it', async () => {
+  const world = new World();
+  world.transformer(fileOf(NARROW));
+  await world.begin();
+  await world.write('1');
+  const old = world.gather(fileOf(NARROW));
+  await old.prepare(undefined);
+  await next(old, 0);
+  const bookmark = old.bookmark()!;
+  for (const topic of [claimsTopic('m'), orderTopic('m')]) {
+    const [bounds] = await world.kafka.client().bounds(topic);
+    await world.kafka.client().trim({ topic, partition: 0 }, bounds!.end);
+  }
+  const gather = world.gather(fileOf(WHOLE));
+  await gather.prepare(bookmark);
+  expect(() => gather.read(0, bookmark.offset)).toThrow(
+    expect.objectContaining({ code: 'CF-3003', message: expect.stringContaining('the file maps public.plain otherwise') }),
+  );
+  await world.close();
+});
