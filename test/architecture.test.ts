@@ -179,3 +179,10 @@ test('the papers are there', () => {
   for (const path of ['README.md', 'ARCHITECTURE.md', 'CHANGELOG.md', 'LICENSE', 'schemas/README.md', '.ci/run'])
     expect(existsSync(join(root, path)), path).toBe(true);
 });
+
+test('whoever makes a client of kafkajs has its request queue mended, or Node warns of negative timers and it spins', () => {
+  const makers = files.filter(({ text }) => /from 'kafkajs'/.test(text) && /\bnew (?:Kafka|Client)\(/.test(text));
+  const mended = makers.filter(({ imports }) => imports.includes('connectors/change-log/kafka/mend-request-queue.ts'));
+  expect(makers.map(({ path }) => path)).toContain('connectors/change-log/kafka/client.ts');
+  expect(makers).toEqual(mended);
+});

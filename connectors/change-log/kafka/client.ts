@@ -1,6 +1,6 @@
 /**
  * How kafkajs is set up, and what of it is mended. Guarantee: every client made here speaks through our logger, has explicit time
- * limits, and does not spin: its request queue (kafkajs#1751) is mended once, at the cause, when this file is loaded.
+ * limits, and does not spin (mend-request-queue.ts).
  */
 import { readFile } from 'node:fs/promises';
 import type { ConnectionOptions } from 'node:tls';
@@ -15,10 +15,10 @@ import {
 } from 'kafkajs';
 import Cluster from 'kafkajs/src/cluster/index.js';
 import loggers from 'kafkajs/src/loggers/index.js';
-import RequestQueue from 'kafkajs/src/network/requestQueue/index.js';
 import socketFactory from 'kafkajs/src/network/socketFactory.js';
 import type { KafkaSettings } from '#schemas/config/migration-file.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
+import { mendRequestQueue } from './mend-request-queue.ts';
 import { saslOf } from './sasl.ts';
 
 /** Structurally the services' logger. */
@@ -39,8 +39,6 @@ const CONNECTION_TIMEOUT_MS = 5_000;
 const AUTHENTICATION_TIMEOUT_MS = 10_000;
 /** Leaders are asked for again when a broker says that they changed; this is for the rest. */
 const METADATA_MAX_AGE_MS = 300_000;
-/** Of requests that wait for one another; as in kafkajs. */
-const CHECK_PENDING_MS = 10;
 const RETRY: RetryOptions = { initialRetryTime: 100, maxRetryTime: 2_000, retries: 6 };
 
 /** All that is needed to open connections, read once from the settings and its files. */
@@ -117,6 +115,8 @@ async function pem(path: string | undefined, entry: string): Promise<string | un
   }
 }
 
+mendRequestQueue();
+
 const plainSockets = socketFactory();
 
 /**
@@ -129,21 +129,4 @@ const sockets: ISocketFactory = (options) => {
     socket.unref = () => socket;
   });
   return socket;
-};
-
-/**
- * kafkajs#1751, #1755, #1768: `scheduleCheckPendingRequests` sets its timer also when nothing is pending and nothing throttled, with
- * the negative time since 1970 as the delay. Node makes that 1 ms and warns; when it fires it sets itself again: one spin a
- * millisecond and connection. The mend: a timer only where there is something to wait for.
- */
-RequestQueue.prototype.scheduleCheckPendingRequests = function scheduleCheckPendingRequests(this: RequestQueue): void {
-  if (this.throttleCheckTimeoutId !== null || this.pending.length === 0) return;
-  const throttledMs = this.throttledUntil - Date.now();
-  this.throttleCheckTimeoutId = setTimeout(
-    () => {
-      this.throttleCheckTimeoutId = null;
-      this.checkPendingRequests();
-    },
-    throttledMs > 0 ? throttledMs : CHECK_PENDING_MS,
-  );
 };

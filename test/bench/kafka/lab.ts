@@ -3,11 +3,14 @@
  * stay warm, and all of it ends with `await using`. Heaps and flags are those of ../shared/bench/peers.
  */
 import { Kafka as Client, logLevel } from 'kafkajs';
+import { mendRequestQueue } from '#connectors/change-log/kafka/mend-request-queue.ts';
 import { hasJavaAndMaven } from '#test/support/kafka/jars.ts';
 import { type JavaKafka, startJavaKafka } from '#test/support/kafka/java-kafka.ts';
 import { type Connect, startConnect } from '#test/support/kafka/connect.ts';
 import { kafkaProvider } from '#test/support/kafka/provider.ts';
 import type { UsageGroup } from '../usage.ts';
+
+mendRequestQueue();
 
 const BROKER_HEAP_MB = 1024;
 const CONNECT_HEAP_MB = 2048;

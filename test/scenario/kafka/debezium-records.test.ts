@@ -1,6 +1,7 @@
 import { Kafka, logLevel, type KafkaMessage } from 'kafkajs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { readCatalog } from '#connectors/catalog/postgres.ts';
+import { mendRequestQueue } from '#connectors/change-log/kafka/mend-request-queue.ts';
 import { connect } from '#connectors/postgres/session.ts';
 import { confluentRegistry } from '#connectors/registry/confluent-registry.ts';
 import type { Relation } from '#schemas/pgoutput/message.ts';
@@ -18,6 +19,8 @@ import { describeWithConnect } from '#test/support/kafka/describe-with-kafka.ts'
 import { sharedKafka, sharedRegistry } from '#test/support/kafka/shared-servers.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
 import { A_SOURCE, rowOf, textsOf } from '#test/support/wire-rows.ts';
+
+mendRequestQueue();
 
 /** Column type, a value that Debezium carries whole, and the text that its form of it gives where that is another. */
 const COLUMNS: readonly (readonly [type: string, value: string, text?: string])[] = [
