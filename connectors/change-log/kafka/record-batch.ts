@@ -17,6 +17,8 @@ export const MAGIC = 2;
 
 const FIRST_SLAB_BYTES = 4 * 1024;
 const SLAB_BYTES_MAX = 256 * 1024;
+/** Setting a compressor up takes as long as compressing this much, and a small batch is one that somebody waits for. */
+const COMPRESSED_FROM_BYTES = 4 * 1024;
 /** Speed over size: the log is read as often as it is written, and a core is worth more than a tenth of its disk. */
 const GZIP_LEVEL = 1;
 const ZSTD_LEVEL = 1;
@@ -73,9 +75,10 @@ export class RecordsBuilder {
   take(): KafkaRecords {
     invariant(this.#count > 0, 'a record batch has at least one record');
     const records = [...this.#full, this.#slab.subarray(0, this.#at)];
-    const parts = [Buffer.allocUnsafe(BATCH_HEADER_BYTES), ...compress(records, this.#compression)];
+    const compression = this.#fullBytes + this.#at < COMPRESSED_FROM_BYTES ? 'none' : this.#compression;
+    const parts = [Buffer.allocUnsafe(BATCH_HEADER_BYTES), ...compress(records, compression)];
     const bytes = parts.reduce((sum, part) => sum + part.length, 0);
-    writeHeader(parts, { bytes, count: this.#count, codec: CODEC[this.#compression], timeMs: this.#firstMs });
+    writeHeader(parts, { bytes, count: this.#count, codec: CODEC[compression], timeMs: this.#firstMs });
     const taken = { count: this.#count, bytes, parts };
     // The rest of the slab serves the next batch: what was handed out is not written again.
     this.#slab = this.#slab.subarray(this.#at);

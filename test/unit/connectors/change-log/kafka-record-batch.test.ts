@@ -72,6 +72,12 @@ test('what is built reads back: keys, values, nulls, headers, offsets, over all 
   }
 });
 
+test('a small batch is not compressed: setting a compressor up takes longer', () => {
+  const codecOf = (bytes: number): number =>
+    encoded([{ key: undefined, value: Buffer.alloc(bytes), headers: [] }], 'zstd').readInt16BE(21) & 0x07;
+  expect([codecOf(4_000), codecOf(4_200)]).toEqual([0, 4]);
+});
+
 interface Reference {
   RecordBatch(batch: Record<string, unknown>): Promise<{ buffer: Buffer }>;
 }
