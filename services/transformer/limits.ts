@@ -17,8 +17,8 @@ export interface MappingLimits {
 export const LIMITS: MappingLimits = {
   sliceRecords: 200,
   batchBytes: 700 * 1024,
-  groupBytes: 4 * 1024 * 1024,
-  heldBytes: 12 * 1024 * 1024,
+  groupBytes: 1024 * 1024,
+  heldBytes: 4 * 1024 * 1024,
   wholeClaimEvery: 1_000,
   firstLookRecords: 4_000,
 };

@@ -13,7 +13,7 @@ import { nameOf } from './record-reader.ts';
 import { fetchRequest, type FetchAnswer, type PartitionFetched } from './requests.ts';
 
 /** An answer is held several times over: as it came, in one piece, in its partitions' shares, and the next one is on its way. */
-const LIMITS = { partitionBytes: 1024 * 1024, answerBytes: 4 * 1024 * 1024 };
+const LIMITS = { partitionBytes: 256 * 1024, answerBytes: 1024 * 1024 };
 const WAIT_MS = 500;
 /** While partitions are paused one of them may be resumed at any moment, and a request under way holds the connection. */
 const WAIT_BESIDE_PAUSED_MS = 25;

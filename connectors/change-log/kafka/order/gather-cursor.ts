@@ -22,7 +22,7 @@ import { FOREIGN, RowBuffer, type MappedRow } from './row-buffer.ts';
 import type { QueuedSegment, SegmentQueue } from './segment-queue.ts';
 
 /** Mapped records that wait for their segment. */
-const ROWS_BYTES_MAX = 64 * 1024 * 1024;
+const ROWS_BYTES_MAX = 32 * 1024 * 1024;
 const ORDER_BYTES_MAX = 8 * 1024 * 1024;
 const SEGMENTS_MAX = 4096;
 const CLAIMS_MAX = 65_536;
