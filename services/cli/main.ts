@@ -3,7 +3,7 @@
  * (130), and stdout is flushed before the exit code is given.
  */
 import type { CliIo, Screen } from './command.ts';
-import { runCli } from './run-cli.ts';
+import { makeLean } from './lean-process.ts';
 
 /** The reason of the abort signal: which signal asked for the stop. */
 class StopRequest extends Error {
@@ -36,6 +36,10 @@ function screenOf(stream: NodeJS.WriteStream): Screen {
     },
   };
 }
+
+makeLean();
+// Loaded only now: all of it would be loaded twice.
+const { runCli } = await import('./run-cli.ts');
 
 const io: CliIo = {
   environment: process.env,
