@@ -259,8 +259,9 @@ export class SinkSession {
         return;
       }
       case 'void':
-        this.#decoder.void();
         for (const lane of this.#lanes) await lane.void();
+        // Only now has decoding a position again: a lane that was still busy would have committed what it had gathered.
+        this.#decoder.void();
         this.#undo?.();
         this.#decoder.forgetRoutes();
         return;

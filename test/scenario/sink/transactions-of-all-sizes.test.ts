@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest';
+import type { Topic } from '#connectors/change-log/change-log.ts';
+import { openSession } from '#test/support/application.ts';
 import { chunkFrame } from '#test/support/sink-frames.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
 import { sinkHarness } from '#test/support/sink-harness.ts';
@@ -45,6 +47,59 @@ test('a transaction that a new epoch interrupts leaves nothing, whole or in part
   await harness.log.transaction(item.insert(3, 'c'));
   await harness.applied();
   expect(await harness.rows('SELECT * FROM new.item ORDER BY id')).toEqual([
+    ['1', 'a'],
+    ['3', 'c'],
+  ]);
+});
+
+/** Tells up to where it was read. */
+function watchedReads(raw: Topic): { readonly topic: Topic; readonly read: () => number } {
+  let read = 0;
+  const topic = new Proxy(raw, {
+    get: (target, name) => {
+      const value: unknown = Reflect.get(target, name);
+      if (name !== 'read') return typeof value === 'function' ? (value as () => unknown).bind(target) : value;
+      return (...args: Parameters<Topic['read']>) => {
+        const cursor = target.read(...args);
+        return {
+          poll: () => cursor.poll(),
+          close: () => cursor.close(),
+          next: async (signal: AbortSignal) => {
+            const batch = await cursor.next(signal);
+            if (batch !== undefined) read = batch.baseOffset + batch.count;
+            return batch;
+          },
+        };
+      };
+    },
+  });
+  return { topic, read: () => read };
+}
+
+test('a transaction that turns out void while a part of it is being applied commits nothing of what was gathered meanwhile', async () => {
+  await using database = await freshDatabase();
+  await using harness = await sinkHarness({ url: database.url, ddl: ITEM, sink: { batchRows: 100_000 } });
+  const item = harness.table('item');
+  await harness.follow(item);
+  const watched = watchedReads(harness.raw);
+  harness.start({ raw: watched.topic });
+  await harness.log.transaction(item.relation, item.insert(1, 'a'));
+  await harness.applied();
+  await using blocker = await openSession(database.url);
+  await blocker.query('BEGIN; LOCK TABLE new.item IN ACCESS EXCLUSIVE MODE');
+  const pad = 'x'.repeat(450);
+  const large = harness.log.frames(Array.from({ length: 20_000 }, (_, i) => item.insert(100 + i, `${pad}${i}`)));
+  await harness.log.append(large.slice(0, 10_001));
+  const waits = `SELECT FROM pg_stat_activity WHERE application_name = 'crossfade sinktest sink' AND wait_event_type = 'Lock'`;
+  await expect.poll(async () => (await blocker.query(waits)).length, { timeout: 20_000 }).toBe(1);
+  await harness.log.append(large.slice(10_001, -1));
+  await expect.poll(() => harness.sink.status().tables[0]?.changesApplied, { timeout: 20_000 }).toBe(20_001);
+  await harness.log.epoch(2);
+  await expect.poll(() => watched.read(), { timeout: 20_000 }).toBe(harness.raw.end(0));
+  await blocker.query('COMMIT');
+  await harness.log.transaction(item.insert(3, 'c'));
+  await harness.applied();
+  expect(await harness.rows('SELECT * FROM new.item ORDER BY id LIMIT 4')).toEqual([
     ['1', 'a'],
     ['3', 'c'],
   ]);
