@@ -1,8 +1,10 @@
 /**
  * Pieces of bytes kept until they are wanted: in memory up to a limit, behind it in a file. Guarantee: they come back in order and
- * unchanged; the file is gone after `close`, and a file left by a crash is of no use to anybody (the chunk is read again).
+ * unchanged, whoever else spools into the same directory (a second reader, or one that was stopped and wakes up); the file has no name
+ * while it is used, so it is gone after `close`, and with the process at the latest.
  */
-import { closeSync, mkdirSync, openSync, readdirSync, readSync, unlinkSync, writeSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { closeSync, mkdirSync, openSync, readdirSync, readSync, rmSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 export interface SpoolPiece {
@@ -16,7 +18,7 @@ interface FilePiece {
   readonly rows: number;
 }
 
-/** Removes what a crashed process left. */
+/** Removes what a process left that crashed before its file had lost its name. */
 export function clearSpool(directory: string): void {
   let names: readonly string[] = [];
   try {
@@ -24,10 +26,10 @@ export function clearSpool(directory: string): void {
   } catch (error) {
     if ((error as { code?: string }).code !== 'ENOENT') throw error;
   }
-  for (const name of names) if (name.endsWith(SPOOL_SUFFIX)) unlinkSync(join(directory, name));
+  for (const name of names) if (name.endsWith(SPOOL_SUFFIX)) rmSync(join(directory, name), { force: true });
 }
 
-export const SPOOL_SUFFIX: string = '.spool';
+const SPOOL_SUFFIX = '.spool';
 
 export class RowSpool {
   readonly #path: string;
@@ -39,6 +41,7 @@ export class RowSpool {
   #memoryBytes = 0;
   #rows = 0;
 
+  /** `path`: its directory, and how its name begins. */
   constructor(path: string, memoryLimitBytes: number) {
     this.#path = path;
     this.#memoryLimitBytes = memoryLimitBytes;
@@ -89,7 +92,10 @@ export class RowSpool {
 
   #openFile(): number {
     mkdirSync(dirname(this.#path), { recursive: true, mode: 0o700 });
-    return openSync(this.#path, 'w+', 0o600);
+    const path = `${this.#path}-${randomUUID()}${SPOOL_SUFFIX}`;
+    const fd = openSync(path, 'wx+', 0o600);
+    rmSync(path, { force: true });
+    return fd;
   }
 
   close(): void {
@@ -97,7 +103,6 @@ export class RowSpool {
     this.#memoryBytes = 0;
     if (this.#fd === undefined) return;
     closeSync(this.#fd);
-    unlinkSync(this.#path);
     this.#fd = undefined;
   }
 }

@@ -5,7 +5,7 @@
 import type { Lsn } from '#schemas/lsn.ts';
 import type { Snapshot } from '#schemas/snapshot.ts';
 import { join } from 'node:path';
-import { type RowSpool, SPOOL_SUFFIX } from '#connectors/source/row-spool.ts';
+import type { RowSpool } from '#connectors/source/row-spool.ts';
 import type { ChunkWork } from './copy-plan.ts';
 import { KeptChanges } from './kept-changes.ts';
 import type { RowKey } from './row-key.ts';
@@ -48,7 +48,7 @@ export class Attempt {
     this.hold = options.hold;
     const { table, chunk } = work;
     this.columns = table.columns;
-    if (chunk.kind === 'replace') this.kept = new KeptChanges(join(options.spoolDirectory, `changes-${id}${SPOOL_SUFFIX}`));
+    if (chunk.kind === 'replace') this.kept = new KeptChanges(join(options.spoolDirectory, `changes-${id}`));
     // Other keys' changes concern neither the rows asked for nor those that are missing.
     if (chunk.kind === 'keys' && table.hasExactKeys) this.window.restrictTo(new Set(chunk.keys));
     this.oids = chunk.kind === 'range' ? [chunk.part.oid] : table.oids();

@@ -10,7 +10,7 @@ import type { OurMessage } from '#schemas/frame/frame.ts';
 import type { Snapshot } from '#schemas/snapshot.ts';
 import { failpoint, guarded } from '#schemas/test-hooks.ts';
 import type { ChunkQuery, ChunkStart, CopySource } from '#connectors/source/copy-source.ts';
-import { RowSpool, SPOOL_SUFFIX } from '#connectors/source/row-spool.ts';
+import { RowSpool } from '#connectors/source/row-spool.ts';
 import { backoffMs, type Backoff } from '#services/runtime/backoff.ts';
 import type { Logger } from '#services/runtime/service.ts';
 import { Attempt } from './attempt.ts';
@@ -54,7 +54,6 @@ export interface ChunkInterludes {
 
 export class ChunkReader {
   readonly #options: ChunkReaderOptions;
-  #spools = 0;
 
   constructor(options: ChunkReaderOptions) {
     this.#options = options;
@@ -137,7 +136,7 @@ export class ChunkReader {
   async #readOnce(attempt: Attempt, signal: AbortSignal): Promise<{ spool: RowSpool; snapshot: Snapshot; missing: string[] }> {
     const { source, throttle, now } = this.#options;
     const { table, chunk } = attempt.work;
-    const spool = new RowSpool(join(this.#options.spoolDirectory, `chunk-${this.#spools++}${SPOOL_SUFFIX}`), CHUNK_MEMORY_BYTES);
+    const spool = new RowSpool(join(this.#options.spoolDirectory, 'chunk'), CHUNK_MEMORY_BYTES);
     let snapshot: Snapshot | undefined;
     const startedAt = now();
     let waitedMs = 0;

@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { RowSpool } from '#connectors/source/row-spool.ts';
+import { clearSpool, RowSpool } from '#connectors/source/row-spool.ts';
 import { boundarySql, copySql, missingSql, rangeCondition } from '#connectors/source/postgres/chunk-sql.ts';
 import { ChunkSize } from '#services/reader/copy/chunk-size.ts';
 import { KeptChanges } from '#services/reader/copy/kept-changes.ts';
@@ -122,6 +122,18 @@ describe('spooled rows', () => {
     expect([spool.rows, spool.memoryBytes, spool.bytes]).toEqual([8, 9, 22]);
     spool.close();
     expect(readdirSync(directory)).toEqual([]);
+  });
+
+  test('are nobody else’s: two readers may spool into one directory, and one that begins clears it', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'crossfade-spool-'));
+    const [zombie, successor] = [new RowSpool(join(directory, 'chunk'), 0), new RowSpool(join(directory, 'chunk'), 0)];
+    zombie.add(Buffer.from('old'), 1);
+    clearSpool(directory);
+    successor.add(Buffer.from('new'), 1);
+    zombie.add(Buffer.from('older'), 1);
+    zombie.close();
+    expect([...successor].map(({ bytes }) => bytes.toString())).toEqual(['new']);
+    successor.close();
   });
 
   test('changes kept for a whole-table chunk come back as they came', () => {
