@@ -70,18 +70,23 @@ export const catalogue = {
     'Something on the source is not carried over, or slows the start.',
     'Read the line; move it by hand or wait, where it matters to you.',
   ),
-  'CF-3001': entry(1, 'operator', 'The change log cannot be written.', 'Free disk space in the data directory; it goes on by itself.'),
+  'CF-3001': entry(
+    1,
+    'operator',
+    'The change log cannot be written.',
+    'Free disk space in the data directory (over Kafka: see that the brokers run and can be reached); it goes on by itself.',
+  ),
   'CF-3002': entry(
     1,
     'operator',
     'The change log is damaged before its tail.',
-    'Restore the data directory, or start again with an empty one.',
+    'Restore the data directory, or start again with an empty one. Over Kafka: mend what the message names; else start anew (docs/kafka.md).',
   ),
   'CF-3003': entry(
     1,
     'never',
     'An offset lies outside what the change log still holds.',
-    'Copy again: the records were removed by retention.',
+    'The records were removed by retention: start anew (over Kafka: docs/kafka.md).',
   ),
   'CF-3004': entry(3, 'operator', 'The data directory is in use by another instance.', 'Stop the other instance, or give another --data.'),
   'CF-3005': entry(
@@ -104,7 +109,12 @@ export const catalogue = {
     'A target table already holds rows.',
     'Say `existing: merge` or `existing: truncate` for it, or empty it.',
   ),
-  'CF-5005': entry(1, 'never', 'Another sink has taken over this migration.', 'Only one instance may run; this one stops.'),
+  'CF-5005': entry(
+    1,
+    'never',
+    'Another sink has taken over this migration.',
+    'Only one instance may run, and this one stops; over Kafka this sink stands by.',
+  ),
   'CF-5006': entry(
     1,
     'operator',
@@ -128,6 +138,7 @@ export const catalogue = {
   'CF-7004': entry(1, 'operator', 'The running instance refused the token.', 'Set CROSSFADE_TOKEN to the token that it was started with.'),
   'CF-7005': entry(2, 'operator', 'The command belongs to a later version.', 'See crossfade --help for the commands of this version.'),
   'CF-7006': entry(1, 'operator', 'The command was stopped by a signal.', 'Run it again: nothing that it had done is lost.'),
+  'CF-7007': entry(3, 'operator', 'The HTTP port cannot be opened.', 'Give another one with --port; --port 0 takes any that is free.'),
 } as const satisfies Record<string, CatalogueEntry>;
 
 export type ErrorCode = keyof typeof catalogue;

@@ -4,6 +4,7 @@
  * envelope's form, and the instance file exists exactly while the server answers.
  */
 import fastify, { type FastifyInstance } from 'fastify';
+import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { type ControlActions, registerControlRoutes } from './control-routes.ts';
 import { type HealthOptions, registerHealthRoutes } from './health-routes.ts';
 import { registerErrorReplies } from './error-replies.ts';
@@ -51,8 +52,15 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   return { url, port: Number(new URL(url).port), close, [Symbol.asyncDispose]: close };
 }
 
+/** @throws PipelineError CF-7007: several services of one machine must not have one port. */
 export async function listen(app: FastifyInstance, options: { readonly host: string; readonly port: number }): Promise<string> {
-  await app.listen({ host: options.host, port: options.port });
+  try {
+    await app.listen({ host: options.host, port: options.port });
+  } catch (error) {
+    throw new PipelineError('CF-7007', `HTTP cannot be served on ${options.host}, port ${options.port}: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
   const address = app.server.address();
   const port = typeof address === 'object' && address !== null ? address.port : options.port;
   const host = options.host.includes(':') ? `[${options.host}]` : options.host;

@@ -14,7 +14,7 @@ const PROGRESS_EVERY_MS = 1_000;
 
 export interface ServiceProcess {
   run(signal: AbortSignal): Promise<void>;
-  /** False while it starts, reconnects or stands by. */
+  /** False while it starts or reconnects; who stands by is as ready as it can be. */
   readiness(): { readonly ready: boolean; readonly reason?: string };
   registerMetrics?(meter: Meter): void;
   status?(): StatusResult | undefined;

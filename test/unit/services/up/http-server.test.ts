@@ -169,3 +169,10 @@ test('a gauge that is read at the scrape is never stale, and unknown is absent r
   lag = undefined;
   expect(await meter.text()).not.toMatch(/^crossfade_lag_bytes \d/m);
 });
+
+test('a port that is taken: CF-7007, which names it and says how to get another', async () => {
+  await using stage = await open();
+  const second = open({ port: stage.server.port });
+  await expect(second).rejects.toMatchObject({ code: 'CF-7007', message: expect.stringContaining(String(stage.server.port)) });
+  await expect(second).rejects.toMatchObject({ remedy: expect.stringContaining('--port 0') });
+});
