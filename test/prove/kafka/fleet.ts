@@ -21,8 +21,6 @@ export interface Member {
   readonly number: number;
 }
 
-const EXIT_OK_CODES: ReadonlySet<number | null> = new Set([0]);
-
 export class Fleet implements AsyncDisposable {
   readonly #options: FleetOptions;
   readonly #running = new Map<string, Pipeline>();
@@ -53,7 +51,8 @@ export class Fleet implements AsyncDisposable {
     const started = Pipeline.start(options);
     this.#running.set(name, started);
     void started.ended().then((end) => {
-      if (this.#running.get(name) !== started || EXIT_OK_CODES.has(end.code) || end.signal === 'SIGKILL') return;
+      // Exit 0 too: nobody told it to stop.
+      if (this.#running.get(name) !== started || end.signal === 'SIGKILL') return;
       this.#problem ??= new Error(`${name} ended by itself (${describeEnd(end)})\n${started.logTail(30)}`);
     });
     return started;

@@ -13,6 +13,10 @@ export const kafkaKillProof: Proof = {
     const size = context.size === 'full' ? FULL : SMALL;
     const report = await runServiceKills({ ...size, seed: context.seed, say: context.say });
     if (report.ledger.committedTwice.length > 0) throw new Error(`committed twice:\n${report.ledger.committedTwice.join('\n')}`);
+    const { killed, ledger } = report;
+    if (ledger.strictOps === 0) throw new Error('the ledger holds nothing of the stream: nothing was proved');
+    if (context.size === 'full' && Math.min(killed.reader, killed.transformer, killed.sink) === 0)
+      throw new Error(`not every service was killed: ${JSON.stringify(killed)}`);
     return figures(report);
   },
 };

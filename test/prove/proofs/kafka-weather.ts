@@ -47,8 +47,9 @@ export const kafkaShopProof: Proof = {
   },
 };
 
-/** @throws Error when something was committed twice */
+/** @throws Error when something was committed twice, or nothing was there to be judged */
 function judged(ledger: LedgerFigures): Figures {
+  if (ledger.strictOps === 0) throw new Error('the ledger holds nothing of the stream: nothing was proved');
   if (ledger.committedTwice.length > 0) throw new Error(`committed twice:\n${ledger.committedTwice.join('\n')}`);
   return { 'streamed positions judged': ledger.strictOps, 'committed twice': 0 };
 }
