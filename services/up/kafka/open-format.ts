@@ -10,7 +10,7 @@ import type { OpenKafka } from './open-kafka.ts';
 
 export interface OpenFormat {
   readonly format: WireFormat;
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 /** `name`: of the migration. @throws PipelineError CF-3001, CF-3006 */
