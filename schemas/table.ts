@@ -17,6 +17,8 @@ export interface CatalogColumn {
   readonly builtin: boolean;
   /** Element type OID when the type is an array, else 0. */
   readonly elementOid: number;
+  /** Of an array declared with several; PostgreSQL does not hold values to it. */
+  readonly dimensions?: number;
   readonly notNull: boolean;
   /** '' plain · 's' stored generated · 'v' virtual generated. */
   readonly generated: '' | 's' | 'v';

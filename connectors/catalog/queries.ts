@@ -74,7 +74,7 @@ export const COLUMN_QUERY: string = json(`
          pg_catalog.format_type(a.atttypid, a.atttypmod) AS type, pg_catalog.format_type(a.atttypid, -1) AS "baseType",
          t.typtype AS typtype, t.typnamespace = 'pg_catalog'::regnamespace AS builtin,
          COALESCE(et.oid::bigint, 0) AS "elementOid",
-         a.attnotnull AS "notNull", a.attgenerated AS generated, a.attidentity AS identity,
+         a.attnotnull AS "notNull", CASE WHEN a.attndims > 1 THEN a.attndims END AS dimensions, a.attgenerated AS generated, a.attidentity AS identity,
          a.atthasdef AND a.attgenerated = '' AS "hasDefault", t.typlen AS "typeLength",
          e.extname AS extension, COALESCE(et.typname, t.typname) AS "typeName",
          b.base AS "domainBase",

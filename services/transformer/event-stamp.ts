@@ -26,6 +26,8 @@ export interface EventMarks {
 }
 
 export interface EventStamps {
+  /** No relation in the stream tells of the table's shape: each record's own columns do. */
+  readonly isForeign: boolean;
   /** Undefined for a record that is no event of this kind. */
   read(record: FetchedRecord): EventMarks | undefined;
   write(marks: EventMarks, place: RawPlace, mapped: { readonly flags: number; readonly absent: Buffer }): KafkaHeader;
@@ -39,6 +41,7 @@ const MOVED = EVENT.movedHere | EVENT.movedAway;
 
 /** Of raw topics that our reader writes. */
 export const ownStamps: EventStamps = {
+  isForeign: false,
   read: (record) => {
     const cf = record.header(EVENT_HEADER);
     if (cf === undefined) return undefined;
@@ -59,6 +62,7 @@ const FOREIGN_MARKS: EventMarks = { cf: undefined, flags: 0, absent: NO_BYTES, o
 /** Of a topic that somebody else's connector writes; `topic` is its index in the directory. */
 export function foreignStamps(topic: number): EventStamps {
   return {
+    isForeign: true,
     // A key that changed is a delete and a create, each for itself; the other key in its header is a text of the worker's header converter.
     read: () => FOREIGN_MARKS,
     write: (_, { partition, offset, mapping }, { absent }) => ({

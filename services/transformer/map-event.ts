@@ -310,10 +310,17 @@ export class EventMapper {
     const { table } = this;
     const fields = Int32Array.from(table.columns, (column) => columns.indexOf(column.source.name));
     const filterFields = Int32Array.from(table.filter?.conditions ?? [], (condition) => columns.indexOf(condition.column));
-    const fits = !fields.includes(-1) && !filterFields.includes(-1);
+    const fits = !fields.includes(-1) && !filterFields.includes(-1) && !(this.#stamps.isForeign && hasUnknown(table, columns));
     const same = fields.length === columns.length && fields.every((field, i) => field === i);
     return { columns, fields: fits ? fields : undefined, filterFields, same };
   }
+}
+
+/** A column was added that the file does not know, and does not say to ignore. */
+function hasUnknown({ columns: mapped, dropped, unmapped }: TableMapping, columns: readonly string[]): boolean {
+  if (unmapped === 'ignore') return false;
+  const known = new Set([...mapped.map((column) => column.source.name), ...dropped]);
+  return columns.some((column) => !known.has(column));
 }
 
 /** Where the row came from, if the format tells. */

@@ -151,6 +151,11 @@ export class Connect implements AsyncDisposable {
     await this.#ask('DELETE', `/${name}`);
   }
 
+  /** Without a last flush of its offsets. */
+  async kill(): Promise<void> {
+    await this.#server.kill();
+  }
+
   async stop(): Promise<void> {
     await this.#server.stop();
   }

@@ -7,8 +7,8 @@ import { decodeChunkRows, encodeChunkHeader, FRAME, type ChunkRowsHeader } from 
 import { tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { EVENT } from '#schemas/order/event-header.ts';
 import type { Segment, SkeletonFrame, TopicOrderRecord } from '#schemas/order/order-record.ts';
-import { encodeTruncate } from '#schemas/pgoutput/encode.ts';
-import { TAG } from '#schemas/pgoutput/message.ts';
+import { encodeRelation, encodeTruncate } from '#schemas/pgoutput/encode.ts';
+import { decodeRelation, TAG } from '#schemas/pgoutput/message.ts';
 import { NULL_FIELD, type DecodedEvent, type RowFields, type WireFormat } from '#schemas/wire/wire.ts';
 import type { Offset, ReadBatch } from '#connectors/change-log/change-log.ts';
 import type { TableName } from './topic-names.ts';
@@ -83,6 +83,7 @@ export class Reassembler {
 
   #write(segment: Segment, rows: readonly MappedRow[], writer: FrameWriter): readonly ReadBatch[] {
     const mayLack = segment.ranges.some(({ topic }) => this.#mayLack(topic));
+    const misfits = rows.filter(({ value, epoch }) => value === undefined && epoch === FOREIGN);
     let r = 0;
     let changes = 0;
     const changesBelow = (v: Offset): void => {
@@ -97,7 +98,7 @@ export class Reassembler {
       writer.begin(skeleton.v, skeleton.frame[0]!);
       if (skeleton.frame[0] === FRAME.chunkRows) this.#chunk(skeleton, rows.slice(first, r), writer);
       else if (r > first) throw refused(`record ${skeleton.v} is a row and something else`);
-      else writer.bytes(skeleton.frame);
+      else writer.bytes(this.#asItIs(skeleton.frame, misfits));
       writer.end();
     }
     changesBelow(segment.base + segment.count);
@@ -106,6 +107,16 @@ export class Reassembler {
     if (changes > expected || (changes < expected && !mayLack))
       throw refused(`the segment of record ${segment.base} has ${expected} changes, ${changes} of them came`);
     return writer.finish();
+  }
+
+  /**
+   * No relation of another's stream tells that its table has changed. Where a row of the segment says so, the relation before it has no
+   * columns: whoever reads that holds the table, before any row of the segment.
+   */
+  #asItIs(frame: Buffer, misfits: readonly MappedRow[]): Buffer {
+    if (misfits.length === 0 || frame[0] !== TAG.relation) return frame;
+    const relation = decodeRelation(frame);
+    return misfits.some((row) => this.#oidOf(row) === relation.oid) ? encodeRelation({ ...relation, columns: [] }) : frame;
   }
 
   /** The change at `r`; @returns the index behind it and its twin. */

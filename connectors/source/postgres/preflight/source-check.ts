@@ -47,6 +47,8 @@ export interface SourceCheckSettings {
 export interface SourceCheck {
   /** Short words for the list of checks done. */
   readonly name: string;
+  /** Of a slot and publication of ours: nothing to do with a connector that reads the source. */
+  readonly isOfStream?: true;
   readonly run: (input: SourceCheckInput) => Promise<readonly Finding[]>;
 }
 
