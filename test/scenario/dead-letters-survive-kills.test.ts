@@ -9,7 +9,8 @@ import { execute } from '#test/support/application.ts';
 import { readAll } from '#test/support/log-records.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
 
-const WAIT = { timeout: 40_000, interval: 100 };
+const WAIT = { timeout: 60_000, interval: 100 };
+const LONG_MS = 180_000;
 
 test.for(['sink.applied:4', 'sink.commit:4', 'sink.committed:4', 'dlq.published'])(
   'a SIGKILL at %s sets every row aside once, and each is published',
@@ -37,6 +38,7 @@ test.for(['sink.applied:4', 'sink.commit:4', 'sink.committed:4', 'dlq.published'
     expect(await first.ended(), first.logTail(20)).toMatchObject({ signal: 'SIGKILL' });
     await writing;
     const second = start({});
+    await second.waitFor(({ phase }) => phase === 'following', { what: 'following', timeoutMs: 60_000 });
     await write(14_000);
     const open = `SELECT id, key::text AS key FROM crossfade.blocked WHERE published ORDER BY (key->>0)::int`;
     await vi.waitFor(async () => {
@@ -61,4 +63,5 @@ test.for(['sink.applied:4', 'sink.commit:4', 'sink.committed:4', 'dlq.published'
     expect(ids.filter((id) => !published.has(id!))).toEqual([]);
     expect(records[0]?.headers).toMatchObject({ '__connect.errors.topic': 'raw', '__connect.errors.stage': 'TASK_PUT' });
   },
+  LONG_MS,
 );
