@@ -14,6 +14,7 @@ const LONG_MS = 180_000;
 
 test.for(['sink.applied:4', 'sink.commit:4', 'sink.committed:4', 'dlq.published'])(
   'a SIGKILL at %s sets every row aside once, and each is published',
+  { timeout: LONG_MS },
   async (failpoint) => {
     await using from = await freshDatabase(18);
     await using to = await freshDatabase(18);
@@ -63,5 +64,4 @@ test.for(['sink.applied:4', 'sink.commit:4', 'sink.committed:4', 'dlq.published'
     expect(ids.filter((id) => !published.has(id!))).toEqual([]);
     expect(records[0]?.headers).toMatchObject({ '__connect.errors.topic': 'raw', '__connect.errors.stage': 'TASK_PUT' });
   },
-  LONG_MS,
 );

@@ -6,7 +6,7 @@ import { byText, interrupt, randomOf, RandomSource, SOURCE_DDL, type Row } from 
 import { chunkFrame } from '#test/support/sink-frames.ts';
 import { sinkHarness, type SinkHarness } from '#test/support/sink-harness.ts';
 
-const TRANSACTIONS = 120;
+const TRANSACTIONS = 60;
 const SEEDS = (process.env['SINK_SEEDS'] ?? '21,22,23,24').split(',').map(Number);
 const COLUMNS = { person: ['id', 'email', 'big', 'n'], pair: ['a', 'b', 'v'] } as const;
 
