@@ -37,7 +37,7 @@ export interface Cursor {
 export interface Topic {
   readonly name: string;
   readonly partitions: number;
-  /** Resolves once durable. @throws PipelineError CF-3001 when it cannot be written (disk full): nothing of the batch is kept, and an append in a later turn of the event loop may succeed. */
+  /** Resolves once durable. @throws PipelineError CF-3001 when it cannot be written (disk full): nothing of the batch is kept (over Kafka it may be, when the answer was lost), and an append in a later turn of the event loop may succeed. */
   append(partition: number, batch: RecordBatch): Promise<{ readonly baseOffset: Offset; readonly endOffset: Offset }>;
   /** Partition for a key: murmur2 over the key bytes, as the Java client does. */
   partitionFor(key: Buffer): number;
