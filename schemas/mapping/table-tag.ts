@@ -1,8 +1,9 @@
 /**
- * The tag of a table's mapping. Guarantee: two mappings have the same tag only if they make the same mapped record of every raw record:
- * what was mapped by another file counts as mapped by this one where the tags are equal, and nowhere else.
+ * The tag of a table's mapping. Guarantee: two mappings have the same tag only if they make the same rows of every raw record: what was
+ * mapped by another file counts as mapped by this one where the tags are equal, and nowhere else.
  *
- * Casts and target types are the sink's business (SQL), so they are not in it.
+ * Types are not in it: a value passes as its text whatever type the wire gives it, casts are the sink's business (SQL), and a type that
+ * changes while the services run must not part those that started before it from those that start after.
  */
 import { createHash } from 'node:crypto';
 import type { TableMapping } from './compiled-mapping.ts';
@@ -14,7 +15,7 @@ export function tableTag({ from, to, columns, sourceKey, targetKey, filter }: Ta
   const relevant = [
     [from.schema, from.name],
     [to.schema, to.name],
-    columns.map(({ source, target }) => [source.name, source.type, target]),
+    columns.map(({ source, target }) => [source.name, target]),
     sourceKey,
     targetKey,
     filter?.conditions.map((condition) => [condition.column, condition.op, condition.values]) ?? [],

@@ -16,7 +16,8 @@ import { SeenFrames } from '#test/support/seen-frames.ts';
 import { memoryRegistry } from '#test/support/raw-events.ts';
 
 const STEPS_MAX = 160;
-const STALL_MS = 2_000;
+/** Without a batch for so long nothing will come any more, on a busy machine too. */
+const STALL_MS = 10_000;
 
 interface Session {
   readonly reader: SimulatedReader;
@@ -32,6 +33,7 @@ export class GatherSimulation {
   readonly #zombies: Session[] = [];
   readonly #transformers: SimulatedTransformer[] = [];
   readonly #stop = new AbortController();
+  #stalled: NodeJS.Timeout | undefined;
   #active!: Session;
 
   constructor(random: Random) {
@@ -58,11 +60,11 @@ export class GatherSimulation {
     await this.#finish();
     reading ??= this.#read(undefined, 0);
     await this.#wake();
-    const stalled = setTimeout(() => this.#stop.abort(), STALL_MS);
+    this.#stalled = setTimeout(() => this.#stop.abort(), STALL_MS);
     try {
       return (await reading) ?? (await this.#readAgain());
     } finally {
-      clearTimeout(stalled);
+      clearTimeout(this.#stalled);
     }
   }
 
@@ -155,6 +157,7 @@ export class GatherSimulation {
     const topic = await this.#topic(bookmark);
     const cursor = topic.read(0, Math.min(from, topic.end(0)));
     const check = new SeenFrames(this.#world.log, from);
+    this.#stalled?.refresh();
     const marks: Bookmark[] = [];
     try {
       for (;;) {
@@ -163,6 +166,7 @@ export class GatherSimulation {
         const batch = await cursor.next(impatience === undefined ? this.#stop.signal : AbortSignal.any([this.#stop.signal, impatience]));
         if (batch === undefined && this.#stop.signal.aborted) return `stalled: ${check.tell()}`;
         if (batch === undefined && atEnd) return check.count === 0 && from === 0 ? 'nothing was seen' : undefined;
+        if (batch !== undefined) this.#stalled?.refresh();
         const wrong = batch && check.take(batch);
         if (wrong !== undefined) return wrong;
         if (!random.chance(0.3)) continue;

@@ -20,7 +20,8 @@ test.for<[string, Partial<TableMapping>]>([
 test.for<[string, Partial<TableMapping>]>([
   ['a cast', { columns: [{ ...first!, cast: { fromType: 'text', sql: '($$)::int' } }, ...mapping.columns.slice(1)] }],
   ['the target’s type', { columns: [{ ...first!, targetType: 'varchar(3)' }, ...mapping.columns.slice(1)] }],
+  ['the source’s type', { columns: [{ ...first!, source: { ...first!.source, type: 'bigint' } }, ...mapping.columns.slice(1)] }],
   ['what is done with rows that are there', { existing: 'merge' }],
-])('what only the sink does leaves the tag as it is: %s', ([, change]) => {
+])('what changes no row leaves the tag as it is: %s', ([, change]) => {
   expect(tableTag({ ...mapping, ...change })).toBe(tableTag(mapping));
 });
