@@ -37,8 +37,8 @@ interface RawRows {
   readonly rows: Map<Offset, MappedRow>;
 }
 
-/** A row's share of memory besides its bytes. */
-const ROW_BYTES = 200;
+/** A row's share of memory besides its bytes: the record, its views of what was fetched, its entry. */
+const ROW_BYTES = 500;
 
 export class RowBuffer {
   readonly #raw = new Map<RawKey, RawRows>();
