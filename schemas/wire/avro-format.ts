@@ -67,7 +67,8 @@ class AvroFormat implements WireFormat {
 function schemaId(bytes: Buffer): number {
   if (bytes.length < MAGIC_BYTES || bytes[0] !== 0) {
     throw new PipelineError('CF-3006', "a record is not in Confluent's Avro wire format (0, schema id, Avro)", {
-      remedy: "Set the connector's converters to Avro with a schema registry, or say wire: json in the file.",
+      remedy:
+        'Set log.kafka.format to json if the topics were written so (it cannot change later). Of a connector: set its converters to Avro with a schema registry, or say wire: json.',
     });
   }
   return ((bytes[1]! << 24) | (bytes[2]! << 16) | (bytes[3]! << 8) | bytes[4]!) >>> 0;

@@ -2,7 +2,7 @@
  * Debezium's change events in Kafka Connect's JSON with schemas. Guarantee: see WireFormat; needs no registry, as each record brings its
  * schema, which is read once for all records that have the same.
  */
-import { PipelineError } from '../errors.ts';
+import { messageOf, PipelineError } from '../errors.ts';
 import type { ExactTexts } from './exact-text.ts';
 import { JsonDecoder } from './json-decoder.ts';
 import { JsonEncoder } from './json-encoder.ts';
@@ -19,6 +19,7 @@ export function jsonFormat(options: JsonFormatOptions): WireFormat {
   return new JsonFormat(options.name);
 }
 
+const FORMAT_REMEDY = 'Set log.kafka.format (wire, where a connector writes) to what the topics were written in; it cannot change later.';
 const HEAD = '{"schema":{';
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -75,7 +76,7 @@ class JsonFormat implements WireFormat {
       const rest = parseJson(`{${bytes.toString('utf8', head.bytes.length)}`) as Record<string, unknown>;
       return partedOf(head.decoder, rest);
     }
-    const whole = parseJson(bytes.toString('utf8')) as Record<string, unknown>;
+    const whole = parseWhole(bytes);
     return partedOf(this.#decoder(schemaOf(whole)), whole);
   }
 
@@ -103,7 +104,16 @@ function partedOf(decoder: JsonDecoder, record: Readonly<Record<string, unknown>
   return { decoder, payload: record['payload'] as Parted['payload'], exact: record['cfx'] as ExactTexts | undefined };
 }
 
-/** Of a record that does not begin with its schema. */
+/** A record that does not begin with its schema. @throws PipelineError CF-3006 when it is no JSON. */
+function parseWhole(bytes: Buffer): Readonly<Record<string, unknown>> {
+  try {
+    return parseJson(bytes.toString('utf8')) as Record<string, unknown>;
+  } catch (error) {
+    throw new PipelineError('CF-3006', `a record is not JSON: ${messageOf(error)}`, { cause: error, remedy: FORMAT_REMEDY });
+  }
+}
+
+/** Its schema's text. */
 function schemaOf(record: Readonly<Record<string, unknown>>): string {
   const schema = record['schema'];
   if (typeof schema !== 'object' || schema === null) {
