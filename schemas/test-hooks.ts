@@ -50,6 +50,8 @@ export const GUARDS = [
   'blocked', // later changes of a key that was set aside reach the target
   'claim-ends', // a segment is taken before the mapped topics were read up to the claim's ends
   'table-tag', // what another file's transformer mapped and claimed counts
+  'raw-ends', // a raw topic that was made anew, or lost its tail, goes unnoticed
+  'mapped-ends', // a mapped topic that was made anew, or lost its tail, goes unnoticed
   'bookmark-claims', // a bookmark leaves out claims of raw partitions that no row came of yet
 ] as const;
 export type Guard = (typeof GUARDS)[number];

@@ -7,13 +7,13 @@
  * instead of all that were ever written.
  */
 import type { Offset } from '#connectors/change-log/change-log.ts';
-import type { Fetched, KafkaCluster } from '#connectors/change-log/kafka/cluster.ts';
+import type { Fetched, KafkaCluster, TopicPartition } from '#connectors/change-log/kafka/cluster.ts';
 import type { Claim, ClaimEntry } from '#schemas/order/order-record.ts';
 import type { MappingLimits } from './limits.ts';
 import type { RawPartition } from './outbox.ts';
 
 /** A claim as it is written. Its readers need not know of whole ones: what it repeats says nothing new. */
-export type WrittenClaim = Claim & { readonly whole?: true };
+export type WrittenClaim = Claim & { readonly whole?: true; readonly mapped?: ClaimEntry['ends'] };
 
 /** A whole claim has to fit into one record. */
 const WHOLE_ENTRIES_MAX = 10_000;
@@ -25,6 +25,8 @@ export class ClaimIndex {
   readonly #limits: MappingLimits;
   /** Mapping's tag → raw partition → offset. */
   readonly #offsets = new Map<number, Map<number, Offset>>();
+  /** Of mapped partitions, as far as claims were read. */
+  readonly #ends = new Map<string, Map<number, Offset>>();
   /** Of the claims topic: read below this; undefined before the first look. */
   #read: Offset | undefined;
   #sawWhole = false;
@@ -36,17 +38,32 @@ export class ClaimIndex {
     this.#limits = limits;
   }
 
+  /** Up to where claims that were read name records of a mapped partition. */
+  end({ topic, partition }: TopicPartition): Offset {
+    return this.#ends.get(topic)?.get(partition) ?? 0;
+  }
+
   /** Where mapping goes on; 0 for a partition that nobody has claimed by this mapping. */
   offset({ topic, partition, mapping }: RawPartition): Offset {
     return this.#offsets.get(mapping)?.get(topic * PARTITIONS_MAX + partition) ?? 0;
   }
 
-  take({ entries }: Claim): void {
-    for (const { topic, partition, mapping, offset } of entries) {
+  take({ entries, mapped = {} }: WrittenClaim): void {
+    this.#takeEnds(mapped);
+    for (const { topic, partition, mapping, offset, ends } of entries) {
+      this.#takeEnds(ends);
       const key = topic * PARTITIONS_MAX + partition;
       let offsets = this.#offsets.get(mapping);
       if (offsets === undefined) this.#offsets.set(mapping, (offsets = new Map()));
       if (offset > (offsets.get(key) ?? 0)) offsets.set(key, offset);
+    }
+  }
+
+  #takeEnds(ends: ClaimEntry['ends']): void {
+    for (const [topic, partitions] of Object.entries(ends)) {
+      let known = this.#ends.get(topic);
+      if (known === undefined) this.#ends.set(topic, (known = new Map()));
+      for (const [partition, end] of partitions) known.set(partition, Math.max(end, known.get(partition) ?? 0));
     }
   }
 
@@ -60,7 +77,8 @@ export class ClaimIndex {
     );
     if (known.length > WHOLE_ENTRIES_MAX) return undefined;
     const others = known.filter((entry) => !own.has(keyOf(entry)));
-    return { ...claim, entries: [...claim.entries, ...others], whole: true };
+    const mapped = Object.fromEntries(Array.from(this.#ends, ([topic, ends]) => [topic, [...ends]]));
+    return { ...claim, entries: [...claim.entries, ...others], whole: true, mapped };
   }
 
   /** Reads what there is now. */

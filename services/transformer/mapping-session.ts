@@ -66,6 +66,7 @@ export class MappingSession {
     this.#outbox = new Outbox({
       cluster,
       claimsTopic,
+      claims: options.claims,
       compression,
       limits,
       onFailure: (error) => this.#fail(error),

@@ -6,16 +6,20 @@
  * So one produce at a time is under way, with one batch for each partition, and beside it one claim. No timer: what gathers while a
  * produce is under way goes out the moment it ends. After a failure nothing more is sent: what was stored is not known.
  */
-import type { KafkaCluster, KafkaRecords, ProduceBatch, TopicPartition } from '#connectors/change-log/kafka/cluster.ts';
+import type { KafkaCluster, KafkaRecords, ProduceBatch, Produced, TopicPartition } from '#connectors/change-log/kafka/cluster.ts';
+import { lostMapped } from '#connectors/change-log/kafka/order/lost-records.ts';
 import { RecordsBuilder, type Compression } from '#connectors/change-log/kafka/record-batch.ts';
 import type { Offset } from '#connectors/change-log/change-log.ts';
+import { guarded } from '#schemas/test-hooks.ts';
 import type { Claim, ClaimEntry } from '#schemas/order/order-record.ts';
+import type { ClaimIndex } from './claim-index.ts';
 import type { MappingLimits } from './limits.ts';
 import type { MappedRecord } from './map-event.ts';
 
 export interface OutboxOptions {
   readonly cluster: KafkaCluster;
   readonly claimsTopic: string;
+  readonly claims: Pick<ClaimIndex, 'end'>;
   readonly compression: Compression;
   readonly limits: MappingLimits;
   readonly onFailure: (error: unknown) => void;
@@ -170,7 +174,11 @@ export class Outbox {
   }
 
   async #produce(batches: readonly ProduceBatch[]): Promise<ReadonlyMap<string, Offset>> {
-    const produced = await this.#options.cluster.produce(batches);
+    const { claims, cluster } = this.#options;
+    // Asked before: what others claim while this is under way may stand behind it.
+    const claimed = new Map(batches.map((batch) => [placeKey(batch), claims.end(batch)]));
+    const produced = await cluster.produce(batches);
+    for (const one of produced) checkBehind(one, claimed.get(placeKey(one))!);
     const counts = new Map(batches.map((batch) => [placeKey(batch), batch.records.count]));
     return new Map(produced.map((one) => [placeKey(one), one.baseOffset + counts.get(placeKey(one))!]));
   }
@@ -220,6 +228,11 @@ export class Outbox {
     this.#changed.resolve();
     this.#changed = Promise.withResolvers();
   }
+}
+
+/** @throws PipelineError CF-3002 when it is stored below what was claimed before it was sent */
+function checkBehind({ baseOffset, ...place }: Produced, claimed: Offset): void {
+  if (baseOffset < claimed && guarded('mapped-ends')) throw lostMapped(place, baseOffset, claimed);
 }
 
 function emptyGroup(): Group {

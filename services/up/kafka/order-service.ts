@@ -10,6 +10,7 @@ import type { Relation } from '#schemas/pgoutput/message.ts';
 import type { Logger, Service } from '#services/runtime/service.ts';
 import type { Migration } from '../read-migration.ts';
 import { openFormat } from './open-format.ts';
+import { refuseLostLog } from './lost-log.ts';
 import type { OpenKafka } from './open-kafka.ts';
 import { retried } from './retried.ts';
 
@@ -66,9 +67,10 @@ export class OrderService implements Service {
     await using stack = new AsyncDisposableStack();
     const kafka = await this.#options.openKafka();
     stack.defer(() => kafka.close());
-    const { format, close } = await openFormat(kafka, file.name, this.#options.kafka);
-    stack.defer(close);
-    const order = new ForeignOrder({ cluster: kafka.cluster, name: file.name, topics, format });
+    const wire = await openFormat(kafka, file.name, this.#options.kafka);
+    stack.defer(() => wire.close());
+    const { format } = wire;
+    const order = new ForeignOrder({ cluster: kafka.cluster, name: file.name, topics, format, onNothing: () => refuseLostLog(file) });
     stack.defer(() => order.close());
     await order.begin();
     this.#active = true;

@@ -20,6 +20,7 @@ import type { Logger, Service } from '#services/runtime/service.ts';
 import type { Migration } from '../read-migration.ts';
 import { ServiceGroup } from '../service-group.ts';
 import { FencedTopic } from './fenced-topic.ts';
+import { refuseLostLog } from './lost-log.ts';
 import { retried } from './retried.ts';
 
 /** What a reader writes to and is asked through, opened for one tenure of the lock. */
@@ -97,6 +98,7 @@ export class ReaderService implements Service {
     const ordered = await isOrdered({ url: file.target.postgres, mapping: migration.mapping, tables: migration.targetTables });
     const log = await openLog(migration);
     stack.defer(() => log.close());
+    if (log.progress.end(0) === 0) await refuseLostLog(file);
     const replaced = Promise.withResolvers<never>();
     const progress = new FencedTopic(log.progress, randomUUID(), replaced.reject);
     stack.defer(() => progress.retire());

@@ -45,6 +45,8 @@ export interface ForeignOrderOptions {
   readonly topics: readonly ForeignTopic[];
   /** Of the connector's records. */
   readonly format: WireFormat;
+  /** The order holds nothing yet: nothing is written before this resolves. */
+  readonly onNothing?: () => Promise<void>;
 }
 
 const NO_MARKS = { absent: Buffer.alloc(0), exact: undefined };
@@ -98,6 +100,7 @@ export class ForeignOrder {
     await cluster.ensureTopics(new Map([[this.#order, { partitions: 1 }]]));
     const [bounds] = await cluster.bounds(this.#order);
     this.#expected = bounds!.end;
+    if (bounds!.end === 0) await this.#options.onNothing?.();
     await readOrder({ cluster, topic: this.#order, from: bounds!.start, to: bounds!.end }, (record) => {
       for (const { topic, partition, to } of this.#tail.take(record)?.ranges ?? []) this.#next.set(rawKey(topic, partition), to);
       if (record.t === 'seen' && record.epoch === this.#tail.epoch) this.#repeats.restore(record);

@@ -16,6 +16,7 @@ import type { Bookmark } from '#schemas/bookmark.ts';
 import type { Fetched, FetchedRecord, Fetcher, KafkaCluster, TopicPartition } from '../cluster.ts';
 import { rawKey, type GatherPlace, type RawKey, type RawPlaceMark, type ReadingPlace } from './bookmark.ts';
 import { ClaimBook } from './claims.ts';
+import { lostMapped } from './lost-records.ts';
 import type { MappedPlace, MappedPlaces } from './mapped-places.ts';
 import type { Reassembler } from './reassemble.ts';
 import { FOREIGN, RowBuffer, type MappedRow } from './row-buffer.ts';
@@ -43,6 +44,9 @@ export interface GatherCursorOptions {
   readonly from: Offset;
   /** Tags of the file's tables: what was mapped otherwise does not count. */
   readonly mappings: ReadonlySet<number>;
+  /** Claims below this were there before `mappedEnd` was asked. */
+  readonly claimsBefore: Offset;
+  readonly mappedEnd: (topic: string, partition: number) => Offset | undefined;
   readonly rowsBytesMax?: number;
   /** So long rows may be waited for that were mapped by another file, and not by this one. */
   readonly patienceMs?: number;
@@ -158,7 +162,9 @@ export class GatherCursor implements Cursor {
   }
 
   #takeClaim(value: Buffer, offset: Offset): void {
-    this.#claims.add(JSON.parse(value.toString('utf8')) as Claim, offset);
+    const claim = JSON.parse(value.toString('utf8')) as Claim;
+    if (offset < this.#options.claimsBefore) checkStored(claim, this.#options.mappedEnd);
+    this.#claims.add(claim, offset);
   }
 
   #takeRow(record: FetchedRecord, place: MappedPlace): void {
@@ -335,6 +341,16 @@ export class GatherCursor implements Cursor {
       return { raw: key, taken: this.#rows.taken(key), claimed: offset, ends: marked };
     });
     return { mapped, raw };
+  }
+}
+
+/** What a claim names was acknowledged before it was written. */
+function checkStored({ entries }: Claim, endOf: GatherCursorOptions['mappedEnd']): void {
+  for (const { ends } of entries) {
+    for (const [topic, partitions] of Object.entries(ends)) {
+      const lost = partitions.find(([partition, end]) => end > (endOf(topic, partition) ?? Infinity));
+      if (lost !== undefined && guarded('mapped-ends')) throw lostMapped({ topic, partition: lost[0] }, endOf(topic, lost[0])!, lost[1]);
+    }
   }
 }
 

@@ -75,7 +75,10 @@ export class GatherTopic implements Topic, Bookmarked {
     const own = new Map([this.#order, this.#claims].map((topic) => [topic, { partitions: 1 }]));
     await cluster.ensureTopics(new Map([...own, ...this.#mapped.map((topic) => [topic, { partitions }] as const)]));
     const topics = [this.#order, this.#claims, ...this.#mapped];
+    // The claims' end first: what they name below it is stored.
+    const claims = await cluster.bounds(this.#claims);
     const bounds = new Map(await Promise.all(topics.map(async (topic) => [topic, await cluster.bounds(topic)] as const)));
+    bounds.set(this.#claims, claims);
     const { start: first, end: last } = bounds.get(this.#order)![0]!;
     // A log that nothing was removed of begins with record 0.
     const start = first === 0 ? 0 : await this.#startOf(first, last);
@@ -128,11 +131,11 @@ export class GatherTopic implements Topic, Bookmarked {
     invariant(partition === 0, 'a gathered log has one partition');
     if (from < this.start(0) || from > this.end(0))
       throw new PipelineError('CF-3003', `record ${from} lies outside of records ${this.start(0)} to ${this.end(0)} of log ${this.name}`);
-    const { saved } = this.#ready;
+    const { saved, bounds } = this.#ready;
     const marked = saved === undefined || saved.offset > from ? undefined : parsePlace(saved.place);
     const place = marked === undefined ? BEGINNING : this.#resumed(marked);
     this.#checkKept(place, marked);
-    const queue = new SegmentQueue(marked ?? { base: undefined, epoch: -1, topics: [] });
+    const queue = new SegmentQueue(marked ?? { base: undefined, epoch: -1, topics: [], raw: [] });
     const offsetOf = (topic: string, number: number): Offset => place.mapped[topic]?.[number] ?? 0;
     const { cluster, format, mapping, rowsBytesMax, patienceMs, onRelation } = this.#options;
     const cursor = new GatherCursor({
@@ -150,6 +153,8 @@ export class GatherTopic implements Topic, Bookmarked {
       place,
       from,
       mappings: new Set(mapping.tables.map(tableTag)),
+      claimsBefore: bounds.get(this.#claims)![0]!.end,
+      mappedEnd: (topic, number) => bounds.get(topic)?.[number]?.end,
       ...(rowsBytesMax !== undefined && { rowsBytesMax }),
       ...(patienceMs !== undefined && { patienceMs }),
     });

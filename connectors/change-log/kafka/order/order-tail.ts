@@ -1,13 +1,17 @@
 /**
  * What the records of the order topic say, taken one after another. Guarantee: whoever folds the same records comes to the same answer:
  * which segments count, what number a topic has, up to where the log is durable. A segment counts when its epoch is the highest so far
- * and it begins where the last one that counts ended; a topic's number is the one of its first registration whose number was free.
+ * and it begins where the last one that counts ended; a topic's number is the one of its first registration whose number was free. What
+ * a segment names never stands below what one before it named: a topic that was made anew, or lost its tail, is found out.
  */
 import { PipelineError } from '#schemas/errors.ts';
 import { decodeRelation, decodeCommit, TAG } from '#schemas/pgoutput/message.ts';
-import type { OrderRecord, Segment, TopicOrderRecord } from '#schemas/order/order-record.ts';
+import type { OrderRecord, Range, Segment, TopicOrderRecord } from '#schemas/order/order-record.ts';
+import { guarded } from '#schemas/test-hooks.ts';
 import type { Offset } from '#connectors/change-log/change-log.ts';
 import type { LastCommit } from '#connectors/change-log/shared-log.ts';
+import { rawKey, type RawKey } from './bookmark.ts';
+import { lostRecords } from './lost-records.ts';
 
 /** Raw topics and their numbers. */
 export class TopicDirectory {
@@ -41,9 +45,48 @@ export class TopicDirectory {
   }
 }
 
+/** Up to where each raw partition is named. */
+export class RawEnds {
+  readonly #ends = new Map<RawKey, Offset>();
+  readonly #nameOf: (topic: number) => string | undefined;
+
+  constructor(nameOf: (topic: number) => string | undefined) {
+    this.#nameOf = nameOf;
+  }
+
+  /** What a bookmark says of records below the first one taken. */
+  begin(raw: RawKey, end: Offset): void {
+    this.#ends.set(raw, end);
+  }
+
+  copy(): RawEnds {
+    const ends = new RawEnds(this.#nameOf);
+    for (const [raw, end] of this.#ends) ends.begin(raw, end);
+    return ends;
+  }
+
+  of(topic: number, partition: number): Offset {
+    return this.#ends.get(rawKey(topic, partition)) ?? 0;
+  }
+
+  /** @throws PipelineError CF-3002 when one lies below what was named before. */
+  take(ranges: readonly Range[]): void {
+    for (const { topic, partition, from, to } of ranges) {
+      if (from < this.of(topic, partition) && guarded('raw-ends')) throw this.lost(topic, partition, from);
+      this.#ends.set(rawKey(topic, partition), to);
+    }
+  }
+
+  lost(topic: number, partition: number, at: Offset): PipelineError {
+    const place = { topic: this.#nameOf(topic) ?? `number ${topic}`, partition };
+    return lostRecords(place, at, `the order names its records up to ${this.of(topic, partition)}`);
+  }
+}
+
 /** Folds order records, in their order. */
 export class OrderTail {
   readonly topics = new TopicDirectory();
+  readonly ends = new RawEnds((topic) => this.topics.numbered(topic)?.topic);
   #epoch: number;
   #start: Offset | undefined;
   #end: Offset | undefined;
@@ -81,6 +124,7 @@ export class OrderTail {
     if (this.#end !== undefined && segment.base !== this.#end) {
       throw new PipelineError('CF-3002', `the order goes on with frame ${segment.base}, but frame ${this.#end} was the next`);
     }
+    this.ends.take(segment.ranges);
     // Records below the first one kept were removed; what is first counts, so its epoch was the highest.
     this.#epoch = segment.epoch;
     this.#start ??= segment.base;

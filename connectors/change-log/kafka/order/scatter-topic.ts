@@ -71,10 +71,11 @@ export class ScatterTopic implements SharedLog {
     }
     const base = tail.end;
     const relation = (oid: number): Buffer | undefined => this.#recollection.relation(oid);
+    const ends = tail.ends.copy();
     const scatter = new Scatter({ tables: this.#tables, epoch, base, compression, relation });
     this.#scatter = scatter;
     const confirm = (offset: Offset, count: number): Promise<void> | undefined => this.#confirm(epoch, offset, count);
-    this.#writer = new SegmentWriter({ cluster, topic: this.#order, epoch, base, scatter, confirm });
+    this.#writer = new SegmentWriter({ cluster, topic: this.#order, epoch, base, scatter, ends, confirm });
   }
 
   /** A relation's description (its pgoutput message) that may stand below what is kept of the order. To be told before `begin`. */
@@ -175,13 +176,23 @@ export class ScatterTopic implements SharedLog {
     });
   }
 
+  /** What the order names has to be there before anything is written behind it. @throws PipelineError CF-3002 */
+  async #checkKept({ index, topic }: TopicOrderRecord): Promise<void> {
+    const { ends } = this.#tail;
+    for (const [partition, { end }] of (await this.#options.cluster.bounds(topic)).entries())
+      if (end < ends.of(index, partition) && guarded('raw-ends')) throw ends.lost(index, partition, end);
+  }
+
   /** A replaced reader may register at the same moment: which record came first decides, and is read back. */
   async #register(topic: string, { schema, name }: TableName): Promise<number> {
     const { topics } = this.#tail;
     const { partitions } = this.#options;
     for (;;) {
       const known = topics.named(topic);
-      if (known !== undefined) return known.index;
+      if (known !== undefined) {
+        await this.#checkKept(known);
+        return known.index;
+      }
       await this.#catchUp(await this.#tell([{ t: 'topic', index: topics.free, topic, schema, table: name, partitions }]));
     }
   }

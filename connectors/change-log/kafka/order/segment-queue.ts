@@ -5,6 +5,7 @@
 import { PipelineError } from '#schemas/errors.ts';
 import { decodeOrderRecord, type Segment, type TopicOrderRecord } from '#schemas/order/order-record.ts';
 import type { Offset } from '#connectors/change-log/change-log.ts';
+import type { RawPlaceMark } from './bookmark.ts';
 import { OrderTail } from './order-tail.ts';
 
 export interface QueuedSegment {
@@ -23,9 +24,15 @@ export class SegmentQueue {
   bytes = 0;
 
   /** What is known of the order topic below the first record added; `base` is the record that its first segment must begin with. */
-  constructor(known: { readonly base: Offset | undefined; readonly epoch: number; readonly topics: readonly TopicOrderRecord[] }) {
+  constructor(known: {
+    readonly base: Offset | undefined;
+    readonly epoch: number;
+    readonly topics: readonly TopicOrderRecord[];
+    readonly raw: readonly RawPlaceMark[];
+  }) {
     this.#tail = new OrderTail(known.epoch);
     for (const topic of known.topics) this.#tail.take(topic);
+    for (const { raw, taken } of known.raw) this.#tail.ends.begin(raw, taken);
     this.#end = known.base;
   }
 

@@ -11,6 +11,7 @@ import { failpoint } from '#schemas/test-hooks.ts';
 import type { Offset, RecordBatch } from '#connectors/change-log/change-log.ts';
 import type { KafkaCluster, Produced } from '../cluster.ts';
 import { RecordsBuilder } from '../record-batch.ts';
+import type { RawEnds } from './order-tail.ts';
 import type { Parcel } from './parcel.ts';
 import type { Scatter } from './scatter.ts';
 
@@ -30,6 +31,8 @@ export interface SegmentWriterOptions {
   /** Number of the first frame. */
   readonly base: Offset;
   readonly scatter: Scatter;
+  /** Up to where segments before the first one name their topics. */
+  readonly ends: RawEnds;
   /** Records of ours are acknowledged: tells (at once, or with a promise) whether they count. @throws when they do not */
   readonly confirm: (offset: Offset, count: number) => Promise<void> | undefined;
 }
@@ -143,6 +146,8 @@ export class SegmentWriter {
     for (let segment = this.#sent[0]?.segment; segment !== undefined; segment = this.#sent[0]?.segment) {
       const bytes = Buffer.concat(encodeSegment(segment));
       if (ready.length > 0 && size + bytes.length > ORDER_BATCH_BYTES_MAX) break;
+      // A topic that was made anew meanwhile begins below what is named.
+      this.#options.ends.take(segment.ranges);
       size += bytes.length;
       ready.push({ segment, bytes });
       this.#sent.shift();

@@ -1,8 +1,10 @@
-import { expect, test } from 'vitest';
+import { afterEach, expect, test } from 'vitest';
 import type { ReadBatch } from '#connectors/change-log/change-log.ts';
 import { claimsTopic, mappedTopic, orderTopic } from '#connectors/change-log/kafka/order/topic-names.ts';
 import type { GatherTopic } from '#connectors/change-log/kafka/order/gather-topic.ts';
+import { RecordsBuilder } from '#connectors/change-log/kafka/record-batch.ts';
 import { decodeChunkRows } from '#schemas/frame/frame.ts';
+import { installTestHooks } from '#schemas/test-hooks.ts';
 import { begin, commit, insert, relation, remove, update } from '#test/support/frames.ts';
 import { gatheredLog, type GatheredLog } from '#test/support/gathered-log.ts';
 import { TABLES } from '#test/support/gather-tables.ts';
@@ -13,6 +15,8 @@ import { chunkFrame } from '#test/support/sink-frames.ts';
 const { mapping } = TABLES[0]!;
 const COLUMNS = ['id', 'note', 'big'];
 const RELATION = relation({ oid: 101, name: 'plain', columns: COLUMNS.map((name) => ({ name, key: name === 'id' })) });
+
+afterEach(() => installTestHooks({}));
 
 async function open(filter?: string): Promise<GatheredLog & { readonly gather: GatherTopic }> {
   const condition = { column: 'note', op: 'in' as const, values: [filter ?? null] };
@@ -120,5 +124,28 @@ test('a log whose beginning was removed is read from a bookmark, and refused wit
   expect(() => log.gather.read(0, 19)).toThrow(expect.objectContaining({ code: 'CF-3003' }));
   await log.gather.prepare(undefined);
   expect(() => log.gather.read(0, 20)).toThrow(expect.objectContaining({ code: 'CF-3003' }));
+  await log.close();
+});
+
+test('claims that name more than a mapped topic holds tell of one that was made anew', async () => {
+  const log = await open();
+  const topic = mappedTopic('m', mapping.to);
+  const builder = new RecordsBuilder();
+  const entries = [{ topic: 9, partition: 0, offset: 1, ends: { [topic]: [[0, 7]] } }];
+  builder.add(undefined, Buffer.from(JSON.stringify({ t: 'claim', mapping: 'ours', entries })));
+  await log.gather.prepare(undefined);
+  await log.kafka.client().produce([{ topic: claimsTopic('m'), partition: 0, records: builder.take() }]);
+  const read = async (): Promise<unknown> => {
+    await log.gather.prepare(undefined);
+    const cursor = log.gather.read(0, 0);
+    try {
+      return await cursor.poll();
+    } finally {
+      await cursor.close();
+    }
+  };
+  await expect(read()).rejects.toThrow(/partition 0 of topic m\.mapped\..* goes on with offset 0.*up to 7.*made anew/);
+  installTestHooks({ disabledGuards: ['mapped-ends'] });
+  expect(await read()).toBeUndefined();
   await log.close();
 });

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { OrderTail, Recollection, TopicDirectory } from '#connectors/change-log/kafka/order/order-tail.ts';
 import { mappedTopic, rawTopic, topicCollisions } from '#connectors/change-log/kafka/order/topic-names.ts';
 import type { OrderRecord, TopicOrderRecord } from '#schemas/order/order-record.ts';
+import { installTestHooks } from '#schemas/test-hooks.ts';
 import * as frames from '#test/support/frames.ts';
 
 function segment(epoch: number, base: number, count = 1, of: readonly Buffer[] = []): OrderRecord & { readonly t: 'segment' } {
@@ -47,6 +48,20 @@ describe('a segment', () => {
     expect(() => tail.take(segment(1, 6))).toThrow('frame 5 was the next');
     expect(() => tail.take(segment(1, 4))).toThrow('frame 5 was the next');
   });
+});
+
+test('a segment whose rows stand below those of one before it tells of a topic that was made anew', () => {
+  const tail = new OrderTail();
+  tail.take(topic(0, 'a'));
+  const naming = (base: number, from: number, to: number): OrderRecord => ({
+    ...segment(1, base),
+    ranges: [{ topic: 0, partition: 2, from, to }],
+  });
+  expect(counted(tail, [naming(0, 0, 5), naming(1, 7, 9)])).toEqual([0, 1]);
+  expect(() => tail.take(naming(2, 8, 12))).toThrow(/partition 2 of topic a goes on with offset 8.*up to 9.*made anew/);
+  installTestHooks({ disabledGuards: ['raw-ends'] });
+  expect(counted(tail, [naming(2, 8, 12)])).toEqual([2]);
+  installTestHooks({});
 });
 
 test('a topic has the number of its first registration whose number was free', () => {
