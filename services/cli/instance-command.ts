@@ -40,7 +40,7 @@ export async function withControl<T>(context: CommandContext, act: (control: Con
     throw new PipelineError('CF-7001', `no running instance is recorded in ${shownPath(dataDir, context.io.directory)}`);
   }
   const { openRemoteControl } = await import('#services/up/kafka/open-remote-control.ts');
-  await using remote = await openRemoteControl({ file, kafka, logger: context.log, signal: context.signal });
+  await using remote = await openRemoteControl({ file, kafka, logger: context.log, signal: context.signal }).catch(notFromHere);
   const { control } = remote;
   return await act({
     url: `kafka://${kafka.brokers.join(',')}/${file.name}.requests`,
@@ -50,6 +50,13 @@ export async function withControl<T>(context: CommandContext, act: (control: Con
     throttle: async (request) => control.throttle(request),
     marker: async (request) => control.marker(request),
   });
+}
+
+/** A service tries again by itself; a command does not, and its host may not see the brokers at all. */
+function notFromHere(error: unknown): never {
+  if (!(error instanceof PipelineError) || error.code !== 'CF-3001') throw error;
+  const remedy = 'Run the command where the brokers under log.kafka.brokers can be reached, or name crossfade control with --url.';
+  throw new PipelineError('CF-3001', error.message, { cause: error, remedy });
 }
 
 /** A killed instance leaves its address behind. */

@@ -51,7 +51,7 @@ export function checkOffsets(raw: Topic, progress: Pick<Progress, 'mode' | 'logO
     `the target has applied the log up to record ${outside}, but the log holds records ${start} to ${end}`,
     {
       remedy:
-        'Give the data directory that belongs to this target (--data). If it is lost: drop the slot and schema crossfade, empty the target tables, and start anew.',
+        'Give the data directory (--data), or over Kafka the brokers, that belong to this target. If the log is lost: drop the slot and schema crossfade, empty the target tables, and start anew (docs/kafka.md).',
     },
   );
 }

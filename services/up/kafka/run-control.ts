@@ -3,6 +3,7 @@
  * changes nothing; what it tells is read from the target and the source when asked.
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Topic } from '#connectors/change-log/change-log.ts';
 import type { RunServiceOptions } from '#services/cli/service-port.ts';
 import { readStoredStatus } from '#services/cli/status/stored-status.ts';
 import type { StatusResult } from '#schemas/status/status-result.ts';
@@ -12,7 +13,7 @@ import { createHttpServer } from '../http/http-server.ts';
 import { registerStatusMetrics } from '../instance-metrics.ts';
 import { ServiceGroup } from '../service-group.ts';
 import { installTestHooksFrom } from '../test-hook-environment.ts';
-import { openKafka } from './open-kafka.ts';
+import { type OpenKafka, openKafka } from './open-kafka.ts';
 import { RemoteControl } from './remote-control.ts';
 import { retried } from './retried.ts';
 
@@ -24,13 +25,13 @@ export async function runControl(options: RunServiceOptions): Promise<void> {
   installTestHooksFrom(options.environment);
   const { file, dataDir, logger, signal } = options;
   await using stack = new AsyncDisposableStack();
-  const kafka = await retried({ signal, logger, what: 'Kafka cannot be reached' }, () => openKafka(options, 'control'));
+  const { kafka, requests, progress } = await retried({ signal, logger, what: 'Kafka cannot be reached' }, () => openTopics(options));
   stack.defer(() => kafka.close());
   const meter = createMeter();
   let last: { readonly status: StatusResult; readonly atMs: number } | undefined;
   // A server that hangs gives no answer, not even a failure: what was read before it is not told as if it were now.
   registerStatusMetrics(meter, () => (last !== undefined && performance.now() - last.atMs < OLD_MS ? last.status : undefined));
-  const actions = new RemoteControl({ file, signal, requests: await kafka.requests(), progress: await kafka.progress() });
+  const actions = new RemoteControl({ file, signal, requests, progress });
   stack.defer(() => actions.close());
   const status = async (): Promise<StatusResult> => {
     const [{ status: stored }, copy] = await Promise.all([readStoredStatus(file, dataDir), actions.copyStatus()]);
@@ -58,4 +59,20 @@ export async function runControl(options: RunServiceOptions): Promise<void> {
   });
   await group.firstOf(undefined);
   await group.stop();
+}
+
+interface Topics {
+  readonly kafka: OpenKafka;
+  readonly requests: Topic;
+  readonly progress: Topic;
+}
+
+async function openTopics(options: RunServiceOptions): Promise<Topics> {
+  const kafka = await openKafka(options, 'control');
+  try {
+    return { kafka, requests: await kafka.requests(), progress: await kafka.progress() };
+  } catch (error) {
+    await kafka.close();
+    throw error;
+  }
 }
