@@ -8,7 +8,7 @@ import { invariant } from '../errors.ts';
 export const EVENT_HEADER = 'cf';
 /** Exact text of values that the wire's type cannot carry: JSON {"a": {"<field>": text}, "b": {…}} (after, before). */
 export const EXACT_HEADER = 'cfx';
-/** Of a changed key: the other key's bytes, as they stand in that record's key. */
+/** Of a changed key: the other key's bytes, as they stand in that record's key, in base64: Connect's workers parse what looks like JSON. */
 export const OLD_KEY_HEADER = 'cfo';
 export const NEW_KEY_HEADER = 'cfn';
 /** The same for other readers, as the connector's worker writes it. */
@@ -50,6 +50,14 @@ export interface RawPlace {
   readonly offset: number;
   /** Tag of the table's mapping (mapping/table-tag.ts). */
   readonly mapping: number;
+}
+
+export function encodeOtherKey(key: Buffer): Buffer {
+  return Buffer.from(key.toString('base64url'), 'latin1');
+}
+
+export function decodeOtherKey(header: Buffer): Buffer {
+  return Buffer.from(header.toString('latin1'), 'base64url');
 }
 
 const FIXED_BYTES = 24;

@@ -11,7 +11,16 @@ import { invariant, PipelineError } from '#schemas/errors.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { tableTag } from '#schemas/mapping/table-tag.ts';
 import { compileRowPredicate, type RowPredicate } from '#schemas/mapping/row-filter.ts';
-import { DEBEZIUM_NEW_KEY, DEBEZIUM_OLD_KEY, EVENT, EXACT_HEADER, OLD_KEY_HEADER, type RawPlace } from '#schemas/order/event-header.ts';
+import {
+  decodeOtherKey,
+  DEBEZIUM_NEW_KEY,
+  DEBEZIUM_OLD_KEY,
+  encodeOtherKey,
+  EVENT,
+  EXACT_HEADER,
+  OLD_KEY_HEADER,
+  type RawPlace,
+} from '#schemas/order/event-header.ts';
 import {
   ABSENT_FIELD,
   NULL_FIELD,
@@ -116,7 +125,7 @@ export class EventMapper {
     if (marks === undefined) return undefined;
     if (record.value !== undefined && !format.knows(record.value)) return record.value;
     if (record.key !== undefined && !format.knows(record.key)) return record.key;
-    const other = marks.otherKey === undefined ? undefined : record.header(marks.otherKey);
+    const other = otherKeyOf(record, marks);
     return other === undefined || format.knows(other) ? undefined : other;
   }
 
@@ -214,14 +223,15 @@ export class EventMapper {
     return exact === undefined ? [header, ...moved] : [header, { name: EXACT_HEADER, value: exact }, ...moved];
   }
 
-  #movedHeaders(record: FetchedRecord, { otherKey: name }: EventMarks): readonly KafkaHeader[] {
+  #movedHeaders(record: FetchedRecord, marks: EventMarks): readonly KafkaHeader[] {
+    const { otherKey: name } = marks;
     if (name === undefined) return NO_HEADERS;
-    const raw = record.header(name);
+    const raw = otherKeyOf(record, marks);
     const key = raw === undefined ? undefined : this.#mapKey(raw);
     if (key === undefined) return NO_HEADERS;
     const plain = name === OLD_KEY_HEADER ? DEBEZIUM_OLD_KEY : DEBEZIUM_NEW_KEY;
     return [
-      { name, value: key },
+      { name, value: encodeOtherKey(key) },
       { name: plain, value: this.#options.encoder.plainKey(this.#keyRow) },
     ];
   }
@@ -314,6 +324,11 @@ export class EventMapper {
     const same = fields.length === columns.length && fields.every((field, i) => field === i);
     return { columns, fields: fits ? fields : undefined, filterFields, same };
   }
+}
+
+function otherKeyOf(record: FetchedRecord, { otherKey }: EventMarks): Buffer | undefined {
+  const header = otherKey === undefined ? undefined : record.header(otherKey);
+  return header === undefined ? undefined : decodeOtherKey(header);
 }
 
 /** A column was added that the file does not know, and does not say to ignore. */

@@ -7,7 +7,7 @@ import type { FetchedRecord } from '#connectors/change-log/kafka/cluster.ts';
 import { partitionOf } from '#connectors/change-log/partitioner.ts';
 import { rawTopic, mappedTopic, orderTopic, claimsTopic } from '#connectors/change-log/kafka/order/topic-names.ts';
 import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
-import { encodeEventHeader, EVENT, EVENT_HEADER, EXACT_HEADER, OLD_KEY_HEADER } from '#schemas/order/event-header.ts';
+import { encodeEventHeader, encodeOtherKey, EVENT, EVENT_HEADER, EXACT_HEADER, OLD_KEY_HEADER } from '#schemas/order/event-header.ts';
 import {
   encodeOrderJson,
   encodeSegment,
@@ -229,7 +229,7 @@ export class GatherWorld {
     const oldKey = encoder.encodeKey(rowOf(columns.map((name) => old!.row[name])))!;
     const here = this.#record(row.table, encoded, { ...place, flags: EVENT.movedHere });
     const away = this.#deleted(row, old!.row, { ...place, sub: 1, flags: EVENT.movedAway });
-    return [{ ...here, headers: { ...here.headers, [OLD_KEY_HEADER]: oldKey } }, ...away];
+    return [{ ...here, headers: { ...here.headers, [OLD_KEY_HEADER]: encodeOtherKey(oldKey) } }, ...away];
   }
 
   #deleted(row: NonNullable<PlannedFrame['row']>, old: Row, place: Place): RawRecord[] {

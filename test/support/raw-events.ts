@@ -4,7 +4,15 @@
  */
 import type { FetchedRecord, KafkaHeader } from '#connectors/change-log/kafka/cluster.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
-import { encodeEventHeader, EVENT, EVENT_HEADER, EXACT_HEADER, NEW_KEY_HEADER, OLD_KEY_HEADER } from '#schemas/order/event-header.ts';
+import {
+  encodeEventHeader,
+  encodeOtherKey,
+  EVENT,
+  EVENT_HEADER,
+  EXACT_HEADER,
+  NEW_KEY_HEADER,
+  OLD_KEY_HEADER,
+} from '#schemas/order/event-header.ts';
 import type { Relation } from '#schemas/pgoutput/message.ts';
 import type { CatalogColumn } from '#schemas/table.ts';
 import { avroFormat } from '#schemas/wire/avro-format.ts';
@@ -170,8 +178,8 @@ export function scatterChange(encoder: RowEncoder, change: RowChange, at: { read
     case 'move': {
       const gone = event('d', { before: change.from });
       const come = event('c', { after: change.after });
-      const newKey = { name: NEW_KEY_HEADER, value: come.key! };
-      const oldKey = { name: OLD_KEY_HEADER, value: gone.key! };
+      const newKey = { name: NEW_KEY_HEADER, value: encodeOtherKey(come.key!) };
+      const oldKey = { name: OLD_KEY_HEADER, value: encodeOtherKey(gone.key!) };
       return [
         { key: gone.key, value: gone.value, headers: [header(EVENT.movedAway, 1), newKey] },
         { key: gone.key, value: undefined, headers: [header(EVENT.movedAway | EVENT.tombstone, 1), newKey] },

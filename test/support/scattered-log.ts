@@ -8,6 +8,7 @@ import {
   EVENT,
   EVENT_HEADER,
   EXACT_HEADER,
+  decodeOtherKey,
   NEW_KEY_HEADER,
   OLD_KEY_HEADER,
   type EventHeader,
@@ -102,7 +103,7 @@ async function rowOf(record: FetchedRecord, header: EventHeader, { topic, partit
   const before = event?.before && named(event.columns, event.before);
   const after = event?.after && named(event.columns, event.after);
   const key = await keyOf(record.key);
-  const oldKey = await keyOf(record.header(OLD_KEY_HEADER));
+  const oldKey = await keyOf(otherKey(record.header(OLD_KEY_HEADER)));
   return {
     topic,
     partition,
@@ -115,8 +116,12 @@ async function rowOf(record: FetchedRecord, header: EventHeader, { topic, partit
     before,
     after,
     oldKey,
-    newKey: await keyOf(record.header(NEW_KEY_HEADER)),
+    newKey: await keyOf(otherKey(record.header(NEW_KEY_HEADER))),
   };
+}
+
+function otherKey(header: Buffer | undefined): Buffer | undefined {
+  return header && decodeOtherKey(header);
 }
 
 function named(columns: readonly string[], row: RowFields): TextRow {

@@ -7,7 +7,7 @@
  * ones, those are let go of (`#narrow`) and read again once the segments before them are through.
  */
 import { PipelineError } from '#schemas/errors.ts';
-import { decodeEventHeader, decodePlace, EVENT, EVENT_HEADER, EXACT_HEADER, OLD_KEY_HEADER, type EventHeader } from '#schemas/order/event-header.ts'; // prettier-ignore
+import { decodeEventHeader, decodeOtherKey, decodePlace, EVENT, EVENT_HEADER, EXACT_HEADER, OLD_KEY_HEADER, type EventHeader } from '#schemas/order/event-header.ts'; // prettier-ignore
 import { decodeForeignHeader, FOREIGN_HEADER } from '#schemas/order/foreign-header.ts';
 import type { Claim } from '#schemas/order/order-record.ts';
 import { guarded } from '#schemas/test-hooks.ts';
@@ -192,7 +192,7 @@ export class GatherCursor implements Cursor {
       absent: header.absent,
       value: record.value,
       exact: record.header(EXACT_HEADER),
-      oldKey: (header.flags & EVENT.movedHere) === 0 ? undefined : record.header(OLD_KEY_HEADER),
+      oldKey: (header.flags & EVENT.movedHere) === 0 ? undefined : oldKeyOf(record),
     };
     // Few of many that pass are kept now, and each would keep all that came with it.
     this.#rows.add(narrow === undefined ? row : ownBytes(row));
@@ -373,6 +373,11 @@ interface Told {
 }
 
 /** Undefined for what is written for other readers: the change itself comes besides. */
+function oldKeyOf(record: FetchedRecord): Buffer | undefined {
+  const header = record.header(OLD_KEY_HEADER);
+  return header === undefined ? undefined : decodeOtherKey(header);
+}
+
 function headerOf(record: FetchedRecord): Told | undefined {
   const cf = record.header(EVENT_HEADER);
   if (cf !== undefined) {

@@ -3,7 +3,7 @@
  * change is a create under the new key and a delete under the old one, of one v.
  */
 import { invariant, PipelineError } from '#schemas/errors.ts';
-import { DEBEZIUM_NEW_KEY, DEBEZIUM_OLD_KEY, EVENT, EVENT_HEADER, EXACT_HEADER, encodeEventHeader, NEW_KEY_HEADER, OLD_KEY_HEADER } from '#schemas/order/event-header.ts'; // prettier-ignore
+import { DEBEZIUM_NEW_KEY, DEBEZIUM_OLD_KEY, EVENT, EVENT_HEADER, EXACT_HEADER, encodeEventHeader, encodeOtherKey, NEW_KEY_HEADER, OLD_KEY_HEADER } from '#schemas/order/event-header.ts'; // prettier-ignore
 import { KIND, TAG } from '#schemas/pgoutput/message.ts';
 import { isCopyNull, splitCopyLine, unescapeCopyField } from '#schemas/value/copy-text.ts';
 import { ABSENT_FIELD, NULL_FIELD, type EncodedEvent, type RowFields, type WireEvent, type WireSource } from '#schemas/wire/wire.ts';
@@ -94,13 +94,13 @@ export class RowScatter {
     const created = encoder.encode({ op: 'c', before: whole, after, source });
     if (oldKey === undefined || created.key === undefined || oldKey.equals(created.key)) return false;
     const link = [
-      { name: OLD_KEY_HEADER, value: oldKey },
+      { name: OLD_KEY_HEADER, value: encodeOtherKey(oldKey) },
       { name: DEBEZIUM_OLD_KEY, value: encoder.plainKey(before) },
     ];
     this.#record(rows, created, { flags: EVENT.movedHere, sub: 0, link }, place);
     const deleted = encoder.encode({ op: 'd', before, after: undefined, source });
     const away = [
-      { name: NEW_KEY_HEADER, value: created.key },
+      { name: NEW_KEY_HEADER, value: encodeOtherKey(created.key) },
       { name: DEBEZIUM_NEW_KEY, value: encoder.plainKey(after) },
     ];
     this.#record(rows, deleted, { flags: EVENT.movedAway, sub: 1, link: away }, place);
