@@ -272,7 +272,8 @@ describeWithConnect("Debezium's PostgreSQL connector", () => {
     );
     await untilEqual(stage, pairs);
     await worker.kill();
-    expect(storedAt(), 'the offsets were not stored meanwhile').toBe(stored);
+    // One flush writes the file several times within milliseconds.
+    expect(storedAt() - stored, 'the offsets were not stored meanwhile').toBeLessThan(OFFSETS_EVERY_MS / 2);
     worker = await newWorker();
     await worker.create(stage.prefix, stage.config);
     await rename('last');
