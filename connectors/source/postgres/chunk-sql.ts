@@ -50,9 +50,9 @@ export function castSql(key: readonly KeyColumn[], rows: readonly (readonly stri
   return `VALUES ${rows.map((values) => `(${key.map((column, c) => literal(column, values[c]!)).join(', ')})`).join(', ')}`;
 }
 
-/** Fails when a type itself cannot be used. */
+/** Fails when a type itself cannot be used. Nothing is evaluated: a domain may take no null. */
 export function typesSql(key: readonly KeyColumn[]): string {
-  return `SELECT ${key.map((column) => `NULL::${column.type}`).join(', ')}`;
+  return `SELECT ${key.map((column) => `NULL::${column.type}`).join(', ')} WHERE false`;
 }
 
 /** The keys asked for as rows `k (i, c0, c1, …)`. */

@@ -102,7 +102,7 @@ test('a re-copy whose keys or bounds the source does not take is refused before 
   await execute(
     database.url,
     ITEMS,
-    `CREATE DOMAIN even AS int CHECK (VALUE % 2 = 0); CREATE TABLE pair (a even, b date, PRIMARY KEY (a, b)); CREATE TABLE loose (v text)`,
+    `CREATE DOMAIN even AS int NOT NULL CHECK (VALUE % 2 = 0); CREATE TABLE pair (a even, b date, PRIMARY KEY (a, b)); CREATE TABLE loose (v text)`,
   );
   await using world = await CopyWorld.start({ url: database.url });
   await world.settle();
