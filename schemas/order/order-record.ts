@@ -40,14 +40,16 @@ export interface SkeletonFrame {
   readonly frame: Buffer;
 }
 
+/** Ascending v. */
+export type Skeleton = Iterable<SkeletonFrame> & { readonly length: number };
+
 export interface Segment {
   readonly epoch: number;
   /** Record number of the first frame. */
   readonly base: number;
   readonly count: number;
   readonly ranges: readonly Range[];
-  /** Ascending v. */
-  readonly skeleton: readonly SkeletonFrame[];
+  readonly skeleton: Skeleton;
 }
 
 /**
@@ -110,7 +112,7 @@ export function encodeOrderJson(record: EpochOrderRecord | TopicOrderRecord | Se
   return Buffer.from(JSON.stringify(record), 'utf8');
 }
 
-/** Skeleton frames alias the buffer. */
+/** Skeleton frames alias the buffer, and are told apart when they are asked for: many segments may wait. */
 export function decodeOrderRecord(b: Buffer): OrderRecord {
   if (b[0] !== SEGMENT_TAG) return JSON.parse(b.toString('utf8')) as EpochOrderRecord | TopicOrderRecord | SeenOrderRecord;
   invariant(b[1] === VERSION, `a segment of version ${b[1]}`);
@@ -125,13 +127,29 @@ export function decodeOrderRecord(b: Buffer): OrderRecord {
       to: b.readUIntBE(at + 10, 6),
     });
   }
-  const skeleton: SkeletonFrame[] = [];
-  for (let left = b.readUInt32BE(18); left > 0; left--) {
-    const length = b.readUInt32BE(at + 4);
-    skeleton.push({ v: base + b.readUInt32BE(at), frame: b.subarray(at + 8, at + 8 + length) });
-    at += 8 + length;
-  }
+  const skeleton = new PackedSkeleton(b.subarray(at), { base, length: b.readUInt32BE(18) });
   return { t: 'segment', epoch: b.readUInt32BE(2), base, count: b.readUInt32BE(12), ranges, skeleton };
+}
+
+class PackedSkeleton implements Skeleton {
+  readonly length: number;
+  readonly #bytes: Buffer;
+  readonly #base: number;
+
+  constructor(bytes: Buffer, { base, length }: { readonly base: number; readonly length: number }) {
+    this.length = length;
+    this.#bytes = bytes;
+    this.#base = base;
+  }
+
+  *[Symbol.iterator](): Generator<SkeletonFrame> {
+    const b = this.#bytes;
+    for (let at = 0, left = this.length; left > 0; left--) {
+      const end = at + 8 + b.readUInt32BE(at + 4);
+      yield { v: this.#base + b.readUInt32BE(at), frame: b.subarray(at + 8, end) };
+      at = end;
+    }
+  }
 }
 
 /**

@@ -35,8 +35,8 @@ const TRUNCATE = 0x74; // t
 
 export class AvroEncoder implements RowEncoder {
   readonly shape: WireShape;
-  readonly #keyId: number | undefined;
-  readonly #valueId: number;
+  readonly keyId: number | undefined;
+  readonly valueId: number;
   readonly #slab: Slab;
   readonly #source: AvroSource;
   readonly #row: AvroRowWriter;
@@ -48,8 +48,8 @@ export class AvroEncoder implements RowEncoder {
 
   constructor(parts: AvroEncoderParts) {
     this.shape = parts.shape;
-    this.#keyId = parts.keyId;
-    this.#valueId = parts.valueId;
+    this.keyId = parts.keyId;
+    this.valueId = parts.valueId;
     this.#slab = parts.slab;
     this.#source = new AvroSource(parts.name, parts.shape, parts.transaction);
     const fields = rowFields(parts.shape);
@@ -61,7 +61,7 @@ export class AvroEncoder implements RowEncoder {
   encode(event: WireEvent): EncodedEvent {
     const { before, after } = event;
     const key = this.encodeKey(this.#keyRow(event));
-    const slab = this.#begin(this.#valueId);
+    const slab = this.#begin(this.valueId);
     this.#writeRow(slab, before, 'b');
     this.#writeRow(slab, after, 'a');
     this.#source.write(slab, event.source, event.op.charCodeAt(0));
@@ -85,8 +85,8 @@ export class AvroEncoder implements RowEncoder {
   }
 
   encodeKey(row: RowFields): Buffer | undefined {
-    if (this.#keyId === undefined) return undefined;
-    const slab = this.#begin(this.#keyId);
+    if (this.keyId === undefined) return undefined;
+    const slab = this.#begin(this.keyId);
     this.#key.write(slab, row, this.#keyExact, 'k');
     const exact = this.#keyExact.take();
     if (exact !== undefined) slab.bytes(exact, 0, exact.length);
@@ -99,7 +99,7 @@ export class AvroEncoder implements RowEncoder {
   }
 
   encodeTruncate(source: WireSource): Buffer {
-    const slab = this.#begin(this.#valueId);
+    const slab = this.#begin(this.valueId);
     slab.byte(0);
     slab.byte(0);
     this.#source.write(slab, source, TRUNCATE);

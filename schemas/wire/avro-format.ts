@@ -5,6 +5,7 @@
 import { invariant, PipelineError } from '../errors.ts';
 import { AvroDecoder } from './avro-decoder.ts';
 import { AvroEncoder, MAGIC_BYTES } from './avro-encoder.ts';
+import { AvroRelabel } from './avro-relabel.ts';
 import { avroSchema } from './avro-schema.ts';
 import { TransactionParts } from './avro-source.ts';
 import { envelopeType, keyType } from './envelope-type.ts';
@@ -27,6 +28,7 @@ class AvroFormat implements WireFormat {
   readonly #slab = new Slab();
   readonly #transaction = new TransactionParts();
   readonly #decoders = new Map<number, AvroDecoder>();
+  readonly #relabel = new AvroRelabel();
 
   constructor(registry: SchemaRegistry, source: string) {
     this.#registry = registry;
@@ -35,14 +37,23 @@ class AvroFormat implements WireFormat {
 
   async encoder(shape: WireShape): Promise<RowEncoder> {
     const key = keyType(shape);
-    const keyId = key === undefined ? undefined : await this.#registry.register(`${shape.topic}-key`, avroSchema(key));
-    const valueId = await this.#registry.register(`${shape.topic}-value`, avroSchema(envelopeType(shape)));
+    const keyId = key === undefined ? undefined : await this.#register(`${shape.topic}-key`, avroSchema(key));
+    const valueId = await this.#register(`${shape.topic}-value`, avroSchema(envelopeType(shape)));
     return new AvroEncoder({ shape, name: this.#source, keyId, valueId, slab: this.#slab, transaction: this.#transaction });
+  }
+
+  async #register(subject: string, schema: string): Promise<number> {
+    const id = await this.#registry.register(subject, schema);
+    this.#relabel.know(id, schema);
+    return id;
   }
 
   async learn(bytes: Buffer): Promise<void> {
     const id = schemaId(bytes);
-    if (!this.#decoders.has(id)) this.#decoders.set(id, new AvroDecoder(await this.#registry.schema(id)));
+    if (this.#decoders.has(id)) return;
+    const schema = await this.#registry.schema(id);
+    this.#relabel.know(id, schema);
+    this.#decoders.set(id, new AvroDecoder(schema));
   }
 
   knows(bytes: Buffer): boolean {
@@ -51,6 +62,12 @@ class AvroFormat implements WireFormat {
 
   decode(value: Buffer, marks: ValueMarks): DecodedEvent {
     return this.#decoder(value).decode(value, MAGIC_BYTES, marks);
+  }
+
+  relabel(bytes: Buffer, part: 'key' | 'value', encoder: RowEncoder): Buffer | undefined {
+    invariant(encoder instanceof AvroEncoder, 'an encoder of this format');
+    const to = part === 'key' ? encoder.keyId : encoder.valueId;
+    return to === undefined ? undefined : this.#relabel.relabel(bytes, schemaId(bytes), to);
   }
 
   decodeKey(key: Buffer): { readonly columns: readonly string[]; readonly row: RowFields } {

@@ -65,6 +65,11 @@ class JsonFormat implements WireFormat {
     return decoder.decode(payload, marks);
   }
 
+  /** Each record carries its schema, and with it the names. */
+  relabel(): undefined {
+    return undefined;
+  }
+
   decodeKey(key: Buffer): { readonly columns: readonly string[]; readonly row: RowFields } {
     const { decoder, payload, exact } = this.#part(key);
     return decoder.decodeKey(payload, exact);

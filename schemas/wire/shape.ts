@@ -55,8 +55,9 @@ export function mappedShape(mapping: TableMapping, options: ShapeOptions): WireS
   return {
     topic: mappedTopic(options.name, mapping.to),
     database: options.database,
-    schema: mapping.to.schema,
-    table: mapping.to.name,
+    // Of an event's source: where the row comes from, not where it goes.
+    schema: mapping.from.schema,
+    table: mapping.from.name,
     columns,
   };
 }

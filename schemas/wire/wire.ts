@@ -98,6 +98,11 @@ export interface WireFormat {
   /** True when `decode` can take these bytes at once. */
   knows(bytes: Buffer): boolean;
   decode(value: Buffer, marks: ValueMarks): DecodedEvent;
+  /**
+   * The same bytes as a record of the encoder's shape: for a row that goes on as it stands. Undefined where the two schemas differ in
+   * more than the names of their records; then it has to be decoded and encoded.
+   */
+  relabel(bytes: Buffer, part: 'key' | 'value', encoder: RowEncoder): Buffer | undefined;
   /** Key columns and their values. */
   decodeKey(key: Buffer): { readonly columns: readonly string[]; readonly row: RowFields };
 }

@@ -8,6 +8,7 @@
  */
 import type { Offset } from '#connectors/change-log/change-log.ts';
 import type { Fetched, KafkaCluster, TopicPartition } from '#connectors/change-log/kafka/cluster.ts';
+import { recordsIn } from '#connectors/change-log/kafka/record-reader.ts';
 import type { Claim, ClaimEntry } from '#schemas/order/order-record.ts';
 import type { MappingLimits } from './limits.ts';
 import type { RawPartition } from './outbox.ts';
@@ -120,8 +121,8 @@ export class ClaimIndex {
     }
   }
 
-  #takeAll({ records, next }: Fetched): Offset {
-    for (const { value } of records) {
+  #takeAll({ batches, next }: Fetched): Offset {
+    for (const { value } of recordsIn({ batches })) {
       if (value === undefined) continue;
       const claim = JSON.parse(value.toString('utf8')) as WrittenClaim;
       this.take(claim);

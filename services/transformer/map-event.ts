@@ -96,6 +96,8 @@ export class EventMapper {
   readonly #keyRow: ScratchRow;
   /** Mapped columns of the key. */
   readonly #keyColumns: readonly number[];
+  /** Every row of the source is a row of the target, column by column under the same names. */
+  readonly #isPlain: boolean;
   readonly #plans: Plan[] = [];
   #plan: Plan | undefined;
 
@@ -112,6 +114,7 @@ export class EventMapper {
     this.#options = options;
     this.#stamps = options.stamps ?? ownStamps;
     this.#accepts = table.filter === undefined ? undefined : compileRowPredicate(table.filter);
+    this.#isPlain = !this.#stamps.isForeign && isPlain(table);
     this.#after = new ScratchRow(columns.length);
     this.#before = new ScratchRow(columns.length);
     this.#keyRow = new ScratchRow(columns.length);
@@ -136,6 +139,8 @@ export class EventMapper {
     const place = { ...at, mapping: this.tag };
     const passing: Passing = { marks, place, moved: this.#movedHeaders(record, marks), emit };
     if (record.value === undefined) return this.#tombstone(record, passing);
+    if (this.#isPlain && (marks.flags & ~EVENT.chunk) === 0 && marks.absent.length === 0 && this.#passOn(record, record.value, passing))
+      return 'mapped';
     const event = this.#options.format.decode(record.value, { absent: marks.absent, exact: record.header(EXACT_HEADER) });
     if (event.op === 't') return this.#truncate(event, passing);
     if (event.op === 'm') return 'left-out';
@@ -143,6 +148,17 @@ export class EventMapper {
     if (plan.fields === undefined) return this.#misfit(passing);
     if (event.op === 'u') return this.#update({ event, plan, passing }, record);
     return event.op === 'd' ? this.#delete(event, plan, passing) : this.#create(event, plan, passing);
+  }
+
+  /** The row goes on as it stands; false where it has to be looked at. */
+  #passOn(record: FetchedRecord, value: Buffer, passing: Passing): boolean {
+    const { encoder, format } = this.#options;
+    const mapped = format.relabel(value, 'value', encoder);
+    if (mapped === undefined) return false;
+    const key = record.key === undefined ? undefined : format.relabel(record.key, 'key', encoder);
+    if (key === undefined && record.key !== undefined) return false;
+    this.#put({ key, value: mapped, headers: this.#headers(passing, NO_BYTES, record.header(EXACT_HEADER)) }, passing);
+    return true;
   }
 
   #create(event: DecodedEvent, plan: Plan, passing: Passing): MapOutcome {
@@ -329,6 +345,10 @@ export class EventMapper {
 function otherKeyOf(record: FetchedRecord, { otherKey }: EventMarks): Buffer | undefined {
   const header = otherKey === undefined ? undefined : record.header(otherKey);
   return header === undefined ? undefined : decodeOtherKey(header);
+}
+
+function isPlain({ columns, filter }: TableMapping): boolean {
+  return filter === undefined && columns.every(({ source, target }) => source.name === target);
 }
 
 /** A column was added that the file does not know, and does not say to ignore. */

@@ -6,9 +6,10 @@
  * copy of a mapped record is a repeat to its reader, and both claims are true.
  */
 import { setImmediate as turn } from 'node:timers/promises';
-import type { Fetched, Fetcher, KafkaCluster, TopicPartition } from '#connectors/change-log/kafka/cluster.ts';
+import type { Fetched, FetchedBatch, FetchedRecord, Fetcher, KafkaCluster, TopicPartition } from '#connectors/change-log/kafka/cluster.ts';
 import type { Offset } from '#connectors/change-log/change-log.ts';
 import type { Compression } from '#connectors/change-log/kafka/record-batch.ts';
+import { recordsIn } from '#connectors/change-log/kafka/record-reader.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import type { Claim, TopicOrderRecord } from '#schemas/order/order-record.ts';
 import type { WireFormat } from '#schemas/wire/wire.ts';
@@ -140,7 +141,7 @@ export class MappingSession {
 
   async #take(part: Fetched, fetchedIn: number, ended: AbortSignal): Promise<void> {
     if (part.topic === this.#options.orderTopic) {
-      for (const added of this.#options.order.take(part.records, part.next)) this.#addTopic(added);
+      for (const added of this.#options.order.take(recordsIn(part), part.next)) this.#addTopic(added);
       return;
     }
     const raw = this.#topics.get(part.topic);
@@ -201,12 +202,12 @@ export class MappingSession {
     return claims.whole(claim) ?? claim;
   }
 
-  async #map({ partition, records, next }: Fetched, { index, mapper }: RawTopic, goesOn: () => boolean): Promise<void> {
+  async #map({ partition, batches, next }: Fetched, { index, mapper }: RawTopic, goesOn: () => boolean): Promise<void> {
     if (!goesOn()) return;
     const raw: RawPartition = { topic: index, partition, mapping: mapper.tag };
     const emit = (record: MappedRecord): void => this.#outbox.add(raw, mapper.topic, record);
     let inSlice = 0;
-    for (const record of records) {
+    for (const record of eachRecord(batches)) {
       for (let bytes = mapper.unknown(record); bytes !== undefined; bytes = mapper.unknown(record)) {
         await this.#options.format.learn(bytes);
         if (!goesOn()) return;
@@ -229,4 +230,9 @@ export class MappingSession {
     this.#failure ??= error instanceof Error ? error : new Error('mapping failed', { cause: error });
     this.#broken.abort();
   }
+}
+
+/** A batch is unpacked when the one before it is mapped. */
+function* eachRecord(batches: readonly FetchedBatch[]): Generator<FetchedRecord> {
+  for (const batch of batches) yield* batch.records();
 }

@@ -3,7 +3,7 @@
  * much later than of others, but not never.
  */
 import type { Offset } from '#connectors/change-log/change-log.ts';
-import type { Fetched, FetchedRecord, Fetcher, TopicPartition } from '#connectors/change-log/kafka/cluster.ts';
+import type { Fetched, FetchedBatch, FetchedRecord, Fetcher, TopicPartition } from '#connectors/change-log/kafka/cluster.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import type { Random } from './random.ts';
 
@@ -102,7 +102,7 @@ export class MemoryFetcher implements Fetcher {
       const count = random === undefined ? fetchRecordsMax : random.between(1, fetchRecordsMax);
       const taken = records.slice(known.offset - base, known.offset - base + count);
       known.offset += taken.length;
-      fetched.push({ ...known.place, records: taken, next: known.offset });
+      fetched.push({ ...known.place, batches: batchesOf(taken, random), next: known.offset });
     }
     return fetched;
   }
@@ -131,4 +131,16 @@ export class MemoryFetcher implements Fetcher {
 
 function keyOf({ topic, partition }: TopicPartition): string {
   return `${topic}/${partition}`;
+}
+
+/** In pieces of any size, as they may have been stored. */
+function batchesOf(records: readonly FetchedRecord[], random: Random | undefined): readonly FetchedBatch[] {
+  const batches: FetchedBatch[] = [];
+  for (let at = 0; at < records.length;) {
+    const part = records.slice(at, at + (random?.between(1, records.length) ?? records.length));
+    const bytes = part.reduce((sum, { key, value }) => sum + (key?.length ?? 0) + (value?.length ?? 0), 0);
+    batches.push({ bytes, nextOffset: part.at(-1)!.offset + 1, records: () => part });
+    at += part.length;
+  }
+  return batches;
 }

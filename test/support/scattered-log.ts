@@ -77,7 +77,7 @@ export async function readScattered(kafka: StoredRecords, migration: string, for
       }
     }
   }
-  const skeleton = new Map(segments.flatMap((segment) => segment.skeleton.map(({ v, frame }) => [v, frame] as const)));
+  const skeleton = new Map(segments.flatMap((segment) => [...segment.skeleton].map(({ v, frame }) => [v, frame] as const)));
   const last = segments.at(-1);
   const sorted = rows.toSorted((a, b) => a.v - b.v || a.sub - b.sub || a.partition - b.partition);
   return { segments, voided, topics, rows: sorted, skeleton, end: last === undefined ? 0 : last.base + last.count };

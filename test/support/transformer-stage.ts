@@ -11,6 +11,7 @@ import { openKafkaCluster, type KafkaJsCluster } from '#connectors/change-log/ka
 import { claimsTopic, orderTopic } from '#connectors/change-log/kafka/order/topic-names.ts';
 import { RecordsBuilder } from '#connectors/change-log/kafka/record-batch.ts';
 import { partitionOf } from '#connectors/change-log/partitioner.ts';
+import { recordsIn } from '#connectors/change-log/kafka/record-reader.ts';
 import { encodeOrderJson, type Claim } from '#schemas/order/order-record.ts';
 import { jsonFormat } from '#schemas/wire/json-format.ts';
 import { mappedShape } from '#schemas/wire/shape.ts';
@@ -138,7 +139,7 @@ export class TransformerStage implements AsyncDisposable {
     try {
       fetcher.seek({ topic: claimsTopic(this.#name), partition: 0 }, 0);
       while (bounds.some(({ end }, partition) => (claimed.get(partition) ?? 0) < end)) {
-        const records = (await fetcher.next(stop.signal))!.flatMap((part) => part.records);
+        const records = (await fetcher.next(stop.signal))!.flatMap(recordsIn);
         const entries = records.flatMap(({ value }) => (JSON.parse(value!.toString('utf8')) as Claim).entries);
         for (const { partition, offset } of entries) claimed.set(partition, Math.max(offset, claimed.get(partition) ?? 0));
       }
@@ -173,7 +174,7 @@ export class TransformerStage implements AsyncDisposable {
       bounds.forEach(({ end }, partition) => end > 0 && fetcher.seek({ topic, partition }, 0));
       while (bounds.some(({ end }, partition) => next[partition]! < end)) {
         for (const part of (await fetcher.next(new AbortController().signal))!) {
-          for (const record of part.records) visit(part.partition, record);
+          for (const record of recordsIn(part)) visit(part.partition, record);
           next[part.partition] = part.next;
         }
       }

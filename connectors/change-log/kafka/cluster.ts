@@ -38,8 +38,17 @@ export interface FetchedRecord {
   header(name: string): Buffer | undefined;
 }
 
+/** Records as they were stored together, still packed: what waits in memory is what came over the network. */
+export interface FetchedBatch {
+  /** As it is held. */
+  readonly bytes: number;
+  readonly nextOffset: Offset;
+  /** Unpacks it; those at or above the offset that was sought. @throws PipelineError CF-3002 when it cannot be inflated. */
+  records(): readonly FetchedRecord[];
+}
+
 export interface Fetched extends TopicPartition {
-  readonly records: readonly FetchedRecord[];
+  readonly batches: readonly FetchedBatch[];
   /** Where reading goes on. */
   readonly next: Offset;
 }

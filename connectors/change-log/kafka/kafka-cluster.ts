@@ -6,13 +6,13 @@ import type { KafkaSettings } from '#schemas/config/migration-file.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import type { Offset } from '../change-log.ts';
 import { openKafkaClient, REQUEST_TIMEOUT_MS, type ClientOptions, type KafkaClient, type KafkaLog } from './client.ts';
-import type { Fetched, FetchedRecord, Fetcher, KafkaCluster, ProduceBatch, Produced, TopicPartition, TopicSettings } from './cluster.ts';
+import type { Fetched, Fetcher, KafkaCluster, ProduceBatch, Produced, TopicPartition, TopicSettings } from './cluster.ts';
 import { Connections } from './connection.ts';
 import { FetchSession, type FetchOptions } from './fetch-session.ts';
 import { kafkaError, patiently } from './kafka-error.ts';
 import { boundsOf } from './offsets.ts';
 import { Producer } from './producer.ts';
-import { nameOf, readRecords } from './record-reader.ts';
+import { nameOf, readBatches, type StoredBatch } from './record-reader.ts';
 import { ensureTopics, listTopics } from './topics.ts';
 
 /** @throws PipelineError CF-3001 when no broker answers, CF-3006 when they refuse us. */
@@ -84,8 +84,8 @@ export class KafkaJsCluster implements KafkaCluster {
   async fetcher(): Promise<Fetcher> {
     return new RecordFetcher(
       this.session((bytes, from, place) => {
-        const { records, next } = readRecords(bytes, from, place);
-        return { value: records, next };
+        const { batches, next } = readBatches(bytes, from, place);
+        return { value: batches, next };
       }),
     );
   }
@@ -139,9 +139,9 @@ export class KafkaJsCluster implements KafkaCluster {
 }
 
 class RecordFetcher implements Fetcher {
-  readonly #session: FetchSession<readonly FetchedRecord[]>;
+  readonly #session: FetchSession<readonly StoredBatch[]>;
 
-  constructor(session: FetchSession<readonly FetchedRecord[]>) {
+  constructor(session: FetchSession<readonly StoredBatch[]>) {
     this.#session = session;
   }
 
@@ -163,7 +163,7 @@ class RecordFetcher implements Fetcher {
 
   async next(signal: AbortSignal): Promise<readonly Fetched[] | undefined> {
     const got = await this.#session.next(signal);
-    return got?.map(({ topic, partition, value, next }) => ({ topic, partition, records: value, next }));
+    return got?.map(({ topic, partition, value, next }) => ({ topic, partition, batches: value, next }));
   }
 
   close(): Promise<void> {

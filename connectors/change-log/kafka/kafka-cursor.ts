@@ -7,7 +7,7 @@ import type { Cursor, Offset, ReadBatch } from '../change-log.ts';
 import type { TopicPartition } from './cluster.ts';
 import type { FetchSession } from './fetch-session.ts';
 import type { KafkaJsCluster } from './kafka-cluster.ts';
-import { readBatches, recordsOf, type PackedBatch } from './record-reader.ts';
+import { readBatches, type StoredBatch } from './record-reader.ts';
 
 export interface KafkaCursorOptions {
   readonly place: TopicPartition;
@@ -19,17 +19,17 @@ export interface KafkaCursorOptions {
 
 export class KafkaCursor implements Cursor {
   readonly #options: KafkaCursorOptions;
-  readonly #session: FetchSession<PackedBatch[]>;
+  readonly #session: FetchSession<StoredBatch[]>;
   readonly #closing = new AbortController();
   #at: Offset;
-  #fetched: PackedBatch[] = [];
+  #fetched: StoredBatch[] = [];
   #busy = false;
 
   constructor(cluster: KafkaJsCluster, options: KafkaCursorOptions) {
     const { bounds, place } = options;
     this.#options = options;
     this.#at = options.from;
-    this.#session = cluster.session<PackedBatch[]>(
+    this.#session = cluster.session<StoredBatch[]>(
       (bytes, from) => {
         const { batches, next } = readBatches(bytes, from, place);
         return { value: batches, next };
@@ -83,8 +83,8 @@ export class KafkaCursor implements Cursor {
     return undefined;
   }
 
-  #deliver(batch: PackedBatch): ReadBatch {
-    const values = recordsOf(batch).map((record) => record.value ?? EMPTY);
+  #deliver(batch: StoredBatch): ReadBatch {
+    const values = batch.all().map((record) => record.value ?? EMPTY);
     const bytes = Buffer.allocUnsafeSlow(values.reduce((sum, value) => sum + 4 + value.length, 0));
     let at = 0;
     for (const value of values) {

@@ -6,43 +6,86 @@
 import { gunzipSync, zstdDecompressSync } from 'node:zlib';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import type { Offset } from '../change-log.ts';
-import type { FetchedRecord, TopicPartition } from './cluster.ts';
+import type { Fetched, FetchedBatch, FetchedRecord, TopicPartition } from './cluster.ts';
 import { crc32c } from './crc32c.ts';
 import { BATCH_HEADER_BYTES, CHECKED_FROM, CODEC, MAGIC } from './record-batch.ts';
 
 const CODEC_MASK = 0x07;
 const CONTROL = 0x20;
 
-/** One stored batch, its records still packed. */
-export interface PackedBatch {
+/** One stored batch. Guarantee: its checksum is right; it is inflated when its records are asked for. */
+export class StoredBatch implements FetchedBatch {
   readonly baseOffset: Offset;
+  readonly nextOffset: Offset;
   /** Records in it; fewer than `nextOffset - baseOffset` only in a compacted topic. */
   readonly count: number;
-  readonly nextOffset: Offset;
-  readonly records: Buffer;
+  readonly #batch: Buffer;
+  readonly #from: Offset;
+  readonly #place: TopicPartition;
+
+  constructor(batch: Buffer, from: Offset, place: TopicPartition) {
+    this.baseOffset = Number(batch.readBigInt64BE(0));
+    this.nextOffset = this.baseOffset + batch.readInt32BE(23) + 1;
+    this.count = batch.readInt32BE(57);
+    this.#batch = batch;
+    this.#from = from;
+    this.#place = place;
+  }
+
+  get bytes(): number {
+    return this.#batch.length;
+  }
+
+  get isControl(): boolean {
+    return (this.#attributes & CONTROL) !== 0;
+  }
+
+  get #attributes(): number {
+    return this.#batch.readInt16BE(21);
+  }
+
+  records(): FetchedRecord[] {
+    return this.all().filter(({ offset }) => offset >= this.#from);
+  }
+
+  /** Those before the offset that was sought, too. */
+  all(): FetchedRecord[] {
+    const where = { place: this.#place, offset: this.baseOffset };
+    const bytes = inflate(this.#batch.subarray(BATCH_HEADER_BYTES), this.#attributes & CODEC_MASK, where);
+    const records: FetchedRecord[] = [];
+    const reader = new Reader(bytes);
+    for (let index = 0; index < this.count; index += 1) {
+      const length = reader.varint();
+      const end = reader.at + length;
+      reader.at += 1;
+      reader.skipVarint();
+      const offset = this.baseOffset + reader.varint();
+      const key = reader.bytes();
+      const value = reader.bytes();
+      records.push(new ViewedRecord({ offset, key, value }, bytes, reader.at));
+      reader.at = end;
+    }
+    return records;
+  }
 }
 
-/** Batches that end above `from`; `next` is `from` when there is none. */
-export function readBatches(bytes: Buffer, from: Offset, place: TopicPartition): { batches: PackedBatch[]; next: Offset } {
-  const batches: PackedBatch[] = [];
+/** Batches that end above `from`; `next` is `from` when there is none. @throws PipelineError CF-3002 (checksum), CF-3006 (format). */
+export function readBatches(bytes: Buffer, from: Offset, place: TopicPartition): { batches: StoredBatch[]; next: Offset } {
+  const batches: StoredBatch[] = [];
   let next = from;
   for (let at = 0; at + BATCH_HEADER_BYTES <= bytes.length;) {
     const end = at + 12 + bytes.readInt32BE(at + 8);
     if (bytes[at + 16] !== MAGIC) throw unreadable(place, next, 'it was written in a record format older than Kafka 0.11');
     if (end > bytes.length) break;
-    const batch = bytes.subarray(at, end);
+    const stored = bytes.subarray(at, end);
+    const batch = new StoredBatch(stored, from, place);
     at = end;
-    const baseOffset = Number(batch.readBigInt64BE(0));
-    const nextOffset = baseOffset + batch.readInt32BE(23) + 1;
-    if (nextOffset <= from) continue;
-    if (crc32c(batch.subarray(CHECKED_FROM)) !== batch.readUInt32BE(17)) {
-      throw new PipelineError('CF-3002', `${nameOf(place)}: the batch at offset ${baseOffset} fails its checksum`);
+    if (batch.nextOffset <= from) continue;
+    if (crc32c(stored.subarray(CHECKED_FROM)) !== stored.readUInt32BE(17)) {
+      throw new PipelineError('CF-3002', `${nameOf(place)}: the batch at offset ${batch.baseOffset} fails its checksum`);
     }
-    next = nextOffset;
-    const attributes = batch.readInt16BE(21);
-    if ((attributes & CONTROL) !== 0) continue;
-    const records = inflate(batch.subarray(BATCH_HEADER_BYTES), attributes & CODEC_MASK, { place, offset: baseOffset });
-    batches.push({ baseOffset, count: batch.readInt32BE(57), nextOffset, records });
+    next = batch.nextOffset;
+    if (!batch.isControl) batches.push(batch);
   }
   return { batches, next };
 }
@@ -50,30 +93,12 @@ export function readBatches(bytes: Buffer, from: Offset, place: TopicPartition):
 /** Every record at or above `from`. */
 export function readRecords(bytes: Buffer, from: Offset, place: TopicPartition): { records: FetchedRecord[]; next: Offset } {
   const { batches, next } = readBatches(bytes, from, place);
-  const records: FetchedRecord[] = [];
-  for (const batch of batches) {
-    for (const record of recordsOf(batch)) if (record.offset >= from) records.push(record);
-  }
-  return { records, next };
+  return { records: recordsIn({ batches }), next };
 }
 
-/** All records of a batch. */
-export function recordsOf(batch: PackedBatch): FetchedRecord[] {
-  const { records: bytes, baseOffset } = batch;
-  const records: FetchedRecord[] = [];
-  const reader = new Reader(bytes);
-  for (let index = 0; index < batch.count; index += 1) {
-    const length = reader.varint();
-    const end = reader.at + length;
-    reader.at += 1;
-    reader.skipVarint();
-    const offset = baseOffset + reader.varint();
-    const key = reader.bytes();
-    const value = reader.bytes();
-    records.push(new ViewedRecord({ offset, key, value }, bytes, reader.at));
-    reader.at = end;
-  }
-  return records;
+/** All at once: for topics whose records are few, or wanted whole. */
+export function recordsIn({ batches }: Pick<Fetched, 'batches'>): FetchedRecord[] {
+  return batches.flatMap((batch) => batch.records());
 }
 
 class ViewedRecord implements FetchedRecord {

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { type KafkaJsCluster, openKafkaCluster } from '#connectors/change-log/kafka/kafka-cluster.ts';
+import { recordsIn } from '#connectors/change-log/kafka/record-reader.ts';
 import { migrationJsonSchema } from '#schemas/config/migration-schema.ts';
 import { execute } from '#test/support/application.ts';
 import { describeWithKafka } from '#test/support/kafka/describe-with-kafka.ts';
@@ -81,7 +82,7 @@ async function schemasOf(name: string): Promise<string> {
     const fetcher = await cluster.fetcher();
     fetcher.seek(place, 0);
     const fetched = (await fetcher.next(AbortSignal.timeout(2_000))) ?? [];
-    const records = fetched.flatMap((part) => part.records.map(({ value }) => JSON.parse(String(value)) as { readonly schema: string }));
+    const records = fetched.flatMap((part) => recordsIn(part).map(({ value }) => JSON.parse(String(value)) as { readonly schema: string }));
     return records.map(({ schema }) => schema).join('\n');
   });
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { openKafkaCluster } from '#connectors/change-log/kafka/kafka-cluster.ts';
 import type { FetchedRecord } from '#connectors/change-log/kafka/cluster.ts';
+import { recordsIn } from '#connectors/change-log/kafka/record-reader.ts';
 import { silentLogger } from '#services/runtime/service.ts';
 import { explain, runCommand, type VerifyResult } from '#services/demo/pipeline/command.ts';
 import { Pipeline } from '#services/demo/pipeline/pipeline.ts';
@@ -25,7 +26,7 @@ async function recordsOf(brokers: readonly string[], topic: string): Promise<Fet
     fetcher.seek({ topic, partition: 0 }, bounds!.start);
     for (let next = bounds!.start; next < bounds!.end;) {
       for (const fetched of (await fetcher.next(AbortSignal.timeout(20_000))) ?? []) {
-        records.push(...fetched.records);
+        records.push(...recordsIn(fetched));
         next = fetched.next;
       }
     }

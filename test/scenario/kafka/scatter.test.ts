@@ -4,6 +4,7 @@ import { afterEach, expect, test } from 'vitest';
 import type { FetchedRecord, KafkaCluster } from '#connectors/change-log/kafka/cluster.ts';
 import type { KafkaJsCluster } from '#connectors/change-log/kafka/kafka-cluster.ts';
 import { ScatterTopic } from '#connectors/change-log/kafka/order/scatter-topic.ts';
+import { recordsIn } from '#connectors/change-log/kafka/record-reader.ts';
 import { decodeCommit, TAG } from '#schemas/pgoutput/message.ts';
 import { avroFormat } from '#schemas/wire/avro-format.ts';
 import * as frames from '#test/support/frames.ts';
@@ -39,7 +40,7 @@ function storedIn(cluster: KafkaCluster): StoredRecords {
       fetcher.seek({ topic, partition }, start);
       for (let next = start; next < end;) {
         for (const fetched of (await fetcher.next(AbortSignal.timeout(20_000))) ?? []) {
-          records.push(...fetched.records);
+          records.push(...recordsIn(fetched));
           next = fetched.next;
         }
       }

@@ -22,6 +22,7 @@ import type { WireFormat } from '#schemas/wire/wire.ts';
 import type { Offset } from '#connectors/change-log/change-log.ts';
 import type { Fetched, FetchedRecord, Fetcher, KafkaCluster } from '../cluster.ts';
 import { RecordsBuilder } from '../record-batch.ts';
+import { recordsIn } from '../record-reader.ts';
 import { rawKey, type RawKey } from './bookmark.ts';
 import { readOrder } from './order-reader.ts';
 import { OrderTail } from './order-tail.ts';
@@ -162,13 +163,13 @@ export class ForeignOrder {
     }
   }
 
-  async #runsOf({ topic, partition, records, next }: Fetched): Promise<readonly Run[]> {
+  async #runsOf({ topic, partition, batches, next }: Fetched): Promise<readonly Run[]> {
     const { index } = this.#tail.topics.named(topic)!;
     const { relation } = this.#topics.get(topic)!;
     const isKeyed = relation.columns.some(({ isKey }) => isKey);
     const runs: Run[] = [];
     let run: Run | undefined;
-    for (const record of records) {
+    for (const record of recordsIn({ batches })) {
       // Without a key a record may come again in any partition, and its place says nothing of it.
       if (isKeyed && (await this.#isRepeat(record, index, partition))) {
         this.#leftOut++;

@@ -17,6 +17,9 @@ const LINE_FEED = 0x0a;
 const BACKSLASH = 0x5c;
 const COPY_NULL = 0x4e;
 
+/** Below this a loop is quicker than a call into the engine. */
+const LOOP_BYTES_MAX = 24;
+
 /** Fields of a row in the order of a tuple, or ABSENT_FIELD or NULL_FIELD in the place of one. */
 export type FieldOrder = Int32Array;
 
@@ -92,7 +95,10 @@ export class FrameWriter {
       }
       b[p] = KIND.text;
       p = b.writeUInt32BE(bytes, p + 1);
-      p += buffer.copy(b, p, from[field], from[field]! + bytes);
+      const start = from[field]!;
+      if (bytes > LOOP_BYTES_MAX) buffer.copy(b, p, start, start + bytes);
+      else for (let i = 0; i < bytes; i++) b[p + i] = buffer[start + i]!;
+      p += bytes;
     }
     this.#at = p;
   }

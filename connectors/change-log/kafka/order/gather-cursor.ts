@@ -3,27 +3,29 @@
  * only when claims cover every raw record that it names and the mapped topics were read up to the ends of those claims; what it holds in
  * memory is bounded, however far transformers are apart, and the segment that comes next can always be completed.
  *
- * Partitions that bring what is not wanted yet are paused. Where one partition holds the next segment's rows behind too many of later
+ * What comes is unpacked (row by row, many times its size) only when the next segment wants it; partitions that bring what is not wanted
+ * yet are paused. Where one partition holds the next segment's rows behind too many of later
  * ones, those are let go of (`#narrow`) and read again once the segments before them are through.
  */
 import { PipelineError } from '#schemas/errors.ts';
-import { decodeEventHeader, decodeOtherKey, decodePlace, EVENT, EVENT_HEADER, EXACT_HEADER, OLD_KEY_HEADER, type EventHeader } from '#schemas/order/event-header.ts'; // prettier-ignore
-import { decodeForeignHeader, FOREIGN_HEADER } from '#schemas/order/foreign-header.ts';
 import type { Claim } from '#schemas/order/order-record.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import type { Cursor, Offset, ReadBatch } from '#connectors/change-log/change-log.ts';
 import type { Bookmark } from '#schemas/bookmark.ts';
 import type { Fetched, FetchedRecord, Fetcher, KafkaCluster, TopicPartition } from '../cluster.ts';
+import { recordsIn } from '../record-reader.ts';
 import { rawKey, type GatherPlace, type RawKey, type RawPlaceMark, type ReadingPlace } from './bookmark.ts';
 import { ClaimBook } from './claims.ts';
 import { lostMapped } from './lost-records.ts';
 import type { MappedPlace, MappedPlaces } from './mapped-places.ts';
+import { ownBytes, rowOf, toldBy } from './mapped-record.ts';
 import type { Reassembler } from './reassemble.ts';
-import { FOREIGN, RowBuffer, type MappedRow } from './row-buffer.ts';
+import { RowBuffer, type MappedRow } from './row-buffer.ts';
 import type { QueuedSegment, SegmentQueue } from './segment-queue.ts';
 
-/** Mapped records that wait for their segment. */
+/** Mapped records that wait for their segment, unpacked. As they come, ahead of the segments that want them, they may be a part of it. */
 const ROWS_BYTES_MAX = 32 * 1024 * 1024;
+const PACKED_PART = 1 / 8;
 const ORDER_BYTES_MAX = 8 * 1024 * 1024;
 const SEGMENTS_MAX = 4096;
 const CLAIMS_MAX = 65_536;
@@ -149,15 +151,13 @@ export class GatherCursor implements Cursor {
   #take(fetched: Fetched): void {
     const { order, claims, places } = this.#options;
     if (fetched.topic === order) {
-      for (const { value, offset } of fetched.records) if (value !== undefined) this.#queue.add(value, offset);
+      for (const { value, offset } of recordsIn(fetched)) if (value !== undefined) this.#queue.add(value, offset);
       this.#orderNext = fetched.next;
     } else if (fetched.topic === claims) {
-      for (const { value, offset } of fetched.records) if (value !== undefined) this.#takeClaim(value, offset);
+      for (const { value, offset } of recordsIn(fetched)) if (value !== undefined) this.#takeClaim(value, offset);
       this.#claimsNext = fetched.next;
     } else {
-      const place = places.at(fetched.topic, fetched.partition)!;
-      for (const record of fetched.records) this.#takeRow(record, place);
-      place.next = fetched.next;
+      places.take(places.at(fetched.topic, fetched.partition)!, fetched);
     }
   }
 
@@ -168,32 +168,17 @@ export class GatherCursor implements Cursor {
   }
 
   #takeRow(record: FetchedRecord, place: MappedPlace): void {
-    const told = headerOf(record);
+    const told = toldBy(record);
     if (told === undefined) return;
-    const { header, partition, offset, mapping } = told;
+    const { raw, offset, mapping } = told;
     if (!this.#options.mappings.has(mapping) && guarded('table-tag')) return;
-    const raw = rawKey(header.topic, partition);
     if (!this.#rows.wants(raw, offset)) return;
     const narrow = this.#narrow;
     if (narrow !== undefined && offset >= (narrow.limits.get(raw) ?? 0)) {
       place.reread = Math.min(place.reread ?? record.offset, record.offset);
       return;
     }
-    const row: MappedRow = {
-      raw,
-      rawOffset: offset,
-      place: place.number,
-      at: record.offset,
-      epoch: header.epoch,
-      v: header.v,
-      sub: header.sub,
-      flags: header.flags,
-      oid: header.oid,
-      absent: header.absent,
-      value: record.value,
-      exact: record.header(EXACT_HEADER),
-      oldKey: (header.flags & EVENT.movedHere) === 0 ? undefined : oldKeyOf(record),
-    };
+    const row = rowOf(record, told, place.number);
     // Few of many that pass are kept now, and each would keep all that came with it.
     this.#rows.add(narrow === undefined ? row : ownBytes(row));
   }
@@ -204,7 +189,7 @@ export class GatherCursor implements Cursor {
     if (queued === undefined) return false;
     const { segment } = queued;
     const end = segment.base + segment.count;
-    if (end > this.#options.from && !this.#isComplete(queued)) return false;
+    if (end > this.#options.from && !this.#complete(queued)) return false;
     if (this.#markWanted) this.#mark = this.#bookmark();
     this.#markWanted = false;
     this.#assembling = true;
@@ -233,8 +218,17 @@ export class GatherCursor implements Cursor {
     return [];
   }
 
-  #isComplete(queued: QueuedSegment): boolean {
-    return this.#isClaimed(queued) && !this.#wanted(queued).includes(true);
+  /** Unpacks what it waits for, as far as that has come. */
+  #complete(queued: QueuedSegment): boolean {
+    if (!this.#isClaimed(queued)) return false;
+    const { places } = this.#options;
+    for (;;) {
+      const wanted = this.#wanted(queued);
+      if (wanted.length === 0) return true;
+      const came = places.all.filter((place) => wanted[place.number] === true && place.packed.length > 0);
+      if (came.length === 0) return false;
+      for (const place of came) for (const record of places.unpack(place)) this.#takeRow(record, place);
+    }
   }
 
   #isClaimed({ segment }: QueuedSegment): boolean {
@@ -261,8 +255,9 @@ export class GatherCursor implements Cursor {
     this.#orderPaused = turn(fetcher, { topic: order, partition: 0 }, this.#orderPaused, manySegments);
     this.#claimsPaused = turn(fetcher, { topic: claims, partition: 0 }, this.#claimsPaused, claimed && this.#claims.size > CLAIMS_MAX);
     if (head !== undefined && this.#rows.bytes > 2 * this.#rowsBytesMax) this.#narrowDown();
-    const full = this.#rows.bytes > this.#rowsBytesMax || this.#narrow !== undefined;
-    const calm = this.#narrow === undefined && this.#rows.bytes < this.#rowsBytesMax / 2;
+    const packedBytesMax = this.#rowsBytesMax * PACKED_PART;
+    const full = places.bytes > packedBytesMax || this.#narrow !== undefined;
+    const calm = this.#narrow === undefined && places.bytes < packedBytesMax / 2;
     const wanted = head === undefined ? [] : this.#wanted(head);
     for (const place of places.all) {
       const pause = wanted[place.number] === true || calm ? false : full || place.paused;
@@ -295,8 +290,7 @@ export class GatherCursor implements Cursor {
     this.#narrow = undefined;
     for (const place of this.#options.places.all) {
       if (place.reread === undefined) continue;
-      place.next = place.reread;
-      place.reread = undefined;
+      this.#options.places.goBack(place, place.reread);
       this.#fetcher!.seek(place, place.next);
     }
   }
@@ -361,36 +355,4 @@ function turn(fetcher: Fetcher, place: TopicPartition, paused: boolean, pause: b
     else fetcher.resume(place);
   }
   return pause;
-}
-
-interface Told {
-  readonly header: EventHeader;
-  /** Of the raw record. */
-  readonly partition: number;
-  readonly offset: Offset;
-  /** Tag of what mapped it. */
-  readonly mapping: number;
-}
-
-/** Undefined for what is written for other readers: the change itself comes besides. */
-function oldKeyOf(record: FetchedRecord): Buffer | undefined {
-  const header = record.header(OLD_KEY_HEADER);
-  return header === undefined ? undefined : decodeOtherKey(header);
-}
-
-function headerOf(record: FetchedRecord): Told | undefined {
-  const cf = record.header(EVENT_HEADER);
-  if (cf !== undefined) {
-    const header = decodeEventHeader(cf);
-    return (header.flags & (EVENT.tombstone | EVENT.truncate)) === 0 ? { header, ...decodePlace(cf) } : undefined;
-  }
-  const cfs = record.header(FOREIGN_HEADER);
-  if (cfs === undefined || (record.key !== undefined && record.value === undefined)) return undefined;
-  const { topic, partition, offset, mapping, absent } = decodeForeignHeader(cfs);
-  return { header: { flags: 0, topic, epoch: FOREIGN, v: 0, sub: 0, oid: 0, absent }, partition, offset, mapping };
-}
-
-function ownBytes(row: MappedRow): MappedRow {
-  const own = (bytes: Buffer | undefined): Buffer | undefined => bytes && Buffer.from(bytes);
-  return { ...row, absent: Buffer.from(row.absent), value: own(row.value), exact: own(row.exact), oldKey: own(row.oldKey) };
 }

@@ -3,6 +3,7 @@ import { PipelineError } from '#schemas/errors.ts';
 import { decodeOrderRecord, type OrderRecord } from '#schemas/order/order-record.ts';
 import type { Offset } from '#connectors/change-log/change-log.ts';
 import type { KafkaCluster } from '../cluster.ts';
+import { recordsIn } from '../record-reader.ts';
 
 /** Without an answer for so long, reading is given up; whoever reads tries again. */
 const ANSWER_TIMEOUT_MS = 60_000;
@@ -28,7 +29,7 @@ export async function readOrder(part: OrderPart, visit: (record: OrderRecord, of
     for (let next = from; next < to;) {
       const fetched = await fetcher.next(AbortSignal.timeout(ANSWER_TIMEOUT_MS));
       if (fetched === undefined) throw new PipelineError('CF-3001', `topic ${topic} could not be read: Kafka does not answer`);
-      for (const { offset, value } of fetched.flatMap((each) => each.records)) {
+      for (const { offset, value } of fetched.flatMap(recordsIn)) {
         if (offset >= to || (value !== undefined && !visit(decodeOrderRecord(value), offset))) return;
       }
       next = fetched.at(-1)?.next ?? next;

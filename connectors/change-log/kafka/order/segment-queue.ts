@@ -18,7 +18,8 @@ export interface QueuedSegment {
 export class SegmentQueue {
   readonly #tail: OrderTail;
   #end: Offset | undefined;
-  #queue: QueuedSegment[] = [];
+  /** Undefined: taken. */
+  #queue: (QueuedSegment | undefined)[] = [];
   #first = 0;
   /** Of the segments that wait. */
   bytes = 0;
@@ -82,7 +83,8 @@ export class SegmentQueue {
   }
 
   shift(): void {
-    this.bytes -= this.#queue[this.#first++]!.bytes;
+    this.bytes -= this.#queue[this.#first]!.bytes;
+    this.#queue[this.#first++] = undefined;
     if (this.#first < 256 || this.#first * 2 < this.#queue.length) return;
     this.#queue = this.#queue.slice(this.#first);
     this.#first = 0;

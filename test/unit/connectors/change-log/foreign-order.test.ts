@@ -125,11 +125,12 @@ test('each record is named once, in the order of its partition, also by a succes
     expect(count).toBe(rows + skeleton.length);
     for (const { frame } of skeleton) if (frame[0] === FRAME.tableState) states.push(decodeJsonFrame<TableStateFrame>(frame).table);
     if (rows === 0) continue;
-    const [begin, commit] = [skeleton[0]!, skeleton.at(-1)!];
+    const frames = [...skeleton];
+    const [begin, commit] = [frames[0]!, frames.at(-1)!];
     expect([begin.v, commit.v]).toEqual([base, base + count - 1]);
     const { commitLsn, endLsn } = decodeCommit(commit.frame);
     expect([decodeBegin(begin.frame).commitLsn, endLsn]).toEqual([commitLsn, BigInt(base + count)]);
-    expect(skeleton.slice(1, -1).every(({ frame }) => frame[0] === TAG.relation)).toBe(true);
+    expect(frames.slice(1, -1).every(({ frame }) => frame[0] === TAG.relation)).toBe(true);
   }
   expect([...next]).toEqual([
     ['0 0', 3000],

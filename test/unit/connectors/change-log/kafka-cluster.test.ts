@@ -7,6 +7,7 @@ import type { WireRequest } from '#connectors/change-log/kafka/connection.ts';
 import type { KafkaJsCluster } from '#connectors/change-log/kafka/kafka-cluster.ts';
 import { RecordsBuilder, stamped, type Compression } from '#connectors/change-log/kafka/record-batch.ts';
 import { identityRequest, produceRequest } from '#connectors/change-log/kafka/requests.ts';
+import { recordsIn } from '#connectors/change-log/kafka/record-reader.ts';
 import { kafkaProvider } from '#test/support/kafka/provider.ts';
 import { startKafka } from '#test/support/kafka/kafka.ts';
 import { clusterOn, sharedKafka } from '#test/support/log-on-kafka.ts';
@@ -37,7 +38,7 @@ async function readUntil(fetcher: Fetcher, ends: readonly number[]): Promise<str
   while (next.some((at, partition) => at < ends[partition]!)) {
     for (const got of (await fetcher.next(never)) ?? []) {
       next[got.partition] = got.next;
-      seen[got.partition]!.push(...got.records.map(({ value }) => String(value)));
+      seen[got.partition]!.push(...recordsIn(got).map(({ value }) => String(value)));
     }
   }
   return seen;
@@ -151,8 +152,8 @@ describe.runIf(here)('kafka cluster', () => {
     }
     fetcher.seek({ topic, partition: 0 }, 4);
     const [got] = (await fetcher.next(never))!;
-    expect(got!.records.map(({ offset, value }) => [offset, String(value)])).toEqual(numbers(4, 10).map((text) => [Number(text), text]));
-    expect(String(got!.records[0]!.header('cf'))).toBe('header');
+    expect(recordsIn(got!).map(({ offset, value }) => [offset, String(value)])).toEqual(numbers(4, 10).map((text) => [Number(text), text]));
+    expect(String(recordsIn(got!)[0]!.header('cf'))).toBe('header');
   });
 
   test('a paused partition brings nothing until it is resumed, then what came meanwhile; a sought one begins there again', async () => {
@@ -170,7 +171,7 @@ describe.runIf(here)('kafka cluster', () => {
     fetcher.resume(places[0]!);
     expect((await next()).map(({ partition, next: to }) => [partition, to])).toEqual([[0, 6]]);
     fetcher.seek(places[1]!, 2);
-    expect((await next()).flatMap(({ records }) => records.map(({ offset }) => offset))).toEqual([2, 3, 4, 5]);
+    expect((await next()).flatMap((part) => recordsIn(part).map(({ offset }) => offset))).toEqual([2, 3, 4, 5]);
     fetcher.drop(places[0]!);
     await cluster.produce(places.map((place) => ({ ...place, records: recordsOf(['6']) })));
     expect((await next()).map(({ partition }) => partition)).toEqual([1]);
@@ -187,7 +188,7 @@ describe.runIf(here)('kafka cluster', () => {
     expect(await waiting).toBeUndefined();
     await cluster.produce([{ topic, partition: 0, records: recordsOf(['a']) }]);
     expect(await fetcher.next(stop.signal)).toBeUndefined();
-    expect((await fetcher.next(never))!.flatMap(({ records }) => records.map(({ value }) => String(value)))).toEqual(['a']);
+    expect((await fetcher.next(never))!.flatMap((part) => recordsIn(part).map(({ value }) => String(value)))).toEqual(['a']);
     const closing = fetcher.next(never);
     await fetcher.close();
     expect(await closing).toBeUndefined();
@@ -216,7 +217,7 @@ describe.runIf(here)('kafka cluster', () => {
     const fetcher = await cluster.fetcher();
     fetcher.seek({ topic, partition: 0 }, 1);
     const [got] = (await fetcher.next(never))!;
-    expect(got!.records.map((record) => [record.key, String(record.value), String(record.header('cf'))])).toEqual([
+    expect(recordsIn(got!).map((record) => [record.key, String(record.value), String(record.header('cf'))])).toEqual([
       [undefined, 'theirs', 'header'],
     ]);
   });
@@ -235,8 +236,8 @@ describe.runIf(here)('kafka cluster', () => {
     fetcher.seek({ topic: later, partition: 0 }, 0);
     const seen: string[] = [];
     while (seen.length < 3) {
-      for (const { topic, records } of (await fetcher.next(never)) ?? [])
-        for (const { value } of records) if (topic !== removed) seen.push(`${topic} ${String(value)}`);
+      for (const part of (await fetcher.next(never)) ?? [])
+        for (const { value } of recordsIn(part)) if (part.topic !== removed) seen.push(`${part.topic} ${String(value)}`);
     }
     expect(seen.toSorted(byText)).toEqual([`${kept} 0`, `${kept} 1`, `${later} 1`].toSorted(byText));
   });
@@ -282,7 +283,7 @@ describe.runIf(here)('kafka cluster, and a broker that goes away', () => {
         expect(error).toMatchObject({ code: 'CF-3001' });
       }
     }
-    expect((await waiting)?.flatMap(({ records }) => records.map(({ value }) => String(value)))).toEqual(['5']);
+    expect((await waiting)?.flatMap((part) => recordsIn(part).map(({ value }) => String(value)))).toEqual(['5']);
     await cluster.close();
   });
 

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { RecordsBuilder } from '#connectors/change-log/kafka/record-batch.ts';
+import { recordsIn } from '#connectors/change-log/kafka/record-reader.ts';
 import type { KafkaSasl, KafkaSettings } from '#schemas/config/migration-file.ts';
 import { makeCertificates } from '#test/support/certificate.ts';
 import { kafkaHost, startKafka, type Kafka, type KafkaListener } from '#test/support/kafka/kafka.ts';
@@ -78,7 +79,7 @@ describe.runIf((await kafkaProvider()) !== undefined)('kafka security', () => {
       const fetcher = await cluster.fetcher();
       fetcher.seek({ topic: 't', partition: 0 }, produced!.baseOffset);
       const [got] = (await fetcher.next(new AbortController().signal))!;
-      return String(got!.records[0]!.value);
+      return String(recordsIn(got!)[0]!.value);
     } finally {
       await cluster.close();
     }
