@@ -123,7 +123,12 @@ export const catalogue = {
   ),
   'CF-5007': entry(3, 'operator', 'Triggers or foreign keys of the target act on the rows applied.', 'Run the SQL named.'),
   'CF-5008': entry(3, 'operator', 'The target server cannot take the rows as it is set up.', 'Run the SQL named.'),
-  'CF-5009': entry(1, 'operator', 'A row was set aside: the target refused it.', 'Mend the cause, then run crossfade dlq retry.'),
+  'CF-5009': entry(
+    1,
+    'operator',
+    'A row was set aside: it could not be mapped, or the target refused it.',
+    'Mend the cause, then run crossfade dlq retry.',
+  ),
   'CF-6001': entry(11, 'operator', 'Source and target differ.', 'Run crossfade repair.'),
   'CF-6002': entry(1, 'operator', 'Something could not be compared at one point of the stream.', 'Run crossfade verify again.'),
   'CF-6003': entry(

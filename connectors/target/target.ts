@@ -6,7 +6,9 @@
  * Implementer promises: `apply` resolves once committed (or, for a part, once executed); a rejected row never takes others with it.
  */
 import type { Lsn } from '#schemas/lsn.ts';
+import type { UnmappedLine } from '#schemas/frame/frame.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import type { RowFault } from '#schemas/mapping/unmappable-row.ts';
 import type { Layout, TupleRef } from '#schemas/pgoutput/tuple.ts';
 
 export type { Layout, TupleRef } from '#schemas/pgoutput/tuple.ts';
@@ -29,12 +31,23 @@ export interface TableBatch {
   readonly at: Int32Array;
   readonly counts: Int32Array;
   readonly carries: ReadonlyMap<number, TupleRef>;
+  /** Entries of keys of which a row could not be mapped: not to be written. In a table without a key one says it of the table. */
+  readonly unmapped: ReadonlyMap<number, UnmappedEntry>;
   /** Empty the table before the entries. */
   readonly truncate: boolean;
   /** Row changes of the source that went into it. */
   readonly changes: number;
   /** Every row exists that was not created in this batch; false while the table is copying. */
   readonly strict: boolean;
+}
+
+/** Why a key's change is no row of the target. */
+export interface UnmappedEntry {
+  readonly fault: RowFault;
+  /** mapping: the mapping makes nothing of it. moved: its absent columns stand under a key of which that is true. */
+  readonly cause: 'mapping' | 'moved';
+  /** Changes of the key behind it in the batch. */
+  readonly queued: number;
 }
 
 /** COPY text lines of a chunk; `columns` are indexes in `TableMapping.columns` in the order of the lines' fields. */
@@ -47,6 +60,8 @@ export interface ChunkBatch {
   readonly truncate: boolean;
   /** The rows may exist on the target. */
   readonly mayExist: boolean;
+  /** Rows that could not be mapped, which are no lines: what is known of them by target column. */
+  readonly unmapped: readonly UnmappedLine[];
 }
 
 /** Keys to delete, as text in the order of `targetKey`. */

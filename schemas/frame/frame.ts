@@ -4,14 +4,18 @@
  *
  * Order in the log: [epoch] { begin, (relation | row | chunk-rows | chunk-deletes)*, commit }* with table-state and copy-complete
  * between transactions. A transaction cut off by an epoch frame is void: the reader appends it again whole.
+ * A row that cannot be mapped (over Kafka the transformer finds that out) is a frame of ours around its message.
  * Rows of a chunk stand inside the transaction of its high watermark, so they take its commit LSN and ordinals 1…n.
  */
+import type { RowFault } from '../mapping/unmappable-row.ts';
+
 export const FRAME = {
   epoch: 0x65, // e
   chunkRows: 0x6b, // k
   chunkDeletes: 0x64, // d
   tableState: 0x73, // s
   copyComplete: 0x61, // a
+  unmapped: 0x75, // u
 } as const;
 
 /** A reader has started; records of a lower epoch that follow are a zombie's and are ignored. */
@@ -35,6 +39,14 @@ export interface ChunkRowsHeader {
   readonly recopy: boolean;
   /** True on the last frame of its chunk. */
   readonly last: boolean;
+  /** Rows of it that could not be mapped: they are not among the lines. */
+  readonly unmapped?: readonly UnmappedLine[];
+}
+
+/** A copied row that the mapping makes nothing of: values by the name of the source column, as far as they are known. */
+export interface UnmappedLine {
+  readonly fault: RowFault;
+  readonly values: Readonly<Record<string, string | null>>;
 }
 
 /** Keys asked for by a re-copy that the source does not have: deleted on the target. Values in the order of `keyColumns`. */
@@ -81,6 +93,22 @@ export function encodeChunkHeader(header: ChunkRowsHeader): Buffer {
   head.writeUInt32BE(json.length, 1);
   json.copy(head, 5);
   return head;
+}
+
+/** What the mapping says of a row; the row message (I, U or D) that it makes nothing of follows as a further part. */
+export function encodeUnmappedHead(fault: RowFault): Buffer {
+  const json = Buffer.from(JSON.stringify(fault), 'utf8');
+  const head = Buffer.allocUnsafe(5 + json.length);
+  head[0] = FRAME.unmapped;
+  head.writeUInt32BE(json.length, 1);
+  json.copy(head, 5);
+  return head;
+}
+
+/** `at`: where the row message begins. */
+export function decodeUnmapped(frame: Buffer): { readonly fault: RowFault; readonly at: number } {
+  const at = 5 + frame.readUInt32BE(1);
+  return { fault: JSON.parse(frame.toString('utf8', 5, at)) as RowFault, at };
 }
 
 export function decodeChunkRows(frame: Buffer): { readonly header: ChunkRowsHeader; readonly rows: Buffer } {

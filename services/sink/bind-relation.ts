@@ -5,6 +5,7 @@
 import { PipelineError } from '#schemas/errors.ts';
 import { bindRelation as bind, type BoundTable } from '#schemas/mapping/bind.ts';
 import { tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { UnmappableRow } from '#schemas/mapping/unmappable-row.ts';
 import { decodeTuple, type Relation } from '#schemas/pgoutput/message.ts';
 import type { CatalogTable } from '#schemas/table.ts';
 import type { Layout } from '#schemas/pgoutput/tuple.ts';
@@ -14,7 +15,7 @@ export interface BoundRelation {
   readonly relation: Relation;
   readonly table: TableMapping;
   readonly layout: Layout;
-  /** True for a row that the mapping moves; undefined = every row. */
+  /** True for a row that the mapping moves; undefined = every row. @throws UnmappableRow when that cannot be told */
   readonly passes: ((buffer: Buffer, at: number) => boolean) | undefined;
 }
 
@@ -44,7 +45,7 @@ function rowFilter({ accepts, filterFields }: BoundTable): (buffer: Buffer, at: 
     const values = Array.from(filterFields, (field) => {
       const value = row[field];
       if (value === undefined)
-        throw new PipelineError('CF-4002', 'a filter column is absent from a change: the table needs REPLICA IDENTITY FULL');
+        throw new UnmappableRow('CF-4002', 'a filter column is absent from a change: the table needs REPLICA IDENTITY FULL');
       return value;
     });
     return accepts!(values);

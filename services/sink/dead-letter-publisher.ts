@@ -51,6 +51,11 @@ async function publishNew({ targetUrl, name, topic, logger }: PublisherOptions):
   }
 }
 
+function exceptionClass(state: string): string {
+  if (state === '') return 'crossfade.Moved';
+  return state.startsWith('CF-') ? `crossfade.${state}` : `postgresql.SQLSTATE.${state}`;
+}
+
 /** Kafka Connect's header names; a consumer of its dead letter queues reads ours as well. */
 function recordOf(letter: DeadLetter, name: string, topic: DeadLetterTopic): DeadLetterRecord {
   const { source, target, sqlState, message, constraint } = letter;
@@ -62,9 +67,9 @@ function recordOf(letter: DeadLetter, name: string, topic: DeadLetterTopic): Dea
     [`${prefix}offset`]: String(place.offset),
     [`${prefix}connector.name`]: name,
     [`${prefix}task.id`]: '0',
-    [`${prefix}stage`]: 'TASK_PUT',
+    [`${prefix}stage`]: letter.cause === 'mapping' ? 'TRANSFORMATION' : 'TASK_PUT',
     [`${prefix}class.name`]: 'crossfade.sink',
-    [`${prefix}exception.class.name`]: sqlState === '' ? 'crossfade.Moved' : `postgresql.SQLSTATE.${sqlState}`,
+    [`${prefix}exception.class.name`]: exceptionClass(sqlState),
     [`${prefix}exception.message`]: message,
     [`${prefix}exception.stacktrace`]: `${message}\n  table ${letter.to}${constraint === null ? '' : `\n  constraint ${constraint}`}\n  cause ${letter.cause}`,
     'crossfade.id': letter.id,

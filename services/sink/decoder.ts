@@ -7,13 +7,16 @@ import { PipelineError } from '#schemas/errors.ts';
 import {
   decodeChunkRows,
   decodeJsonFrame,
+  decodeUnmapped,
   FRAME,
   MESSAGE_PREFIX,
   type ChunkDeletes,
   type ChunkRowsHeader,
   type OurMessage,
+  type UnmappedLine,
 } from '#schemas/frame/frame.ts';
 import { toLsn, type Lsn } from '#schemas/lsn.ts';
+import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { DescribeRows } from '#schemas/mapping/mapped-side.ts';
 import { compileRowPredicate } from '#schemas/mapping/row-filter.ts';
 import { decodeCopyRows, copyLine } from '#schemas/value/copy-text.ts';
@@ -110,6 +113,12 @@ export class Decoder {
     this.#inParts = false;
   }
 
+  #counted(table: SinkTable): void {
+    table.newChanges++;
+    table.changesApplied++;
+    this.changes++;
+  }
+
   /** The hot loop: nothing in it allocates. */
   #walk(span: Span): void {
     const b = span.buffer;
@@ -131,15 +140,8 @@ export class Decoder {
         const { table, bound } = route;
         const state = table.state;
         if (state !== 'following' && state !== 'copying') continue;
-        let fold = table.fold;
-        if (fold === undefined) {
-          fold = table.fold = new TableFold(bound, state === 'following');
-          table.lane.opened(table);
-        }
-        fold.add(bound, b, m);
-        table.newChanges++;
-        table.changesApplied++;
-        this.changes++;
+        (table.fold ?? openFold(route)).add(bound, b, m);
+        this.#counted(table);
       } else if (tag === TAG.begin) {
         this.#begin(b, m);
       } else if (tag === TAG.commit) {
@@ -203,6 +205,9 @@ export class Decoder {
       case TAG.message:
         if (!this.#skipping) this.#message(frame);
         return;
+      case FRAME.unmapped:
+        if (!this.#skipping) this.#unmapped(frame, offset);
+        return;
       case FRAME.chunkRows:
         if (!this.#skipping) this.#chunkRows(frame, offset);
         return;
@@ -218,20 +223,25 @@ export class Decoder {
     for (const oid of oids) {
       const route = this.#route(oid);
       if (route === undefined || offset < route.table.skipBelow || emptied.has(route.table)) continue;
-      const { table, bound } = route;
+      const { table } = route;
       if (table.state === 'held' || table.state === 'waiting') continue;
       // Some leaves only: their rows cannot be told apart on the target; the reader has them copied again.
       if (!this.#options.resolver.emptiesAll(table.mapping, oids)) continue;
       emptied.add(table);
-      if (table.fold === undefined) {
-        table.fold = new TableFold(bound, table.state === 'following');
-        table.lane.opened(table);
-      }
-      table.fold.clear();
-      table.newChanges++;
-      table.changesApplied++;
-      this.changes++;
+      (table.fold ?? openFold(route)).clear();
+      this.#counted(table);
     }
+  }
+
+  /** Behind what the mapping says of it stands the row's message, which says which row it is. */
+  #unmapped(frame: Buffer, offset: Offset): void {
+    const { fault, at } = decodeUnmapped(frame);
+    const route = this.#route(frame.readUInt32BE(at + 1));
+    if (route === undefined || offset < route.table.skipBelow) return;
+    const { table, bound } = route;
+    if (table.state !== 'following' && table.state !== 'copying') return;
+    (table.fold ?? openFold(route)).refuse(bound, frame, at, fault);
+    this.#counted(table);
   }
 
   #message(frame: Buffer): void {
@@ -264,8 +274,18 @@ export class Decoder {
   }
 }
 
+function openFold({ table, bound }: Route): TableFold {
+  const fold = (table.fold = new TableFold(bound, table.state === 'following'));
+  table.lane.opened(table);
+  return fold;
+}
+
 /** Lines pass untouched when every field is mapped and every row moves; else they are taken apart. */
-function projectChunk(table: SinkTable, header: ChunkRowsHeader, rows: Buffer): Pick<ChunkBatch, 'columns' | 'rows' | 'rowCount'> {
+function projectChunk(
+  table: SinkTable,
+  header: ChunkRowsHeader,
+  rows: Buffer,
+): Pick<ChunkBatch, 'columns' | 'rows' | 'rowCount' | 'unmapped'> {
   const { mapping } = table;
   const names = header.columns;
   const columns = names.map((name) => mapping.columns.findIndex((column) => column.source.name === name));
@@ -276,7 +296,8 @@ function projectChunk(table: SinkTable, header: ChunkRowsHeader, rows: Buffer): 
       `a chunk of ${mapping.from.schema}.${mapping.from.name} lacks the mapped column ${missing.source.name}`,
     );
   }
-  if (columns.every((i) => i >= 0) && mapping.filter === undefined) return { columns, rows: [rows], rowCount: header.rows };
+  const unmapped = (header.unmapped ?? []).map((line) => byTarget(line, mapping));
+  if (columns.every((i) => i >= 0) && mapping.filter === undefined) return { columns, rows: [rows], rowCount: header.rows, unmapped };
   const accepts = mapping.filter && compileRowPredicate(mapping.filter);
   const filterFields = (mapping.filter?.conditions ?? []).map(({ column }) => names.indexOf(column));
   const kept: string[] = [];
@@ -285,5 +306,10 @@ function projectChunk(table: SinkTable, header: ChunkRowsHeader, rows: Buffer): 
     const passes = accepts === undefined || filterFields.includes(-1) || accepts(filterFields.map((i) => row[i]!));
     if (passes) kept.push(copyLine(row.filter((_, i) => columns[i]! >= 0)));
   }
-  return { columns: columns.filter((i) => i >= 0), rows: [Buffer.from(kept.join(''), 'utf8')], rowCount: kept.length };
+  return { columns: columns.filter((i) => i >= 0), rows: [Buffer.from(kept.join(''), 'utf8')], rowCount: kept.length, unmapped };
+}
+
+function byTarget({ fault, values }: UnmappedLine, { columns }: TableMapping): UnmappedLine {
+  const known = columns.filter(({ source }) => values[source.name] !== undefined);
+  return { fault, values: Object.fromEntries(known.map(({ source, target }) => [target, values[source.name]!])) };
 }

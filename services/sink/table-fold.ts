@@ -3,10 +3,10 @@
  * first change gives what applying the changes one after another would have given: an absent column keeps what stood there before
  * (in the batch, or on the target), a delete clears, a key change is the old key's delete and the new key's create.
  */
-import { PipelineError } from '#schemas/errors.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { UnmappableRow, type RowFault } from '#schemas/mapping/unmappable-row.ts';
 import { TAG } from '#schemas/pgoutput/message.ts';
-import { OP, type Layout, type TableBatch, type TupleRef } from '#connectors/target/target.ts';
+import { OP, type Layout, type TableBatch, type TupleRef, type UnmappedEntry } from '#connectors/target/target.ts';
 import { overlayTuple, relayTuple } from '#schemas/pgoutput/tuple.ts';
 import type { BoundRelation } from './bind-relation.ts';
 import { scanned, scanTuple, type RowKey } from './tuple-key.ts';
@@ -21,6 +21,7 @@ export class TableFold implements TableBatch {
   readonly layout: Layout;
   readonly strict: boolean;
   readonly carries = new Map<number, TupleRef>();
+  readonly unmapped = new Map<number, UnmappedEntry>();
   ops: Uint8Array = new Uint8Array(FIRST_CAPACITY);
   buffers: Buffer[] = [];
   at: Int32Array = new Int32Array(FIRST_CAPACITY);
@@ -63,6 +64,7 @@ export class TableFold implements TableBatch {
     this.changes++;
     this.#entries.clear();
     this.carries.clear();
+    this.unmapped.clear();
     this.buffers = [];
     this.counts.fill(0);
     this.size = 0;
@@ -119,6 +121,7 @@ export class TableFold implements TableBatch {
     scanTuple(b, at, this.layout);
     const { key, absent } = scanned;
     const entry = this.#entries.get(old.key);
+    const fault = entry === undefined ? undefined : this.unmapped.get(entry)?.fault;
     if (!absent) {
       this.#remove(old.key, old.buffer, old.at);
       this.#create(key, b, at);
@@ -134,6 +137,10 @@ export class TableFold implements TableBatch {
       return;
     }
     const merged = overlayTuple(before, { buffer: b, at });
+    if (fault !== undefined) {
+      this.#setAside(key, { buffer: merged, at: 0 }, { fault, cause: 'moved' });
+      return;
+    }
     if ((before.op & OP.kind) === OP.put) this.#create(key, merged, 0);
     else this.#carry(key, { buffer: merged, at: 0 }, before.carry ?? old);
   }
@@ -158,10 +165,49 @@ export class TableFold implements TableBatch {
   }
 
   #set(entry: number, op: number, b: Buffer, at: number): void {
+    if (this.unmapped.size > 0 && this.#queues(entry, op)) return;
     this.ops[entry] = op;
     this.buffers[entry] = b;
     this.at[entry] = at;
     if ((op & OP.carry) === 0 && this.carries.size > 0) this.carries.delete(entry);
+  }
+
+  /** Behind a row that could not be mapped all but a delete waits. */
+  #queues(entry: number, op: number): boolean {
+    const unmapped = this.unmapped.get(entry);
+    if (unmapped === undefined) return false;
+    if ((op & OP.kind) === OP.delete) this.unmapped.delete(entry);
+    else this.unmapped.set(entry, { ...unmapped, queued: unmapped.queued + 1 });
+    return this.unmapped.has(entry);
+  }
+
+  /** The mapping makes nothing of the message at `m` in `b`: its key is left as it was before the batch, or a table without a key held. */
+  refuse(bound: BoundRelation, b: Buffer, m: number, fault: RowFault): void {
+    this.changes++;
+    this.#refuse(this.#relaid(bound, readChange(bound, b, m)), fault);
+  }
+
+  #refuse({ old, next }: Change, fault: RowFault): void {
+    const row = next ?? old!;
+    if (this.#keyless) {
+      if (this.unmapped.size > 0) return;
+      this.unmapped.set(this.#append('', OP.put, row.buffer, row.at), { fault, cause: 'mapping', queued: 0 });
+      return;
+    }
+    scanTuple(row.buffer, row.at, this.layout);
+    const { key } = scanned;
+    if (old !== undefined) {
+      scanTuple(old.buffer, old.at, this.layout);
+      if (scanned.key !== key) this.#remove(scanned.key, old.buffer, old.at);
+    }
+    this.#setAside(key, row, { fault, cause: 'mapping' });
+  }
+
+  #setAside(key: RowKey, row: TupleRef, why: Pick<UnmappedEntry, 'fault' | 'cause'>): void {
+    const taken = this.#entries.get(key);
+    const entry = taken ?? this.#append(key, OP.patch, row.buffer, row.at);
+    this.#set(entry, OP.patch, row.buffer, row.at);
+    if (!this.unmapped.has(entry)) this.unmapped.set(entry, { ...why, queued: 0 });
   }
 
   #append(key: RowKey, op: number, b: Buffer, at: number): number {
@@ -191,22 +237,32 @@ export class TableFold implements TableBatch {
   /** Filters, keyless tables, and leaves whose columns stand in another order. */
   #addSlowly(bound: BoundRelation, b: Buffer, m: number): void {
     const change = readChange(bound, b, m);
-    let { old, next } = change;
-    if (old !== undefined && next !== undefined && change.oldWhole) next = { buffer: overlayTuple(old, next), at: 0 };
-    const enters = next !== undefined && (bound.passes?.(next.buffer, next.at) ?? true);
-    if (bound.layout !== this.layout) {
-      if (old !== undefined) old = { buffer: relayTuple(old, bound.layout, this.layout), at: 0 };
-      if (next !== undefined) next = { buffer: relayTuple(next, bound.layout, this.layout), at: 0 };
+    const relaid = this.#relaid(bound, change);
+    try {
+      this.#addMapped(relaid, passesOf(bound, change, this.#keyless), b[m] === TAG.insert);
+    } catch (error) {
+      if (!(error instanceof UnmappableRow)) throw error;
+      this.#refuse(relaid, error.fault);
     }
+  }
+
+  /** In this fold's order of columns. */
+  #relaid(bound: BoundRelation, change: Change): Change {
+    if (bound.layout === this.layout) return change;
+    const relay = (tuple: TupleRef | undefined): TupleRef | undefined =>
+      tuple && { buffer: relayTuple(tuple, bound.layout, this.layout), at: 0 };
+    return { ...change, old: relay(change.old), next: relay(change.next) };
+  }
+
+  #addMapped({ old, next }: Change, { enters, left }: Passes, isInsert: boolean): void {
     if (this.#keyless) {
-      const left = old !== undefined && (bound.passes === undefined || !change.oldWhole || bound.passes(old.buffer, old.at));
       if (left) this.#count(old!, -1);
       if (enters) this.#count(next!, 1);
       return;
     }
     if (next === undefined) this.#delete(old!.buffer, old!.at);
     else if (!enters) this.#delete((old ?? next).buffer, (old ?? next).at);
-    else if (b[m] === TAG.insert) this.#insert(next.buffer, next.at);
+    else if (isInsert) this.#insert(next.buffer, next.at);
     else if (old === undefined) this.#update(next.buffer, next.at);
     else this.#changeWithOld(old, next);
   }
@@ -222,10 +278,16 @@ export class TableFold implements TableBatch {
   #count(row: TupleRef, by: number): void {
     scanTuple(row.buffer, row.at, this.layout);
     if (scanned.absent)
-      throw new PipelineError('CF-2008', `${this.table.from.schema}.${this.table.from.name} has no key and needs REPLICA IDENTITY FULL`);
+      throw new UnmappableRow('CF-2008', `${this.table.from.schema}.${this.table.from.name} has no key and needs REPLICA IDENTITY FULL`);
     const entry = this.#entries.get(scanned.key) ?? this.#append(scanned.key, OP.put, row.buffer, row.at);
     this.counts[entry]! += by;
   }
+}
+
+/** Which of a change's rows pass the filter. */
+interface Passes {
+  readonly enters: boolean;
+  readonly left: boolean;
 }
 
 interface Change {
@@ -234,6 +296,14 @@ interface Change {
   readonly next: TupleRef | undefined;
 }
 
+/** @throws UnmappableRow when the filter cannot be decided */
+function passesOf({ passes }: BoundRelation, { old, oldWhole, next }: Change, keyless: boolean): Passes {
+  const enters = next !== undefined && (passes?.(next.buffer, next.at) ?? true);
+  const left = keyless && old !== undefined && (passes === undefined || !oldWhole || passes(old.buffer, old.at));
+  return { enters, left };
+}
+
+/** With an old row that is whole the new one has no absent columns. */
 function readChange(bound: BoundRelation, b: Buffer, m: number): Change {
   const first = b[m + 5];
   if (b[m] === TAG.insert || first === NEW_TUPLE) return { old: undefined, oldWhole: false, next: { buffer: b, at: m + 6 } };
@@ -241,5 +311,6 @@ function readChange(bound: BoundRelation, b: Buffer, m: number): Change {
   const oldWhole = first === FULL_OLD_TUPLE;
   if (b[m] === TAG.delete) return { old, oldWhole, next: undefined };
   scanTuple(b, m + 6, bound.layout);
-  return { old, oldWhole, next: { buffer: b, at: scanned.end + 1 } };
+  const next = { buffer: b, at: scanned.end + 1 };
+  return { old, oldWhole, next: oldWhole ? { buffer: overlayTuple(old, next), at: 0 } : next };
 }

@@ -7,10 +7,11 @@
  */
 import type { FetchedRecord, KafkaHeader } from '#connectors/change-log/kafka/cluster.ts';
 import { partitionOf } from '#connectors/change-log/partitioner.ts';
-import { invariant, PipelineError } from '#schemas/errors.ts';
+import { invariant } from '#schemas/errors.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { tableTag } from '#schemas/mapping/table-tag.ts';
 import { compileRowPredicate, type RowPredicate } from '#schemas/mapping/row-filter.ts';
+import { UnmappableRow, type RowFault } from '#schemas/mapping/unmappable-row.ts';
 import {
   decodeOtherKey,
   DEBEZIUM_NEW_KEY,
@@ -31,6 +32,7 @@ import {
   type WireSource,
 } from '#schemas/wire/wire.ts';
 import { ownStamps, type EventMarks, type EventStamps } from './event-stamp.ts';
+import { faultHeader } from './fault-header.ts';
 import { ScratchRow } from './scratch-row.ts';
 
 /** A record for the table's mapped topic. */
@@ -46,9 +48,9 @@ export type Emit = (record: MappedRecord) => void;
 /**
  * left-out: the filter took it. foreign: no event of ours (no header `cf`), so no segment can name it. misfit: the source's table is no
  * longer the one that was mapped, and the sink holds it; a record without key and value stands for the row, so that whoever counts finds
- * every one.
+ * every one. unmapped: the mapping makes nothing of this row; a record of the same kind says which one and why.
  */
-export type MapOutcome = 'mapped' | 'left-out' | 'misfit' | 'foreign';
+export type MapOutcome = 'mapped' | 'left-out' | 'misfit' | 'foreign' | 'unmapped';
 
 export interface MapperOptions {
   readonly table: TableMapping;
@@ -77,6 +79,12 @@ interface Passing {
   readonly place: RawPlace;
   readonly moved: readonly KafkaHeader[];
   readonly emit: Emit;
+}
+
+interface Change {
+  readonly event: DecodedEvent;
+  readonly plan: Plan;
+  readonly passing: Passing;
 }
 
 const NO_HEADERS: readonly KafkaHeader[] = [];
@@ -132,7 +140,6 @@ export class EventMapper {
     return other === undefined || format.knows(other) ? undefined : other;
   }
 
-  /** @throws PipelineError CF-4002 when the filter cannot be decided. */
   map(record: FetchedRecord, at: Omit<RawPlace, 'mapping'>, emit: Emit): MapOutcome {
     const marks = this.#stamps.read(record);
     if (marks === undefined) return 'foreign';
@@ -146,8 +153,29 @@ export class EventMapper {
     if (event.op === 'm') return 'left-out';
     const plan = this.#planFor(event.columns);
     if (plan.fields === undefined) return this.#misfit(passing);
-    if (event.op === 'u') return this.#update({ event, plan, passing }, record);
-    return event.op === 'd' ? this.#delete(event, plan, passing) : this.#create(event, plan, passing);
+    const change = { event, plan, passing };
+    try {
+      if (event.op === 'u') return this.#update(change, record);
+      return event.op === 'd' ? this.#delete(event, plan, passing) : this.#create(event, plan, passing);
+    } catch (error) {
+      if (!(error instanceof UnmappableRow)) throw error;
+      return this.#unmapped(error.fault, change, record);
+    }
+  }
+
+  /** Which row it is, and why nothing comes of it. Nothing of it was emitted before. */
+  #unmapped(fault: RowFault, { event, plan, passing }: Change, record: FetchedRecord): MapOutcome {
+    const op = event.op as 'c' | 'u' | 'd' | 'r';
+    const old = event.before === undefined ? undefined : this.#project(this.#before, event.before, plan);
+    let row = event.after === undefined ? old! : this.#project(this.#after, event.after, plan);
+    if (event.after !== undefined && hasAbsent(row)) row = this.#complete(row, undefined, record);
+    const moved = passing.moved.filter(({ name }) => name === OLD_KEY_HEADER);
+    const headers = [
+      ...this.#headers({ ...passing, moved }, NO_BYTES, undefined),
+      faultHeader(fault, { op, old: event.after === undefined ? undefined : old, row }, this.table),
+    ];
+    passing.emit({ partition: passing.place.partition % this.#options.partitions, key: undefined, value: undefined, headers });
+    return 'unmapped';
   }
 
   /** The row goes on as it stands; false where it has to be looked at. */
@@ -169,7 +197,7 @@ export class EventMapper {
     return 'mapped';
   }
 
-  #update({ event, plan, passing }: { event: DecodedEvent; plan: Plan; passing: Passing }, record: FetchedRecord): MapOutcome {
+  #update({ event, plan, passing }: Change, record: FetchedRecord): MapOutcome {
     const was = event.before;
     const enters = this.#passes(event.after!, was, plan);
     const keyless = this.#keyColumns.length === 0;
@@ -309,18 +337,10 @@ export class EventMapper {
       const field = filterFields[i]!;
       const source = row.length[field] === ABSENT_FIELD ? before : row;
       const length = source?.length[field] ?? ABSENT_FIELD;
-      if (source === undefined || length === ABSENT_FIELD) throw this.#undecided();
+      if (source === undefined || length === ABSENT_FIELD) throw undecided();
       values.push(length === NULL_FIELD ? null : textAt(source, field));
     }
     return this.#accepts(values);
-  }
-
-  #undecided(): PipelineError {
-    const { schema, name } = this.table.from;
-    return new PipelineError(
-      'CF-4002',
-      `a filter column is absent from a change of ${schema}.${name}: the table needs REPLICA IDENTITY FULL`,
-    );
   }
 
   #planFor(columns: readonly string[]): Plan {
@@ -366,6 +386,10 @@ function sourceOf(event: DecodedEvent & { readonly source?: WireSource }): WireS
 function textAt({ buffer, from, length }: RowFields, field: number): string {
   const start = from[field]!;
   return buffer.toString('utf8', start, start + length[field]!);
+}
+
+function undecided(): UnmappableRow {
+  return new UnmappableRow('CF-4002', 'a filter column is absent from a change: the table needs REPLICA IDENTITY FULL');
 }
 
 function hasAbsent(row: RowFields): boolean {

@@ -34,7 +34,7 @@ export interface SessionOptions {
   readonly mapperOf: (topic: TopicOrderRecord) => EventMapper | undefined;
   readonly onClaimed: (claim: Claim) => void;
   /** A record that was not mapped, and not because of a filter. */
-  readonly onOdd: (outcome: 'misfit' | 'foreign', mapper: EventMapper) => void;
+  readonly onOdd: (outcome: 'misfit' | 'foreign' | 'unmapped', mapper: EventMapper) => void;
   /** Reading goes on at `start`, for nothing before it is kept. */
   readonly onRemoved: (place: TopicPartition, start: Offset) => void;
   readonly counts: Record<MapOutcome, number>;
@@ -214,7 +214,7 @@ export class MappingSession {
       }
       const outcome = mapper.map(record, { partition, offset: record.offset }, emit);
       this.#options.counts[outcome]++;
-      if (outcome === 'misfit' || outcome === 'foreign') this.#options.onOdd(outcome, mapper);
+      if (outcome !== 'mapped' && outcome !== 'left-out') this.#options.onOdd(outcome, mapper);
       if (++inSlice < this.#options.limits.sliceRecords) continue;
       inSlice = 0;
       this.#outbox.moved(raw, record.offset + 1);

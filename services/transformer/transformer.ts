@@ -52,6 +52,12 @@ export interface TransformerStatus {
 
 const NOTHING: readonly number[] = [];
 
+const ODD = {
+  misfit: 'the table lacks a mapped column now: its rows are not mapped, and the sink holds it',
+  foreign: 'the raw topic holds records that are not of this migration: they are passed over',
+  unmapped: 'the mapping makes nothing of a row: the sink sets it aside, or holds the table',
+} as const;
+
 export class Transformer implements Service {
   readonly id = 'transformer';
   readonly #options: TransformerOptions;
@@ -59,7 +65,7 @@ export class Transformer implements Service {
   readonly #order = new OrderTopics();
   readonly #tables = new Map<string, { readonly table: TableMapping; readonly encoder: RowEncoder }>();
   readonly #told = new Set<string>();
-  readonly #counts: Record<MapOutcome, number> = { mapped: 0, 'left-out': 0, foreign: 0, misfit: 0 };
+  readonly #counts: Record<MapOutcome, number> = { mapped: 0, 'left-out': 0, foreign: 0, misfit: 0, unmapped: 0 };
   #session: MappingSession | undefined;
   #share: readonly number[] | undefined;
   #failures = 0;
@@ -169,15 +175,11 @@ export class Transformer implements Service {
     }
   }
 
-  #tellOnce(outcome: 'misfit' | 'foreign', { from }: TableMapping, topic: string): void {
+  #tellOnce(outcome: 'misfit' | 'foreign' | 'unmapped', { from }: TableMapping, topic: string): void {
     const told = `${outcome} ${topic}`;
     if (this.#told.has(told)) return;
     this.#told.add(told);
-    const said =
-      outcome === 'misfit'
-        ? 'the table lacks a mapped column now: its rows are not mapped, and the sink holds it'
-        : 'the raw topic holds records that are not of this migration: they are passed over';
-    this.#options.logger.warn({ table: `${from.schema}.${from.name}`, topic }, said);
+    this.#options.logger.warn({ table: `${from.schema}.${from.name}`, topic }, ODD[outcome]);
   }
 
   #mapperOf({ index, schema, table: name, topic, oid }: TopicOrderRecord): EventMapper | undefined {

@@ -12,6 +12,7 @@ import { writeHeld, type ProgressKeeper } from './progress.ts';
 import { screen } from './screen.ts';
 import type { TableSql } from './statements.ts';
 import { neededStages, soleMove, writeWork, type Expectation } from './table-writer.ts';
+import { hasUnmapped } from './unmapped-rows.ts';
 import { isTransient, StatementError, type StatementResult, type Wire } from './wire.ts';
 
 export interface ApplierOptions {
@@ -212,9 +213,13 @@ export class RoundApplier implements TargetSession {
   }
 }
 
-/** Rows whose absent columns stand under another key need the careful way, but for a key change that is applied as an update in place. */
+/**
+ * Rows that could not be mapped need the careful way, and rows whose absent columns stand under another key, but for a key change that is
+ * applied as an update in place.
+ */
 function needsCare(round: Round, ordered: boolean): boolean {
   for (const work of round.work) {
+    if (hasUnmapped(work)) return true;
     if (work.kind !== 'fold' || work.carries.size === 0) continue;
     if (ordered && soleMove(work, round.grain === 'change') !== undefined) continue;
     if (work.ops.subarray(0, work.size).some((op) => (op & OP.carry) !== 0)) return true;

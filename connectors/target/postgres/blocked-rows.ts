@@ -19,12 +19,16 @@ const VALUES_MAX_BYTES = 64 * 1024;
 
 export type RowValues = Readonly<Record<string, string | null>>;
 
-/** row: the target refused it. moved: its absent columns stand under a key that is set aside. dependant: it refers to a row set aside. */
-export type BlockedCause = 'row' | 'moved' | 'dependant';
+/**
+ * row: the target refused it. moved: its absent columns stand under a key that is set aside. dependant: it refers to a row set aside.
+ * mapping: the mapping makes nothing of it.
+ */
+export type BlockedCause = 'row' | 'moved' | 'dependant' | 'mapping';
 
 /** Why a row was set aside, and what it would have been. */
 export interface Refusal {
   readonly cause: BlockedCause;
+  /** The target's, or (of a row that could not be mapped) ours: CF-NNNN. */
   readonly sqlState: string;
   readonly message: string;
   readonly constraint: string;

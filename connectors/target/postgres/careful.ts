@@ -16,6 +16,7 @@ import { screen } from './screen.ts';
 import { setAsideDeletes, setAsideInBatch, setAsideInChunk, setAsideKeys, setsAside, type SetAside, type Stop } from './set-aside.ts';
 import { replaceAll, upsertAll, deleteKeys, type Findings } from './replace-rows.ts';
 import { attempted, run } from './attempt.ts';
+import { withoutUnmapped } from './unmapped-rows.ts';
 import { truncateTables, writeAdditions, writeChunk, writeDeletes, writeRemovals, type WriteOptions } from './table-writer.ts';
 import type { StatementError } from './wire.ts';
 
@@ -30,16 +31,24 @@ export async function applyCarefully(options: ApplierOptions, round: Round, bloc
 }
 
 async function applyRun(context: SetAside, items: readonly Work[], findings: Findings): Promise<void> {
-  const { options, blocked } = context;
-  // Held by an earlier run: nothing of it goes further.
-  const work = items
-    .filter((item) => findings.held.every((held) => held.table !== item.table))
-    .map((item) => screen(item, blocked))
-    .toSorted((a, b) => options.rank(a.table) - options.rank(b.table));
+  const { options } = context;
+  const work = admitted(context, items, findings).toSorted((a, b) => options.rank(a.table) - options.rank(b.table));
   const truncated = work.filter((item): item is TableBatch => item.kind === 'fold' && item.truncate).map((item) => item.table);
   if (truncated.length > 0) await truncateCarefully(options, truncated);
   for (const item of work) await applyItem(context, item, findings);
   if (options.ordered) await deleteLast(context, work, findings);
+}
+
+/** What is left of tables that go on: of one held by an earlier run nothing goes further. */
+function admitted(context: SetAside, items: readonly Work[], findings: Findings): readonly Work[] {
+  const work: Work[] = [];
+  for (const item of items) {
+    if (findings.held.some((held) => held.table === item.table)) continue;
+    const mapped = withoutUnmapped(context, screen(item, context.blocked));
+    if ('held' in mapped) findings.held.push(mapped.held);
+    else work.push(mapped.work);
+  }
+  return work;
 }
 
 /** Where foreign keys are checked, deletes come after all rows, from the referring tables up. */

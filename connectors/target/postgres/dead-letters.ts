@@ -4,6 +4,7 @@
  * commits after it still goes by the list of before.
  */
 import type pg from 'pg';
+import type { BlockedCause } from './blocked-rows.ts';
 import { queryRow, queryRows } from '#connectors/postgres/session.ts';
 
 export interface DeadLetter {
@@ -15,7 +16,8 @@ export interface DeadLetter {
   readonly target: { readonly schema: string; readonly table: string };
   /** Texts in the order of the table's key. */
   readonly key: readonly string[];
-  readonly cause: 'row' | 'moved' | 'dependant';
+  readonly cause: BlockedCause;
+  /** The target's; of a row that could not be mapped our own code, CF-NNNN. */
   readonly sqlState: string;
   readonly message: string;
   readonly constraint: string | null;

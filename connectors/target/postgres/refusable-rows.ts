@@ -1,7 +1,7 @@
 /** The rows of a batch or a chunk one by one, by number. Guarantee: nothing is changed; what is left out leaves the others as they were. */
 import { decodeTuple } from '#schemas/pgoutput/message.ts';
 import { copyFieldText, splitCopyLine } from '#schemas/value/copy-text.ts';
-import { OP, type ChunkBatch, type TableBatch, type TupleRef } from '#connectors/target/target.ts';
+import { OP, type ChunkBatch, type TableBatch, type TupleRef, type UnmappedEntry } from '#connectors/target/target.ts';
 import { blockedKey, type RowValues } from './blocked-rows.ts';
 import { keyText } from './encode.ts';
 
@@ -28,6 +28,11 @@ export function withoutEntries(batch: TableBatch, dropped: ReadonlySet<number>):
     const carried = batch.carries.get(entry);
     if (carried !== undefined) carries.set(i, carried);
   });
+  const unmapped = new Map<number, UnmappedEntry>();
+  kept.forEach((entry, i) => {
+    const why = batch.unmapped.get(entry);
+    if (why !== undefined) unmapped.set(i, why);
+  });
   return {
     kind: 'fold',
     table: batch.table,
@@ -38,6 +43,7 @@ export function withoutEntries(batch: TableBatch, dropped: ReadonlySet<number>):
     at: Int32Array.from(kept, (i) => batch.at[i]!),
     counts: Int32Array.from(kept, (i) => batch.counts[i] ?? 0),
     carries,
+    unmapped,
     truncate: batch.truncate,
     changes: batch.changes,
     strict: batch.strict,

@@ -91,6 +91,8 @@ const STEPS: readonly string[] = [
      discard_reason text
    );
    CREATE UNIQUE INDEX blocked_key ON crossfade.blocked (name, source_schema, source_table, key_hash) WHERE discarded_at IS NULL;`,
+  `ALTER TABLE crossfade.blocked DROP CONSTRAINT blocked_cause_check,
+     ADD CONSTRAINT blocked_cause_check CHECK (cause IN ('row', 'moved', 'dependant', 'mapping'));`,
 ];
 
 const SCHEMA_LOCK = `pg_advisory_xact_lock(hashtextextended('crossfade schema', 0))`;

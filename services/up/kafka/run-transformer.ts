@@ -26,13 +26,14 @@ export async function runTransformer(options: RunServiceOptions): Promise<void> 
       return status.error === undefined ? { ready: true } : { ready: false, reason: status.error };
     },
     registerMetrics: (meter) => {
-      const records = (kind: 'mapped' | 'left-out' | 'misfit'): number => transformer?.status().records[kind] ?? 0;
+      const records = (kind: 'mapped' | 'left-out' | 'misfit' | 'unmapped'): number => transformer?.status().records[kind] ?? 0;
       meter.gauge(
         { name: 'partitions_held', help: 'Raw partition numbers mapped here.' },
         () => transformer?.status().partitions.length ?? 0,
       );
       meter.gauge({ name: 'records_mapped', help: 'Raw records mapped since the start.' }, () => records('mapped'));
       meter.gauge({ name: 'records_left_out', help: 'Raw records that the mapping’s filter took.' }, () => records('left-out'));
+      meter.gauge({ name: 'records_unmapped', help: 'Raw records of which the mapping makes nothing.' }, () => records('unmapped'));
       meter.gauge({ name: 'records_misfit', help: 'Raw records that lack a mapped column.' }, () => records('misfit'));
       meter.gauge({ name: 'transformer_failures', help: 'Times that mapping was interrupted.' }, () => transformer?.status().failures ?? 0);
     },

@@ -18,9 +18,9 @@ import { rawKey, type GatherPlace, type RawKey, type RawPlaceMark, type ReadingP
 import { ClaimBook } from './claims.ts';
 import { lostMapped } from './lost-records.ts';
 import type { MappedPlace, MappedPlaces } from './mapped-places.ts';
-import { ownBytes, rowOf, toldBy } from './mapped-record.ts';
+import { rowOf, toldBy } from './mapped-record.ts';
 import type { Reassembler } from './reassemble.ts';
-import { RowBuffer, type MappedRow } from './row-buffer.ts';
+import { ownBytes, RowBuffer, type MappedRow } from './row-buffer.ts';
 import type { QueuedSegment, SegmentQueue } from './segment-queue.ts';
 
 /** Mapped records that wait for their segment, unpacked. As they come, ahead of the segments that want them, they may be a part of it. */

@@ -3,6 +3,7 @@
  * written for other readers only is none.
  */
 import { decodeEventHeader, decodeOtherKey, decodePlace, EVENT, EVENT_HEADER, EXACT_HEADER, OLD_KEY_HEADER, type EventHeader } from '#schemas/order/event-header.ts'; // prettier-ignore
+import { FAULT_HEADER } from '#schemas/order/fault-header.ts';
 import { decodeForeignHeader, FOREIGN_HEADER } from '#schemas/order/foreign-header.ts';
 import type { Offset } from '#connectors/change-log/change-log.ts';
 import type { FetchedRecord } from '../cluster.ts';
@@ -49,6 +50,7 @@ export function rowOf(record: FetchedRecord, { header, raw, offset }: Told, plac
     absent: header.absent,
     value: record.value,
     exact: record.header(EXACT_HEADER),
+    fault: record.value === undefined ? record.header(FAULT_HEADER) : undefined,
     oldKey: (header.flags & EVENT.movedHere) === 0 ? undefined : oldKeyOf(record),
   };
 }
@@ -56,10 +58,4 @@ export function rowOf(record: FetchedRecord, { header, raw, offset }: Told, plac
 function oldKeyOf(record: FetchedRecord): Buffer | undefined {
   const header = record.header(OLD_KEY_HEADER);
   return header === undefined ? undefined : decodeOtherKey(header);
-}
-
-/** A row that does not keep what came with it. */
-export function ownBytes(row: MappedRow): MappedRow {
-  const own = (bytes: Buffer | undefined): Buffer | undefined => bytes && Buffer.from(bytes);
-  return { ...row, absent: Buffer.from(row.absent), value: own(row.value), exact: own(row.exact), oldKey: own(row.oldKey) };
 }

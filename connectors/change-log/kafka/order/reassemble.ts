@@ -11,6 +11,7 @@ import { encodeRelation, encodeTruncate } from '#schemas/pgoutput/encode.ts';
 import { decodeRelation, TAG } from '#schemas/pgoutput/message.ts';
 import { NULL_FIELD, type DecodedEvent, type RowFields, type WireFormat } from '#schemas/wire/wire.ts';
 import type { Offset, ReadBatch } from '#connectors/change-log/change-log.ts';
+import { faultLine, writeFault } from './fault-frame.ts';
 import type { TableName } from './topic-names.ts';
 import { FrameWriter, type FieldOrder } from './frame-writer.ts';
 import { topicOf } from './bookmark.ts';
@@ -83,7 +84,7 @@ export class Reassembler {
 
   #write(segment: Segment, rows: readonly MappedRow[], writer: FrameWriter): readonly ReadBatch[] {
     const mayLack = segment.ranges.some(({ topic }) => this.#mayLack(topic));
-    const misfits = rows.filter(({ value, epoch }) => value === undefined && epoch === FOREIGN);
+    const misfits = rows.filter((row) => isMisfit(row) && row.epoch === FOREIGN);
     let r = 0;
     let changes = 0;
     const changesBelow = (v: Offset): void => {
@@ -126,10 +127,17 @@ export class Reassembler {
     if ((row.flags & EVENT.movedHere) !== 0 && rows[next]?.v === row.v && (rows[next]!.flags & EVENT.movedAway) !== 0) next++;
     if (rows[next]?.v === row.v) throw refused(`record ${row.v} came twice`);
     writer.begin(row.v, TAG.insert);
-    if (row.value === undefined) this.#misfit(row, writer);
+    if (hasFault(row)) this.#fault(row, writer);
+    else if (row.value === undefined) this.#misfit(row, writer);
     else this.#row(row, this.#decode(row, row.value), writer);
     writer.end();
     return next;
+  }
+
+  #fault(row: MappedRow & { readonly fault: Buffer }, writer: FrameWriter): void {
+    const table = this.#table(topicOf(row.raw));
+    const oldKey = (): void => this.#oldKey(row, table, writer);
+    writeFault(row, { mapping: table.mapping, oid: this.#oidOf(row), oldKey }, writer);
   }
 
   /** Its relation is refused before anybody looks at the row; were it not, this deletes nothing. */
@@ -188,15 +196,18 @@ export class Reassembler {
     }
     if (rows.length > header.rows || (rows.length < header.rows && mapping.filter === undefined))
       throw refused(`chunk record ${v} has ${header.rows} rows, ${rows.length} of them came`);
-    if (rows.some((row) => row.value === undefined)) {
+    if (rows.some(isMisfit)) {
       // No column is in its place any more: whoever reads this holds the table, or stops.
       writer.bytes(encodeChunkHeader({ ...header, columns: [], rows: 0 }));
       return;
     }
     const columns = mapping.columns.map((column) => column.source.name);
-    writer.bytes(encodeChunkHeader({ ...header, columns, rows: rows.length } satisfies ChunkRowsHeader));
+    const unmapped = rows.filter(hasFault).map(({ fault }) => faultLine(mapping, fault));
+    const told = unmapped.length === 0 ? {} : { unmapped };
+    writer.bytes(encodeChunkHeader({ ...header, columns, rows: rows.length - unmapped.length, ...told } satisfies ChunkRowsHeader));
     rows.forEach((row, i) => {
       if (i > 0 && rows[i - 1]!.sub === row.sub) throw refused(`row ${row.sub} of chunk record ${v} came twice`);
+      if (hasFault(row)) return;
       const event = this.#decode(row, row.value!);
       if (event.after !== undefined && writer.copyLine(event.after, this.#tableOf(row, event).row)) return;
       throw new PipelineError('CF-2006', `a chunk of ${header.schema}.${header.table} lacks a mapped column`);
@@ -244,6 +255,15 @@ export class Reassembler {
     const { schema, table: name } = this.#topic(topic);
     return this.#mappings.get(tableId({ schema, name }));
   }
+}
+
+/** The source's table is no longer the one that was mapped. */
+function isMisfit({ value, fault }: MappedRow): boolean {
+  return value === undefined && fault === undefined;
+}
+
+function hasFault(row: MappedRow): row is MappedRow & { readonly fault: Buffer } {
+  return row.fault !== undefined;
 }
 
 function isRow(tag: number | undefined): boolean {

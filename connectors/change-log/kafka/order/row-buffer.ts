@@ -24,9 +24,11 @@ export interface MappedRow {
   readonly flags: number;
   readonly oid: number;
   readonly absent: Buffer;
-  /** Undefined: the transformer found that the source's table is no longer the one that was mapped. */
+  /** Undefined (and no fault): the transformer found that the source's table is no longer the one that was mapped. */
   readonly value: Buffer | undefined;
   readonly exact: Buffer | undefined;
+  /** Set (and no value) when the row could not be mapped: which one it is, and why. */
+  readonly fault: Buffer | undefined;
   /** Of a changed key. */
   readonly oldKey: Buffer | undefined;
 }
@@ -137,5 +139,18 @@ function* rowsBetween(rows: ReadonlyMap<Offset, MappedRow>, from: Offset, to: Of
 }
 
 function sizeOf(row: MappedRow): number {
-  return ROW_BYTES + (row.value?.length ?? 0) + (row.exact?.length ?? 0) + (row.oldKey?.length ?? 0);
+  return ROW_BYTES + (row.value?.length ?? 0) + (row.exact?.length ?? 0) + (row.fault?.length ?? 0) + (row.oldKey?.length ?? 0);
+}
+
+/** Apart from all that was fetched with it. */
+export function ownBytes(row: MappedRow): MappedRow {
+  const own = (bytes: Buffer | undefined): Buffer | undefined => bytes && Buffer.from(bytes);
+  return {
+    ...row,
+    absent: Buffer.from(row.absent),
+    value: own(row.value),
+    exact: own(row.exact),
+    fault: own(row.fault),
+    oldKey: own(row.oldKey),
+  };
 }

@@ -12,6 +12,7 @@ import {
   NEW_KEY_HEADER,
   OLD_KEY_HEADER,
 } from '#schemas/order/event-header.ts';
+import { decodeFault, FAULT_HEADER } from '#schemas/order/fault-header.ts';
 import { mappedShape } from '#schemas/wire/shape.ts';
 import type { RowEncoder, WireFormat } from '#schemas/wire/wire.ts';
 import { EventMapper, type MappedRecord, type MapOutcome } from '#services/transformer/map-event.ts';
@@ -100,6 +101,18 @@ async function whatComesOf(table: TableMapping, change: RowChange, columns = SOU
   return seen;
 }
 
+/** Of the last record, which cannot be mapped. */
+async function faultOf(table: TableMapping, change: RowChange): Promise<unknown> {
+  const on = await bench(table);
+  const { outcomes, mapped } = await mapAll(on, scatterChange(on.raw, change, { topic: 5, v: V }));
+  expect(outcomes.at(-1)).toBe('unmapped');
+  const record = mapped.at(-1)!;
+  expect(record).toMatchObject({ key: undefined, value: undefined });
+  expect(decodePlace(headerOf(record, EVENT_HEADER)!)).toMatchObject(PLACE);
+  if (change.op === 'move') expect(headerOf(record, OLD_KEY_HEADER)).toBeDefined();
+  return decodeFault(headerOf(record, FAULT_HEADER)!);
+}
+
 const IN: Row = ['1', 'ours', 'text', 'n'];
 const OUT: Row = ['1', 'theirs', 'text', 'n'];
 const KEY_ONLY: Row = ['1', null, null, null];
@@ -162,7 +175,23 @@ test('a filter on a column that is absent looks at the old row, and refuses when
   const after: Row = ['1', undefined, 'text', 'n'];
   expect(await whatComesOf(table, { op: 'u', before: IN, after })).toHaveLength(1);
   expect(await whatComesOf(table, { op: 'u', before: OUT, after })).toEqual([{ op: 'd', key: ['1'], before: ['text', '1'] }, tombstone]);
-  await expect(whatComesOf(table, { op: 'u', after })).rejects.toMatchObject({ code: 'CF-4002' });
+  expect(await faultOf(table, { op: 'u', after })).toMatchObject({ code: 'CF-4002' });
+});
+
+test('a row that cannot be mapped becomes a record without key and value that says which row it is, and why', async () => {
+  const table = tableMapping({ tenants: ['ours'] });
+  const why = { code: 'CF-4002', message: expect.stringContaining('filter column') as string };
+  expect(await faultOf(table, { op: 'u', after: ['1', undefined, undefined, 'n'] })).toEqual({ ...why, op: 'u', row: { item_id: '1' } });
+  expect(await faultOf(table, { op: 'u', after: ['1', undefined, null, 'n'] })).toEqual({
+    ...why,
+    op: 'u',
+    row: { item_id: '1', content: null },
+  });
+  // Too large for a header: the key alone.
+  const large = 'ä'.repeat(40_000);
+  expect(await faultOf(table, { op: 'u', after: ['1', undefined, large, 'n'] })).toEqual({ ...why, op: 'u', row: { item_id: '1' } });
+  const moved = await faultOf(table, { op: 'move', from: KEY_ONLY, after: ['2', undefined, 'text', 'n'] });
+  expect(moved).toEqual({ ...why, op: 'c', row: { item_id: '2', content: 'text' } });
 });
 
 test('a key change is two halves; the filter takes the new one, and the old one deletes', async () => {
