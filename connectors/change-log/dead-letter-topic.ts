@@ -10,13 +10,22 @@ export interface DeadLetterRecord {
 
 export interface LogPlace {
   readonly topic: string;
-  /** -1: not known, as the offset. */
+  /** -1: not known any more, as the offset. */
   readonly partition: number;
   readonly offset: number;
 }
 
+export interface PlacedRow {
+  /** On the source. */
+  readonly from: { readonly schema: string; readonly name: string };
+  /** Texts in the order of the table's key. */
+  readonly key: readonly string[];
+  /** Of the raw log: the row stands below it. */
+  readonly logOffset: number;
+}
+
 export interface DeadLetterTopic {
-  /** Where the sink read the row: `logOffset` is that of the raw log. */
-  placeOf(row: { readonly to: { readonly schema: string; readonly name: string }; readonly logOffset: number }): LogPlace;
+  /** Where the log holds the row. */
+  placeOf(row: PlacedRow): Promise<LogPlace>;
   publish(records: readonly DeadLetterRecord[]): Promise<void>;
 }

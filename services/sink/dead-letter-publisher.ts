@@ -4,7 +4,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { connect } from '#connectors/postgres/session.ts';
-import type { DeadLetterRecord, DeadLetterTopic } from '#connectors/change-log/dead-letter-topic.ts';
+import type { DeadLetterRecord, DeadLetterTopic, LogPlace, PlacedRow } from '#connectors/change-log/dead-letter-topic.ts';
 import { markPublished, readDeadLetters, type DeadLetter } from '#connectors/target/postgres/dead-letters.ts';
 import { messageOf } from '#schemas/errors.ts';
 import { failpoint } from '#schemas/test-hooks.ts';
@@ -41,7 +41,9 @@ async function publishNew({ targetUrl, name, topic, logger }: PublisherOptions):
     for (;;) {
       const letters = await readDeadLetters(client, name, { unpublished: true, limit: ROWS_PER_BATCH });
       if (letters.length === 0) return;
-      await topic.publish(letters.map((letter) => recordOf(letter, name, topic)));
+      const records: DeadLetterRecord[] = [];
+      for (const letter of letters) records.push(recordOf(letter, name, await topic.placeOf(placed(letter))));
+      await topic.publish(records);
       failpoint('dlq.published');
       await markPublished(client, letters);
       logger.info({ rows: letters.length }, 'Rows set aside were published');
@@ -51,15 +53,18 @@ async function publishNew({ targetUrl, name, topic, logger }: PublisherOptions):
   }
 }
 
+function placed({ source, key, logOffset }: DeadLetter): PlacedRow {
+  return { from: { schema: source.schema, name: source.table }, key, logOffset };
+}
+
 function exceptionClass(state: string): string {
   if (state === '') return 'crossfade.Moved';
   return state.startsWith('CF-') ? `crossfade.${state}` : `postgresql.SQLSTATE.${state}`;
 }
 
 /** Kafka Connect's header names; a consumer of its dead letter queues reads ours as well. */
-function recordOf(letter: DeadLetter, name: string, topic: DeadLetterTopic): DeadLetterRecord {
-  const { source, target, sqlState, message, constraint } = letter;
-  const place = topic.placeOf({ to: { schema: target.schema, name: target.table }, logOffset: letter.logOffset });
+function recordOf(letter: DeadLetter, name: string, place: LogPlace): DeadLetterRecord {
+  const { source, sqlState, message, constraint } = letter;
   const prefix = '__connect.errors.';
   const headers = {
     [`${prefix}topic`]: place.topic,

@@ -4,7 +4,7 @@ import type { DeadLetterTopic } from '../dead-letter-topic.ts';
 
 export function embeddedDeadLetters(topic: Topic, raw: Pick<Topic, 'name'>): DeadLetterTopic {
   return {
-    placeOf: ({ logOffset }) => ({ topic: raw.name, partition: 0, offset: logOffset }),
+    placeOf: ({ logOffset }) => Promise.resolve({ topic: raw.name, partition: 0, offset: logOffset }),
     publish: async (records) => {
       const parts = records.flatMap((record) => {
         const bytes = Buffer.from(JSON.stringify(record), 'utf8');

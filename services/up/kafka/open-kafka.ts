@@ -1,8 +1,6 @@
 /** Kafka as one process of a migration uses it. Guarantee: everything opened here ends with `close`. */
 import type { Topic } from '#connectors/change-log/change-log.ts';
-import type { DeadLetterTopic } from '#connectors/change-log/dead-letter-topic.ts';
 import { openKafkaCluster, type KafkaJsCluster } from '#connectors/change-log/kafka/kafka-cluster.ts';
-import { openKafkaDeadLetters } from '#connectors/change-log/kafka/kafka-dead-letters.ts';
 import { openKafkaLog, type KafkaChangeLog } from '#connectors/change-log/kafka/kafka-log.ts';
 import type { KafkaSettings, MigrationFile } from '#schemas/config/migration-file.ts';
 import type { Logger } from '#services/runtime/service.ts';
@@ -18,11 +16,9 @@ export interface KafkaOptions {
 export class OpenKafka {
   readonly cluster: KafkaJsCluster;
   readonly #log: KafkaChangeLog;
-  readonly #name: string;
 
   constructor(cluster: KafkaJsCluster, name: string) {
     this.cluster = cluster;
-    this.#name = name;
     this.#log = openKafkaLog(cluster, { prefix: name });
   }
 
@@ -39,11 +35,6 @@ export class OpenKafka {
   /** The registry, where there is no other: `NAME.schemas`. */
   schemas(): Promise<Topic> {
     return this.#log.topic('schemas', CONTROL);
-  }
-
-  /** Rows set aside: `NAME.dlq`. */
-  deadLetters(): Promise<DeadLetterTopic> {
-    return openKafkaDeadLetters(this.cluster, this.#name);
   }
 
   async close(): Promise<void> {

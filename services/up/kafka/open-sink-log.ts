@@ -1,4 +1,5 @@
 /** The sink's side of Kafka. Guarantee: `kafka` ends with it. */
+import { openKafkaDeadLetters } from '#connectors/change-log/kafka/kafka-dead-letters.ts';
 import { GatherTopic } from '#connectors/change-log/kafka/order/gather-topic.ts';
 import { describeMappedRows, mappedSide } from '#schemas/mapping/mapped-side.ts';
 import { openFormat } from './open-format.ts';
@@ -23,7 +24,8 @@ export async function openSinkLog(kafka: OpenKafka, { file, migration, kafka: se
     partitions: settings.partitions,
   });
   const [progress, requests] = [await kafka.progress(), await kafka.requests()];
-  const deadLetters = await kafka.deadLetters();
+  const { cluster } = kafka;
+  const deadLetters = await openKafkaDeadLetters({ cluster, format, mapping: migration.mapping, topics: () => raw.topics });
   const kept = stack.move();
   return {
     raw,

@@ -16,14 +16,14 @@ import { startPostgres } from '#test/support/postgres.ts';
 const WAIT = { timeout: 60_000, interval: 100 };
 const LONG_MS = 180_000;
 
-async function recordsOf(brokers: readonly string[], topic: string): Promise<FetchedRecord[]> {
+async function recordsOf(brokers: readonly string[], topic: string, partition = 0): Promise<FetchedRecord[]> {
   const settings = { brokers, partitions: 1, format: 'avro', compression: 'none' } as const;
   const cluster = await openKafkaCluster(settings, { clientId: 'test', logger: silentLogger });
   const fetcher = await cluster.fetcher();
   try {
-    const [bounds] = await cluster.bounds(topic);
+    const bounds = (await cluster.bounds(topic))[partition];
     const records: FetchedRecord[] = [];
-    fetcher.seek({ topic, partition: 0 }, bounds!.start);
+    fetcher.seek({ topic, partition }, bounds!.start);
     for (let next = bounds!.start; next < bounds!.end;) {
       for (const fetched of (await fetcher.next(AbortSignal.timeout(20_000))) ?? []) {
         records.push(...recordsIn(fetched));
@@ -53,7 +53,7 @@ describeWithKafka('rows set aside over Kafka', () => {
         file,
         `crossfade: 1\nname: ${name}\nsource: { postgres: "${source}" }\ntarget: { postgres: "${target}" }\nheartbeatSeconds: 1\n` +
           `tables:\n  - { from: public.item, to: public.thing, columns: { label: name } }\nsink: { onRowError: set-aside }\n` +
-          `log: { kafka: { brokers: [${brokers.map((broker) => `"${broker}"`).join(', ')}], partitions: 3 } }\n`,
+          `log: { kafka: { brokers: [${brokers.map((broker) => `"${broker}"`).join(', ')}], partitions: 3, format: json } }\n`,
       );
       await execute(
         source,
@@ -87,7 +87,17 @@ describeWithKafka('rows set aside over Kafka', () => {
       expect(new Set(records.map((record) => record.key?.toString()))).toEqual(new Set(['["500"]', '["1000"]']));
       const first = records[0]!;
       const header = (suffix: string): string | undefined => first.header(`__connect.errors.${suffix}`)?.toString();
-      expect(header('topic')).toBe(`${name}.mapped.public.thing`);
+      expect(header('topic')).toBe(`${name}.public.item`);
+      // The very records: the row as it was copied, and the insert (the update behind it came later).
+      for (const [key, op, label] of [
+        ['["500"]', 'r', 'far too long'],
+        ['["1000"]', 'c', 'also too long'],
+      ] as const) {
+        const letter = records.find((record) => record.key?.toString() === key)!;
+        const [partition, offset] = ['partition', 'offset'].map((one) => Number(letter.header(`__connect.errors.${one}`)?.toString()));
+        const raw = (await recordsOf(brokers, `${name}.public.item`, partition)).find((record) => record.offset === offset);
+        expect(JSON.parse(raw!.value!.toString())).toMatchObject({ payload: { op, after: { id: Number(key.slice(2, -2)), label } } });
+      }
       expect(header('connector.name')).toBe(name);
       expect(header('exception.message')).toMatch(/short/);
       for (const suffix of ['partition', 'offset', 'task.id', 'stage', 'class.name', 'exception.class.name', 'exception.stacktrace'])

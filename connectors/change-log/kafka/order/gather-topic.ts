@@ -8,6 +8,7 @@
 import { invariant, PipelineError } from '#schemas/errors.ts';
 import { tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { tableTag } from '#schemas/mapping/table-tag.ts';
+import type { TopicOrderRecord } from '#schemas/order/order-record.ts';
 import type { WireFormat } from '#schemas/wire/wire.ts';
 import type { Bookmarked } from '#connectors/change-log/bookmark.ts';
 import type { Bookmark } from '#schemas/bookmark.ts';
@@ -120,6 +121,11 @@ export class GatherTopic implements Topic, Bookmarked {
 
   end(_partition: number): Offset {
     return Math.max(this.#ready.end, this.#cursor?.queue.end ?? 0);
+  }
+
+  /** The raw topics, as far as the order was read. */
+  get topics(): readonly TopicOrderRecord[] {
+    return this.#cursor?.queue.topics ?? [];
   }
 
   get #ready(): Prepared {
