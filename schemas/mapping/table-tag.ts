@@ -11,6 +11,15 @@ import type { TableMapping } from './compiled-mapping.ts';
 /** 48 bits: what a record's header has room for, and a number holds exactly. */
 const TAG_BYTES = 6;
 
+/** Of a whole file: the same for two files only if they map the same tables, each in the same way. */
+export function mappingTag(tables: readonly TableMapping[]): string {
+  const tags = tables.map(tableTag).toSorted((a, b) => a - b);
+  return createHash('sha256')
+    .update(JSON.stringify(tags))
+    .digest('hex')
+    .slice(0, 2 * TAG_BYTES);
+}
+
 export function tableTag({ from, to, columns, sourceKey, targetKey, filter }: TableMapping): number {
   const relevant = [
     [from.schema, from.name],

@@ -1,6 +1,7 @@
 /** The transformer over Kafka. Guarantee: closed with `await using`. */
 import { KafkaMembers } from '#connectors/change-log/kafka/kafka-members.ts';
-import { membersTopic } from '#connectors/change-log/kafka/order/topic-names.ts';
+import { membersGroup, membersTopic } from '#connectors/change-log/kafka/order/topic-names.ts';
+import { mappingTag } from '#schemas/mapping/table-tag.ts';
 import { Transformer } from '#services/transformer/transformer.ts';
 import { openFormat } from './open-format.ts';
 import { openKafka, type KafkaOptions } from './open-kafka.ts';
@@ -24,7 +25,12 @@ export async function openTransformer(options: LogOptions & KafkaOptions): Promi
   const topic = membersTopic(file.name);
   const transformer = new Transformer({
     cluster,
-    members: new KafkaMembers({ kafka: cluster.kafka, groupId: topic, topic, logger }),
+    members: new KafkaMembers({
+      kafka: cluster.kafka,
+      groupId: membersGroup(file.name, mappingTag(migration.mapping.tables)),
+      topic,
+      logger,
+    }),
     mapping: migration.mapping,
     database: migration.database,
     types: migration.types,

@@ -55,4 +55,31 @@ describeWithKafka('a file that changes over Kafka', () => {
     },
     LONG_MS,
   );
+
+  test(
+    'a new transformer takes nothing from one of the old file that runs on, and each sink gets all rows of its own',
+    async () => {
+      await using stage = await openServices({
+        tables: 'CREATE TABLE a (id int PRIMARY KEY, v int, note text)',
+        rows: `INSERT INTO a SELECT g, g, 'n' || g FROM generate_series(1, 300) g`,
+        rest: 'heartbeatSeconds: 1\ntables:\n  - from: public.a\n    drop: [note]\n',
+      });
+      for (const command of ['reader', 'transformer', 'sink']) stage.start(command);
+      await stage.untilSame('SELECT id, v FROM a ORDER BY id');
+      const file = await readFile(stage.file, 'utf8');
+      await writeFile(stage.file, file.replace('    drop: [note]\n', ''));
+      const next = stage.start('transformer', 'transformer-2');
+      await stage.until(async () => expect(next.logTail(50)).toContain('mapping these partitions'));
+      // The old sink has its rows from the old transformer still, and the new one its own from the new one.
+      await execute(stage.source, `INSERT INTO a SELECT g, g, 'n' || g FROM generate_series(301, 600) g`);
+      await stage.untilSame('SELECT id, v FROM a ORDER BY id');
+      const sink = stage.running.findIndex(({ command }) => command === 'sink');
+      await stage.running.splice(sink, 1)[0]!.stop();
+      stage.start('sink', 'sink-2');
+      await execute(stage.source, `INSERT INTO a SELECT g, g, 'n' || g FROM generate_series(601, 900) g`);
+      await stage.untilSame('SELECT id, v, note FROM a WHERE id > 600 ORDER BY id');
+      await stage.untilSame('SELECT id, v FROM a ORDER BY id');
+    },
+    LONG_MS,
+  );
 });

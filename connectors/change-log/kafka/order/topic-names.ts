@@ -51,6 +51,14 @@ export function membersTopic(migration: string): string {
   return topicName(migration, 'members');
 }
 
+/**
+ * Consumer group of the transformers that map alike (`tag`: mapping/table-tag.ts). Those of another file share out the numbers among
+ * themselves, so that while a changed file is rolled out each file has somebody for every number.
+ */
+export function membersGroup(migration: string, tag: string): string {
+  return `${membersTopic(migration)}.${tag}`;
+}
+
 /** What the sink asks of the reader. */
 export function requestsTopic(migration: string): string {
   return topicName(migration, 'requests');
