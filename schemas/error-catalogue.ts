@@ -93,7 +93,7 @@ export const catalogue = {
     1,
     'operator',
     'A record is larger than Kafka takes.',
-    'Raise message.max.bytes on the broker (or max.message.bytes of the topic named), then start again: nothing was lost.',
+    'Raise max.message.bytes of the topic named and of its mapped one; then crossfade dlq retry or resume. Nothing was lost.',
   ),
   'CF-3006': entry(3, 'operator', 'Kafka or the schema registry cannot be used as it is set up.', 'Mend the setting named.'),
   'CF-3007': entry(1, 'never', 'Another reader has taken over this migration.', 'Nothing is to be done: this one stands by.'),

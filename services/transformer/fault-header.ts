@@ -5,7 +5,7 @@
 import type { KafkaHeader } from '#connectors/change-log/kafka/cluster.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { RowFault } from '#schemas/mapping/unmappable-row.ts';
-import { encodeFault, FAULT_HEADER, type FaultRow } from '#schemas/order/fault-header.ts';
+import { decodeFault, encodeFault, FAULT_HEADER, type FaultRow } from '#schemas/order/fault-header.ts';
 import { NULL_FIELD, type RowFields } from '#schemas/wire/wire.ts';
 
 /** Beyond this only the key is told: the source has the row. */
@@ -23,6 +23,16 @@ export function faultHeader(fault: RowFault, { op, old, row }: UnmappedChange, t
   const limit = bytesOf(row) + (old === undefined ? 0 : bytesOf(old)) > VALUES_MAX_BYTES;
   const texts = (fields: RowFields): FaultRow => textsOf(fields, table, limit);
   return { name: FAULT_HEADER, value: encodeFault({ code, message, op, ...(old !== undefined && { old: texts(old) }), row: texts(row) }) };
+}
+
+/** Of a row that did not fit into the raw topic: what is told of it, by the target's columns. */
+export function renamedFault(raw: Buffer, { columns }: TableMapping): KafkaHeader {
+  const { old, row, ...event } = decodeFault(raw);
+  const renamed = (texts: FaultRow): FaultRow => {
+    const told = columns.filter(({ source }) => texts[source.name] !== undefined);
+    return Object.fromEntries(told.map(({ source, target }) => [target, texts[source.name]!]));
+  };
+  return { name: FAULT_HEADER, value: encodeFault({ ...event, ...(old !== undefined && { old: renamed(old) }), row: renamed(row) }) };
 }
 
 function bytesOf({ length }: RowFields): number {

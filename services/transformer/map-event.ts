@@ -22,6 +22,7 @@ import {
   OLD_KEY_HEADER,
   type RawPlace,
 } from '#schemas/order/event-header.ts';
+import { FAULT_HEADER } from '#schemas/order/fault-header.ts';
 import {
   ABSENT_FIELD,
   NULL_FIELD,
@@ -32,7 +33,7 @@ import {
   type WireSource,
 } from '#schemas/wire/wire.ts';
 import { ownStamps, type EventMarks, type EventStamps } from './event-stamp.ts';
-import { faultHeader } from './fault-header.ts';
+import { faultHeader, renamedFault } from './fault-header.ts';
 import { ScratchRow } from './scratch-row.ts';
 
 /** A record for the table's mapped topic. */
@@ -145,7 +146,7 @@ export class EventMapper {
     if (marks === undefined) return 'foreign';
     const place = { ...at, mapping: this.tag };
     const passing: Passing = { marks, place, moved: this.#movedHeaders(record, marks), emit };
-    if (record.value === undefined) return this.#tombstone(record, passing);
+    if (record.value === undefined) return this.#withoutValue(record, passing);
     if (this.#isPlain && (marks.flags & ~EVENT.chunk) === 0 && marks.absent.length === 0 && this.#passOn(record, record.value, passing))
       return 'mapped';
     const event = this.#options.format.decode(record.value, { absent: marks.absent, exact: record.header(EXACT_HEADER) });
@@ -169,11 +170,12 @@ export class EventMapper {
     const old = event.before === undefined ? undefined : this.#project(this.#before, event.before, plan);
     let row = event.after === undefined ? old! : this.#project(this.#after, event.after, plan);
     if (event.after !== undefined && hasAbsent(row)) row = this.#complete(row, undefined, record);
+    return this.#putFault(faultHeader(fault, { op, old: event.after === undefined ? undefined : old, row }, this.table), passing);
+  }
+
+  #putFault(fault: KafkaHeader, passing: Passing): MapOutcome {
     const moved = passing.moved.filter(({ name }) => name === OLD_KEY_HEADER);
-    const headers = [
-      ...this.#headers({ ...passing, moved }, NO_BYTES, undefined),
-      faultHeader(fault, { op, old: event.after === undefined ? undefined : old, row }, this.table),
-    ];
+    const headers = [...this.#headers({ ...passing, moved }, NO_BYTES, undefined), fault];
     passing.emit({ partition: passing.place.partition % this.#options.partitions, key: undefined, value: undefined, headers });
     return 'unmapped';
   }
@@ -235,8 +237,10 @@ export class EventMapper {
     this.#put({ key, value: undefined, headers }, passing);
   }
 
-  #tombstone(record: FetchedRecord, passing: Passing): MapOutcome {
-    if (record.key === undefined) return 'left-out';
+  /** A tombstone, or what stands for a row that was too large for the raw topic. */
+  #withoutValue(record: FetchedRecord, passing: Passing): MapOutcome {
+    const fault = record.header(FAULT_HEADER);
+    if (record.key === undefined) return fault === undefined ? 'left-out' : this.#putFault(renamedFault(fault, this.table), passing);
     const key = this.#mapKey(record.key);
     if (key === undefined) return 'left-out';
     this.#put({ key, value: undefined, headers: this.#headers(passing, NO_BYTES, undefined) }, passing);

@@ -76,7 +76,12 @@ export class Outbox {
 
   add(raw: RawPartition, topic: string, record: MappedRecord): void {
     const { limits } = this.#options;
-    const outgoing = this.#outgoing(topic, record.partition);
+    let outgoing = this.#outgoing(topic, record.partition);
+    // Alone, if it is a large one: only then is the batch as large as the row, which the topic takes.
+    if (outgoing.builder.count > 0 && outgoing.builder.bytes + (record.value?.length ?? 0) > limits.batchBytes) {
+      this.#seal();
+      outgoing = this.#outgoing(topic, record.partition);
+    }
     outgoing.sources.add(this.#state(raw));
     const before = outgoing.builder.bytes;
     outgoing.builder.add(record.key, record.value, record.headers);

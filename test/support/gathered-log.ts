@@ -8,7 +8,7 @@ import { avroFormat } from '#schemas/wire/avro-format.ts';
 import { silentLogger } from '#services/runtime/service.ts';
 import type { SinkSettings } from '#services/sink/sink.ts';
 import { Transformer } from '#services/transformer/transformer.ts';
-import { MemoryKafka } from '#test/support/memory-cluster.ts';
+import { MemoryKafka, type MemoryKafkaOptions } from '#test/support/memory-cluster.ts';
 import { memoryRegistry } from '#test/support/raw-events.ts';
 
 const PARTITIONS = 3;
@@ -24,8 +24,12 @@ export interface GatheredLog {
   close(): Promise<void>;
 }
 
-export async function gatheredLog(mapping: CompiledMapping, source: readonly CatalogTable[]): Promise<GatheredLog> {
-  const kafka = new MemoryKafka();
+export async function gatheredLog(
+  mapping: CompiledMapping,
+  source: readonly CatalogTable[],
+  options: MemoryKafkaOptions = {},
+): Promise<GatheredLog> {
+  const kafka = new MemoryKafka(options);
   const registry = memoryRegistry();
   const format = (): ReturnType<typeof avroFormat> => avroFormat(registry, { name: mapping.name });
   const common = { name: mapping.name, partitions: PARTITIONS };

@@ -34,6 +34,8 @@ export interface MemoryKafkaOptions {
   readonly failureRate?: number;
   /** Decides about a produce call by its number (from 0, over all clients); undefined: as it comes. */
   readonly fate?: (call: { readonly number: number; readonly batches: readonly ProduceBatch[] }) => Fate | undefined;
+  /** Bytes of the largest batch that a topic takes. */
+  readonly batchBytesMax?: (topic: string) => number;
   /** Records that one fetch brings of one partition at most. */
   readonly fetchRecordsMax?: number;
 }
@@ -87,6 +89,10 @@ export class MemoryKafka {
     return [...this.#topics.keys()];
   }
 
+  batchBytesMax(topic: string): number {
+    return this.#options.batchBytesMax?.(topic) ?? Infinity;
+  }
+
   partitions(topic: string): readonly MemoryPartition[] {
     const partitions = this.#topics.get(topic);
     if (partitions === undefined) throw new PipelineError('CF-3001', `topic ${topic} does not exist`);
@@ -107,10 +113,16 @@ export class MemoryKafka {
 
   produce(client: MemoryCluster, batches: readonly ProduceBatch[]): Promise<readonly Produced[]> {
     const { promise, resolve, reject } = Promise.withResolvers<readonly Produced[]>();
-    const fate = this.#options.fate?.({ number: this.#produced++, batches }) ?? this.#chance();
+    const fate = this.#options.fate?.({ number: this.#produced++, batches }) ?? this.#tooLarge(batches) ?? this.#chance();
     this.#calls.push({ client, batches, offsets: batches.map(() => undefined), fate, resolve, reject });
     this.#pump();
     return promise;
+  }
+
+  #tooLarge(batches: readonly ProduceBatch[]): Fate | undefined {
+    const large = batches.find(({ topic, records }) => records.bytes > this.batchBytesMax(topic));
+    if (large === undefined) return undefined;
+    return { answer: 'error', error: new PipelineError('CF-3005', `a batch for ${large.topic} is too large`) };
   }
 
   /** The client is gone; of what it had under way any part may have been stored. */
@@ -236,6 +248,10 @@ export class MemoryCluster implements KafkaCluster {
 
   topics(prefix: string): Promise<readonly string[]> {
     return this.#alive(() => this.#kafka.topics().filter((topic) => topic.startsWith(prefix)));
+  }
+
+  batchBytesMax(topic: string): Promise<number> {
+    return this.#alive(() => this.#kafka.batchBytesMax(topic));
   }
 
   bounds(topic: string): Promise<readonly { readonly start: Offset; readonly end: Offset }[]> {

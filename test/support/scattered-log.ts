@@ -13,6 +13,7 @@ import {
   OLD_KEY_HEADER,
   type EventHeader,
 } from '#schemas/order/event-header.ts';
+import { decodeFault, FAULT_HEADER, type FaultEvent } from '#schemas/order/fault-header.ts';
 import { decodeOrderRecord, type Segment, type TopicOrderRecord } from '#schemas/order/order-record.ts';
 import type { CatalogColumn, CatalogTable } from '#schemas/table.ts';
 import type { RowFields, WireFormat } from '#schemas/wire/wire.ts';
@@ -35,6 +36,8 @@ export interface ScatteredRow {
   readonly after: TextRow | undefined;
   readonly oldKey: TextRow | undefined;
   readonly newKey: TextRow | undefined;
+  /** Set when it stands for a row that the topic does not take. */
+  readonly fault: FaultEvent | undefined;
 }
 
 export interface ScatteredLog {
@@ -103,6 +106,7 @@ async function rowOf(record: FetchedRecord, header: EventHeader, { topic, partit
   const before = event?.before && named(event.columns, event.before);
   const after = event?.after && named(event.columns, event.after);
   const key = await keyOf(record.key);
+  const fault = record.header(FAULT_HEADER);
   const oldKey = await keyOf(otherKey(record.header(OLD_KEY_HEADER)));
   return {
     topic,
@@ -117,6 +121,7 @@ async function rowOf(record: FetchedRecord, header: EventHeader, { topic, partit
     after,
     oldKey,
     newKey: await keyOf(otherKey(record.header(NEW_KEY_HEADER))),
+    fault: fault && decodeFault(fault),
   };
 }
 

@@ -13,7 +13,7 @@ import type { ColumnEntry, FilterEntry, MigrationFile } from '#schemas/config/mi
 import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
 import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { Catalog, CatalogTable } from '#schemas/table.ts';
-import type { MemoryKafka } from '#test/support/memory-cluster.ts';
+import type { MemoryKafka, MemoryKafkaOptions } from '#test/support/memory-cluster.ts';
 import { gatheredLog } from '#test/support/gathered-log.ts';
 import { silentLogger } from '#services/runtime/service.ts';
 import { createSink, type Sink, type SinkSettings } from '#services/sink/sink.ts';
@@ -44,6 +44,7 @@ export interface HarnessOptions {
   readonly overrides?: Partial<SinkSettings>;
   /** What the frames pass on their way to the sink: the embedded log unless told; CROSSFADE_SINK_LOG=kafka makes it the other. */
   readonly log?: 'embedded' | 'kafka';
+  readonly kafka?: MemoryKafkaOptions;
 }
 
 export interface TableFrames {
@@ -204,7 +205,7 @@ export async function sinkHarness(options: HarnessOptions): Promise<SinkHarness>
     const parts = { options, progress, mapping, catalogs: { source, target } };
     if ((options.log ?? process.env['CROSSFADE_SINK_LOG']) !== 'kafka')
       return new SinkHarness({ ...parts, raw: await log.topic('raw', { partitions: 1 }), close });
-    const gathered = await gatheredLog(mapping, source.tables);
+    const gathered = await gatheredLog(mapping, source.tables, options.kafka);
     const closeBoth = async (): Promise<void> => {
       await gathered.close();
       await close();

@@ -79,6 +79,8 @@ export interface KafkaCluster {
   topics(prefix: string): Promise<readonly string[]>;
   /** First offset kept and first not yet written, per partition. */
   bounds(topic: string): Promise<readonly { readonly start: Offset; readonly end: Offset }[]>;
+  /** Bytes of the largest batch that it takes, as it is set up now; Infinity where that may not be asked. */
+  batchBytesMax(topic: string): Promise<number>;
   /** @throws PipelineError CF-3001 (unreachable, refused), CF-3005 (a record is larger than the broker takes; names the setting). */
   produce(batches: readonly ProduceBatch[]): Promise<readonly Produced[]>;
   fetcher(): Promise<Fetcher>;

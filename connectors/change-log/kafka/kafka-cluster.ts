@@ -13,7 +13,7 @@ import { kafkaError, patiently } from './kafka-error.ts';
 import { boundsOf } from './offsets.ts';
 import { Producer } from './producer.ts';
 import { nameOf, readBatches, type StoredBatch } from './record-reader.ts';
-import { ensureTopics, listTopics } from './topics.ts';
+import { batchBytesMax, ensureTopics, listTopics } from './topics.ts';
 
 /** @throws PipelineError CF-3001 when no broker answers, CF-3006 when they refuse us. */
 export async function openKafkaCluster(settings: KafkaSettings, options: ClientOptions): Promise<KafkaJsCluster> {
@@ -70,6 +70,10 @@ export class KafkaJsCluster implements KafkaCluster {
 
   async bounds(topic: string): Promise<readonly { readonly start: Offset; readonly end: Offset }[]> {
     return (await boundsOf([topic], this.#questions)).get(topic) ?? [];
+  }
+
+  batchBytesMax(topic: string): Promise<number> {
+    return batchBytesMax(topic, this.#parts);
   }
 
   produce(batches: readonly ProduceBatch[]): Promise<readonly Produced[]> {

@@ -120,6 +120,11 @@ async function describeTopics(
   }
 }
 
+export async function batchBytesMax(topic: string, asked: Pick<TopicsOptions, 'admin' | 'logger'>): Promise<number> {
+  const entries = (await describeTopics([topic], asked)).get(topic);
+  return Number(entries?.get('max.message.bytes') ?? Infinity);
+}
+
 function checkPolicy(name: string, entries: Entries, logger: KafkaLog): void {
   const alter = (setting: string): string =>
     `kafka-configs.sh --bootstrap-server … --alter --entity-type topics --entity-name ${name} --add-config ${setting}`;

@@ -46,7 +46,7 @@ function heldBy(rows: readonly Unmapped[], table: TableMapping, blocked: Blocked
   const halting = setsAside(table) ? rows.find(({ key }) => key === undefined) : rows[0];
   if (halting !== undefined) {
     const { code, message } = halting.fault;
-    return { table, key: halting.key?.join(', ') ?? '', message: `${code}: a row cannot be mapped: ${message}` };
+    return { table, key: halting.key?.join(', ') ?? '', message: `${code}: ${message}` };
   }
   const keys = blocked.keys(table);
   const added = rows.filter(({ key }) => !keys.has(blockedKey(key!))).length;

@@ -109,19 +109,18 @@ describeWithKafka('the raw log over Kafka', () => {
     expect((await migration.read()).rows.slice(-1)).toMatchObject([{ key: { id: '220-0' } }]);
   });
 
-  test('names the topic of a row that the broker does not take, and what to set; nothing of its transaction counts', async () => {
+  test('tells of a row that the topic does not take, and what to set, in its place; all others of its transaction count', async () => {
     const migration = await migrationOn((await sharedKafka()).brokers);
     const topic = migration.reader();
     await topic.begin(1);
-    const large = [frames.begin(10n), RELATION, frames.insert(100, ['1', 'x'.repeat(ROW_BYTES)]), frames.commit(10n, 15n)];
-    const refused = await append(topic, large).catch((error: unknown) => error);
-    expect(refused).toMatchObject({ code: 'CF-3005' });
-    expect(String(refused)).toContain(`${migration.name}.public.orders`);
-    expect(String((refused as { remedy?: string }).remedy)).toContain('max.message.bytes');
-    await topic.begin(2);
-    expect(topic.end()).toBe(0);
-    await append(topic, transaction(20, 3));
-    expect((await migration.read()).rows).toHaveLength(3);
+    const large = frames.insert(100, ['1', 'x'.repeat(ROW_BYTES)]);
+    await append(topic, [frames.begin(10n), RELATION, large, frames.insert(100, ['2', 'x']), frames.commit(10n, 15n)]);
+    const { rows, end } = await migration.read();
+    expect(end).toBe(5);
+    expect(rows.filter(({ fault }) => fault === undefined)).toMatchObject([{ key: { id: '2' } }]);
+    const fault = rows.find((row) => row.fault !== undefined)?.fault;
+    expect(fault).toMatchObject({ code: 'CF-3005', op: 'c', row: { id: '1' } });
+    expect(fault?.message).toContain(`topic ${migration.name}.public.orders: raise max.message.bytes (now ${10 * 1024 * 1024})`);
   });
 
   test('goes on where it is whole after the broker was killed in the middle of appends', async () => {

@@ -10,6 +10,7 @@ import { makeRowFields } from '#schemas/wire/fields.ts';
 import { rawShape } from '#schemas/wire/shape.ts';
 import type { RowEncoder, RowFields, WireColumn, WireFormat, WireShape } from '#schemas/wire/wire.ts';
 import type { KafkaCluster } from '../cluster.ts';
+import { valueBytesMax } from './large-rows.ts';
 import type { RawTopic } from './parcel.ts';
 import { rawTopic, type TableName } from './topic-names.ts';
 
@@ -53,6 +54,10 @@ export interface RawTable {
   readonly catalog: CatalogTable;
   readonly topic: RawTopic;
   readonly partitions: number;
+  /** What the topic takes, and what of that a value may have; asked again for a table of which a row was too large. */
+  batchBytesMax: number;
+  valueBytesMax: number;
+  hadTooLarge: boolean;
   /** As the stream last described them, or the catalogue before that. */
   columns: readonly WireColumn[];
 }
@@ -95,13 +100,21 @@ export class RawTables {
     const { cluster, name, partitions, register } = this.#options;
     const topicName = rawTopic(name, catalog);
     const known = this.#tables.get(topicName);
-    if (known?.catalog === catalog) return known;
+    if (known?.catalog === catalog) {
+      if (known.hadTooLarge) Object.assign(known, await this.#limits(topicName));
+      return known;
+    }
     if (known === undefined) await cluster.ensureTopics(new Map([[topicName, { partitions }]]));
     const index = known?.topic.index ?? (await register(topicName, catalog));
     const columns = known?.columns ?? this.#columns(asStreamed(catalog), catalog);
-    const table: RawTable = { catalog, topic: { index, name: topicName }, partitions, columns };
+    const table: RawTable = { catalog, topic: { index, name: topicName }, partitions, columns, ...(await this.#limits(topicName)) };
     this.#tables.set(topicName, table);
     return table;
+  }
+
+  async #limits(topic: string): Promise<Pick<RawTable, 'batchBytesMax' | 'valueBytesMax' | 'hadTooLarge'>> {
+    const batchBytesMax = await this.#options.cluster.batchBytesMax(topic);
+    return { batchBytesMax, valueBytesMax: valueBytesMax(batchBytesMax), hadTooLarge: false };
   }
 
   #columns(relation: Relation, catalog: CatalogTable): readonly WireColumn[] {

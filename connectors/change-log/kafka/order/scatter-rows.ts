@@ -10,6 +10,8 @@ import { ABSENT_FIELD, NULL_FIELD, type EncodedEvent, type RowFields, type WireE
 import type { Offset } from '#connectors/change-log/change-log.ts';
 import { partitionOf } from '#connectors/change-log/partitioner.ts';
 import type { KafkaHeader } from '../cluster.ts';
+import type { Compression } from '../record-batch.ts';
+import { fitting, tooLarge } from './large-rows.ts';
 import type { Parcel } from './parcel.ts';
 import type { RawRows, RawTable } from './raw-tables.ts';
 
@@ -47,6 +49,13 @@ export class RowScatter {
   readonly #cfx: ReusedHeader = { name: EXACT_HEADER, value: NO_FIELDS };
   readonly #plain: readonly KafkaHeader[] = [this.#cf];
   readonly #exact: readonly KafkaHeader[] = [this.#cf, this.#cfx];
+  readonly #compression: Compression;
+  /** What was encoded last. */
+  #encoded: WireEvent | undefined;
+
+  constructor(compression: Compression) {
+    this.#compression = compression;
+  }
 
   /** Takes the insert, update or delete at `m`. */
   change(rows: RawRows, b: Buffer, m: number, place: RowPlace): void {
@@ -91,14 +100,16 @@ export class RowScatter {
     const { encoder, before, after } = rows;
     const { source } = place;
     const oldKey = encoder.encodeKey(before);
-    const created = encoder.encode({ op: 'c', before: whole, after, source });
+    const create: WireEvent = { op: 'c', before: whole, after, source };
+    const created = encoder.encode(create);
     if (oldKey === undefined || created.key === undefined || oldKey.equals(created.key)) return false;
     const link = [
       { name: OLD_KEY_HEADER, value: encodeOtherKey(oldKey) },
       { name: DEBEZIUM_OLD_KEY, value: encoder.plainKey(before) },
     ];
+    this.#encoded = create;
     this.#record(rows, created, { flags: EVENT.movedHere, sub: 0, link }, place);
-    const deleted = encoder.encode({ op: 'd', before, after: undefined, source });
+    const deleted = this.#encode(rows, { op: 'd', before, after: undefined, source });
     const away = [
       { name: NEW_KEY_HEADER, value: encodeOtherKey(created.key) },
       { name: DEBEZIUM_NEW_KEY, value: encoder.plainKey(after) },
@@ -118,7 +129,7 @@ export class RowScatter {
   // oxlint-disable-next-line max-params -- called per row: an options object would be allocated each time
   chunkRow(rows: RawRows, b: Buffer, at: number, sub: number, place: RowPlace): number {
     const next = this.#line(rows, b, at);
-    const encoded = rows.encoder.encode({ op: 'r', before: undefined, after: rows.after, source: place.source });
+    const encoded = this.#encode(rows, { op: 'r', before: undefined, after: rows.after, source: place.source });
     this.#record(rows, encoded, { flags: EVENT.chunk, sub }, place);
     return next;
   }
@@ -135,12 +146,36 @@ export class RowScatter {
 
   /** @returns the record's key. */
   #event(rows: RawRows, event: WireEvent, place: RowPlace): Buffer | undefined {
-    const encoded = rows.encoder.encode(event);
+    const encoded = this.#encode(rows, event);
     this.#record(rows, encoded, PLAIN, place);
     return encoded.key;
   }
 
-  #record(rows: RawRows, { key, value, absent, exact }: EncodedEvent, { flags, sub, link }: Mark, place: RowPlace): void {
+  #encode(rows: RawRows, event: WireEvent): EncodedEvent {
+    this.#encoded = event;
+    return rows.encoder.encode(event);
+  }
+
+  #record(rows: RawRows, encoded: EncodedEvent, mark: Mark, place: RowPlace): void {
+    if (encoded.value.length <= rows.table.valueBytesMax) this.#put(rows, encoded, mark, place);
+    else this.#large(rows, encoded, mark, place);
+  }
+
+  #large(rows: RawRows, encoded: EncodedEvent, mark: Mark, place: RowPlace): void {
+    const event = this.#encoded!;
+    const fits = fitting(rows, event, this.#compression, encoded);
+    if (fits !== undefined) {
+      this.#put(rows, fits, mark, place);
+      return;
+    }
+    const { table, oid } = rows;
+    table.hadTooLarge = true;
+    const cf = { name: EVENT_HEADER, value: this.#header(table, { ...mark, oid, absent: NO_FIELDS }, place) };
+    const headers = [cf, tooLarge(rows, event, encoded.value.length), ...(mark.link ?? []).filter(({ name }) => name === OLD_KEY_HEADER)];
+    place.parcel.place(table.topic, partitionFor(table, encoded.key)).add(undefined, undefined, headers);
+  }
+
+  #put(rows: RawRows, { key, value, absent, exact }: EncodedEvent, { flags, sub, link }: Mark, place: RowPlace): void {
     const { table, oid } = rows;
     this.#cf.value = this.#header(table, { flags, sub, oid, absent }, place);
     if (exact !== undefined) this.#cfx.value = exact;

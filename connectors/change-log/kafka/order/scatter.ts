@@ -39,7 +39,7 @@ type Need = () => Promise<void>;
 
 export class Scatter {
   readonly #options: ScatterOptions;
-  readonly #rows = new RowScatter();
+  readonly #rows: RowScatter;
   /** By relation; undefined: not mapped. */
   readonly #relations = new Map<number, RawRows | undefined>();
   /** Descriptions of relations that are not mapped, in case they turn out to be leaves of a mapped table. */
@@ -49,6 +49,7 @@ export class Scatter {
 
   constructor(options: ScatterOptions) {
     this.#options = options;
+    this.#rows = new RowScatter(options.compression);
     this.#place = { parcel: this.#newParcel(options.base), epoch: options.epoch, v: options.base, source: NO_SOURCE };
   }
 
