@@ -1,10 +1,21 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { dirname, join } from 'node:path';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { Pipeline } from '#services/demo/pipeline/pipeline.ts';
+import { readInstance, type Instance } from '#services/runtime/instance-file.ts';
 import { execute } from '#test/support/application.ts';
 import { envelopeOf, runInProcess } from '#test/support/command-line.ts';
+import { freePort } from '#test/support/kafka/ports.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
+
+const WAIT = { timeout: 20_000, interval: 50 };
+
+async function instanceIn(dataDir: string): Promise<Instance> {
+  const instance = await readInstance(dataDir);
+  if (instance === undefined) throw new Error('nothing is served');
+  return instance;
+}
 
 async function fileWith(
   rest: string,
@@ -23,6 +34,29 @@ test.for(['reader', 'transformer', 'sink', 'reconciler', 'control'])('%s needs K
   expect(run.exitCode).toBe(2);
   expect(envelopeOf(run)).toMatchObject({ command: name, ok: false, error: { code: 'CF-1004' } });
   expect(envelopeOf(run).error?.message).toContain('log: { kafka: … }');
+});
+
+test('control answers before Kafka does: alive, not ready and why, with the status that the servers know', async () => {
+  await using database = await freshDatabase();
+  await execute(database.url, 'CREATE TABLE public.item (id int PRIMARY KEY)');
+  const port = await freePort();
+  const rest = `log: { kafka: { brokers: ["127.0.0.1:${port}"] } }\n`;
+  const file = await fileWith(rest, { source: database.url, target: database.url });
+  const [dataDir, logFile] = ['control', 'control.log'].map((name) => join(dirname(file), name));
+  await using control = Pipeline.start({ command: 'control', file, dataDir: dataDir!, logFile: logFile! });
+  const { url, token } = await vi.waitFor(async () => instanceIn(dataDir!), WAIT);
+  const answer = async (path: string, options: RequestInit = {}): Promise<{ readonly status: number; readonly body: unknown }> => {
+    const response = await fetch(`${url}${path}`, { headers: { authorization: `Bearer ${token}` }, ...options });
+    return { status: response.status, body: await response.json() };
+  };
+  expect(await answer('/healthz')).toEqual({ status: 200, body: { ok: true } });
+  await vi.waitFor(async () => {
+    const reason = expect.stringContaining(`127.0.0.1:${port}`) as string;
+    expect(await answer('/readyz')).toEqual({ status: 503, body: { ready: false, reason } });
+  }, WAIT);
+  expect(await answer('/v1/status')).toMatchObject({ status: 200, body: { name: 'not_ready', phase: 'planned' } });
+  expect(await answer('/v1/pause', { method: 'POST' })).toMatchObject({ status: 409, body: { error: { code: 'CF-3001' } } });
+  expect(control.logTail(50)).toContain('status and control are served');
 });
 
 test('check tells brokers and a registry that do not answer, and tables that would share a topic', async () => {
