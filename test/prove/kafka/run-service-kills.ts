@@ -13,7 +13,15 @@ import { type KafkaStage, openKafkaStage } from './kafka-stage.ts';
 import { allFrom, compare, untilArrived, untilConsistent } from './settled.ts';
 
 export interface ServiceKillOptions {
+  /** While the copy is under way; half as many come after it, unless told. */
   readonly strikes: number;
+  readonly following?: number;
+  /** Who is killed, and is one then, so that every kill hits who acts; everybody is struck, and the broker now and then, unless told. */
+  readonly only?: ServiceName;
+  /** For example CROSSFADE_TEST_DISABLE, to see the test go red. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** False: leave the rows uncompared (a run that is meant to be red). */
+  readonly compare?: boolean;
   readonly seed: number;
   readonly rows: number;
   readonly say: (text: string) => void;
@@ -33,6 +41,10 @@ const STUN_MS_MAX = 9_000;
 const BROKER_SHARE = 0.06;
 const STUN_SHARE = 0.2;
 
+function countsOf(only: ServiceName | undefined): Readonly<Record<ServiceName, number>> {
+  return only === undefined ? COUNTS : { ...COUNTS, [only]: 1 };
+}
+
 export async function runServiceKills(options: ServiceKillOptions): Promise<ServiceKillReport> {
   const random = seeded(options.seed);
   await using stage = await openKafkaStage({
@@ -42,15 +54,21 @@ export async function runServiceKills(options: ServiceKillOptions): Promise<Serv
     targetSql: targetSql(),
   });
   await using load = await startLoad(stage, WRITERS, () => random.next() * 2 - 1);
-  await using fleet = new Fleet({ file: stage.pipeline.file, directory: stage.directory, counts: COUNTS });
+  await using fleet = new Fleet({
+    file: stage.pipeline.file,
+    directory: stage.directory,
+    counts: countsOf(options.only),
+    env: options.env ?? {},
+  });
   fleet.startAll();
-  const run = new StrikeRun(stage, fleet, random);
+  const run = new StrikeRun({ stage, fleet, only: options.only }, random);
   for (let strike = 1; strike <= options.strikes; strike++) options.say(`#${strike} ${await run.strike()}`);
   const strictFrom = await untilConsistent(stage, fleet);
-  for (let strike = 1; strike <= Math.ceil(options.strikes / 2); strike++) options.say(`following #${strike} ${await run.strike()}`);
+  const following = options.following ?? Math.ceil(options.strikes / 2);
+  for (let strike = 1; strike <= following; strike++) options.say(`following #${strike} ${await run.strike()}`);
   const last = await load.stop();
   await untilArrived(stage, fleet, last);
-  const rowsCompared = await compare(stage);
+  const rowsCompared = options.compare === false ? 0 : await compare(stage);
   const ledger = await readLedger(stage.targetUrl, allFrom(strictFrom));
   return { killed: run.killed, stunned: run.stunned, rowsCompared, ledger };
 }
@@ -58,23 +76,25 @@ export async function runServiceKills(options: ServiceKillOptions): Promise<Serv
 class StrikeRun {
   readonly #stage: KafkaStage;
   readonly #fleet: Fleet;
+  readonly #only: ServiceName | undefined;
   readonly #random: Random;
   readonly killed: Record<ServiceName | 'broker', number> = { reader: 0, transformer: 0, sink: 0, broker: 0 };
   readonly stunned: Record<ServiceName | 'broker', number> = { reader: 0, transformer: 0, sink: 0, broker: 0 };
 
-  constructor(stage: KafkaStage, fleet: Fleet, random: Random) {
-    this.#stage = stage;
-    this.#fleet = fleet;
+  constructor(at: { readonly stage: KafkaStage; readonly fleet: Fleet; readonly only: ServiceName | undefined }, random: Random) {
+    this.#stage = at.stage;
+    this.#fleet = at.fleet;
+    this.#only = at.only;
     this.#random = random;
   }
 
   async strike(): Promise<string> {
     await delay(this.#random.between(100, 2_500));
     this.#fleet.check();
-    const stuns = this.#random.chance(STUN_SHARE);
-    if (this.#random.chance(BROKER_SHARE)) return this.#strikeBroker(this.#stage.kafka, stuns);
-    const service = SERVICES[this.#random.between(0, SERVICES.length - 1)]!;
-    const member: Member = { service, number: this.#random.between(0, COUNTS[service] - 1) };
+    const stuns = this.#only === undefined && this.#random.chance(STUN_SHARE);
+    if (this.#only === undefined && this.#random.chance(BROKER_SHARE)) return this.#strikeBroker(this.#stage.kafka, stuns);
+    const service = this.#only ?? SERVICES[this.#random.between(0, SERVICES.length - 1)]!;
+    const member: Member = { service, number: this.#random.between(0, countsOf(this.#only)[service] - 1) };
     if (stuns) {
       this.stunned[service]++;
       const forMs = this.#random.between(500, STUN_MS_MAX);

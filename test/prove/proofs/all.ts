@@ -3,7 +3,7 @@ import type { Proof } from '../proof.ts';
 import { adjacentCommitsProof, adjacentCommitsRedProof } from './adjacent-commits.ts';
 import { bigTransactionProof } from './big-transaction.ts';
 import { castsProof } from './casts.ts';
-import { kafkaKillProof } from './kafka-kills.ts';
+import { kafkaKillProof, kafkaKillRedProof } from './kafka-kills.ts';
 import { kafkaOutageProof, kafkaShopProof, kafkaStormProof } from './kafka-weather.ts';
 import { killProof, killRedProof } from './kill-100.ts';
 import { leastPrivilegeProof } from './least-privilege.ts';
@@ -24,6 +24,7 @@ export const PROOFS: readonly Proof[] = [
   kafkaShopProof,
   kafkaOutageProof,
   kafkaStormProof,
+  kafkaKillRedProof,
   kafkaKillProof,
   killProof,
 ];

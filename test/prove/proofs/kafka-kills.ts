@@ -4,6 +4,9 @@ import { runServiceKills, type ServiceKillReport } from '../kafka/run-service-ki
 const FULL = { strikes: 67, rows: 60_000 };
 const SMALL = { strikes: 8, rows: 12_000 };
 
+/** Few: what is looked for comes after the copy. */
+const RED_ROWS = 3_000;
+
 export const kafkaKillProof: Proof = {
   name: 'kafka-kill-100',
   claim:
@@ -18,6 +21,29 @@ export const kafkaKillProof: Proof = {
     if (context.size === 'full' && Math.min(killed.reader, killed.transformer, killed.sink) === 0)
       throw new Error(`not every service was killed: ${JSON.stringify(killed)}`);
     return figures(report);
+  },
+};
+
+/** The same with the duplicate rule switched off: the ledger must show it, or the proof above proves nothing. */
+export const kafkaKillRedProof: Proof = {
+  name: 'kafka-kill-100-is-red-without-duplicate-rule',
+  claim: 'over Kafka with the duplicate rule switched off, the same ledger shows positions committed twice',
+  expectedSeconds: 60,
+  run: async (context) => {
+    const report = await runServiceKills({
+      // The ledger judges what follows the copy, and it is the sink that takes again what it has taken.
+      strikes: 0,
+      following: context.size === 'full' ? 10 : 3,
+      only: 'sink',
+      rows: RED_ROWS,
+      env: { CROSSFADE_TEST_DISABLE: 'duplicate' },
+      compare: false,
+      seed: context.seed,
+      say: context.say,
+    });
+    if (report.ledger.committedTwice.length === 0)
+      throw new Error('nothing was committed twice though the duplicate rule was off: the ledger does not guard it');
+    return { ...figures(report), example: report.ledger.committedTwice[0] ?? '' };
   },
 };
 
