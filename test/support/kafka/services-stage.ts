@@ -22,6 +22,8 @@ export interface ServicesOptions {
   /** Of the file, behind name and addresses; partitions and format of Kafka are set. */
   readonly rest: string;
   readonly kafka?: string;
+  /** Other than the shared ones. */
+  readonly brokers?: readonly string[];
 }
 
 export interface ServicesStage extends AsyncDisposable {
@@ -32,7 +34,7 @@ export interface ServicesStage extends AsyncDisposable {
   readonly directory: string;
   /** The processes that have to live until the end. */
   readonly running: Pipeline[];
-  start(command: string, name?: string, args?: readonly string[]): Pipeline;
+  start(command: string, name?: string, args?: readonly string[], env?: Readonly<Record<string, string>>): Pipeline;
   status(): Promise<StatusResult>;
   /** Until the query gives the same rows on both sides. @throws at once when one of the processes ends */
   untilSame(query: string, sourceQuery?: string): Promise<void>;
@@ -43,7 +45,7 @@ export interface ServicesStage extends AsyncDisposable {
 let stages = 0;
 
 export async function openServices(options: ServicesOptions): Promise<ServicesStage> {
-  const { brokers } = await sharedKafka();
+  const { brokers } = options.brokers === undefined ? await sharedKafka() : { brokers: options.brokers };
   await using stack = new AsyncDisposableStack();
   const server = stack.use(await startPostgres({ version: 18 }));
   const [source, target] = [await server.createDatabase('old'), await server.createDatabase('new')];
@@ -78,10 +80,12 @@ export async function openServices(options: ServicesOptions): Promise<ServicesSt
     until,
     untilSame: (query, sourceQuery = query) =>
       until(async () => expect(await execute(target, query), query).toEqual(await execute(source, sourceQuery))),
-    start: (command, service = command, args = []) => {
+    // oxlint-disable-next-line max-params -- most tests give one or two
+    start: (command, service = command, args = [], env = {}) => {
       const pipeline = Pipeline.start({
         command,
         args,
+        env,
         file,
         dataDir: join(directory, service),
         logFile: join(directory, `${service}.log`),
