@@ -34,6 +34,7 @@ import {
 } from '#schemas/wire/wire.ts';
 import { ownStamps, type EventMarks, type EventStamps } from './event-stamp.ts';
 import { faultHeader, renamedFault } from './fault-header.ts';
+import { isPlain, relabelled } from './pass-on.ts';
 import { ScratchRow } from './scratch-row.ts';
 
 /** A record for the table's mapped topic. */
@@ -182,12 +183,9 @@ export class EventMapper {
 
   /** The row goes on as it stands; false where it has to be looked at. */
   #passOn(record: FetchedRecord, value: Buffer, passing: Passing): boolean {
-    const { encoder, format } = this.#options;
-    const mapped = format.relabel(value, 'value', encoder);
-    if (mapped === undefined) return false;
-    const key = record.key === undefined ? undefined : format.relabel(record.key, 'key', encoder);
-    if (key === undefined && record.key !== undefined) return false;
-    this.#put({ key, value: mapped, headers: this.#headers(passing, NO_BYTES, record.header(EXACT_HEADER)) }, passing);
+    const passed = relabelled({ key: record.key, value }, this.#options);
+    if (passed === undefined) return false;
+    this.#put({ ...passed, headers: this.#headers(passing, NO_BYTES, record.header(EXACT_HEADER)) }, passing);
     return true;
   }
 
@@ -369,10 +367,6 @@ export class EventMapper {
 function otherKeyOf(record: FetchedRecord, { otherKey }: EventMarks): Buffer | undefined {
   const header = otherKey === undefined ? undefined : record.header(otherKey);
   return header === undefined ? undefined : decodeOtherKey(header);
-}
-
-function isPlain({ columns, filter }: TableMapping): boolean {
-  return filter === undefined && columns.every(({ source, target }) => source.name === target);
 }
 
 /** A column was added that the file does not know, and does not say to ignore. */
