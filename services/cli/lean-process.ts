@@ -14,7 +14,7 @@ const NODE_FLAGS: readonly string[] = ['--max-semi-space-size=8', '--max-old-spa
 /** glibc keeps freed buffers for the next ones of their size unless it is told not to; other libraries do not read these. */
 const MALLOC: Readonly<Record<string, string>> = {
   MALLOC_ARENA_MAX: '2',
-  MALLOC_MMAP_THRESHOLD_: '131072',
+  MALLOC_MMAP_THRESHOLD_: '65536',
   MALLOC_TRIM_THRESHOLD_: '262144',
 };
 

@@ -27,7 +27,7 @@ import type { RelationRecord } from './control-records.ts';
 /** A batch is appended when it has grown to this, even while another append is under way. */
 const BATCH_BYTES = 1 << 20;
 /** Above this much not yet durable the socket is paused; below half of it, it goes on. */
-const MAX_PENDING_BYTES = 16 << 20;
+const MAX_PENDING_BYTES = 8 << 20;
 
 export interface FollowOptions {
   readonly name: string;
