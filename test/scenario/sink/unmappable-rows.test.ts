@@ -49,6 +49,34 @@ test('a copied row that cannot be mapped is set aside, and the copy goes on with
   expect(await harness.rows(BLOCKED)).toEqual([]);
 });
 
+test('where foreign keys act, others of its transaction are applied in an order that they allow', async () => {
+  await using database = await freshDatabase();
+  const role = `mover_${database.name}`;
+  await using harness = await following(database.url, {
+    log: 'embedded',
+    onRowError: 'set-aside',
+    sinkUrl: database.url.replace(/\/\/[^@/]*@/, `//${role}:secret@`),
+    ddl: `CREATE TABLE item (id int PRIMARY KEY, kind text, n int); ALTER TABLE item REPLICA IDENTITY FULL;
+      CREATE TABLE other (id int PRIMARY KEY, kind text, n int REFERENCES item); ALTER TABLE other REPLICA IDENTITY FULL`,
+    targetDdl: `CREATE ROLE ${role} LOGIN PASSWORD 'secret'; CREATE SCHEMA crossfade AUTHORIZATION ${role};
+      GRANT USAGE ON SCHEMA new TO ${role}; GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON ALL TABLES IN SCHEMA new TO ${role}`,
+  });
+  const [item, other] = [harness.table('item'), harness.table('other')];
+  await harness.log.transaction(other.insert(1, 'a', 1), item.update(1, undefined, 11), item.insert(4, 'd', 4), other.insert(2, 'a', 4));
+  await harness.log.transaction(item.update(2, undefined, 22), other.insert(3, 'a', 2), other.delete(1, null, null));
+  await harness.applied();
+  expect(await harness.rows('SELECT id, n FROM new.other ORDER BY id')).toEqual([
+    ['2', '4'],
+    ['3', '2'],
+  ]);
+  expect((await harness.rows(BLOCKED)).map(([key, cause]) => [key, cause])).toEqual([
+    ['["1"]', 'mapping'],
+    ['["2"]', 'mapping'],
+  ]);
+  await harness.rows(`DROP OWNED BY ${role} CASCADE`);
+  await harness.stop().catch(() => undefined);
+});
+
 describe.each(['embedded', 'kafka'] as const)('over the log that is %s, a row that cannot be mapped', (log) => {
   test('is set aside with its key where the file says so; later changes of the key wait, all others are applied', async () => {
     await using database = await freshDatabase();
