@@ -1,10 +1,12 @@
 /**
  * The target port: what the sink hands to a store. Guarantee: a round is one transaction of the target (or one part of a larger
- * one): its rows and its progress become visible together or not at all.
+ * one): its rows and its progress become visible together or not at all. A target without transactions (`isAtomic` false) shows rows one by
+ * one, never an older one after a newer one, and its progress only after all of them.
  *
  * Caller promises: rounds of one session are applied one after another, in log order; a batch holds at most one entry per key.
  * Implementer promises: `apply` resolves once committed (or, for a part, once executed); a rejected row never takes others with it.
  */
+import type { Bookmark } from '#schemas/bookmark.ts';
 import type { Lsn } from '#schemas/lsn.ts';
 import type { UnmappedLine } from '#schemas/frame/frame.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
@@ -35,6 +37,8 @@ export interface TableBatch {
   readonly unmapped: ReadonlyMap<number, UnmappedEntry>;
   /** Empty the table before the entries. */
   readonly truncate: boolean;
+  /** Place of the (last) truncate. */
+  readonly truncatedAt: Place | undefined;
   /** Row changes of the source that went into it. */
   readonly changes: number;
   /** Every row exists that was not created in this batch; false while the table is copying. */
@@ -48,6 +52,15 @@ export interface UnmappedEntry {
   readonly cause: 'mapping' | 'moved';
   /** Changes of the key behind it in the batch. */
   readonly queued: number;
+}
+
+/**
+ * How far the stream had come with a piece of work: its rows are as of this place. Commit LSN of the source transaction, and a number that
+ * grows with its row messages; the same at every reading of the log, whatever way its changes are cut into rounds.
+ */
+export interface Place {
+  readonly lsn: Lsn;
+  readonly ordinal: number;
 }
 
 /** COPY text lines of a chunk; `columns` are indexes in `TableMapping.columns` in the order of the lines' fields. */
@@ -107,6 +120,8 @@ export interface SourceIdentity {
 
 export interface Round {
   readonly work: readonly Work[];
+  /** One for each piece of work. Rows of one table have ever higher ones. */
+  readonly places: readonly Place[];
   /** Undefined: a part of a source transaction; the target transaction stays open. */
   readonly commit: Position | undefined;
   readonly markers: readonly string[];
@@ -155,6 +170,63 @@ export interface TargetSession {
   /** Gives up the open part of a transaction. */
   rollback(): Promise<void>;
   close(): Promise<void>;
+}
+
+/** What waited for the change-over. */
+export interface ChangeOverNews {
+  readonly markers: readonly string[];
+  readonly source: SourceIdentity | undefined;
+}
+
+/** A target that was taken over. Only one session of it is used at a time, but for the lanes. */
+export interface Target {
+  /** As it was found, the epoch already raised. */
+  readonly progress: Progress;
+  readonly tables: readonly TableProgress[];
+  /** Keys of which a row was set aside. */
+  readonly blocked: { readonly size: number };
+  /** Foreign keys are checked while we write: no lanes, parents first. */
+  readonly ordered: boolean;
+  /** Ids of markers that are applied, the newest ones. */
+  readMarkers(): Promise<readonly string[]>;
+  readBookmark(): Promise<Bookmark | undefined>;
+  /** Never moves back. */
+  writeBookmark(bookmark: Bookmark): Promise<void>;
+  /** The one session of the consistent mode, from where `progress` says that the target stands. */
+  consistent(progress: Pick<Progress, 'epoch' | 'appliedLsn' | 'logOffset'>): TargetSession;
+  /** One lane of the parallel mode: these tables are its own. */
+  lane(tables: readonly TableMapping[]): Promise<TargetSession>;
+  /** From parallel to consistent; no lane can commit any more. @returns the epoch from here on. */
+  changeOver(position: Position, news: ChangeOverNews): Promise<bigint>;
+  /** Empties a held table and marks it as copying; its held position is kept until `resumed`. */
+  emptyHeldTable(table: TableMapping): Promise<void>;
+  /** The re-copy of the table's rows is durable. */
+  resumed(table: TableMapping): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** A store that one migration is applied to. */
+export interface TargetStore {
+  /** False: readers see rows as they come, and the applied LSN is a floor, never the exact state. */
+  readonly isAtomic: boolean;
+  /** The database where rows set aside are recorded; undefined: this store sets none aside. */
+  readonly deadLettersUrl: string | undefined;
+  /** Takes the target over: at most one instance holds it, and no predecessor can write any more. */
+  open(events: TargetEvents): Promise<Target>;
+  /** A new session may do better. */
+  isTransient(error: unknown): boolean;
+  /** The error as an operator reads it. */
+  explain(error: unknown): unknown;
+}
+
+export interface TargetEvents {
+  /** Keys whose rows must be copied again; durable when it resolves. */
+  readonly onMissing: (table: TableMapping, keys: readonly (readonly string[])[]) => Promise<void>;
+}
+
+/** What the session knows of the target is out of date: it has to be opened again, and nothing is wrong. */
+export class SessionOutdated extends Error {
+  override readonly name = 'SessionOutdated';
 }
 
 export type Mode = 'parallel' | 'consistent';

@@ -5,8 +5,7 @@
 import type { Bookmarked } from '#connectors/change-log/bookmark.ts';
 import type { Bookmark } from '#schemas/bookmark.ts';
 import type { Offset } from '#connectors/change-log/change-log.ts';
-import { writeBookmark } from '#connectors/target/postgres/bookmark.ts';
-import type { Target } from '#connectors/target/postgres/open-target.ts';
+import type { Target } from '#connectors/target/target.ts';
 
 /** What a session reads again below where it goes on. */
 export const REREAD_RECORDS = 256;
@@ -16,7 +15,7 @@ const CANDIDATES_MAX = 16;
 export interface BookmarkKeeperOptions {
   /** Undefined: the log's reading can begin anywhere. */
   readonly bookmarks: Bookmarked | undefined;
-  readonly target: Pick<Target, 'client' | 'progress'>;
+  readonly target: Pick<Target, 'writeBookmark'>;
   /** Runs `act` between two rounds, when the target's own session is free. */
   readonly between: (act: () => Promise<void>) => Promise<void>;
   readonly onError: (error: unknown) => void;
@@ -64,7 +63,7 @@ export class BookmarkKeeper {
     const { target, between } = this.#options;
     this.#writing = true;
     try {
-      await between(() => writeBookmark(target.client, target.progress.name, bookmark));
+      await between(() => target.writeBookmark(bookmark));
     } catch (error) {
       this.#options.onError(error);
     } finally {

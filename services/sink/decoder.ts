@@ -22,7 +22,7 @@ import { compileRowPredicate } from '#schemas/mapping/row-filter.ts';
 import { decodeCopyRows, copyLine } from '#schemas/value/copy-text.ts';
 import { decodeMessage, decodeRelation, decodeTruncate, TAG, toUnixMs, type Relation } from '#schemas/pgoutput/message.ts';
 import { guarded } from '#schemas/test-hooks.ts';
-import type { ChunkBatch, Position } from '#connectors/target/target.ts';
+import type { ChunkBatch, Place, Position } from '#connectors/target/target.ts';
 import { bindRelation, type BoundRelation, type RelationResolver } from './bind-relation.ts';
 import type { RowsUnit, Span } from './frame-scanner.ts';
 import { TableFold } from './table-fold.ts';
@@ -56,6 +56,10 @@ export class Decoder {
   #endLow: number;
   #timeAt: { buffer: Buffer; at: number } | undefined;
   #offset: Offset;
+  /** Commit LSN of the transaction under way, and how many row messages of it were seen. */
+  #commitHigh: number;
+  #commitLow: number;
+  #rows = 0;
   #skipping = false;
   #inParts = false;
   /** Bytes and changes of the last unit. */
@@ -66,6 +70,8 @@ export class Decoder {
     this.#endHigh = Number(options.applied >> 32n);
     this.#endLow = Number(options.applied & 0xffffffffn);
     this.#offset = options.offset;
+    this.#commitHigh = this.#endHigh;
+    this.#commitLow = this.#endLow;
   }
 
   /** Undefined within a transaction that comes in parts. */
@@ -76,6 +82,11 @@ export class Decoder {
       lsn: this.lsn,
       commitTimeMs: this.#timeAt === undefined ? this.#options.commitTimeMs : toUnixMs(this.#timeAt.buffer.readBigInt64BE(this.#timeAt.at)),
     };
+  }
+
+  /** Even: work that stands between two row messages has room. */
+  place(): Place {
+    return { lsn: toLsn((BigInt(this.#commitHigh) << 32n) | BigInt(this.#commitLow)), ordinal: 2 * this.#rows };
   }
 
   get offset(): Offset {
@@ -131,6 +142,7 @@ export class Decoder {
       const tag = b[m]!;
       if (tag === TAG.update || tag === TAG.insert || tag === TAG.delete) {
         if (this.#skipping) continue;
+        this.#rows++;
         const oid = ((b[m + 1]! << 24) | (b[m + 2]! << 16) | (b[m + 3]! << 8) | b[m + 4]!) >>> 0;
         if (oid !== lastOid) {
           route = this.#route(oid);
@@ -159,6 +171,10 @@ export class Decoder {
     const high = b.readUInt32BE(m + 1);
     const below = high < this.#endHigh || (high === this.#endHigh && b.readUInt32BE(m + 5) < this.#endLow);
     this.#skipping = below && guarded('duplicate');
+    if (this.#skipping) return;
+    this.#commitHigh = high;
+    this.#commitLow = b.readUInt32BE(m + 5);
+    this.#rows = 0;
   }
 
   /** Never moves back: reading begins a little below what is applied. */
@@ -200,6 +216,7 @@ export class Decoder {
         this.learn(decodeRelation(frame));
         return;
       case TAG.truncate:
+        this.#rows++;
         if (!this.#skipping) this.#truncate(decodeTruncate(frame).oids, offset);
         return;
       case TAG.message:
@@ -209,9 +226,11 @@ export class Decoder {
         if (!this.#skipping) this.#unmapped(frame, offset);
         return;
       case FRAME.chunkRows:
+        this.#rows++;
         if (!this.#skipping) this.#chunkRows(frame, offset);
         return;
       case FRAME.chunkDeletes:
+        this.#rows++;
         if (!this.#skipping) this.#chunkDeletes(frame, offset);
         return;
       default:
@@ -228,7 +247,7 @@ export class Decoder {
       // Some leaves only: their rows cannot be told apart on the target; the reader has them copied again.
       if (!this.#options.resolver.emptiesAll(table.mapping, oids)) continue;
       emptied.add(table);
-      (table.fold ?? openFold(route)).clear();
+      (table.fold ?? openFold(route)).clear(this.place());
       this.#counted(table);
     }
   }

@@ -7,6 +7,7 @@
  */
 import type {
   Grain,
+  Place,
   Round,
   SourceIdentity,
   RoundOutcome,
@@ -29,6 +30,8 @@ export interface LaneOptions {
   readonly batchRows: number;
   /** Where decoding stands: undefined within a transaction that is handed on in parts. */
   readonly position: () => Position | undefined;
+  /** How far decoding has come, within a transaction too. */
+  readonly place: () => Place;
   readonly grain: () => Grain;
   readonly onCommitted: (round: Round) => void;
   readonly onOutcome: (outcome: RoundOutcome, round: Round) => void;
@@ -39,6 +42,8 @@ export class Lane {
   readonly tables: SinkTable[] = [];
   readonly #options: LaneOptions;
   #work: Work[] = [];
+  /** Of the work up to the folds that are open. */
+  #places: Place[] = [];
   #open: SinkTable[] = [];
   #markers: string[] = [];
   #states: TableState[] = [];
@@ -67,6 +72,7 @@ export class Lane {
 
   /** The table was held by the round before: what was gathered of it meanwhile is part of what is not applied. */
   drop(table: SinkTable): void {
+    this.#places = this.#places.filter((_, i) => this.#work[i]!.table !== table.mapping);
     this.#work = this.#work.filter((work) => work.table !== table.mapping);
     this.#open = this.#open.filter((open) => open !== table);
     this.#states = this.#states.filter((state) => state.table !== table.mapping);
@@ -77,6 +83,9 @@ export class Lane {
   push(work: Work, bytes: number): void {
     this.#closeFolds();
     this.#work.push(work);
+    // Beyond what was folded before it, below what is folded after it.
+    const { lsn, ordinal } = this.#options.place();
+    this.#places.push({ lsn, ordinal: ordinal + 1 });
     this.#bytes += bytes;
     this.#moved = true;
   }
@@ -210,6 +219,9 @@ export class Lane {
   }
 
   #closeFolds(): void {
+    if (this.#open.length === 0) return;
+    const place = this.#options.place();
+    while (this.#places.length < this.#work.length) this.#places.push(place);
     for (const table of this.#open) table.fold = undefined;
     this.#open = [];
   }
@@ -219,6 +231,7 @@ export class Lane {
     const commit = this.#options.position();
     const round: Round = {
       work: this.#work,
+      places: this.#places,
       commit,
       markers: this.#markers,
       states: this.#states,
@@ -254,6 +267,7 @@ export class Lane {
   #reset(): void {
     this.#closeFolds();
     this.#work = [];
+    this.#places = [];
     this.#markers = [];
     this.#states = [];
     this.#source = undefined;

@@ -5,11 +5,7 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Cursor, Offset, ReadBatch } from '#connectors/change-log/change-log.ts';
-import type { RoundOutcome } from '#connectors/target/target.ts';
-import { ConsistentKeeper, LaneKeeper } from '#connectors/target/postgres/progress.ts';
-import type { Target } from '#connectors/target/postgres/open-target.ts';
-import { changeOver } from '#connectors/target/postgres/change-over.ts';
-import { emptyHeldTable, resumed } from '#connectors/target/postgres/resume-table.ts';
+import type { RoundOutcome, Target } from '#connectors/target/target.ts';
 import { type PipelineError } from '#schemas/errors.ts';
 import { decodeJsonFrame, type CopyCompleteFrame, type EpochFrame, type TableStateFrame } from '#schemas/frame/frame.ts';
 import { maxLsn, parseLsn, ZERO_LSN, type Lsn } from '#schemas/lsn.ts';
@@ -113,8 +109,7 @@ export class SinkSession {
     const { progress } = this.#target;
     this.#consistent = true;
     const offset = progress.logOffset ?? this.#options.raw.start(0);
-    const keeper = new ConsistentKeeper(progress);
-    const lane = this.#newLane(this.#target.applier(keeper));
+    const lane = this.#newLane(this.#target.consistent(progress));
     this.#addTables(
       () => lane,
       () => 0,
@@ -130,8 +125,7 @@ export class SinkSession {
     const groups = shareOut(mapping.tables, this.#options.source, count);
     const laneOf = new Map<TableMapping, Lane>();
     for (const group of groups) {
-      const session = await this.#target.openLane(new LaneKeeper(mapping.name, this.#target.progress.epoch, group));
-      const lane = this.#newLane(session);
+      const lane = this.#newLane(await this.#target.lane(group));
       for (const table of group) laneOf.set(table, lane);
     }
     this.#addTables(
@@ -162,6 +156,7 @@ export class SinkSession {
       session,
       batchRows: this.#options.settings.sink.batchRows,
       position: () => this.#decoder.position(),
+      place: () => this.#decoder.place(),
       grain: () => this.#finer?.grain ?? 'transactions',
       onCommitted: (round) => {
         this.#bookmarks.committed(lane, round.commit!.offset);
@@ -321,9 +316,8 @@ export class SinkSession {
     const lsn = maxLsn(parseLsn(decodeJsonFrame<CopyCompleteFrame>(unit.frame).lsn), this.#decoder.lsn);
     this.#decoder.passed(unit.offset);
     const position = { ...this.#decoder.position()!, lsn };
-    const epoch = await changeOver(this.#target, position, { markers: this.#markers, source: this.#source });
-    const keeper = new ConsistentKeeper({ name: this.#options.mapping.name, epoch, appliedLsn: lsn, logOffset: position.offset });
-    const lane = this.#newLane(this.#target.applier(keeper));
+    const epoch = await this.#target.changeOver(position, { markers: this.#markers, source: this.#source });
+    const lane = this.#newLane(this.#target.consistent({ epoch, appliedLsn: lsn, logOffset: position.offset }));
     this.#consistent = true;
     this.#addTables(
       () => lane,
@@ -366,7 +360,7 @@ export class SinkSession {
    */
   async resumeTable(table: SinkTable): Promise<void> {
     await this.#between(async () => {
-      await emptyHeldTable(this.#target, table.mapping);
+      await this.#target.emptyHeldTable(table.mapping);
       table.resumed();
       this.#decoder.forgetRoutes();
     });
@@ -375,7 +369,7 @@ export class SinkSession {
 
   async #requestRows(table: SinkTable): Promise<void> {
     await this.#options.onResumedTable?.(table.mapping);
-    await this.#between(() => resumed(this.#target, table.mapping));
+    await this.#between(() => this.#target.resumed(table.mapping));
   }
 
   async #between(act: () => Promise<void>): Promise<void> {

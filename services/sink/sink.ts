@@ -9,12 +9,7 @@
 import type { Bookmarked } from '#connectors/change-log/bookmark.ts';
 import type { Topic } from '#connectors/change-log/change-log.ts';
 import type { DeadLetterTopic } from '#connectors/change-log/dead-letter-topic.ts';
-import { FinerGrainNeeded, type Position } from '#connectors/target/target.ts';
-import { BlockedRowsChanged, type BlockedRows } from '#connectors/target/postgres/blocked-rows.ts';
-import { readBookmark } from '#connectors/target/postgres/bookmark.ts';
-import { openTarget, type Target } from '#connectors/target/postgres/open-target.ts';
-import { readMarkers } from '#connectors/target/postgres/progress.ts';
-import { isTransient, StatementError } from '#connectors/target/postgres/wire.ts';
+import { FinerGrainNeeded, SessionOutdated, type Position, type Target, type TargetStore } from '#connectors/target/target.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { formatLsn, type Lsn } from '#schemas/lsn.ts';
 import { tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
@@ -30,7 +25,7 @@ import { checkOffsets } from './resume-point.ts';
 import { SinkSession } from './sink-session.ts';
 
 export interface SinkSettings {
-  readonly targetUrl: string;
+  readonly store: TargetStore;
   readonly mapping: CompiledMapping;
   /** The source's mapped tables, with their leaves. */
   readonly source: readonly CatalogTable[];
@@ -44,8 +39,6 @@ export interface SinkSettings {
   /** Told of each row that is set aside. */
   readonly deadLetters?: DeadLetterTopic;
   readonly settings: Pick<PipelineSettings, 'sink'>;
-  /** Names this installation: host and data directory. */
-  readonly instance: string;
   readonly logger: Logger;
   /** Asked before each take-over of the target. @throws PipelineError CF-5005 when another process is to act. */
   readonly permit?: () => Promise<void>;
@@ -80,6 +73,8 @@ export interface SinkStatus {
   readonly connected: boolean;
   readonly mode: 'parallel' | 'consistent';
   readonly applied: Position | undefined;
+  /** False: what lies above the applied LSN may show on the target already. */
+  readonly isAtomic: boolean;
   /** Keys that are blocked because a row was set aside. */
   readonly deadLetters: number;
   readonly tables: readonly SinkTableStatus[];
@@ -130,7 +125,7 @@ class TargetSink implements Sink {
   #restarts = 0;
   #error: string | undefined;
   /** As the last session knew them: they do not go away with it. */
-  #blocked: BlockedRows | undefined;
+  #blocked: Target['blocked'] | undefined;
   #holds = 0;
   #finer: FinerGrain | undefined;
   #decoded = 0;
@@ -151,8 +146,9 @@ class TargetSink implements Sink {
   }
 
   async #publish(signal: AbortSignal): Promise<void> {
-    const { deadLetters: topic, targetUrl, mapping, logger } = this.#options;
-    if (topic === undefined) return;
+    const { deadLetters: topic, store, mapping, logger } = this.#options;
+    const { deadLettersUrl: targetUrl } = store;
+    if (topic === undefined || targetUrl === undefined) return;
     const pending = (): boolean => (this.#blocked?.size ?? 0) > 0;
     await publishDeadLetters({ targetUrl, name: mapping.name, topic, pending, logger }, signal);
   }
@@ -168,8 +164,8 @@ class TargetSink implements Sink {
           this.#finer = { grain: error.grain, until: this.#decoded };
           continue;
         }
-        if (error instanceof BlockedRowsChanged) continue;
-        if (!isRetried(error)) throw asPipelineError(error);
+        if (error instanceof SessionOutdated) continue;
+        if (!this.#isRetried(error)) throw this.#options.store.explain(error) as Error;
         if (this.#position !== before) attempt = 0;
         this.#error = messageOf(error);
         this.#restarts++;
@@ -179,22 +175,19 @@ class TargetSink implements Sink {
     }
   }
 
+  #isRetried(error: unknown): boolean {
+    return error instanceof PipelineError ? error.retry === 'timed' : this.#options.store.isTransient(error);
+  }
+
   async #runSession(signal: AbortSignal): Promise<void> {
-    const { mapping, logger } = this.#options;
+    const { logger } = this.#options;
     await this.#options.permit?.();
-    const target = await openTarget({
-      url: this.#options.targetUrl,
-      mapping,
-      tables: this.#options.targetTables,
-      synchronousCommit: this.#options.settings.sink.synchronousCommit,
-      instance: this.#options.instance,
-      onMissing: this.#options.onMissingRows,
-    });
+    const target = await this.#options.store.open({ onMissing: this.#options.onMissingRows });
     try {
-      await this.#options.bookmarks?.prepare(await readBookmark(target.client, mapping.name));
+      await this.#options.bookmarks?.prepare(await target.readBookmark());
       checkOffsets(this.#options.raw, target.progress, target.tables);
       // A commit whose answer was lost may have applied a marker that somebody waits for.
-      const markers = await readMarkers(target.client, mapping.name);
+      const markers = await target.readMarkers();
       const session = this.#open(target, markers);
       this.#options.onTakenOver?.({ ordered: target.ordered });
       const { progress } = target;
@@ -268,6 +261,7 @@ class TargetSink implements Sink {
       connected: this.#session !== undefined,
       mode: this.#position === undefined ? 'parallel' : 'consistent',
       applied: this.#position,
+      isAtomic: this.#options.store.isAtomic,
       deadLetters: this.#blocked?.size ?? 0,
       tables: tables.map((table) => ({
         from: table.mapping.from,
@@ -342,19 +336,4 @@ class TargetSink implements Sink {
   know(oid: number, table: { readonly schema: string; readonly name: string }): void {
     if (this.#options.resolver.know(oid, table)) this.#session?.forgetRoutes();
   }
-}
-
-function isRetried(error: unknown): boolean {
-  if (error instanceof PipelineError) return error.retry === 'timed';
-  if (error instanceof StatementError) return error.lost || isTransient(error);
-  // What node-postgres itself reports of a session: a server that shuts down or starts (57P0x, 08xxx), or a dead connection.
-  const { code, message } = error as { code?: string; message?: string };
-  if (/^(08...|57P..|53...|40001|40P01|55P03)$/.test(code ?? '')) return true;
-  return /Connection terminated|ECONNRESET|EPIPE|ECONNREFUSED|ETIMEDOUT|not queryable/.test(message ?? '');
-}
-
-function asPipelineError(error: unknown): unknown {
-  if (!(error instanceof StatementError)) return error;
-  const code = error.sqlState === '42501' ? 'CF-5002' : 'CF-5003';
-  return new PipelineError(code, `the target refused a statement: ${error.message}`, { cause: error });
 }

@@ -6,7 +6,7 @@
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { UnmappableRow, type RowFault } from '#schemas/mapping/unmappable-row.ts';
 import { TAG } from '#schemas/pgoutput/message.ts';
-import { OP, type Layout, type TableBatch, type TupleRef, type UnmappedEntry } from '#connectors/target/target.ts';
+import { OP, type Layout, type Place, type TableBatch, type TupleRef, type UnmappedEntry } from '#connectors/target/target.ts';
 import { overlayTuple, relayTuple } from '#schemas/pgoutput/tuple.ts';
 import type { BoundRelation } from './bind-relation.ts';
 import { scanned, scanTuple, type RowKey } from './tuple-key.ts';
@@ -29,6 +29,7 @@ export class TableFold implements TableBatch {
   size = 0;
   changes = 0;
   truncate = false;
+  truncatedAt: Place | undefined;
   readonly #entries = new Map<RowKey, number>();
   readonly #keyless: boolean;
 
@@ -59,8 +60,9 @@ export class TableFold implements TableBatch {
     }
   }
 
-  clear(): void {
+  clear(place: Place): void {
     this.truncate = true;
+    this.truncatedAt = place;
     this.changes++;
     this.#entries.clear();
     this.carries.clear();

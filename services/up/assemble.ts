@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Topic } from '#connectors/change-log/change-log.ts';
 import { embeddedDeadLetters } from '#connectors/change-log/embedded/dead-letters.ts';
 import { createCopySource } from '#connectors/source/postgres/copy-source.ts';
+import { postgresStore } from '#connectors/target/postgres/store.ts';
 import type { RunUpOptions } from '#services/cli/up-port.ts';
 import { refersToItself } from '#schemas/mapping/self-reference.ts';
 import { createCopier, type Copier } from '#services/reader/copy/copier.ts';
@@ -40,7 +41,13 @@ export function createTargetSide(
   const taken = Promise.withResolvers<{ readonly ordered: boolean }>();
   const connected = Promise.withResolvers<Copier>();
   const sink = createSink({
-    targetUrl: options.file.target.postgres,
+    store: postgresStore({
+      url: options.file.target.postgres,
+      mapping: migration.mapping,
+      tables: migration.targetTables,
+      synchronousCommit: options.file.settings.sink.synchronousCommit,
+      instance: `${hostname()}:${options.dataDir}`,
+    }),
     mapping: migration.mapping,
     source: migration.sourceTables,
     targetTables: migration.targetTables,
@@ -48,7 +55,6 @@ export function createTargetSide(
     progress,
     deadLetters: embeddedDeadLetters(deadLetters, raw),
     settings: options.file.settings,
-    instance: `${hostname()}:${options.dataDir}`,
     logger: options.logger,
     onTakenOver: taken.resolve,
     onMissingRows: async ({ from }, keys) => {

@@ -9,6 +9,7 @@ import { readCatalog } from '#connectors/catalog/postgres.ts';
 import type { Topic } from '#connectors/change-log/change-log.ts';
 import { openEmbeddedLog } from '#connectors/change-log/embedded/log.ts';
 import { connect } from '#connectors/postgres/session.ts';
+import { postgresStore } from '#connectors/target/postgres/store.ts';
 import type { ColumnEntry, FilterEntry, MigrationFile } from '#schemas/config/migration-file.ts';
 import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
 import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
@@ -121,17 +122,23 @@ export class SinkHarness implements AsyncDisposable {
     };
   }
 
-  start(overrides: Partial<SinkSettings> = {}): Sink {
+  start(overrides: Partial<SinkSettings> = {}, instance = 'test'): Sink {
+    const settings = { sink: { parallel: 1, synchronousCommit: false, batchRows: 10_000, ...this.#options.sink } };
     this.#stop = new AbortController();
     this.#sink = createSink({
-      targetUrl: this.#options.sinkUrl ?? this.#options.url,
+      store: postgresStore({
+        url: this.#options.sinkUrl ?? this.#options.url,
+        mapping: this.mapping,
+        tables: this.#catalogs.target.tables,
+        synchronousCommit: settings.sink.synchronousCommit,
+        instance,
+      }),
       mapping: this.mapping,
       source: this.#catalogs.source.tables,
       targetTables: this.#catalogs.target.tables,
       raw: this.raw,
       progress: this.#progress,
-      settings: { sink: { parallel: 1, synchronousCommit: false, batchRows: 10_000, ...this.#options.sink } },
-      instance: 'test',
+      settings,
       logger: silentLogger,
       onMissingRows: async (table, keys) => void this.missing.push({ table: table.to.name, keys }),
       onResumedTable: async (table) => void this.resumed.push(table.to.name),

@@ -9,7 +9,7 @@ import { createHash } from 'node:crypto';
 import type pg from 'pg';
 import { formatLsn } from '#schemas/lsn.ts';
 import { tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
-import type { Position } from '#connectors/target/target.ts';
+import { SessionOutdated, type Position } from '#connectors/target/target.ts';
 import type { StatementError, StatementResult, Wire } from './wire.ts';
 
 /** Beyond this the cause is not in single rows: the table is held. */
@@ -51,11 +51,6 @@ interface TableChanges {
 
 const NO_KEYS: ReadonlySet<string> = new Set();
 
-/** Rows were discarded behind this session's back: it has to read again which keys are blocked. */
-export class BlockedRowsChanged extends Error {
-  override readonly name = 'BlockedRowsChanged';
-}
-
 export class BlockedRows {
   readonly #keys: Map<TableMapping, ReadonlySet<string>>;
   readonly #version: string;
@@ -79,10 +74,10 @@ export class BlockedRows {
     return size;
   }
 
-  /** The last column of the guard's row is the version. @throws BlockedRowsChanged when rows were discarded since. */
+  /** The last column of the guard's row is the version. @throws SessionOutdated when rows were discarded since. */
   check(guard: StatementResult | undefined): void {
     const row = guard?.rows[0];
-    if (row !== undefined && row.at(-1) !== this.#version) throw new BlockedRowsChanged('rows were discarded');
+    if (row !== undefined && row.at(-1) !== this.#version) throw new SessionOutdated('rows were discarded');
   }
 }
 

@@ -2,20 +2,14 @@
  * From parallel to consistent. Guarantee: in one transaction the epoch is raised (no lane of before can commit any more), the applied LSN
  * appears, and the one position takes the place of the tables'.
  */
-import type { Position, SourceIdentity } from '#connectors/target/target.ts';
+import type { ChangeOverNews, Position } from '#connectors/target/target.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import { formatLsn } from '#schemas/lsn.ts';
 import { failpoint } from '#schemas/test-hooks.ts';
-import type { Target } from './open-target.ts';
-
-/** What waited for the change-over. */
-export interface ChangeOverNews {
-  readonly markers: readonly string[];
-  readonly source: SourceIdentity | undefined;
-}
+import type { PostgresTarget } from './open-target.ts';
 
 /** @returns the new epoch. */
-export async function changeOver(target: Target, position: Position, news: ChangeOverNews): Promise<bigint> {
+export async function changeOver(target: PostgresTarget, position: Position, news: ChangeOverNews): Promise<bigint> {
   const { client } = target;
   const { markers, source } = news;
   const { name, epoch } = target.progress;

@@ -8,9 +8,9 @@ import { connect } from '#connectors/postgres/session.ts';
 import { invariant, messageOf, PipelineError } from '#schemas/errors.ts';
 import { tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { quoteIdent, quoteTable, type CatalogTable } from '#schemas/table.ts';
-import { RoundApplier, type ApplierOptions } from './apply.ts';
+import { RoundApplier } from './apply.ts';
 import { readBlockedRows, type BlockedRows } from './blocked-rows.ts';
-import type { Progress, TableProgress } from '#connectors/target/target.ts';
+import type { Progress, TableProgress, TargetEvents } from '#connectors/target/target.ts';
 import { readProgress, readTableProgress, type ProgressKeeper } from './progress.ts';
 import { ensureSchema } from './schema.ts';
 import { TableSql } from './statements.ts';
@@ -25,10 +25,10 @@ export interface TargetOptions {
   readonly synchronousCommit: boolean;
   /** Names this installation (host and data directory): a leftover of the same one may be ended, another is respected. */
   readonly instance: string;
-  readonly onMissing: ApplierOptions['onMissing'];
+  readonly onMissing: TargetEvents['onMissing'];
 }
 
-export interface Target {
+export interface PostgresTarget {
   /** As it was found, the epoch already raised. */
   readonly progress: Progress;
   readonly tables: readonly TableProgress[];
@@ -74,7 +74,7 @@ function applicationName(name: string): string {
   return `crossfade ${name} sink`;
 }
 
-export async function openTarget(options: TargetOptions): Promise<Target> {
+export async function openTarget(options: TargetOptions): Promise<PostgresTarget> {
   const probe = await connect(options.url, { applicationName: 'crossfade types', role: 'target' });
   let searchPath: string;
   try {
@@ -97,7 +97,7 @@ export async function openTarget(options: TargetOptions): Promise<Target> {
   }
 }
 
-async function takeOver(options: TargetOptions, client: pg.Client, open: () => Promise<pg.Client>): Promise<Target> {
+async function takeOver(options: TargetOptions, client: pg.Client, open: () => Promise<pg.Client>): Promise<PostgresTarget> {
   await ensureSchema(client);
   await lockMigration(client, options);
   const progress = await raiseEpoch(client, options);

@@ -45,6 +45,7 @@ export function withoutEntries(batch: TableBatch, dropped: ReadonlySet<number>):
     carries,
     unmapped,
     truncate: batch.truncate,
+    truncatedAt: batch.truncatedAt,
     changes: batch.changes,
     strict: batch.strict,
   };

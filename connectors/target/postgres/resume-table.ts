@@ -5,10 +5,10 @@
 import { PipelineError } from '#schemas/errors.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { quoteTable } from '#schemas/table.ts';
-import type { Target } from './open-target.ts';
+import type { PostgresTarget } from './open-target.ts';
 
 /** No round may be under way on the target's own session. */
-export async function emptyHeldTable(target: Target, table: TableMapping): Promise<void> {
+export async function emptyHeldTable(target: PostgresTarget, table: TableMapping): Promise<void> {
   const { client, progress } = target;
   const { name } = progress;
   await client.query('BEGIN');
@@ -43,7 +43,7 @@ export async function emptyHeldTable(target: Target, table: TableMapping): Promi
 }
 
 /** The re-copy of the table's rows is durable. */
-export async function resumed(target: Target, table: TableMapping): Promise<void> {
+export async function resumed(target: PostgresTarget, table: TableMapping): Promise<void> {
   await target.client.query(
     `UPDATE crossfade.table_progress SET held_offset = NULL, held_lsn = NULL WHERE name = $1 AND source_schema = $2 AND source_table = $3 AND state <> 'held'`,
     [target.progress.name, table.from.schema, table.from.name],

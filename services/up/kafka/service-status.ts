@@ -27,6 +27,7 @@ export const IDLE_SINK: SinkStatus = {
   connected: false,
   mode: 'parallel',
   applied: undefined,
+  isAtomic: true,
   deadLetters: 0,
   tables: [],
   restarts: 0,

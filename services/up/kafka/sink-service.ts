@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { Topic } from '#connectors/change-log/change-log.ts';
 import { acquireLease, type Lease } from '#connectors/target/postgres/lease.ts';
+import { postgresStore } from '#connectors/target/postgres/store.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { RecopyRequest } from '#schemas/recopy.ts';
@@ -102,7 +103,14 @@ export class SinkService implements Service {
   #newSink(log: SinkLog, lease: Lease): Sink {
     const { file, migration, logger } = this.#options;
     return createSink({
-      targetUrl: file.target.postgres,
+      store: postgresStore({
+        url: file.target.postgres,
+        mapping: log.mapping,
+        tables: migration.targetTables,
+        synchronousCommit: file.settings.sink.synchronousCommit,
+        // The same for all sinks of the migration: whoever has the lease may end what another one left.
+        instance: 'sinks over Kafka',
+      }),
       mapping: log.mapping,
       source: migration.sourceTables,
       targetTables: migration.targetTables,
@@ -112,8 +120,6 @@ export class SinkService implements Service {
       progress: new FencedTopic(log.progress),
       ...(log.deadLetters !== undefined && { deadLetters: log.deadLetters }),
       settings: file.settings,
-      // The same for all sinks of the migration: whoever has the lease may end what another one left.
-      instance: 'sinks over Kafka',
       logger,
       permit: () => lease.confirm(),
       onMissingRows: async (table, keys) => askForKeys(log.requests, table, keys),

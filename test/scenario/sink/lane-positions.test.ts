@@ -24,7 +24,16 @@ test('a lane that decodes again what one of its tables has applied leaves that t
     const tables = ['ahead', 'behind'].map((name) => ({ from: { schema: 'public', name } }) as TableMapping);
     const wire = new Wire(client);
     wire.start();
-    const round: Round = { work: [], commit: undefined, markers: [], states: [], source: undefined, grain: 'transactions', counts: [] };
+    const round: Round = {
+      work: [],
+      places: [],
+      commit: undefined,
+      markers: [],
+      states: [],
+      source: undefined,
+      grain: 'transactions',
+      counts: [],
+    };
     new LaneKeeper('m', 1n, tables).advance(wire, round, { offset: 60, lsn: toLsn(60n), commitTimeMs: 0 });
     await wire.sync();
     const rows = await readTableProgress(client, 'm');

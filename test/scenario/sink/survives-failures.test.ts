@@ -276,7 +276,7 @@ test('a second instance is refused and the first goes on', async () => {
   await started(harness, 'item');
   const first = harness.sink;
   const running = harness.running;
-  harness.start({ instance: 'elsewhere' });
+  harness.start({}, 'elsewhere');
   await expect(harness.running).rejects.toMatchObject({ code: 'CF-7003' });
   const item = harness.table('item');
   const end = await harness.log.transaction(item.insert(1, 1));

@@ -1,3 +1,4 @@
+import { ZERO_LSN } from '#schemas/lsn.ts';
 import { describe, expect, test } from 'vitest';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { decodeTuple } from '#schemas/pgoutput/message.ts';
@@ -81,7 +82,7 @@ function play(seed: number, keyColumns: readonly number[]): void {
     const fresh: Row = [KEYS[random(KEYS.length)]!, keyColumns.includes(1) ? `k${random(2)}` : some(), some()];
     const kind = random(10);
     if (random(60) === 0) {
-      batch.clear();
+      batch.clear({ lsn: ZERO_LSN, ordinal: 0 });
       source.clear();
     } else if (old === undefined || kind < 3) {
       if (source.has(keyOf(fresh))) continue;
