@@ -129,6 +129,12 @@ export const catalogue = {
     'A row was set aside: it could not be mapped, or the target refused it.',
     'Mend the cause, then run crossfade dlq retry.',
   ),
+  'CF-5010': entry(
+    2,
+    'operator',
+    'The command does not work with this kind of target.',
+    'See docs/redis.md for what does, and for how to compare by hand.',
+  ),
   'CF-6001': entry(11, 'operator', 'Source and target differ.', 'Run crossfade repair.'),
   'CF-6002': entry(1, 'operator', 'Something could not be compared at one point of the stream.', 'Run crossfade verify again.'),
   'CF-6003': entry(

@@ -39,6 +39,7 @@ export const GUARDS = [
   'early-ack', // the slot moves to what was received, not to what is durable
   'shape', // chunk shape is not compared with the stream's
   'partition-watch', // attached and detached leaves go unnoticed
+  'place', // Redis: a row is written whatever place it stands at
   'epoch', // the sink does not check its epoch
   'verify-changes', // verify ignores the changes between its two snapshots
   'verify-hidden', // verify does not look for transactions in the WAL that its snapshot cannot see

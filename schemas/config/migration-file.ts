@@ -4,9 +4,31 @@ export interface MigrationFile {
   /** Also slot, publication, topic prefix; [a-z][a-z0-9_]*, at most 48 characters. */
   readonly name: string;
   readonly source: { readonly postgres: string };
-  readonly target: { readonly postgres: string };
+  readonly target: TargetAddress;
   readonly tables: readonly TableEntry[];
   readonly settings: PipelineSettings;
+}
+
+/** One of the two. */
+export type TargetAddress =
+  | { readonly postgres: string; readonly redis?: undefined }
+  | { readonly redis: RedisAddress; readonly postgres?: undefined };
+
+export interface RedisAddress {
+  readonly url: string;
+  /** The server is a node of a Redis Cluster. */
+  readonly cluster: boolean;
+}
+
+/** How rows of a table stand in Redis. */
+export interface RedisEntry {
+  /** Absent: made from the target's name and key. */
+  readonly key?: string;
+  readonly form: 'hash' | 'json';
+  readonly ttlSeconds?: number;
+  readonly sets: readonly string[];
+  readonly line: number;
+  readonly column: number;
 }
 
 /** One entry of `tables:`; globs are resolved against the catalogue by the mapping compiler. */
@@ -23,6 +45,8 @@ export interface TableEntry {
   readonly existing: 'refuse' | 'merge' | 'truncate';
   /** The entry says so, or the file's `sink` block and not the entry; absent = halt. */
   readonly onRowError?: 'set-aside';
+  /** Absent: as the defaults say, where the target is Redis. */
+  readonly redis?: RedisEntry;
   /** Place of `from` in the file, for findings. */
   readonly line: number;
   readonly column: number;

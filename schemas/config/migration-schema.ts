@@ -3,6 +3,8 @@
  * `name`, `source`, `target` and `tables` has a safe default. The same schema gives the JSON Schema for editors.
  */
 import { z } from 'zod';
+import { expected, flag, oneOf, sqlName, whole } from './file-terms.ts';
+import { redisAddress, redisTable } from './redis-schema.ts';
 
 /** PostgreSQL cuts names at 63 bytes; the slot, the publication and temporary tables add to it. */
 export const NAME_LENGTH_MAX = 48;
@@ -29,28 +31,10 @@ export function parseBytes(value: string | number): number | undefined {
   return Number.isSafeInteger(bytes) && bytes > 0 ? bytes : undefined;
 }
 
-/** Zod's error option: what stands there instead is never repeated, it may be a secret. */
-function expected(what: string): { error: (issue: { input?: unknown }) => string } {
-  return { error: (issue) => (issue.input === undefined ? `is missing; expected ${what}` : `expected ${what}`) };
-}
-
 const bytes = z
   .union([z.string(), z.number()], expected('an amount of bytes, for example 20GiB'))
   .refine((value) => parseBytes(value) !== undefined, { error: 'expected an amount of bytes, for example 20GiB' })
   .transform((value) => parseBytes(value)!);
-
-function whole(min: number, max: number): z.ZodInt {
-  const what = expected(`a whole number from ${min} to ${max}`);
-  return z.int(what).min(min, what).max(max, what);
-}
-
-function flag(): z.ZodBoolean {
-  return z.boolean(expected('true or false'));
-}
-
-function oneOf<const T extends readonly [string, ...string[]]>(values: T): z.ZodEnum<{ [K in T[number]]: K }> {
-  return z.enum(values, expected(values.slice(0, -1).join(', ') + ` or ${values.at(-1)}`));
-}
 
 const postgresUrl = z.string(expected('a URL like postgres://user@host:5432/database')).refine(isPostgresUrl, {
   error: 'expected a URL like postgres://user@host:5432/database (percent-encode special characters of a password)',
@@ -63,7 +47,6 @@ function isPostgresUrl(text: string): boolean {
 }
 
 const tableName = z.string(expected('a table as schema.table, for example public.orders or public.*'));
-const sqlName = z.string(expected('a column name')).min(1, expected('a column name'));
 
 const columnEntry = z.union(
   [
@@ -104,6 +87,7 @@ const tableEntry = z.strictObject(
     onRowError: oneOf(['halt', 'set-aside'])
       .optional()
       .describe('A row that the target refuses halts its table, or is set aside and blocks its key only. Absent: as under sink.'),
+    redis: redisTable.optional().describe('How its rows stand in Redis.'),
   },
   expected('a block with from: schema.table'),
 );
@@ -202,7 +186,19 @@ export const migrationSchema = z.strictObject(
       .max(NAME_LENGTH_MAX, { error: `expected a name of at most ${NAME_LENGTH_MAX} characters` })
       .describe('Also the name of slot and publication; typed by hand to confirm dangerous acts.'),
     source: z.strictObject({ postgres: postgresUrl }, expected('source: { postgres: URL }')),
-    target: z.strictObject({ postgres: postgresUrl }, expected('target: { postgres: URL }')),
+    target: z
+      .strictObject(
+        { postgres: postgresUrl.optional(), redis: redisAddress.optional() },
+        expected('target: { postgres: URL } or target: { redis: URL }'),
+      )
+      .superRefine((target, context) => {
+        if ((target.postgres === undefined) !== (target.redis === undefined)) return;
+        const message =
+          target.postgres === undefined
+            ? 'is missing; expected a URL like postgres://user@host:5432/database, or redis: with one like redis://host:6379/0'
+            : 'stands beside redis; expected one target';
+        context.addIssue({ code: 'custom', path: ['postgres'], message });
+      }),
     tables: z.array(tableEntry, expected('a list of tables')).min(1, { error: 'expected at least one table' }),
     copy: copySettings.prefault({}),
     sink: sinkSettings.prefault({}),
@@ -246,7 +242,6 @@ export const LATER_KEYS: ReadonlySet<string> = new Set([
   'owners',
   'pii',
   'reads',
-  'redis',
   'reverse',
   'rollback',
   'rollbackOn',

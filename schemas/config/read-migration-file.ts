@@ -5,9 +5,10 @@
 import { catalogue } from '../error-catalogue.ts';
 import type { Finding } from '../errors.ts';
 import { explainIssues } from './explain-issue.ts';
-import type { ColumnEntry, FilterEntry, MigrationFile, TableEntry } from './migration-file.ts';
+import type { ColumnEntry, FilterEntry, MigrationFile, RedisEntry, TableEntry, TargetAddress } from './migration-file.ts';
 import { migrationSchema, type ParsedMigration } from './migration-schema.ts';
-import { readYaml, type Path, type YamlSource } from './yaml-source.ts';
+import type { RedisTableInput } from './redis-schema.ts';
+import { readYaml, type Path, type Place, type YamlSource } from './yaml-source.ts';
 
 export interface MigrationText {
   /** As given by the operator; stands in findings. */
@@ -54,13 +55,14 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
     const { remedy } = catalogue['CF-1004'];
     findings.push({ severity: 'error', code: 'CF-1004', message, remedy, path, ...source.valuePlace(at) });
   };
+  checkTargetKind(parsed, wrong);
   const { copy, slot } = parsed;
   const { onRowError, ...sink } = parsed.sink;
   const file: MigrationFile = {
     path,
     name: parsed.name,
     source: { postgres: parsed.source.postgres },
-    target: { postgres: parsed.target.postgres },
+    target: targetOf(parsed.target),
     tables: parsed.tables.map((table, i) => ({
       ...buildTable(table, i, source, wrong),
       ...((table.onRowError ?? onRowError) === 'set-aside' && { onRowError: 'set-aside' }),
@@ -75,6 +77,20 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
     },
   };
   return { file, findings };
+}
+
+/** Redis is applied to by one process, and only its tables say how rows stand there. */
+function checkTargetKind({ target, tables, log }: ParsedMigration, wrong: (message: string, at: Path) => void): void {
+  if (target.redis !== undefined && log.kafka !== undefined)
+    wrong('a Redis target takes its rows from the embedded log in this version: take `kafka` out', ['log', 'kafka']);
+  tables.forEach((table, i) => {
+    if (target.redis === undefined && table.redis !== undefined)
+      wrong('the target is not Redis, so `redis` has no meaning here', ['tables', i, 'redis']);
+  });
+}
+
+function targetOf({ postgres, redis }: ParsedMigration['target']): TargetAddress {
+  return redis === undefined ? { postgres: postgres! } : { redis };
 }
 
 function buildLog({ retainBytes, kafka }: ParsedMigration['log']): MigrationFile['settings']['log'] {
@@ -125,6 +141,7 @@ function buildTable(table: ParsedTable, index: number, source: YamlSource, wrong
     unmapped: table.unmapped,
     ...(table.where !== undefined && { where: buildFilters(table.where, (name) => source.keyPlace([...at, 'where', name])) }),
     existing: table.existing,
+    ...(table.redis !== undefined && { redis: buildRedis(table.redis, source.keyPlace([...at, 'redis'])) }),
     ...source.valuePlace([...at, 'from']),
   };
 }
@@ -137,6 +154,10 @@ function buildColumn(entry: ParsedTable['columns'][string]): Omit<ColumnEntry, '
     ...(entry.zone !== undefined && { zone: entry.zone }),
     drop: entry.drop ?? false,
   };
+}
+
+function buildRedis({ ttl, key, form, sets }: RedisTableInput, place: Place): RedisEntry {
+  return { form, sets, ...(key !== undefined && { key }), ...(ttl !== undefined && { ttlSeconds: ttl }), ...place };
 }
 
 function buildFilters(

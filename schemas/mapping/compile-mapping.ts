@@ -96,10 +96,10 @@ function reportUnnamed({ source, entry }: ResolvedTable, list: FindingList): voi
 }
 
 /** Only what changes a row's target form: a comment or the order of entries in the file changes nothing. */
-function hashTables(tables: readonly TableMapping[]): string {
+export function hashTables(tables: readonly TableMapping[]): string {
   const relevant = tables
     .toSorted((a, b) => (tableId(a.from) < tableId(b.from) ? -1 : 1))
-    .map(({ from, to, columns, sourceKey, targetKey, filter }) => [
+    .map(({ from, to, columns, sourceKey, targetKey, filter, redis }) => [
       [from.schema, from.name],
       [to.schema, to.name],
       columns.map((column) => [
@@ -113,6 +113,7 @@ function hashTables(tables: readonly TableMapping[]): string {
       sourceKey,
       targetKey,
       filter?.conditions.map((condition) => [condition.column, condition.op, condition.values]) ?? [],
+      ...(redis === undefined ? [] : [[redis.key.text, redis.form, redis.sets.map(({ text }) => text)]]),
     ]);
   return createHash('sha256').update(JSON.stringify(relevant)).digest('hex');
 }

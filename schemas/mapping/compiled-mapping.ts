@@ -7,6 +7,7 @@
  * projection and filter of text values.
  */
 import type { CatalogColumn } from '../table.ts';
+import type { KeyTemplate } from './redis/key-template.ts';
 
 export interface ColumnMapping {
   readonly target: string;
@@ -46,6 +47,16 @@ export interface TableMapping {
   readonly dropped: readonly string[];
   /** What a column added to the source later means: it halts the table (absent), or it is left out. */
   readonly unmapped?: 'error' | 'ignore';
+  /** Set where the target is Redis. */
+  readonly redis?: RedisMapping;
+}
+
+/** How the rows of a table stand in Redis. Templates name target columns. */
+export interface RedisMapping {
+  readonly key: KeyTemplate;
+  readonly form: 'hash' | 'json';
+  readonly ttlSeconds?: number;
+  readonly sets: readonly KeyTemplate[];
 }
 
 /** Conjunction of conditions over source columns, on their text form. `null` in `values` matches NULL. */

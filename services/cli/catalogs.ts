@@ -2,6 +2,7 @@
 import type pg from 'pg';
 import { readCatalog } from '#connectors/catalog/postgres.ts';
 import { connect } from '#connectors/postgres/session.ts';
+import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { errorOf } from '#schemas/envelope.ts';
 import { PipelineError } from '#schemas/errors.ts';
@@ -16,21 +17,27 @@ export interface Catalogs {
 
 /** @throws PipelineError CF-2001, CF-5001 */
 export async function readCatalogs(urls: { readonly source: string; readonly target: string }): Promise<Catalogs> {
-  const read = async (role: 'source' | 'target'): Promise<Catalog> => {
-    const client: pg.Client = await connect(urls[role], { applicationName: 'crossfade', role });
-    try {
-      return await readCatalog(client);
-    } finally {
-      await client.end();
-    }
-  };
-  const [source, target] = await Promise.all([read('source'), read('target')]);
+  const [source, target] = await Promise.all([readSourceCatalog(urls.source), read(urls.target, 'target')]);
   return { source, target };
+}
+
+/** @throws PipelineError CF-2001 */
+export async function readSourceCatalog(url: string): Promise<Catalog> {
+  return read(url, 'source');
+}
+
+async function read(url: string, role: 'source' | 'target'): Promise<Catalog> {
+  const client: pg.Client = await connect(url, { applicationName: 'crossfade', role });
+  try {
+    return await readCatalog(client);
+  } finally {
+    await client.end();
+  }
 }
 
 /** @throws PipelineError of the first misfit, all of them in `details.findings`. */
 export async function readMapping(file: MigrationFile): Promise<CompiledMapping> {
-  const { source, target } = await readCatalogs({ source: file.source.postgres, target: file.target.postgres });
+  const { source, target } = await readCatalogs({ source: file.source.postgres, target: postgresTarget(file, 'comparing') });
   const { mapping, findings } = compileMapping(file, source, target);
   if (mapping !== undefined) return mapping;
   const first = findings.find((finding) => finding.severity === 'error');

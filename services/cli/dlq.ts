@@ -6,6 +6,7 @@ import { userInfo } from 'node:os';
 import type pg from 'pg';
 import { connect } from '#connectors/postgres/session.ts';
 import { discardDeadLetters, readDeadLetters, type DeadLetter } from '#connectors/target/postgres/dead-letters.ts';
+import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
 import { retryDeadLetters } from './dlq-retry.ts';
@@ -67,7 +68,7 @@ interface Store {
 
 async function withStore<T>(context: CommandContext, act: (store: Store) => Promise<T>): Promise<T> {
   const { file } = await loadMigration(context);
-  const client = await connect(file.target.postgres, { applicationName: 'crossfade dlq', role: 'target' });
+  const client = await connect(postgresTarget(file, 'dlq'), { applicationName: 'crossfade dlq', role: 'target' });
   try {
     return await act({ client, name: file.name });
   } finally {

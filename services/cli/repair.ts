@@ -4,6 +4,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
+import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { type CompiledMapping, type TableMapping, tableId } from '#schemas/mapping/compiled-mapping.ts';
 import type { VerifyResult } from '#schemas/reconcile/verify-result.ts';
@@ -49,6 +50,7 @@ export const repairCommand: CommandSpec = {
 async function run(context: CommandContext): Promise<Outcome> {
   checkOptions(context.options);
   const input = await loadMigration(context);
+  postgresTarget(input.file, 'repair');
   const mapping = await readMapping(input.file);
   const requests =
     context.options.text('table') === undefined

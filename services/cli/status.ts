@@ -51,7 +51,7 @@ function outcomeOf(status: StatusResult, findings: readonly Finding[], { paint }
   const lines = [
     `${paint.bold(status.name)}  ${paint.cyan(status.phase)}`,
     `  source   ${source.lsn ?? 'unknown'}; slot ${source.slot.status ?? 'absent'}, holds back ${retained}`,
-    `  target   ${applied.lsn === null ? 'shows no single source state yet' : `shows ${applied.lsn}${applied.exact ? '' : ' but for what is held'}`}`,
+    `  target   ${applied.lsn === null ? 'shows no single source state yet' : `shows ${applied.lsn}${applied.exact ? '' : held.length > 0 || status.deadLetters > 0 ? ' but for what is held' : ' at least'}`}`,
     `  lag      ${describeLag(lag)}`,
     `  restarts ${status.restarts}   drift ${status.drift ?? 'not verified yet'}`,
     ...(status.deadLetters > 0 ? [`  ${paint.red('aside')}    ${formatCount(status.deadLetters)} rows; see crossfade dlq list`] : []),

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { openEmbeddedLog } from '#connectors/change-log/embedded/log.ts';
+import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import type { KafkaSettings, MigrationFile } from '#schemas/config/migration-file.ts';
 import { type Finding, messageOf, PipelineError } from '#schemas/errors.ts';
 import { errorFinding, listNames, warningFinding } from '#schemas/finding.ts';
@@ -32,6 +33,7 @@ export const verifyCommand: CommandSpec = {
 
 async function run(context: CommandContext): Promise<Outcome> {
   const { file, dataDir } = await loadMigration(context);
+  postgresTarget(file, 'verify');
   const mapping = await readMapping(file);
   const tables = selectTables(context.options.texts('table'), mapping);
   const result = await verifyNow(context, { file, dataDir, mapping, ...(tables !== undefined && { tables }) });
@@ -57,7 +59,7 @@ export async function verifyNow(context: CommandContext, { file, dataDir, mappin
   const { kafka } = file.settings.log;
   return verifyMigration({
     sourceUrl: file.source.postgres,
-    targetUrl: file.target.postgres,
+    targetUrl: postgresTarget(file, 'verify'),
     mapping,
     name: file.name,
     slot: file.name,

@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import type { Topic } from '#connectors/change-log/change-log.ts';
 import { embeddedDeadLetters } from '#connectors/change-log/embedded/dead-letters.ts';
 import { createCopySource } from '#connectors/source/postgres/copy-source.ts';
-import { postgresStore } from '#connectors/target/postgres/store.ts';
 import type { RunUpOptions } from '#services/cli/up-port.ts';
 import { refersToItself } from '#schemas/mapping/self-reference.ts';
 import { createCopier, type Copier } from '#services/reader/copy/copier.ts';
 import { Reader } from '#services/reader/reader.ts';
 import { createSink, type Sink } from '#services/sink/sink.ts';
 import type { Migration } from './read-migration.ts';
+import { openStore } from './target-store.ts';
 
 export interface Running {
   readonly raw: Topic;
@@ -34,20 +34,14 @@ export interface TargetSide {
   connect(copier: Copier): void;
 }
 
-export function createTargetSide(
+export async function createTargetSide(
   options: RunUpOptions,
   { migration, raw, progress, deadLetters }: Base & { readonly deadLetters: Topic },
-): TargetSide {
+): Promise<TargetSide> {
   const taken = Promise.withResolvers<{ readonly ordered: boolean }>();
   const connected = Promise.withResolvers<Copier>();
   const sink = createSink({
-    store: postgresStore({
-      url: options.file.target.postgres,
-      mapping: migration.mapping,
-      tables: migration.targetTables,
-      synchronousCommit: options.file.settings.sink.synchronousCommit,
-      instance: `${hostname()}:${options.dataDir}`,
-    }),
+    store: await openStore(options.file, migration, `${hostname()}:${options.dataDir}`),
     mapping: migration.mapping,
     source: migration.sourceTables,
     targetTables: migration.targetTables,

@@ -50,7 +50,7 @@ export function instanceStatus(parts: Parts): StatusResult {
     },
     applied: {
       lsn: sink.applied === undefined ? null : formatLsn(sink.applied.lsn),
-      exact: sink.applied !== undefined && !held && sink.deadLetters === 0,
+      exact: sink.isAtomic && sink.applied !== undefined && !held && sink.deadLetters === 0,
     },
     copy: parts.copier.operator?.status() ?? UNKNOWN_COPY,
     restarts: reader.restarts,

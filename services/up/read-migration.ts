@@ -6,12 +6,14 @@ import { errorOf } from '#schemas/envelope.ts';
 import { invariant, PipelineError } from '#schemas/errors.ts';
 import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
 import { tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { compileRedisMapping } from '#schemas/mapping/redis/compile-redis.ts';
 import type { Catalog, CatalogTable, CatalogType } from '#schemas/table.ts';
 
 export interface Migration {
   readonly mapping: CompiledMapping;
   /** The mapped ones only. */
   readonly sourceTables: readonly CatalogTable[];
+  /** None where the target has no catalogue. */
   readonly targetTables: readonly CatalogTable[];
   /** The source's database and user types, as events name them. */
   readonly database: string;
@@ -21,8 +23,11 @@ export interface Migration {
 
 /** @throws PipelineError CF-2001, CF-5001; of the first misfit, with all of them in `details.findings` */
 export async function readMigration(file: MigrationFile): Promise<Migration> {
-  const [source, target] = await Promise.all([read(file.source.postgres, 'source'), read(file.target.postgres, 'target')]);
-  const { mapping, findings } = compileMapping(file, source, target);
+  const [source, target] = await Promise.all([
+    read(file.source.postgres, 'source'),
+    file.target.postgres === undefined ? undefined : read(file.target.postgres, 'target'),
+  ]);
+  const { mapping, findings } = target === undefined ? compileRedisMapping(file, source) : compileMapping(file, source, target);
   if (mapping === undefined) {
     const first = findings.find((finding) => finding.severity === 'error');
     invariant(first, 'a file that gives no mapping has an error');
@@ -39,7 +44,7 @@ export async function readMigration(file: MigrationFile): Promise<Migration> {
   return {
     mapping,
     sourceTables: mapping.tables.map(sourceOf),
-    targetTables: target.tables.filter((table) => targets.has(tableId(table))),
+    targetTables: (target?.tables ?? []).filter((table) => targets.has(tableId(table))),
     database: source.database,
     types: source.types,
     sourceOf,

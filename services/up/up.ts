@@ -43,7 +43,7 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
   const progress = await log.topic('progress', { partitions: 1 });
   const deadLetters = await log.topic('dlq', { partitions: 1 });
   const group = stack.use(new ServiceGroup(options.signal));
-  const target = createTargetSide(options, { migration, raw, progress, deadLetters });
+  const target = await createTargetSide(options, { migration, raw, progress, deadLetters });
   group.start((signal) => target.sink.run(signal));
   const { ordered } = await group.orFailure(target.takenOver);
   const running = await assemble(options, { migration, raw, progress, target, ordered, stack });

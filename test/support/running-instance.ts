@@ -27,7 +27,8 @@ export interface RunningInstance extends AsyncDisposable {
 }
 
 export function fileFor({ source, target, rest = 'tables:\n  - from: public.*\n' }: InstanceOptions): MigrationFile {
-  const text = `crossfade: 1\nname: scenario\nsource: { postgres: "${source}" }\ntarget: { postgres: "${target}" }\n${rest}`;
+  const kind = /^rediss?:/.test(target) ? 'redis' : 'postgres';
+  const text = `crossfade: 1\nname: scenario\nsource: { postgres: "${source}" }\ntarget: { ${kind}: "${target}" }\n${rest}`;
   const { file, findings } = readMigrationFile({ path: 'scenario.yaml', text, env: {} });
   if (!file) throw new Error(findings.map((finding) => finding.message).join('; '));
   return file;

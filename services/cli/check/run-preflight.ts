@@ -9,6 +9,7 @@ import { readSourceFacts, type SourceCheckInput, type SourceFacts } from '#conne
 import { SOURCE_CHECKS } from '#connectors/source/postgres/preflight/source-checks.ts';
 import { readTargetFacts, type TargetCheckInput, type TargetFacts } from '#connectors/target/postgres/preflight/target-check.ts';
 import { TARGET_CHECKS } from '#connectors/target/postgres/preflight/target-checks.ts';
+import type { RedisReport } from '#connectors/target/redis/preflight.ts';
 import { readProgress, readTableProgress } from '#connectors/target/postgres/progress.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { errorOf, findingOf, toPipelineError } from '#schemas/envelope.ts';
@@ -18,6 +19,7 @@ import { bySeverity, errorFinding } from '#schemas/finding.ts';
 import { ZERO_LSN } from '#schemas/lsn.ts';
 import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
 import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { compileRedisMapping } from '#schemas/mapping/redis/compile-redis.ts';
 import { FindingList } from '#schemas/mapping/finding-list.ts';
 import { inputLosses } from '#schemas/mapping/input-losses.ts';
 import { type ResolvedTable, resolveTables } from '#schemas/mapping/resolve-tables.ts';
@@ -71,16 +73,22 @@ export async function runPreflight(file: MigrationFile, dataDir?: string): Promi
   };
   const [source, target] = await Promise.all([
     open('source', file.source.postgres, readSourceFacts),
-    open('target', file.target.postgres, readTargetFacts),
+    file.target.postgres === undefined ? undefined : open('target', file.target.postgres, readTargetFacts),
   ]);
   const fit = fitOf(file, source?.catalog, target?.catalog);
-  const resumed = target !== undefined && (await hasProgress(target.client, file.name));
+  const redis = await checkRedisTarget(file, fit.mapping).catch((error: unknown) => {
+    unreachable.target = findingOf(toPipelineError(error));
+    return undefined;
+  });
+  const resumed = redis?.resumed ?? (target !== undefined && (await hasProgress(target.client, file.name)));
   const checks: string[] = [];
   // In this order whichever server answered first: the same servers give the same report.
   const found = [unreachable.source, unreachable.target].filter((finding) => finding !== undefined);
   if (source !== undefined) found.push(...(await runSourceChecks({ file, side: source, resolved: fit.resolved, resumed }, checks)));
   if (target !== undefined)
     found.push(...(await runTargetChecks({ file, side: target, resolved: fit.resolved, resumed }, source?.catalog, checks)));
+  found.push(...(redis?.findings ?? []));
+  checks.push(...(redis?.checks ?? []));
   const { kafka } = file.settings.log;
   if (kafka?.input !== undefined && fit.mapping !== undefined) found.push(...inputLosses(fit.mapping, source?.catalog.tables ?? []));
   if (dataDir !== undefined && kafka === undefined) found.push(...(await checkDataDirectory(dataDir, file)));
@@ -106,6 +114,12 @@ export async function runPreflight(file: MigrationFile, dataDir?: string): Promi
   };
 }
 
+async function checkRedisTarget({ target, name }: MigrationFile, mapping: CompiledMapping | undefined): Promise<RedisReport | undefined> {
+  if (target.redis === undefined) return undefined;
+  const { checkRedis } = await import('#connectors/target/redis/preflight.ts');
+  return checkRedis(target.redis, name, mapping);
+}
+
 interface Fit {
   readonly resolved: readonly ResolvedTable[];
   readonly findings: readonly Finding[];
@@ -114,6 +128,7 @@ interface Fit {
 
 /** Without both catalogues nothing can be said of how they fit. */
 function fitOf(file: MigrationFile, source: Catalog | undefined, target: Catalog | undefined): Fit {
+  if (file.target.redis !== undefined && source !== undefined) return compileRedisMapping(file, source);
   if (source === undefined || target === undefined) return { resolved: [], findings: [] };
   const { mapping, findings } = compileMapping(file, source, target);
   // What compileMapping reports of the resolution stands in its own findings.

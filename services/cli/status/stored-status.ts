@@ -13,10 +13,11 @@ import { findingOf, toPipelineError } from '#schemas/envelope.ts';
 import type { Finding } from '#schemas/errors.ts';
 import { formatLsn, type Lsn, parseLsn } from '#schemas/lsn.ts';
 import { FindingList } from '#schemas/mapping/finding-list.ts';
-import { resolveTables } from '#schemas/mapping/resolve-tables.ts';
+import { compileRedisMapping } from '#schemas/mapping/redis/compile-redis.ts';
+import { resolveTables, type ResolvedTable } from '#schemas/mapping/resolve-tables.ts';
 import { type StatusResult, type TableStatus, UNKNOWN_COPY } from '#schemas/status/status-result.ts';
 import { lastDrift } from '#services/runtime/last-verify.ts';
-import { readCatalogs } from '../catalogs.ts';
+import { readCatalogs, readSourceCatalog } from '../catalogs.ts';
 
 export interface StoredStatus {
   readonly status: StatusResult;
@@ -34,6 +35,8 @@ interface TargetState {
   readonly tables: readonly TableProgress[];
   readonly stats: Readonly<Record<string, unknown>>;
   readonly deadLetters: number;
+  /** False: the applied LSN is a floor. */
+  readonly isAtomic: boolean;
 }
 
 /** @throws PipelineError CF-5001 when the target cannot be reached: without it nothing is known. */
@@ -51,8 +54,7 @@ export async function readStoredStatus(file: MigrationFile, dataDir: string): Pr
 
 /** Before the first start: what the file matches. A file that does not fit is `check`'s to explain. */
 async function plannedTables(file: MigrationFile): Promise<TableStatus[]> {
-  const { source, target } = await readCatalogs({ source: file.source.postgres, target: file.target.postgres });
-  return resolveTables(file, source, target, new FindingList(file.path)).map((table) => ({
+  return (await resolveFile(file)).map((table) => ({
     from: `${table.source.schema}.${table.source.name}`,
     to: `${table.to.schema}.${table.to.name}`,
     phase: 'waiting',
@@ -62,7 +64,18 @@ async function plannedTables(file: MigrationFile): Promise<TableStatus[]> {
   }));
 }
 
+async function resolveFile(file: MigrationFile): Promise<readonly ResolvedTable[]> {
+  if (file.target.postgres === undefined) return compileRedisMapping(file, await readSourceCatalog(file.source.postgres)).resolved;
+  const { source, target } = await readCatalogs({ source: file.source.postgres, target: file.target.postgres });
+  return resolveTables(file, source, target, new FindingList(file.path));
+}
+
 async function readTarget(file: MigrationFile): Promise<TargetState | undefined> {
+  if (file.target.redis !== undefined) {
+    const { readStoredState } = await import('#connectors/target/redis/stored-state.ts');
+    const stored = await readStoredState(file.target.redis, file.name);
+    return stored && { progress: stored.progress, tables: stored.tables, stats: {}, deadLetters: 0, isAtomic: false };
+  }
   const client = await connect(file.target.postgres, { applicationName: 'crossfade status', role: 'target' });
   try {
     // One snapshot: the tables' rows belong to the progress row's state.
@@ -70,7 +83,8 @@ async function readTarget(file: MigrationFile): Promise<TargetState | undefined>
     const progress = await readProgress(client, file.name);
     if (progress === undefined) return undefined;
     const deadLetters = await countBlocked(client, file.name);
-    return { progress, tables: await readTableProgress(client, file.name), stats: await readStats(client, file.name), deadLetters };
+    const [tables, stats] = [await readTableProgress(client, file.name), await readStats(client, file.name)];
+    return { progress, tables, stats, deadLetters, isAtomic: true };
   } finally {
     await client.end();
   }
@@ -109,7 +123,10 @@ function statusOf(name: string, target: TargetState | undefined, source: SourceS
     tables: target?.tables.map(tableStatus) ?? [],
     lag: lagOf(target?.progress, source),
     source: { lsn: source === undefined ? null : formatLsn(source.lsn), slot: source?.slot ?? { retainedBytes: null, status: null } },
-    applied: { lsn: applied === undefined ? null : formatLsn(applied), exact: applied !== undefined && !held && target?.deadLetters === 0 },
+    applied: {
+      lsn: applied === undefined ? null : formatLsn(applied),
+      exact: applied !== undefined && target?.isAtomic === true && !held && target.deadLetters === 0,
+    },
     copy: UNKNOWN_COPY,
     restarts: countOf(target?.stats['restarts']) ?? 0,
     deadLetters: target?.deadLetters ?? 0,

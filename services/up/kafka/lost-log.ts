@@ -4,12 +4,14 @@
  */
 import { connect } from '#connectors/postgres/session.ts';
 import { readProgress, readTableProgress } from '#connectors/target/postgres/progress.ts';
+import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { PipelineError } from '#schemas/errors.ts';
 
 /** To be called before anything is written. @throws PipelineError CF-5006, and what the target answers. */
-export async function refuseLostLog({ name, target }: MigrationFile): Promise<void> {
-  const client = await connect(target.postgres, { applicationName: 'crossfade', role: 'target' });
+export async function refuseLostLog(file: MigrationFile): Promise<void> {
+  const { name } = file;
+  const client = await connect(postgresTarget(file, 'the change log on Kafka'), { applicationName: 'crossfade', role: 'target' });
   try {
     const progress = await readProgress(client, name);
     if (progress === undefined) return;

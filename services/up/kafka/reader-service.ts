@@ -9,6 +9,7 @@ import type { Topic } from '#connectors/change-log/change-log.ts';
 import { createCopySource } from '#connectors/source/postgres/copy-source.ts';
 import { lockReader } from '#connectors/source/postgres/reader-lock.ts';
 import { isOrdered } from '#connectors/target/postgres/open-target.ts';
+import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import type { Lsn } from '#schemas/lsn.ts';
 import { refersToItself } from '#schemas/mapping/self-reference.ts';
@@ -95,7 +96,11 @@ export class ReaderService implements Service {
     await using stack = new AsyncDisposableStack();
     const { file, logger, openLog, readMigration } = this.#options;
     const migration = await readMigration();
-    const ordered = await isOrdered({ url: file.target.postgres, mapping: migration.mapping, tables: migration.targetTables });
+    const ordered = await isOrdered({
+      url: postgresTarget(file, 'the change log on Kafka'),
+      mapping: migration.mapping,
+      tables: migration.targetTables,
+    });
     const log = await openLog(migration);
     stack.defer(() => log.close());
     if (log.progress.end(0) === 0) await refuseLostLog(file);

@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Topic } from '#connectors/change-log/change-log.ts';
 import { connect, queryRow } from '#connectors/postgres/session.ts';
+import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { MESSAGE_PREFIX, type OurMessage } from '#schemas/frame/frame.ts';
 import { PipelineError } from '#schemas/errors.ts';
@@ -133,7 +134,7 @@ export class RemoteControl implements ControlActions {
 
   async #untilApplied(id: string, signal: AbortSignal): Promise<void> {
     const { file } = this.#options;
-    const client = await connect(file.target.postgres, { applicationName: 'crossfade marker', role: 'target' });
+    const client = await connect(postgresTarget(file, 'the change log on Kafka'), { applicationName: 'crossfade marker', role: 'target' });
     try {
       for (;;) {
         const found = await queryRow(client, 'SELECT id FROM crossfade.markers WHERE name = $1 AND id = $2', [file.name, id]);

@@ -4,6 +4,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { RunReconcilerOptions } from '#services/cli/service-port.ts';
+import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import type { VerifyResult } from '#schemas/reconcile/verify-result.ts';
 import type { LogReach } from '#services/reconciler/log-gap.ts';
 import { verifyMigration } from '#services/reconciler/verify.ts';
@@ -41,7 +42,7 @@ export async function runReconciler(options: RunReconcilerOptions): Promise<void
 async function compare({ file, kafka, dataDir, logger }: RunReconcilerOptions, signal: AbortSignal): Promise<VerifyResult> {
   const { mapping } = await readMigration(file);
   const { name } = file;
-  const urls = { sourceUrl: file.source.postgres, targetUrl: file.target.postgres };
+  const urls = { sourceUrl: file.source.postgres, targetUrl: postgresTarget(file, 'comparing') };
   const logReach = (): Promise<LogReach | undefined> => readLogEnd({ file, kafka, logger });
   const result = await verifyMigration({ ...urls, mapping, name, slot: name, publication: name, logger, signal, logReach });
   await storeLastVerify(dataDir, result);

@@ -7,6 +7,7 @@ import { hostname } from 'node:os';
 import type { Topic } from '#connectors/change-log/change-log.ts';
 import { acquireLease, type Lease } from '#connectors/target/postgres/lease.ts';
 import { postgresStore } from '#connectors/target/postgres/store.ts';
+import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { RecopyRequest } from '#schemas/recopy.ts';
@@ -66,7 +67,7 @@ export class SinkService implements Service {
       await retried({ signal, logger, what: 'applying was interrupted' }, async () => {
         const lease = await acquireLease(
           {
-            url: file.target.postgres,
+            url: postgresTarget(file, 'the change log on Kafka'),
             name: file.name,
             holder: this.#holder,
             onWaiting: (holder) => logger.info({ holder }, 'another sink is active; standing by'),
@@ -104,7 +105,7 @@ export class SinkService implements Service {
     const { file, migration, logger } = this.#options;
     return createSink({
       store: postgresStore({
-        url: file.target.postgres,
+        url: postgresTarget(file, 'the change log on Kafka'),
         mapping: log.mapping,
         tables: migration.targetTables,
         synchronousCommit: file.settings.sink.synchronousCommit,

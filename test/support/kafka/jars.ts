@@ -43,12 +43,17 @@ export async function jarsOf(name: string): Promise<string> {
 
 /** A released archive, unpacked: `io.debezium:debezium-connector-postgres:3.7.0.Final:tar.gz:plugin`. */
 export async function archiveOf(artifact: string): Promise<string> {
+  return archiveFolder(artifact, async (folder, file) => run('tar', ['xzf', file, '-C', folder]));
+}
+
+/** An artifact, unpacked by `unpack` into a folder of its own; the file itself goes. */
+export async function archiveFolder(artifact: string, unpack: (folder: string, file: string) => Promise<unknown>): Promise<string> {
   return filled(artifact.replaceAll(':', '_'), async (folder) => {
     await maven(['dependency:copy', `-Dartifact=${artifact}`, `-DoutputDirectory=${folder}`, '-Dmdep.stripVersion=true']);
-    const [, name, , type, classifier] = artifact.split(':');
-    const file = join(folder, `${name}-${classifier}.${type}`);
-    await run('tar', ['xzf', file, '-C', folder]);
-    rmSync(file);
+    const [, name, , type = 'jar', classifier] = artifact.split(':');
+    const file = join(folder, `${name}${classifier === undefined ? '' : `-${classifier}`}.${type}`);
+    await unpack(folder, file);
+    rmSync(file, { force: true });
   });
 }
 

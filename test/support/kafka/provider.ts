@@ -36,7 +36,7 @@ async function findProvider(): Promise<KafkaProvider | undefined> {
 }
 
 /** Loading testcontainers takes most of a second: not for a machine without any sign of an engine. */
-function engineMayAnswer(): boolean {
+export function engineMayAnswer(): boolean {
   const { DOCKER_HOST, XDG_RUNTIME_DIR } = process.env;
   const signs = ['/var/run/docker.sock', join(homedir(), '.docker/run/docker.sock'), join(homedir(), '.testcontainers.properties')];
   if (XDG_RUNTIME_DIR !== undefined) signs.push(join(XDG_RUNTIME_DIR, 'docker.sock'));

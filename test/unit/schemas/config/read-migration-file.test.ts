@@ -80,7 +80,7 @@ copy: { parallel: 0 }
       '1:1 CF-1004 "name" is missing; expected a name',
       '2:1 CF-1004 unknown key "nam"; did you mean "name"?',
       '3:21 CF-1004 "source.postgres": expected a URL like postgres://user@host:5432/database (percent-encode special characters of a password)',
-      '4:9 CF-1004 "target.postgres" is missing; expected a URL like postgres://user@host:5432/database',
+      '4:9 CF-1004 "target.postgres" is missing; expected a URL like postgres://user@host:5432/database, or redis: with one like redis://host:6379/0',
       '4:11 CF-1004 unknown key "postgress" in "target"; did you mean "postgres"?',
       '7:15 CF-1004 "tables[0].unmapped": expected error or ignore',
       '8:21 CF-1004 unknown key "tto" in "tables[0].columns.a"; did you mean "to"?',
