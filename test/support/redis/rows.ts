@@ -48,3 +48,18 @@ export async function keysOf(client: Redis, prefix: string): Promise<string[]> {
   for await (const found of client.scanStream({ match: `${prefix}*`, count: 1000 })) for (const key of found as string[]) keys.add(key);
   return [...keys].toSorted();
 }
+
+/** Strings that hold JSON objects, parsed, without the member that is our own. */
+export async function redisObjects(client: Redis, prefix: string): Promise<Readonly<Record<string, unknown>>> {
+  const keys = await keysOf(client, prefix);
+  const image: Record<string, unknown> = {};
+  for (let i = 0; i < keys.length; i += 1000) {
+    const part = keys.slice(i, i + 1000);
+    const texts = await client.mget(part);
+    texts.forEach((text, n) => {
+      const { _cf: _guard, ...members } = JSON.parse(text ?? '{}') as Record<string, unknown>;
+      image[part[n]!] = members;
+    });
+  }
+  return image;
+}
