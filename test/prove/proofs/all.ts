@@ -8,6 +8,7 @@ import { kafkaOutageProof, kafkaShopProof, kafkaStormProof } from './kafka-weath
 import { killProof, killRedProof } from './kill-100.ts';
 import { leastPrivilegeProof } from './least-privilege.ts';
 import { moneyTransfersProof } from './money-transfers.ts';
+import { REDIS_PROOFS } from './redis.ts';
 import { SAMPLE_PROOFS } from './sample-databases.ts';
 import { TYPES_PROOFS } from './types.ts';
 
@@ -19,6 +20,7 @@ export const PROOFS: readonly Proof[] = [
   ...TYPES_PROOFS,
   leastPrivilegeProof,
   moneyTransfersProof,
+  ...REDIS_PROOFS,
   killRedProof,
   bigTransactionProof,
   kafkaShopProof,

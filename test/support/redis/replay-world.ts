@@ -4,17 +4,18 @@
  * and by a sink that was replaced. Guarantee: one seed, one history and one order of events; what must be there at the end is kept apart.
  */
 import { isDeepStrictEqual } from 'node:util';
-import type { Redis } from 'ioredis';
+import { Redis } from 'ioredis';
 import type { Place, Round, RoundOutcome, Target, TargetSession, TargetStore } from '#connectors/target/target.ts';
 import { redisStore } from '#connectors/target/redis/store.ts';
 import { toLsn } from '#schemas/lsn.ts';
 import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
+import type { CatalogTable } from '#schemas/table.ts';
 import type { Relation } from '#schemas/pgoutput/message.ts';
 import { bindRelation, type BoundRelation } from '#services/sink/bind-relation.ts';
 import { TableFold } from '#services/sink/table-fold.ts';
 import type { Random } from '#test/support/random.ts';
-import { deleteFrame, insertFrame, updateFrame, type Value } from '#test/support/sink-frames.ts';
-import { mappingOf, type TableShape } from './mapping.ts';
+import { deleteFrame, insertFrame, truncateFrame, updateFrame, type Value } from '#test/support/sink-frames.ts';
+import { mappingOf, table, type TableShape } from './mapping.ts';
 import { keysOf, redisHashes, redisObjects } from './rows.ts';
 
 const SHAPE: TableShape = { name: 'account', columns: ['id integer', 'owner text', 'country text', 'balance numeric'], key: ['id'] };
@@ -32,6 +33,9 @@ export interface WorldOptions {
   readonly random: Random;
   /** Changes of one round, at most. */
   readonly roundChanges: number;
+  /** No sets, as most tables have none. */
+  readonly plain?: boolean;
+  readonly cluster?: boolean;
 }
 
 /** A frame, or undefined for a truncate. */
@@ -51,12 +55,12 @@ export class ReplayWorld {
   zombies = 0;
 
   constructor(options: WorldOptions) {
-    const { url, form } = options;
+    const { url, form, plain, cluster = false } = options;
     this.#options = options;
     this.mapping = mappingOf(
-      `  - from: public.account\n    redis: { key: "acct:{id}", form: ${form}, sets: ["by_country:{country}"] }\n`,
+      `  - from: public.account\n    redis: { key: "acct:{id}", form: ${form}${plain === true ? '' : ', sets: ["by_country:{country}"]'} }\n`,
       [SHAPE],
-      `target: { redis: "${url}" }`,
+      `target: { redis: { url: "${url}", cluster: ${cluster} } }`,
     );
     const columns = this.mapping.tables[0]!.columns.map(({ source }) => ({
       name: source.name,
@@ -66,7 +70,7 @@ export class ReplayWorld {
     }));
     const relation: Relation = { oid: OID, schema: 'public', name: 'account', replicaIdentity: 'f', columns };
     this.#bound = bindRelation(relation, this.mapping.tables[0]!);
-    this.#store = redisStore({ address: { url, cluster: false }, mapping: this.mapping, instance: 'test' });
+    this.#store = redisStore({ address: { url, cluster }, mapping: this.mapping, instance: 'test' });
     for (let i = 0; i < options.changes; i++) this.#changes.push(this.#nextChange());
   }
 
@@ -109,6 +113,15 @@ export class ReplayWorld {
     }
     this.rows.set(id, row);
     return updateFrame(OID, row, { kind: 'O', row: old });
+  }
+
+  /** The history as the log holds it. */
+  log(): { readonly mapping: CompiledMapping; readonly table: CatalogTable; readonly transactions: Buffer[][] } {
+    const changes = this.#changes.map((frame) => frame ?? truncateFrame([OID]));
+    const transactions = Array.from({ length: Math.ceil(changes.length / CHANGES_PER_TRANSACTION) }, (_, i) =>
+      changes.slice(i * CHANGES_PER_TRANSACTION, (i + 1) * CHANGES_PER_TRANSACTION),
+    );
+    return { mapping: this.mapping, table: table(SHAPE, OID), transactions };
   }
 
   /** Place of the change before `offset`. */
@@ -216,25 +229,34 @@ interface Opened {
   at: number;
 }
 
-/** What differs between the model and Redis, a line each. */
-export async function compareWorld({ rows }: ReplayWorld, client: Redis, form: 'hash' | 'json'): Promise<string[]> {
-  const found = form === 'hash' ? await redisHashes(client, 'acct:') : await redisObjects(client, 'acct:');
-  const differences: string[] = [];
-  const sets = new Map<string, Set<string>>();
+/** What differs between the model and Redis (one server, or all masters), a line each. */
+export async function compareWorld(
+  { rows, mapping }: ReplayWorld,
+  servers: Redis | readonly Redis[],
+  form: 'hash' | 'json',
+): Promise<string[]> {
+  const found: Record<string, unknown> = {};
+  const foundSets: Record<string, string[]> = {};
+  for (const client of servers instanceof Redis ? [servers] : servers) {
+    Object.assign(found, form === 'hash' ? await redisHashes(client, 'acct:') : await redisObjects(client, 'acct:'));
+    for (const name of await keysOf(client, 'by_country:')) foundSets[name] = (await client.smembers(name)).toSorted();
+  }
+  const wanted: Record<string, unknown> = {};
+  const sets: Record<string, string[]> = {};
   for (const row of rows.values()) {
     const key = `acct:${row[0]}`;
-    const image = form === 'hash' ? hashOf(row) : { id: Number(row[0]), owner: row[1], country: row[2], balance: Number(row[3]) };
-    if (!isDeepStrictEqual(found[key], image))
-      differences.push(`${key}: ${JSON.stringify(found[key])} instead of ${JSON.stringify(image)}`);
-    const name = row[2] === null ? undefined : `by_country:${row[2].replace(':', '%3A')}`;
-    if (name !== undefined) sets.set(name, (sets.get(name) ?? new Set()).add(key));
+    wanted[key] = form === 'hash' ? hashOf(row) : { id: Number(row[0]), owner: row[1], country: row[2], balance: Number(row[3]) };
+    if (row[2] === null || mapping.tables[0]!.redis!.sets.length === 0) continue;
+    (sets[`by_country:${row[2].replace(':', '%3A')}`] ??= []).push(key);
   }
-  for (const key of Object.keys(found)) if (!rows.has(key.slice('acct:'.length))) differences.push(`${key}: is there, and must not be`);
-  for (const name of await keysOf(client, 'by_country:')) if (!sets.has(name)) differences.push(`${name}: is there, and must not be`);
-  for (const [name, members] of sets) {
-    if (!isDeepStrictEqual((await client.smembers(name)).toSorted(), [...members].toSorted())) differences.push(`${name}: other members`);
-  }
-  return differences;
+  const sorted = Object.fromEntries(Object.entries(sets).map(([name, members]) => [name, members.toSorted()]));
+  return [...differencesOf(wanted, found), ...differencesOf(sorted, foundSets)];
+}
+
+function differencesOf(wanted: Readonly<Record<string, unknown>>, found: Readonly<Record<string, unknown>>): string[] {
+  const keys = [...new Set([...Object.keys(wanted), ...Object.keys(found)])];
+  const differing = keys.filter((key) => !isDeepStrictEqual(found[key], wanted[key]));
+  return differing.map((key) => `${key}: ${JSON.stringify(found[key])} instead of ${JSON.stringify(wanted[key])}`);
 }
 
 function hashOf([id, owner, country, balance]: Row): Record<string, string> {
