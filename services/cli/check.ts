@@ -1,4 +1,5 @@
 /** `check`: everything that stands in the way, at once, with the SQL that mends it; `check --ddl`: the target tables that are missing. */
+import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import { draftMissingTables } from '#schemas/mapping/ddl.ts';
@@ -21,8 +22,10 @@ export const checkCommand: CommandSpec = {
 
 async function run(context: CommandContext): Promise<Outcome> {
   const { file, dataDir } = await loadMigration(context);
+  const printsDdl = context.options.flag('ddl');
+  if (printsDdl) postgresTarget(file, 'check --ddl');
   const report = await runPreflight(file, dataDir);
-  if (context.options.flag('ddl')) return ddlOutcome(file, report);
+  if (printsDdl) return ddlOutcome(file, report);
   const counts = countOf(report);
   const result = {
     name: file.name,

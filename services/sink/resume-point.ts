@@ -56,6 +56,19 @@ export function checkOffsets(raw: Topic, progress: Pick<Progress, 'mode' | 'logO
   );
 }
 
+/**
+ * Of the log on this disk: nothing is removed from it before the target has applied it, so a log that begins late belongs to a target
+ * that has applied something.
+ * @throws PipelineError CF-5006 when the target has lost what it had.
+ */
+export function checkBeginning(raw: Topic, progress: Pick<Progress, 'logOffset'>, tables: readonly TableProgress[]): void {
+  const start = raw.start(0);
+  if (start === 0 || progress.logOffset !== undefined || tables.some(({ logOffset }) => logOffset > 0)) return;
+  throw new PipelineError('CF-5006', `the target has applied nothing, but the log begins at record ${start}: the target lost what it had`, {
+    remedy: 'Restore the target, or start anew: stop, drop the slot, remove the data directory (--data) and what the target still has.',
+  });
+}
+
 /** In parallel mode each table has its own. One that nothing was applied to yet begins with the log. */
 export function lowestOffset(raw: Topic, tables: readonly TableProgress[]): Offset {
   const start = raw.start(0);

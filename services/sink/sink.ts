@@ -21,7 +21,7 @@ import type { Logger, Service } from '#services/runtime/service.ts';
 import { RelationResolver } from './bind-relation.ts';
 import { publishDeadLetters } from './dead-letter-publisher.ts';
 import type { FinerGrain } from './session-events.ts';
-import { checkOffsets } from './resume-point.ts';
+import { checkBeginning, checkOffsets } from './resume-point.ts';
 import { SinkSession } from './sink-session.ts';
 
 export interface SinkSettings {
@@ -185,6 +185,7 @@ class TargetSink implements Sink {
     const target = await this.#options.store.open({ onMissing: this.#options.onMissingRows });
     try {
       await this.#options.bookmarks?.prepare(await target.readBookmark());
+      if (this.#options.bookmarks === undefined) checkBeginning(this.#options.raw, target.progress, target.tables);
       checkOffsets(this.#options.raw, target.progress, target.tables);
       // A commit whose answer was lost may have applied a marker that somebody waits for.
       const markers = await target.readMarkers();

@@ -4,7 +4,8 @@
  */
 import { createHash } from 'node:crypto';
 import { PipelineError } from '#schemas/errors.ts';
-import type { RedisClient } from './connection.ts';
+import { serversOf, type RedisClient } from './connection.ts';
+import { DROP_GUARDS, SWEEP_ROWS, WRITE_PROGRESS, WRITE_ROWS } from './scripts.ts';
 
 const IN_FLIGHT_BYTES = 4 * 1024 * 1024;
 
@@ -16,7 +17,6 @@ export interface Call {
 
 export class ScriptCalls {
   readonly #client: RedisClient;
-  readonly #known = new Map<string, string>();
   #inFlightBytes = 0;
   #failure: { readonly error: unknown } | undefined;
   #waiting: (() => void)[] = [];
@@ -25,25 +25,15 @@ export class ScriptCalls {
     this.#client = client;
   }
 
-  /** One call, waited for. */
-  async run(call: Call): Promise<unknown> {
-    const { script, keys, args } = call;
+  /**
+   * One call. A server that has lost the script ends the session: sent again as a whole, a call would come after those behind it.
+   */
+  async run({ script, keys, args }: Call): Promise<unknown> {
     try {
-      return await this.#evalsha(script, keys, args);
-    } catch (error) {
-      if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw meaning(error);
-    }
-    try {
-      return await this.#client.eval(script, keys.length, ...keys, ...args);
+      return await this.#client.evalsha(shaOf(script), keys.length, ...keys, ...args);
     } catch (error) {
       throw meaning(error);
     }
-  }
-
-  async #evalsha(script: string, keys: readonly string[], args: Call['args']): Promise<unknown> {
-    let sha = this.#known.get(script);
-    if (sha === undefined) this.#known.set(script, (sha = createHash('sha1').update(script).digest('hex')));
-    return this.#client.evalsha(sha, keys.length, ...keys, ...args);
   }
 
   /** Waits for room, then sends; the answer goes to `onAnswer`. @throws what an earlier call failed with */
@@ -75,6 +65,20 @@ export class ScriptCalls {
   #check(): void {
     if (this.#failure !== undefined) throw this.#failure.error;
   }
+}
+
+const shas = new Map<string, string>();
+
+function shaOf(script: string): string {
+  let sha = shas.get(script);
+  if (sha === undefined) shas.set(script, (sha = createHash('sha1').update(script).digest('hex')));
+  return sha;
+}
+
+/** Each server knows every script that is called by its hash. */
+export async function loadScripts(client: RedisClient): Promise<void> {
+  const scripts = [WRITE_ROWS, SWEEP_ROWS, DROP_GUARDS, WRITE_PROGRESS];
+  for (const server of serversOf(client)) for (const script of scripts) await server.script('LOAD', script);
 }
 
 function meaning(error: unknown): unknown {

@@ -193,6 +193,14 @@ export async function writeProgress(calls: ScriptCalls, state: ProgressState, wr
   await calls.run({
     script: WRITE_PROGRESS,
     keys: [progress, tables, markers],
-    args: [write.epoch, write.expected, packTexts(fields), packTexts(state.takeChanged()), packTexts(write.markers), now],
+    args: [
+      write.epoch,
+      write.expected,
+      packTexts(fields),
+      packTexts(state.takeChanged()),
+      packTexts(write.markers),
+      now,
+      write.fields['logOffset'] ?? '',
+    ],
   });
 }

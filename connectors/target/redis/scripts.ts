@@ -104,9 +104,13 @@ export const DROP_GUARDS: string = `${FENCE}
 for _, key in ipairs(cmsgpack.unpack(ARGV[3])) do redis.call('PEXPIRE', key, ARGV[2]) end
 return 1`;
 
-/** KEYS: progress, tables, markers. ARGV: epoch, the offset that must stand there ('' = any), fields, tables, markers, score; packed. */
+/**
+ * KEYS: progress, tables, markers. ARGV: epoch, the offset that must stand there ('' = any; the new one: a cluster's client has sent the call
+ * again), fields, tables, markers, score, the new offset; packed.
+ */
 export const WRITE_PROGRESS: string = `${FENCE}
-if ARGV[2] ~= '' and (redis.call('HGET', KEYS[1], 'logOffset') or '') ~= ARGV[2] then
+local offset = redis.call('HGET', KEYS[1], 'logOffset') or ''
+if ARGV[2] ~= '' and offset ~= ARGV[2] and offset ~= ARGV[7] then
   return redis.error_reply('CFSTATE the stored progress is another one')
 end
 local fields, tables, markers = cmsgpack.unpack(ARGV[3]), cmsgpack.unpack(ARGV[4]), cmsgpack.unpack(ARGV[5])
@@ -116,8 +120,12 @@ for _, id in ipairs(markers) do redis.call('ZADD', KEYS[3], ARGV[6], id) end
 if #markers > 0 then redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -1001) end
 return 1`;
 
-/** KEYS: progress. ARGV: generation if there is none, instance, hash of the mapping, time. Returns the new epoch. */
+/**
+ * KEYS: progress. ARGV: generation if there is none, instance, hash of the mapping, time. Returns the new epoch: the first one is the
+ * time, so that a server which lost everything does not give an epoch for the second time.
+ */
 export const RAISE_EPOCH: string = `
+redis.call('HSETNX', KEYS[1], 'epoch', ARGV[4])
 local epoch = redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 redis.call('HSETNX', KEYS[1], 'generation', ARGV[1])
 redis.call('HSETNX', KEYS[1], 'mode', 'parallel')

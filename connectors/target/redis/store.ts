@@ -11,7 +11,7 @@ import { tableId, type CompiledMapping, type TableMapping } from '#schemas/mappi
 import { failpoint } from '#schemas/test-hooks.ts';
 import type { Bookmark } from '#schemas/bookmark.ts';
 import type { Position, Target, TargetEvents, TargetSession, TargetStore } from '#connectors/target/target.ts';
-import { ScriptCalls } from './calls.ts';
+import { loadScripts, ScriptCalls } from './calls.ts';
 import { connectRedis, explainReply, isTransientReply, type RedisClient } from './connection.ts';
 import { HeldLock } from './lock.ts';
 import { ownKeys, type OwnKeys } from './names.ts';
@@ -44,6 +44,7 @@ async function open(options: RedisStoreOptions, events: TargetEvents): Promise<T
   const client = await connectRedis(options.address, `crossfade ${name} sink`);
   stack.defer(() => client.disconnect());
   const keys = ownKeys(name);
+  await loadScripts(client);
   const lock = stack.use(await takeLock(client, keys, options));
   const stored = await raiseEpoch(client, keys, options);
   const target = new RedisTarget({ options, events, client, lock, stored, keys });

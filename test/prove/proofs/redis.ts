@@ -21,7 +21,7 @@ const replayProof: Proof = {
     await requireRedis();
     const figures: Record<string, number> = {};
     for (const form of ['hash', 'json'] as const) {
-      const [changes, keys, roundChanges] = size === 'full' ? [1_000_000, 200_000, 20_000] : [10_000, 1_000, 1_000];
+      const [changes, keys, roundChanges] = size === 'full' ? [1_000_000, 200_000, 4_000] : [10_000, 1_000, 1_000];
       await using redis = await startRedis();
       const world = new ReplayWorld({ url: redis.url, form, changes, keys, roundChanges, random: seeded(seed) });
       await world.run();

@@ -36,6 +36,8 @@ export interface WorldOptions {
   /** No sets, as most tables have none. */
   readonly plain?: boolean;
   readonly cluster?: boolean;
+  /** Absent: now and then the table is truncated. */
+  readonly truncates?: false;
 }
 
 /** A frame, or undefined for a truncate. */
@@ -81,8 +83,8 @@ export class ReplayWorld {
   }
 
   #nextChange(): Change {
-    const { random, keys, form, changes } = this.#options;
-    if (random.chance(Math.min(0.0005, 3 / changes))) {
+    const { random, keys, form, changes, truncates } = this.#options;
+    if (truncates !== false && random.chance(Math.min(0.0005, 3 / changes))) {
       this.rows.clear();
       return undefined;
     }
@@ -161,6 +163,13 @@ export class ReplayWorld {
     const seconds = (performance.now() - startMs) / 1000;
     await target.close();
     return seconds;
+  }
+
+  /** Changes of long ago are written again as one piece, by a sink that is in its right. */
+  async repeat(from: number, to: number): Promise<void> {
+    const { target, session } = await this.#open();
+    await session.apply(this.#round(from, to, false));
+    await target.close();
   }
 
   async #open(): Promise<Opened> {

@@ -1,0 +1,89 @@
+/** Commands with a Redis target, as an operator runs them. */
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import type { Envelope } from '#schemas/envelope.ts';
+import { execute } from '#test/support/application.ts';
+import { envelopeOf, runChild } from '#test/support/command-line.ts';
+import { freshDatabase } from '#test/support/postgres.ts';
+import { describeWithRedis } from '#test/support/redis/describe-with-redis.ts';
+import { redisHashes, sourceRows } from '#test/support/redis/rows.ts';
+import { startRedis } from '#test/support/redis/server.ts';
+
+const SOURCE = [
+  'CREATE TABLE account (id int PRIMARY KEY, owner text)',
+  'ALTER TABLE account REPLICA IDENTITY FULL',
+  `INSERT INTO account SELECT g, 'o' || g FROM generate_series(1, 300) g`,
+];
+
+interface Stage {
+  run(...args: string[]): Promise<{ readonly exitCode: number; readonly envelope: Envelope; readonly all: string }>;
+}
+
+function stage(source: string, target: string, tables = '  - { from: public.account, redis: { key: "acct:{id}" } }'): Stage {
+  const directory = mkdtempSync(join(tmpdir(), 'crossfade-redis-cli-'));
+  const text = `crossfade: 1\nname: onredis\nsource: { postgres: "${source}" }\ntarget: { redis: "\${REDIS}" }\ntables:\n${tables}\n`;
+  writeFileSync(join(directory, 'migration.yaml'), text);
+  return {
+    run: async (...args) => {
+      const ran = await runChild([...args, '--json'], { directory, environment: { REDIS: target } });
+      return { exitCode: ran.exitCode, envelope: envelopeOf(ran), all: ran.stdout + ran.stderr };
+    },
+  };
+}
+
+describeWithRedis('with a Redis target', () => {
+  test('check, up --until caught-up and status work, started again goes on, verify and repair refuse; no secret is told', async () => {
+    await using from = await freshDatabase(18);
+    await using redis = await startRedis({ requirepass: 'open-sesame' });
+    await execute(from.url, ...SOURCE);
+    const { run } = stage(from.url, redis.url);
+    const checked = await run('check');
+    expect([checked.exitCode, checked.envelope.findings.map(({ message }) => message)]).toEqual([0, []]);
+    const planned = await run('status');
+    expect(planned.envelope.result).toMatchObject({
+      phase: 'planned',
+      tables: [{ from: 'public.account', to: 'public.account', phase: 'waiting' }],
+    });
+    const first = await run('up', '--until', 'caught-up', '--port', '0');
+    expect(first.exitCode, first.all).toBe(0);
+    await execute(from.url, `UPDATE account SET owner = 'later' WHERE id < 10`, 'DELETE FROM account WHERE id > 290');
+    expect((await run('up', '--until', 'caught-up', '--port', '0')).exitCode).toBe(0);
+    expect(await redisHashes(redis.client, 'acct:')).toEqual(await sourceRows(from.url, 'account', (row) => `acct:${row['id']}`));
+    const status = await run('status');
+    expect(status.envelope.result).toMatchObject({
+      phase: 'following',
+      applied: { exact: false },
+      tables: [{ phase: 'following', rowsCopied: 300, changesApplied: 19 }],
+      lag: { known: true },
+    });
+    expect((status.envelope.result as { applied: { lsn: unknown } }).applied.lsn).toMatch(/^[0-9A-F]+\/[0-9A-F]+$/);
+    for (const command of [['verify'], ['repair', '--table', 'public.account'], ['dlq', 'list']]) {
+      const refused = await run(...command);
+      expect([command[0], refused.exitCode, refused.envelope.error?.code]).toEqual([command[0], 2, 'CF-5010']);
+    }
+    for (const { all } of [checked, first, status]) expect(all).not.toContain('open-sesame');
+  });
+
+  test('check tells of a server that may lose rows, of keys that are there already, and of a wrong password', async () => {
+    await using from = await freshDatabase(18);
+    await using redis = await startRedis({ appendonly: 'no', 'maxmemory-policy': 'allkeys-lru', requirepass: 'open-sesame' });
+    await execute(from.url, ...SOURCE);
+    await redis.client.hset('acct:7', 'id', '7');
+    const { exitCode, envelope } = await stage(from.url, redis.url).run('check');
+    expect(exitCode).toBe(2);
+    expect(envelope.findings.map(({ severity, code, message }) => `${severity} ${code} ${message}`)).toEqual([
+      'error CF-5004 Redis already holds keys of public.account (acct:{id})',
+      'warning CF-5008 Redis keeps nothing on disk: after a restart all rows are gone, and the progress with them',
+      'warning CF-5008 Redis may drop keys when its memory is full (maxmemory-policy allkeys-lru): rows, and what guards them, would be lost',
+    ]);
+    const merging = stage(from.url, redis.url, '  - { from: public.account, existing: merge, redis: { key: "acct:{id}" } }');
+    expect((await merging.run('check')).exitCode).toBe(0);
+    const wrong = await stage(from.url, redis.url.replace('open-sesame', 'not-it')).run('check');
+    expect([wrong.exitCode, wrong.envelope.error?.code]).toEqual([3, 'CF-5002']);
+    expect(wrong.all).not.toMatch(/open-sesame|not-it/);
+    const nowhere = await stage(from.url, 'redis://127.0.0.1:1').run('check');
+    expect([nowhere.exitCode, nowhere.envelope.error?.code]).toEqual([3, 'CF-5001']);
+  });
+});
