@@ -8,7 +8,7 @@ import { startRedis, type RedisServer } from '#test/support/redis/server.ts';
 
 afterEach(() => installTestHooks({}));
 
-const SMALL = { changes: 20_000, keys: 2_000, roundChanges: 1_500 };
+const SMALL = { changes: 20_000, keys: 2_000, roundChanges: 500 };
 
 async function play(redis: RedisServer, options: Omit<WorldOptions, 'url'>): Promise<ReplayWorld> {
   const world = new ReplayWorld({ ...options, url: redis.url });
