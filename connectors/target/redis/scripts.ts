@@ -50,6 +50,7 @@ for i = 1, #rows, 5 do
   local op, key, sets, fields, cleared = rows[i], rows[i + 1], rows[i + 2], rows[i + 3], rows[i + 4]
   local guard = guardOf(key)
   if type(guard) == 'table' then
+    if not find(guard.err, 'WRONGTYPE', 1, true) then return redis.error_reply(guard.err) end
     refused[#refused + 1] = (i - 1) / 5
     refused[#refused + 1] = guard.err
   else

@@ -1,11 +1,11 @@
 /** Commands with a Redis target, as an operator runs them. */
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { Envelope } from '#schemas/envelope.ts';
 import { execute } from '#test/support/application.ts';
-import { envelopeOf, runChild } from '#test/support/command-line.ts';
+import { envelopeOf, runInProcess } from '#test/support/command-line.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
 import { describeWithRedis } from '#test/support/redis/describe-with-redis.ts';
 import { redisHashes, sourceRows } from '#test/support/redis/rows.ts';
@@ -17,6 +17,8 @@ const SOURCE = [
   `INSERT INTO account SELECT g, 'o' || g FROM generate_series(1, 300) g`,
 ];
 
+const ROOT = join(import.meta.dirname, '..', '..', '..');
+
 interface Stage {
   run(...args: string[]): Promise<{ readonly exitCode: number; readonly envelope: Envelope; readonly all: string }>;
 }
@@ -27,7 +29,7 @@ function stage(source: string, target: string, tables = '  - { from: public.acco
   writeFileSync(join(directory, 'migration.yaml'), text);
   return {
     run: async (...args) => {
-      const ran = await runChild([...args, '--json'], { directory, environment: { REDIS: target } });
+      const ran = await runInProcess([...args, '--json'], { directory, environment: { REDIS: target } });
       return { exitCode: ran.exitCode, envelope: envelopeOf(ran), all: ran.stdout + ran.stderr };
     },
   };
@@ -64,6 +66,27 @@ describeWithRedis('with a Redis target', () => {
       expect([command[0], refused.exitCode, refused.envelope.error?.code]).toEqual([command[0], 2, 'CF-5010']);
     }
     for (const { all } of [checked, first, status]) expect(all).not.toContain('open-sesame');
+  });
+
+  test('a user with the rights that docs/redis.md names is enough', async () => {
+    await using from = await freshDatabase(18);
+    await using redis = await startRedis();
+    await execute(from.url, ...SOURCE);
+    const documented = /\*\*ACL\*\*: `~crossfade:\* ~acct:\* … ([^`]+)`/.exec(readFileSync(join(ROOT, 'docs', 'redis.md'), 'utf8'))?.[1];
+    const rights = ['~crossfade:*', '~acct:*', '~by:*', ...(documented ?? '').split(' ')];
+    await redis.client.call('ACL', 'SETUSER', 'mover', 'on', '>secret', ...rights);
+    const tables = '  - { from: public.account, redis: { key: "acct:{id}", sets: ["by:{owner}"] } }';
+    const { run } = stage(from.url, redis.url.replace('redis://', 'redis://mover:secret@'), tables);
+    expect((await run('check')).envelope).toMatchObject({ ok: true, findings: [] });
+    expect((await run('up', '--until', 'caught-up', '--port', '0')).exitCode).toBe(0);
+    await execute(from.url, 'TRUNCATE account', `INSERT INTO account VALUES (1, 'x')`, `UPDATE account SET owner = 'y'`);
+    const again = await run('up', '--until', 'caught-up', '--port', '0');
+    expect(again.exitCode, again.all).toBe(0);
+    expect(await redis.client.smembers('by:y')).toEqual(['acct:1']);
+    await redis.client.call('ACL', 'SETUSER', 'mover', 'resetkeys', '~crossfade:*');
+    await execute(from.url, `UPDATE account SET owner = 'z'`);
+    const refused = await run('up', '--until', 'caught-up', '--port', '0');
+    expect([refused.exitCode, refused.envelope.error?.code]).toEqual([3, 'CF-5002']);
   });
 
   test('check tells of a server that may lose rows, of keys that are there already, and of a wrong password', async () => {
