@@ -26,6 +26,6 @@ describe.skipIf(!hasClusters)(`a Redis Cluster${hasClusters ? '' : ' (needs redi
   test('computes the slot that the cluster computes', async () => {
     await using cluster = await startRedisCluster();
     for (const key of ['a', 'acct:17', '{shop}:x', 'x{}y', 'x{a', '{a}{b}', 'é💥'])
-      expect(slotOf(key), key).toBe(Number(await cluster.nodes[0]!.client.cluster('KEYSLOT', key)));
+      expect(slotOf(key), key).toBe(await cluster.nodes[0]!.client.cluster('KEYSLOT', key));
   });
 });

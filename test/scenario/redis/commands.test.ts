@@ -20,7 +20,7 @@ const SOURCE = [
 const ROOT = join(import.meta.dirname, '..', '..', '..');
 
 interface Stage {
-  run(...args: string[]): Promise<{ readonly exitCode: number; readonly envelope: Envelope; readonly all: string }>;
+  readonly run: (...args: string[]) => Promise<{ readonly exitCode: number; readonly envelope: Envelope; readonly all: string }>;
 }
 
 function stage(source: string, target: string, tables = '  - { from: public.account, redis: { key: "acct:{id}" } }'): Stage {

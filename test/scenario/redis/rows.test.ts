@@ -20,11 +20,14 @@ describeWithRedis('rows in Redis', () => {
       `INSERT INTO v VALUES (9223372036854775807, 123456789012345678901234567890.10, 0.1, true, '{"k": [1, 12345678901234567890.5, "é"]}', E'a"b\\\\c\\n\\u0001', NULL, '2026-01-02 03:04:05.678901+00', '{1,NULL}'),
         (-1, 'NaN', '-Infinity', false, 'null', '', NULL, NULL, NULL)`,
     );
-    await using _instance = await startInstance({
-      source: from.url,
-      target: redis.url,
-      rest: 'tables:\n  - { from: public.v, redis: { key: "v:{id}", form: json } }\n',
-    });
+    await using stack = new AsyncDisposableStack();
+    stack.use(
+      await startInstance({
+        source: from.url,
+        target: redis.url,
+        rest: 'tables:\n  - { from: public.v, redis: { key: "v:{id}", form: json } }\n',
+      }),
+    );
     const text = async (key: string): Promise<string> => ((await redis.client.get(key)) ?? '').replace(/^\{"_cf":"[0-9a-f]{32}",/, '{');
     const first = String.raw`{"id":9223372036854775807,"n":123456789012345678901234567890.10,"f":0.1,"b":true,"j":{"k": [1, 12345678901234567890.5, "é"]},"t":"a\"b\\c\u000a\u0001","nothing":null,"at":"2026-01-02 03:04:05.678901+00","a":"{1,NULL}"}`;
     const second = '{"id":-1,"n":"NaN","f":"-Infinity","b":false,"j":null,"t":"","nothing":null,"at":null,"a":null}';
@@ -38,11 +41,14 @@ describeWithRedis('rows in Redis', () => {
     await using from = await freshDatabase(18);
     await using redis = await startRedis();
     await execute(from.url, 'CREATE TABLE s (id int PRIMARY KEY, v int)', 'INSERT INTO s VALUES (1, 1), (2, 1)');
-    await using _instance = await startInstance({
-      source: from.url,
-      target: redis.url,
-      rest: 'tables:\n  - { from: public.s, redis: { key: "s:{id}", ttl: 100 } }\n',
-    });
+    await using stack = new AsyncDisposableStack();
+    stack.use(
+      await startInstance({
+        source: from.url,
+        target: redis.url,
+        rest: 'tables:\n  - { from: public.s, redis: { key: "s:{id}", ttl: 100 } }\n',
+      }),
+    );
     await vi.waitFor(async () => expect(await keysOf(redis.client, 's:')).toEqual(['s:1', 's:2']), WAIT);
     expect(await redis.client.ttl('s:1')).toBeGreaterThan(90);
     await redis.client.expire('s:1', 5);
@@ -100,7 +106,8 @@ describeWithRedis('rows in Redis', () => {
     await redis.client.set('a:1:other:thing', 'stays');
     const rest =
       'tables:\n  - { from: public.a, redis: { key: "a:{id}", sets: ["by:{c}"] } }\n  - { from: public.aa, redis: { key: "a:{x}:{y}" } }\n';
-    await using _instance = await startInstance({ source: from.url, target: redis.url, rest });
+    await using stack = new AsyncDisposableStack();
+    stack.use(await startInstance({ source: from.url, target: redis.url, rest }));
     await vi.waitFor(async () => expect((await keysOf(redis.client, 'a:')).length).toBe(3101), WAIT);
     await execute(
       from.url,
