@@ -19,6 +19,8 @@ export interface StoredProgress {
   readonly generation: string;
   /** By table: rows below are gone with a truncate. */
   readonly floors: ReadonlyMap<string, string>;
+  /** By table: how its rows stand there. */
+  readonly forms: ReadonlyMap<string, string>;
 }
 
 /** Undefined when the migration has never run against this server. */
@@ -44,6 +46,7 @@ export async function readStoredProgress(client: RedisClient, name: string, keys
     tables: stored.map(readTable).toSorted((a, b) => (tableId(a.from) < tableId(b.from) ? -1 : 1)),
     generation: row['generation'] ?? '',
     floors: new Map(stored.flatMap((table) => (table.floor === undefined ? [] : [[tableId(table.from), table.floor]]))),
+    forms: new Map(stored.map((table) => [tableId(table.from), table.form])),
   };
 }
 
@@ -60,9 +63,15 @@ interface StoredTable extends Omit<TableProgress, 'lsn' | 'heldLsn' | 'rowsEstim
   readonly heldKey?: string;
   readonly heldOffset?: number;
   readonly floor?: string;
+  readonly form: string;
 }
 
-function readTable({ floor: _floor, ...table }: StoredTable): TableProgress {
+/** What a row that was written once must go on to be: a row found nowhere else would be left behind. */
+export function formOf({ redis }: TableMapping): string {
+  return [redis!.form, redis!.key.text, ...redis!.sets.map(({ text }) => text)].join(' ');
+}
+
+function readTable({ floor: _floor, form: _form, ...table }: StoredTable): TableProgress {
   return {
     ...table,
     lsn: optional(table.lsn, parseLsn),
@@ -98,12 +107,14 @@ export class ProgressState {
   readonly keys: OwnKeys;
   readonly #tables: Map<string, Writable<TableProgress>>;
   readonly #floors: Map<string, string>;
+  readonly #forms: Map<string, string>;
   readonly #changed = new Set<string>();
 
   constructor(keys: OwnKeys, stored: StoredProgress) {
     this.keys = keys;
     this.#tables = new Map(stored.tables.map((table) => [tableId(table.from), { ...table }]));
     this.#floors = new Map(stored.floors);
+    this.#forms = new Map(stored.forms);
   }
 
   get tables(): readonly TableProgress[] {
@@ -119,6 +130,7 @@ export class ProgressState {
 
   add(mapping: TableMapping): void {
     this.#tables.set(tableId(mapping.from), freshTable(mapping));
+    this.#forms.set(tableId(mapping.from), formOf(mapping));
     this.#changed.add(tableId(mapping.from));
   }
 
@@ -173,7 +185,13 @@ export class ProgressState {
   #text(id: string): string {
     const table = this.#tables.get(id)!;
     const lsnText = (lsn: Lsn | undefined): string | undefined => (lsn === undefined ? undefined : formatLsn(lsn));
-    return JSON.stringify({ ...table, lsn: lsnText(table.lsn), heldLsn: lsnText(table.heldLsn), floor: this.#floors.get(id) });
+    return JSON.stringify({
+      ...table,
+      lsn: lsnText(table.lsn),
+      heldLsn: lsnText(table.heldLsn),
+      floor: this.#floors.get(id),
+      form: this.#forms.get(id),
+    });
   }
 }
 

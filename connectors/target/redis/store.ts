@@ -15,7 +15,7 @@ import { loadScripts, ScriptCalls } from './calls.ts';
 import { connectRedis, explainReply, isTransientReply, type RedisClient } from './connection.ts';
 import { HeldLock } from './lock.ts';
 import { ownKeys, type OwnKeys } from './names.ts';
-import { ProgressState, readStoredProgress, writeProgress, type StoredProgress } from './progress.ts';
+import { formOf, ProgressState, readStoredProgress, writeProgress, type StoredProgress } from './progress.ts';
 import { RAISE_EPOCH } from './scripts.ts';
 import { RedisSession, type SessionOptions } from './session.ts';
 import { raiseFences } from './slots.ts';
@@ -111,6 +111,7 @@ class RedisTarget implements Target {
    */
   async registerTables(): Promise<void> {
     const { client, options, stored } = this.#parts;
+    this.#checkForms();
     const known = new Set(stored.tables.map(({ from }) => tableId(from)));
     const fresh = options.mapping.tables.filter(({ from }) => !known.has(tableId(from)));
     if (fresh.length === 0) return;
@@ -122,6 +123,23 @@ class RedisTarget implements Target {
     for (const table of fresh) if (table.existing === 'truncate') await this.#session({}).sweep(table, ABOVE_ALL);
     for (const table of fresh) this.#state.add(table);
     await this.#write({});
+  }
+
+  /** @throws PipelineError CF-5006 when rows stand there under another key, or as something else, than the file says. */
+  #checkForms(): void {
+    const { options, stored } = this.#parts;
+    for (const table of options.mapping.tables) {
+      const [form, now] = [stored.forms.get(tableId(table.from)), formOf(table)];
+      if (form === undefined || form === now) continue;
+      throw new PipelineError(
+        'CF-5006',
+        `rows of ${table.to.schema}.${table.to.name} stand in Redis as "${form}", the file says "${now}"`,
+        {
+          remedy:
+            'Write form, key and sets as they were; or begin anew: stop, drop the slot, remove the data directory, the keys of the tables and those under crossfade:{NAME}.',
+        },
+      );
+    }
   }
 
   async #write(fields: Readonly<Record<string, string>>, markers: readonly string[] = []): Promise<void> {

@@ -73,8 +73,8 @@ const killProof: Proof = {
   expectedSeconds: 240,
   run: async ({ size, seed, say }) => {
     await requireRedis();
-    const kills = size === 'full' ? 40 : 8;
-    const { keysCompared } = await runRedisKills({ kills, rows: size === 'full' ? 60_000 : 12_000, seed, say });
+    const kills = size === 'full' ? 40 : 6;
+    const { keysCompared } = await runRedisKills({ kills, rows: size === 'full' ? 60_000 : 8_000, seed, say });
     return { kills, 'keys compared': keysCompared };
   },
 };

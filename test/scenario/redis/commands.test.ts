@@ -61,6 +61,9 @@ describeWithRedis('with a Redis target', () => {
       lag: { known: true },
     });
     expect((status.envelope.result as { applied: { lsn: unknown } }).applied.lsn).toMatch(/^[0-9A-F]+\/[0-9A-F]+$/);
+    const moved = stage(from.url, redis.url, '  - { from: public.account, redis: { key: "client:{id}" } }');
+    const other = await moved.run('up', '--until', 'caught-up', '--port', '0');
+    expect([other.exitCode, other.envelope.error?.code]).toEqual([1, 'CF-5006']);
     for (const command of [['verify'], ['repair', '--table', 'public.account'], ['dlq', 'list']]) {
       const refused = await run(...command);
       expect([command[0], refused.exitCode, refused.envelope.error?.code]).toEqual([command[0], 2, 'CF-5010']);
