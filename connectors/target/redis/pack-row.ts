@@ -7,7 +7,7 @@ import type { KeyTemplate } from '#schemas/mapping/redis/key-template.ts';
 import { KIND } from '#schemas/pgoutput/message.ts';
 import { OP, type Layout } from '#connectors/target/target.ts';
 import { jsonKind, packJsonValue, type JsonKind } from './json-value.ts';
-import { packTexts, Packer } from './packer.ts';
+import { packTexts, type Packer } from './packer.ts';
 
 /** A template tied to a tuple: text as bytes, or the tuple's column. */
 type TuplePart = Buffer | number;
@@ -27,7 +27,7 @@ const KEPT: Uint8Array = Uint8Array.from({ length: 256 }, (_, c) => (c >= 0x80 |
 export type Packed = 'packed' | 'partial';
 
 export class RowPacking {
-  readonly packer: Packer = new Packer();
+  readonly packer: Packer;
   readonly #layout: Layout;
   readonly #isHash: boolean;
   readonly #key: readonly TuplePart[];
@@ -38,7 +38,7 @@ export class RowPacking {
   #start: Int32Array;
   #end: Int32Array;
 
-  constructor(table: TableMapping, layout: Layout) {
+  constructor(table: TableMapping, layout: Layout, packer: Packer) {
     const { redis } = table;
     if (redis === undefined) throw new Error('the mapping is not one onto Redis');
     const columns = Array.from(layout.columns, (i): ColumnMapping | undefined => table.columns[i]);
@@ -46,6 +46,7 @@ export class RowPacking {
       template.parts.map((part) =>
         part.kind === 'text' ? Buffer.from(part.text) : columns.findIndex((column) => column?.target === part.name),
       );
+    this.packer = packer;
     this.#layout = layout;
     this.#isHash = redis.form === 'hash';
     this.#key = bound(redis.key);

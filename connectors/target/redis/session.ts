@@ -10,7 +10,7 @@ import type { Held, Position, Round, RoundOutcome, TargetEvents, TargetSession, 
 import type { ScriptCalls } from './calls.ts';
 import type { RedisClient } from './connection.ts';
 import { fenceKey, slotOf } from './slots.ts';
-import { packTexts } from './packer.ts';
+import { Packer, packTexts } from './packer.ts';
 import { placeText } from './place-text.ts';
 import { writeProgress, type ProgressState } from './progress.ts';
 import { DROP_GUARDS, SWEEP_ROWS, WRITE_ROWS } from './scripts.ts';
@@ -19,6 +19,10 @@ import { rowsOf, type PackedRows, type RowSource } from './work-rows.ts';
 
 /** Guards outlive the progress that has passed them by so long: for a fail-over that loses the newest progress. */
 const GUARD_MARGIN_MS = 60_000;
+/** Within a transaction of any size no progress comes: beyond so many the oldest are given a day. */
+const GUARDS_MAX = 200_000;
+const GUARD_LONG_MS = 86_400_000;
+const GUARDS_PER_CALL = 1_000;
 
 export interface SessionOptions {
   readonly name: string;
@@ -38,6 +42,7 @@ export class RedisSession implements TargetSession {
   readonly #options: SessionOptions;
   readonly #epoch: string;
   #offset: string;
+  readonly #packer = new Packer();
   /** Since the last progress: guards of rows that went, and tables that were held. */
   #guards: string[] = [];
   #held: Held[] = [];
@@ -63,7 +68,10 @@ export class RedisSession implements TargetSession {
     for (const { table, keys } of rows) await onMissing(table, keys);
     this.#held.push(...held);
     const outcome: RoundOutcome = { held, setAside: [], missing: rows, collided: [] };
-    if (round.commit === undefined) return outcome;
+    if (round.commit === undefined) {
+      if (this.#guards.length > GUARDS_MAX) this.#dropGuards(GUARD_LONG_MS);
+      return outcome;
+    }
     state.take(round);
     for (const one of this.#held) state.hold(one, round.commit);
     const committed = this.#commit(round, round.commit);
@@ -71,7 +79,7 @@ export class RedisSession implements TargetSession {
     await committed;
     this.#held = [];
     failpoint('sink.committed');
-    this.#dropGuards();
+    this.#dropGuards(GUARD_MARGIN_MS);
     return outcome;
   }
 
@@ -100,7 +108,7 @@ export class RedisSession implements TargetSession {
     const emptied = work.kind === 'fold' ? work.truncatedAt : work.kind === 'chunk' && work.truncate ? place : undefined;
     if (emptied !== undefined) await this.#empty(work.table, typeof emptied === 'string' ? emptied : placeText(emptied));
     if (place < state.floorOf(work.table)) return;
-    const source = rowsOf(work, this.#options);
+    const source = rowsOf(work, this.#options, this.#packer);
     for (const rows of source.calls()) await this.#send(work, { place, source, rows, found });
   }
 
@@ -160,17 +168,18 @@ export class RedisSession implements TargetSession {
   }
 
   /** What no start from the stored progress can meet again. On the same connection: before anything that is written later. */
-  #dropGuards(): void {
+  #dropGuards(marginMs: number): void {
     const { calls, isCluster } = this.#options;
     const guards = this.#guards;
     this.#guards = [];
-    if (guards.length === 0) return;
     const groups = isCluster ? Map.groupBy(guards, slotOf) : new Map([[0, guards]]);
     for (const [slot, keys] of groups) {
-      const packed = packTexts(keys);
-      const call = { script: DROP_GUARDS, keys: [this.#fence(slot)], args: [this.#epoch, String(GUARD_MARGIN_MS), packed] };
-      // A guard that is not dropped costs memory, and nothing else.
-      calls.run(call).catch(() => undefined);
+      for (let from = 0; from < keys.length; from += GUARDS_PER_CALL) {
+        const packed = packTexts(keys.slice(from, from + GUARDS_PER_CALL));
+        const call = { script: DROP_GUARDS, keys: [this.#fence(slot)], args: [this.#epoch, String(marginMs), packed] };
+        // A guard that is not dropped costs memory, and nothing else.
+        calls.run(call).catch(() => undefined);
+      }
     }
   }
 

@@ -9,6 +9,7 @@ import { OP, type ChunkBatch, type DeleteBatch, type Layout, type TableBatch, ty
 import { CopyTuples } from './copy-tuple.ts';
 import { guardKey, type OwnKeys } from './names.ts';
 import { ROW_VALUES, RowPacking } from './pack-row.ts';
+import type { Packer } from './packer.ts';
 import type { ProgressState } from './progress.ts';
 import { slotOf } from './slots.ts';
 
@@ -36,9 +37,12 @@ export interface RowSource {
 interface Options {
   readonly isCluster: boolean;
   readonly state: ProgressState;
+  readonly packer: Packer;
 }
 
-export function rowsOf(work: Work, options: Options): RowSource {
+/** `packer` is used by one piece of work at a time; between two calls it is empty. */
+export function rowsOf(work: Work, { isCluster, state }: Omit<Options, 'packer'>, packer: Packer): RowSource {
+  const options = { isCluster, state, packer };
   if (work.kind === 'fold') return new WorkRows(work.table, work.layout, new FoldTuples(work), options);
   const { table } = work;
   if (work.kind === 'chunk') {
@@ -145,9 +149,9 @@ class WorkRows implements RowSource {
   readonly #tagged: boolean;
   readonly #expires: boolean;
 
-  constructor(table: TableMapping, layout: Layout, tuples: Tuples, { isCluster, state }: Options) {
+  constructor(table: TableMapping, layout: Layout, tuples: Tuples, { isCluster, state, packer }: Options) {
     this.#tuples = tuples;
-    this.#packing = new RowPacking(table, layout);
+    this.#packing = new RowPacking(table, layout, packer);
     this.#isCluster = isCluster;
     this.#keys = state.keys;
     this.#tagged = hashTag(table.redis!.key) !== undefined;
