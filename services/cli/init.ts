@@ -51,6 +51,10 @@ async function run(context: CommandContext): Promise<Outcome> {
 
 function readUrl(side: 'source' | 'target', text = ''): string {
   if (/^postgres(ql)?:\/\//.test(text) && URL.canParse(text) && new URL(text).pathname.length > 1) return text;
+  if (side === 'target' && /^rediss?:\/\//.test(text)) {
+    const remedy = 'Write the file by hand: docs/redis.md begins with one.';
+    throw new PipelineError('CF-5010', 'init does not work with a Redis target in this version', { remedy });
+  }
   throw new PipelineError('CF-1007', `--${side} is not a URL like postgres://user@host:5432/database`, {
     remedy: 'Percent-encode special characters of a password, or leave it out and set PGPASSWORD.',
   });
