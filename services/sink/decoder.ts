@@ -223,6 +223,7 @@ export class Decoder {
         if (!this.#skipping) this.#message(frame);
         return;
       case FRAME.unmapped:
+        this.#rows++;
         if (!this.#skipping) this.#unmapped(frame, offset);
         return;
       case FRAME.chunkRows:

@@ -6,6 +6,7 @@ import { failpoint, guarded } from '#schemas/test-hooks.ts';
 import { hashTag } from '#schemas/mapping/redis/key-template.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { formatLsn } from '#schemas/lsn.ts';
+import type { RowFault } from '#schemas/mapping/unmappable-row.ts';
 import type { Held, Position, Round, RoundOutcome, TargetEvents, TargetSession, Work } from '#connectors/target/target.ts';
 import type { ScriptCalls } from './calls.ts';
 import type { RedisClient } from './connection.ts';
@@ -108,6 +109,11 @@ export class RedisSession implements TargetSession {
     const emptied = work.kind === 'fold' ? work.truncatedAt : work.kind === 'chunk' && work.truncate ? place : undefined;
     if (emptied !== undefined) await this.#empty(work.table, typeof emptied === 'string' ? emptied : placeText(emptied));
     if (place < state.floorOf(work.table)) return;
+    const fault = unmappedIn(work);
+    if (fault !== undefined) {
+      found.held.push({ table: work.table, key: '', message: `${fault.code}: ${fault.message}` });
+      return;
+    }
     const source = rowsOf(work, this.#options, this.#packer);
     for (const rows of source.calls()) await this.#send(work, { place, source, rows, found });
   }
@@ -191,6 +197,12 @@ export class RedisSession implements TargetSession {
   async close(): Promise<void> {
     if (this.#options.tables !== undefined) this.#options.client.disconnect();
   }
+}
+
+/** Why a row of the work could not be mapped: nothing is set aside here, so the table is held before any of the work is written. */
+function unmappedIn(work: Work): RowFault | undefined {
+  if (work.kind === 'keys') return undefined;
+  return work.kind === 'chunk' ? work.unmapped[0]?.fault : work.unmapped.values().next().value?.fault;
 }
 
 interface Missing {

@@ -20,21 +20,39 @@ export interface RedisServer extends AsyncDisposable {
   readonly client: Redis;
 }
 
-/** `settings`: as on redis-server's command line, without the two hyphens. */
+const STARTS_MAX = 5;
+
+/** A port that is taken between the look and the start, or whose neighbour for a cluster's own talk is, is passed over. */
 export async function startRedis(settings: Readonly<Record<string, string>> = {}): Promise<RedisServer> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await startOnce(settings);
+    } catch (error) {
+      if (attempt === STARTS_MAX || !(error instanceof EndedByItself)) throw error;
+    }
+  }
+}
+
+class EndedByItself extends Error {
+  override readonly name = 'EndedByItself';
+}
+
+/** `settings`: as on redis-server's command line, without the two hyphens. */
+async function startOnce(settings: Readonly<Record<string, string>>): Promise<RedisServer> {
   await using stack = new AsyncDisposableStack();
   const provider = await redisProvider();
   if (provider === undefined) throw new Error('no Redis can be had: see describeWithRedis');
   const args = Object.entries({ appendonly: 'yes', save: '', ...settings }).flatMap(([name, value]) => [`--${name}`, value]);
   const port = await freePort();
   const host = provider.kind === 'docker' ? await stack.use(new ContainerRedis()).start(port, args) : '127.0.0.1';
-  if (provider.kind === 'binary') stack.use(new ProcessRedis(provider.path, port, args));
+  const server = provider.kind === 'binary' ? stack.use(new ProcessRedis(provider.path, port, args)) : undefined;
   const password = settings['requirepass'];
   const client = new Redis({ host, port, protocol: 2, retryStrategy: () => POLL_MS, ...(password !== undefined && { password }) });
   client.on('error', () => undefined);
   stack.defer(() => client.disconnect());
   const deadline = Date.now() + START_TIMEOUT_MS;
   while ((await client.ping().catch(() => '')) !== 'PONG') {
+    if (server?.hasEnded === true) throw new EndedByItself(`redis-server on port ${port} ended by itself`);
     if (Date.now() > deadline) throw new Error(`Redis was not ready in ${START_TIMEOUT_MS} ms`);
     await delay(POLL_MS);
   }
@@ -71,6 +89,10 @@ class ProcessRedis implements AsyncDisposable {
   constructor(path: string, port: number, args: readonly string[]) {
     this.#process = spawn(path, ['--port', String(port), '--bind', '127.0.0.1', '--dir', this.#directory, ...args], { stdio: 'ignore' });
     process.once('exit', this.#onExit);
+  }
+
+  get hasEnded(): boolean {
+    return this.#process.exitCode !== null;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
