@@ -3,6 +3,8 @@
  * `name`, `source`, `target` and `tables` has a safe default. The same schema gives the JSON Schema for editors.
  */
 import { z } from 'zod';
+import { expected, flag, oneOf, sqlName, whole } from './file-terms.ts';
+import { setEntries } from './step-schema.ts';
 
 /** PostgreSQL cuts names at 63 bytes; the slot, the publication and temporary tables add to it. */
 export const NAME_LENGTH_MAX = 48;
@@ -29,28 +31,10 @@ export function parseBytes(value: string | number): number | undefined {
   return Number.isSafeInteger(bytes) && bytes > 0 ? bytes : undefined;
 }
 
-/** Zod's error option: what stands there instead is never repeated, it may be a secret. */
-function expected(what: string): { error: (issue: { input?: unknown }) => string } {
-  return { error: (issue) => (issue.input === undefined ? `is missing; expected ${what}` : `expected ${what}`) };
-}
-
 const bytes = z
   .union([z.string(), z.number()], expected('an amount of bytes, for example 20GiB'))
   .refine((value) => parseBytes(value) !== undefined, { error: 'expected an amount of bytes, for example 20GiB' })
   .transform((value) => parseBytes(value)!);
-
-function whole(min: number, max: number): z.ZodInt {
-  const what = expected(`a whole number from ${min} to ${max}`);
-  return z.int(what).min(min, what).max(max, what);
-}
-
-function flag(): z.ZodBoolean {
-  return z.boolean(expected('true or false'));
-}
-
-function oneOf<const T extends readonly [string, ...string[]]>(values: T): z.ZodEnum<{ [K in T[number]]: K }> {
-  return z.enum(values, expected(values.slice(0, -1).join(', ') + ` or ${values.at(-1)}`));
-}
 
 const postgresUrl = z.string(expected('a URL like postgres://user@host:5432/database')).refine(isPostgresUrl, {
   error: 'expected a URL like postgres://user@host:5432/database (percent-encode special characters of a password)',
@@ -63,7 +47,6 @@ function isPostgresUrl(text: string): boolean {
 }
 
 const tableName = z.string(expected('a table as schema.table, for example public.orders or public.*'));
-const sqlName = z.string(expected('a column name')).min(1, expected('a column name'));
 
 const columnEntry = z.union(
   [
@@ -94,6 +77,7 @@ const tableEntry = z.strictObject(
       .record(z.string(), columnEntry, expected('a block of source column: target column'))
       .default({})
       .describe('Renamed, cast or dropped columns.'),
+    set: setEntries.default({}).describe('Target columns that steps compute, each from any number of source columns.'),
     drop: z.array(sqlName, expected('a list of columns')).default([]).describe('Source columns that are not moved.'),
     unmapped: oneOf(['error', 'ignore']).default('error').describe('What to do with source columns that the target lacks.'),
     where: z
@@ -233,7 +217,6 @@ export const LATER_KEYS: ReadonlySet<string> = new Set([
   'approvals',
   'checks',
   'cutover',
-  'default',
   'defaults',
   'deletes',
   'explode',
@@ -241,7 +224,6 @@ export const LATER_KEYS: ReadonlySet<string> = new Set([
   'key',
   'keys',
   'lookups',
-  'map',
   'maps',
   'owners',
   'pii',

@@ -45,13 +45,13 @@ function compileTable(resolved: ResolvedTable, world: TypeWorld, list: FindingLi
   if (target === undefined) return undefined;
   const context = { resolved: { ...resolved, target }, world, list };
   const before = list.errorCount;
-  const { columns, dropped } = compileColumns(context);
+  const { columns, dropped, steps } = compileColumns(context);
   const columnsFit = list.errorCount === before;
   if (columns.length === 0) {
     if (columnsFit) list.error('CF-4001', `no column of ${showTable(source)} goes to ${showTable(to)}`, entry);
     return undefined;
   }
-  const key = compileKey({ ...context, columns, filter, columnsFit });
+  const key = compileKey({ ...context, columns, steps, filter, columnsFit });
   if (key === undefined) return undefined;
   if (entry.onRowError !== undefined && key.targetKey.length === 0) reportUnnamed(resolved, list);
   const fed = new Set(columns.map((column) => column.target));
@@ -62,6 +62,7 @@ function compileTable(resolved: ResolvedTable, world: TypeWorld, list: FindingLi
     ...key,
     overridesIdentity: target.columns.some((column) => column.identity === 'a' && fed.has(column.name)),
     ...(filter !== undefined && { filter }),
+    ...(steps !== undefined && { steps }),
     existing: entry.existing,
     dropped,
     unmapped: entry.unmapped,
@@ -78,6 +79,18 @@ function checkColumnNames(resolved: readonly ResolvedTable[], list: FindingList)
     for (const [name, column] of Object.entries(entry.columns)) {
       if (!names.has(name)) list.error('CF-1008', `${whose(entry, sources)} no column "${name}"${didYouMean(name, names)}`, column);
     }
+    checkSetNames(entry, group, list);
+  }
+}
+
+/** A computed column under a glob must exist in at least one of its target tables. */
+function checkSetNames(entry: TableEntry, group: readonly ResolvedTable[], list: FindingList): void {
+  const targets = group.flatMap((one) => (one.target === undefined ? [] : [one.target]));
+  const names = new Set(targets.flatMap((table) => table.columns.map((column) => column.name)));
+  if (targets.length === 0) return;
+  const whoseColumns = targets.length === 1 ? `${showTable(targets[0]!)} has` : `the ${targets.length} target tables of ${entry.from} have`;
+  for (const [name, set] of Object.entries(entry.set ?? {})) {
+    if (!names.has(name)) list.error('CF-1008', `${whoseColumns} no column "${name}"${didYouMean(name, names)}`, set);
   }
 }
 
@@ -99,7 +112,7 @@ function reportUnnamed({ source, entry }: ResolvedTable, list: FindingList): voi
 function hashTables(tables: readonly TableMapping[]): string {
   const relevant = tables
     .toSorted((a, b) => (tableId(a.from) < tableId(b.from) ? -1 : 1))
-    .map(({ from, to, columns, sourceKey, targetKey, filter }) => [
+    .map(({ from, to, columns, sourceKey, targetKey, filter, steps }) => [
       [from.schema, from.name],
       [to.schema, to.name],
       columns.map((column) => [
@@ -113,6 +126,7 @@ function hashTables(tables: readonly TableMapping[]): string {
       sourceKey,
       targetKey,
       filter?.conditions.map((condition) => [condition.column, condition.op, condition.values]) ?? [],
+      ...(steps === undefined ? [] : [steps.digest]),
     ]);
   return createHash('sha256').update(JSON.stringify(relevant)).digest('hex');
 }
