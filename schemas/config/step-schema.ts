@@ -7,6 +7,7 @@ import { expected, oneOf, sqlName, whole } from './file-terms.ts';
 import { Secret } from './secret.ts';
 
 const KEY_LENGTH_MIN = 16;
+const EXPRESSION_LENGTH_MAX = 4000;
 const DECIMAL = /^[+-]?\d+(?:\.\d+)?$/;
 
 const text = z.union([z.string(), z.number(), z.boolean()], expected('a value')).transform(String);
@@ -141,6 +142,11 @@ const blocks = z.strictObject(
         with: z.string(expected('a text')).default('*'),
       })
       .optional(),
+    cel: z
+      .string(expected('a CEL expression'))
+      .max(EXPRESSION_LENGTH_MAX, { error: `expected a CEL expression of at most ${EXPRESSION_LENGTH_MAX} characters` })
+      .optional()
+      .describe('A CEL expression over the columns named, written row.column.'),
     tokenise: z
       .strictObject({ key: secretKey }, expected('a block with key: ${ENV}'))
       .optional()

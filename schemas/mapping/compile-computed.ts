@@ -112,7 +112,7 @@ function checkSteps(target: CatalogColumn, set: SetEntry, inputs: readonly Catal
   const [first] = set.steps;
   const several = first !== undefined && list.errorCount === before && buildStep(first.step, context).takes === 'many';
   if (inputs.length > 1 && !several && list.errorCount === before) {
-    const remedy = 'Begin with a step that takes several: concat, coalesce or object.';
+    const remedy = 'Begin with a step that takes several: concat, coalesce, object or cel.';
     list.error('CF-4001', `${about} is made of ${inputs.length} columns, but its first step takes one`, first ?? set, remedy);
   }
   return list.errorCount === before;
@@ -161,12 +161,15 @@ export function tableSteps({ inputs, computed, from }: ComputedPart, first: numb
   return { inputs, computed: columns, digest: digestOf(columns, inputs) };
 }
 
-/** Of a source column only what a step may see of it counts: its name, and of its type what `object` writes. */
+/** Steps to which a column's type matters. */
+const TYPED: ReadonlySet<string> = new Set(['object', 'cel']);
+
+/** Of a source column only what a step may see of it counts. */
 function digestOf(computed: readonly ComputedColumn[], inputs: readonly CatalogColumn[]): string {
   const relevant = computed.map(({ target, from, value, steps, form }) => ({
     target,
     from: from.map((i) => inputs[i]!.name),
-    types: steps.some((step) => stepName(step) === 'object') ? from.map((i) => inputs[i]!.baseType) : [],
+    types: steps.some((step) => TYPED.has(stepName(step))) ? from.map((i) => inputs[i]!.baseType) : [],
     value,
     steps,
     form,

@@ -3,6 +3,7 @@ import { stepNames, type StepBlock, type StepName } from '#schemas/config/step-s
 import { castStep } from './cast-step.ts';
 import { decimalText, parseDecimal, rescale, scaled, type Decimal } from './decimal.ts';
 import { hashStep, hmacStep, tokeniseStep } from './digest-steps.ts';
+import { expressionStep } from './expression-step.ts';
 import { encodingStep } from './encoding-step.ts';
 import { elementStep, extractStep, objectStep } from './json-steps.ts';
 import { onText, StepRefusal, type Step, type StepContext } from './step.ts';
@@ -43,6 +44,7 @@ const BUILDERS: Builders = {
   hmac: hmacStep,
   mask: maskStep,
   tokenise: tokeniseStep,
+  cel: expressionStep,
 };
 
 export function stepName(block: StepBlock): StepName {
