@@ -12,7 +12,7 @@ import type { Path, Place, YamlSource } from './yaml-source.ts';
 type Issue = z.core.$ZodIssue;
 
 export function explainIssues(issues: readonly Issue[], source: YamlSource, file: string): Finding[] {
-  return issues.flatMap((issue) => explain(issue, [], { source, file }));
+  return withoutEchoes(issues).flatMap((issue) => explain(issue, [], { source, file }));
 }
 
 interface Context {
@@ -28,12 +28,18 @@ function explain(issue: Issue, above: Path, context: Context): Finding[] {
   if (issue.code === 'invalid_union') {
     // The branch that fits the value's kind says what is wrong inside; without one the union's own sentence stands.
     const inside = issue.errors.find((branch) => branch.every((one) => !isWrongKind(one)));
-    if (inside !== undefined && inside.length > 0) return inside.flatMap((one) => explain(one, path, context));
+    if (inside !== undefined && inside.length > 0) return withoutEchoes(inside).flatMap((one) => explain(one, path, context));
   }
   const missing = issue.message.startsWith('is missing');
   const place = missing ? context.source.keyPlace(path) : context.source.valuePlace(path);
   const name = path.length === 0 ? 'the file' : `"${describePath(path)}"`;
   return [finding(missing ? `${name} ${issue.message}` : `${name}: ${issue.message}`, place, context.file)];
+}
+
+/** What a block lacks is no second fault where one of its keys is only misspelt. */
+function withoutEchoes(issues: readonly Issue[]): Issue[] {
+  const misspelt = new Set(issues.filter(({ code }) => code === 'unrecognized_keys').map(({ path }) => path.join()));
+  return issues.filter(({ code, path }) => code !== 'custom' || !misspelt.has(path.join()));
 }
 
 function isWrongKind(issue: Issue): boolean {

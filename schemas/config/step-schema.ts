@@ -19,13 +19,16 @@ const algorithm = oneOf(['sha256', 'sha512', 'sha1', 'md5']);
 const digestText = oneOf(['hex', 'base64']).default('hex');
 const localTime = oneOf(['fail', 'earlier', 'later']).default('fail');
 
+/** YAML reads a bare null as no word at all. */
+const nullWord = z.null().transform(() => 'null' as const);
+
 const secretKey = z
   .string(expected('a key as ${ENV}'))
   .min(KEY_LENGTH_MIN, { error: `expected a key of at least ${KEY_LENGTH_MIN} characters` })
   .transform((value) => new Secret(value));
 
 const elsePolicy = z.union(
-  [oneOf(['fail', 'keep']), z.strictObject({ value: textOrNull }, expected('a block with value: …'))],
+  [z.strictObject({ value: textOrNull }, expected('a block with value: …')), oneOf(['fail', 'keep'])],
   expected('fail, keep or { value: … }'),
 );
 
@@ -36,7 +39,10 @@ const nth = z.int(expected('a whole number, 1 for the first, -1 for the last')).
 const concat = z.union(
   [
     z.string().transform((sep) => ({ sep, nulls: 'skip' as const })),
-    z.strictObject({ sep: z.string(expected('a text')).default(''), nulls: oneOf(['skip', 'null', 'empty']).default('skip') }),
+    z.strictObject({
+      sep: z.string(expected('a text')).default(''),
+      nulls: z.union([nullWord, oneOf(['skip', 'null', 'empty'])], expected('skip, null or empty')).default('skip'),
+    }),
   ],
   expected('a separator, or a block of sep and nulls'),
 );
@@ -48,7 +54,7 @@ const cast = z.union(
       to: z.string(expected('a type, for example integer')),
       onError: z
         .union(
-          [oneOf(['fail', 'null']), z.strictObject({ value: text }, expected('a block with value: …'))],
+          [z.strictObject({ value: text }, expected('a block with value: …')), nullWord, oneOf(['fail', 'null'])],
           expected('fail, null or { value: … }'),
         )
         .default('fail'),
@@ -58,7 +64,7 @@ const cast = z.union(
 );
 
 const hash = z.union(
-  [algorithm.transform((name) => ({ algorithm: name, encoding: 'hex' as const })), z.strictObject({ algorithm, encoding: digestText })],
+  [z.strictObject({ algorithm, encoding: digestText }), algorithm.transform((name) => ({ algorithm: name, encoding: 'hex' as const }))],
   expected('sha256, sha512, sha1, md5, or a block of algorithm and encoding'),
 );
 
@@ -106,7 +112,11 @@ const blocks = z.strictObject(
     zone: zone.optional(),
     encoding: z
       .strictObject(
-        { readAs: charset, is: charset, onError: oneOf(['fail', 'keep', 'null']).default('fail') },
+        {
+          readAs: charset,
+          is: charset,
+          onError: z.union([nullWord, oneOf(['fail', 'keep', 'null'])], expected('fail, keep or null')).default('fail'),
+        },
         expected('a block of readAs and is'),
       )
       .optional()
@@ -170,8 +180,9 @@ const WORDS = {
 
 const words = oneOf(Object.keys(WORDS) as [keyof typeof WORDS, ...(keyof typeof WORDS)[]]).transform((word): StepBlock => WORDS[word]);
 
+// The blocks first: a block is never told that it is none of the words.
 const step = z.union(
-  [words, blocks.refine((block) => stepNames(block).length === 1, { error: 'expected exactly one step in each block of the list' })],
+  [blocks.refine((block) => stepNames(block).length === 1, { error: 'expected exactly one step in each block of the list' }), words],
   expected(`one of ${Object.keys(WORDS).join(', ')}, or a block like { default: … }`),
 );
 

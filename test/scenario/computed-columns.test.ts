@@ -1,11 +1,12 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { explain, runCommand, type VerifyResult } from '#services/demo/pipeline/command.ts';
 import { Pipeline } from '#services/demo/pipeline/pipeline.ts';
 import { execute } from '#test/support/application.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
+import { startInstance } from '#test/support/running-instance.ts';
 
 const LONG_MS = 180_000;
 
@@ -116,3 +117,65 @@ test(
     expect(await second.stop()).toEqual({ code: 0, signal: null });
   },
 );
+
+const WAIT = { timeout: 30_000, interval: 50 };
+
+test('a row that a step refuses holds its table, copied or changed, with table, key and column named and no value; resume goes on', async () => {
+  await using from = await freshDatabase(18);
+  await using to = await freshDatabase(18);
+  const [source, target] = [from.url, to.url];
+  const tables = [
+    'CREATE TABLE a (id int PRIMARY KEY, v text)',
+    'CREATE TABLE b (id int PRIMARY KEY, v text)',
+    'CREATE TABLE c (id int PRIMARY KEY, v text)',
+  ];
+  await execute(source, ...tables, `INSERT INTO a VALUES (1, 'x')`, `INSERT INTO b VALUES (7, 'hunter2')`);
+  await execute(target, ...tables);
+  const rest = `heartbeatSeconds: 1\ntables:\n  - from: public.*\n  - { from: public.a, set: { v: { from: v, steps: [{ map: { values: { x: y } } }] } } }
+  - { from: public.b, set: { v: { from: v, steps: [trim, { cast: { to: integer } }] } } }\n`;
+  await using instance = await startInstance({ source, target, rest });
+  const held = (): readonly (string | undefined)[] =>
+    instance.status()?.tables.flatMap(({ phase, error }) => (phase === 'held' ? [error] : [])) ?? [];
+  const copied = 'the row with key (7) of public.b cannot be mapped: column "v", step 2 (cast): the value is no integer';
+  await vi.waitFor(() => expect(held()).toEqual([copied]), WAIT);
+  await execute(source, `INSERT INTO a VALUES (2, 'x'), (3, 'secret'), (4, 'x')`, `INSERT INTO c VALUES (1, 'on')`);
+  const changed = 'the row with key (3) of public.a cannot be mapped: column "v", step 1 (map): the value is none of the 1 that are listed';
+  await vi.waitFor(() => expect(held()).toEqual([changed, copied]), WAIT);
+  await vi.waitFor(async () => expect(await execute(target, 'SELECT id FROM c')).toEqual([{ id: '1' }]), WAIT);
+  await execute(source, `UPDATE a SET v = 'x' WHERE id = 3`, `UPDATE b SET v = ' 8 '`);
+  await instance.post('/v1/resume', {});
+  await vi.waitFor(() => expect(held()).toEqual([]), WAIT);
+  await vi.waitFor(
+    async () => expect(await execute(target, 'SELECT count(*) AS n, min(v) AS v FROM a')).toEqual([{ n: '4', v: 'y' }]),
+    WAIT,
+  );
+  await vi.waitFor(async () => expect(await execute(target, 'SELECT id, v FROM b')).toEqual([{ id: '7', v: '8' }]), WAIT);
+});
+
+test('a table without a key counts computed rows one by one', async () => {
+  await using from = await freshDatabase(18);
+  await using to = await freshDatabase(18);
+  const [source, target] = [from.url, to.url];
+  await execute(
+    source,
+    'CREATE TABLE k (v text, n int)',
+    'ALTER TABLE k REPLICA IDENTITY FULL',
+    `INSERT INTO k VALUES ('A', 1), ('A', 1), (NULL, 2)`,
+  );
+  await execute(target, 'CREATE TABLE k (v text, n int, w text)');
+  const rest = `heartbeatSeconds: 1\ntables:\n  - { from: public.k, set: { v: { from: v, steps: [lower] }, w: { from: [v, n], steps: [{ concat: { sep: "-", nulls: empty } }] } } }\n`;
+  await using instance = await startInstance({ source, target, rest });
+  await vi.waitFor(() => expect(instance.status()?.phase).toBe('following'), WAIT);
+  await execute(
+    source,
+    `INSERT INTO k VALUES ('B', 3)`,
+    `UPDATE k SET n = 9 WHERE n = 2`,
+    'DELETE FROM k WHERE ctid = (SELECT min(ctid) FROM k WHERE n = 1)',
+  );
+  const rows = [
+    { v: 'a', n: '1', w: 'A-1' },
+    { v: 'b', n: '3', w: 'B-3' },
+    { v: null, n: '9', w: '-9' },
+  ];
+  await vi.waitFor(async () => expect(await execute(target, 'SELECT v, n, w FROM k ORDER BY n')).toEqual(rows), WAIT);
+});
