@@ -1,4 +1,5 @@
 /** What a read and checked migration file holds (the zod schema and the reader are in read-migration-file.ts). */
+import type { UserFunctions } from '../mapping/steps/user-function.ts';
 import type { StepBlock } from './step-schema.ts';
 
 export interface MigrationFile {
@@ -9,6 +10,8 @@ export interface MigrationFile {
   readonly target: { readonly postgres: string };
   readonly tables: readonly TableEntry[];
   readonly settings: PipelineSettings;
+  /** Functions that steps call, where the file was loaded with them. */
+  readonly functions?: UserFunctions;
 }
 
 /** One entry of `tables:`; globs are resolved against the catalogue by the mapping compiler. */

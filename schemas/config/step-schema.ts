@@ -157,6 +157,11 @@ const blocks = z.strictObject(
       .max(EXPRESSION_LENGTH_MAX, { error: `expected a CEL expression of at most ${EXPRESSION_LENGTH_MAX} characters` })
       .optional()
       .describe('A CEL expression over the columns named, written row.column.'),
+    call: z
+      .string(expected('a function as ./file.ts#name'))
+      .regex(/^[^#]+\.(?:ts|js|mjs|mts)#[A-Za-z_$][\w$]*$/, { error: 'expected a function as ./file.ts#name' })
+      .optional()
+      .describe('A function of a file beside this one; it gets the columns named.'),
     tokenise: z
       .strictObject({ key: secretKey }, expected('a block with key: ${ENV}'))
       .optional()

@@ -11,6 +11,7 @@ import { compileCast } from './compile-cast.ts';
 import { compileComputed, entriesOf, tableSteps } from './compile-computed.ts';
 import type { FilePlace, FindingList } from './finding-list.ts';
 import type { ResolvedTable } from './resolve-tables.ts';
+import type { UserFunctions } from './steps/user-function.ts';
 import type { TableSteps } from './steps/table-steps.ts';
 import { showTable } from './table-pattern.ts';
 import type { TypeWorld } from './type-fit.ts';
@@ -19,6 +20,8 @@ export interface ColumnContext {
   readonly resolved: ResolvedTable & { readonly target: NonNullable<ResolvedTable['target']> };
   readonly world: TypeWorld;
   readonly list: FindingList;
+  /** That steps call. */
+  readonly functions?: UserFunctions | undefined;
 }
 
 export interface CompiledColumns {
@@ -66,7 +69,7 @@ export function compileColumns(context: ColumnContext): CompiledColumns {
     if (set.has(target.name)) checkWritable(target, set.get(target.name)!, context);
     else if (!fed.has(target.name)) checkUnfed(target, context);
   }
-  const steps = tableSteps(computed, columns.length);
+  const steps = tableSteps(computed, columns.length, context.functions);
   return { columns: [...columns, ...computed.columns], dropped, ...(steps !== undefined && { steps }) };
 }
 

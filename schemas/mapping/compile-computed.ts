@@ -9,6 +9,7 @@ import { didYouMean } from '../nearest-name.ts';
 import type { CatalogColumn } from '../table.ts';
 import type { ColumnMapping } from './compiled-mapping.ts';
 import type { ColumnContext } from './compile-columns.ts';
+import type { UserFunctions } from './steps/user-function.ts';
 import { buildStep, stepName } from './steps/build-step.ts';
 import { StepFault, StepRefusal } from './steps/step.ts';
 import { formOf, targetForm } from './steps/target-form.ts';
@@ -90,9 +91,9 @@ function checkTarget(target: CatalogColumn, place: SetEntry, { resolved, list }:
 }
 
 // oxlint-disable-next-line max-params -- one entry, and where it stands
-function checkSteps(target: CatalogColumn, set: SetEntry, inputs: readonly CatalogColumn[], { list }: ColumnContext): boolean {
+function checkSteps(target: CatalogColumn, set: SetEntry, inputs: readonly CatalogColumn[], { list, functions }: ColumnContext): boolean {
   const before = list.errorCount;
-  const context = { inputs };
+  const context = { inputs, ...(functions !== undefined && { functions }) };
   const about = `"${target.name}"`;
   if (set.value !== undefined && !fitsTarget(target, set.value)) {
     list.error('CF-4001', `the value of ${about} has more digits behind the point than ${target.type} keeps`, set);
@@ -112,7 +113,7 @@ function checkSteps(target: CatalogColumn, set: SetEntry, inputs: readonly Catal
   const [first] = set.steps;
   const several = first !== undefined && list.errorCount === before && buildStep(first.step, context).takes === 'many';
   if (inputs.length > 1 && !several && list.errorCount === before) {
-    const remedy = 'Begin with a step that takes several: concat, coalesce, object or cel.';
+    const remedy = 'Begin with a step that takes several: concat, coalesce, object, cel or call.';
     list.error('CF-4001', `${about} is made of ${inputs.length} columns, but its first step takes one`, first ?? set, remedy);
   }
   return list.errorCount === before;
@@ -154,18 +155,23 @@ function computedColumn(target: string, taken: Set<string>): CatalogColumn {
 }
 
 /** `first` is the index in the mapping's columns of the first computed one. Undefined: none is computed. */
-export function tableSteps({ inputs, computed, from }: ComputedPart, first: number): TableSteps | undefined {
+export function tableSteps(
+  { inputs, computed, from }: ComputedPart,
+  first: number,
+  functions: UserFunctions | undefined,
+): TableSteps | undefined {
   if (computed.length === 0) return undefined;
   const at = new Map(inputs.map((column, i) => [column.name, i]));
   const columns = computed.map((one, i) => ({ ...one, column: first + i, from: from[i]!.map((name) => at.get(name)!) }));
-  return { inputs, computed: columns, digest: digestOf(columns, inputs) };
+  const digests = columns.flatMap(({ steps }) => steps.flatMap(({ call }) => functions?.get(call ?? '')?.digest ?? []));
+  return { inputs, computed: columns, digest: digestOf(columns, inputs, digests), ...(functions !== undefined && { functions }) };
 }
 
 /** Steps to which a column's type matters. */
-const TYPED: ReadonlySet<string> = new Set(['object', 'cel']);
+const TYPED: ReadonlySet<string> = new Set(['object', 'cel', 'call']);
 
 /** Of a source column only what a step may see of it counts. */
-function digestOf(computed: readonly ComputedColumn[], inputs: readonly CatalogColumn[]): string {
+function digestOf(computed: readonly ComputedColumn[], inputs: readonly CatalogColumn[], functions: readonly string[]): string {
   const relevant = computed.map(({ target, from, value, steps, form }) => ({
     target,
     from: from.map((i) => inputs[i]!.name),
@@ -174,7 +180,9 @@ function digestOf(computed: readonly ComputedColumn[], inputs: readonly CatalogC
     steps,
     form,
   }));
-  return createHash('sha256').update(canonicalJson(relevant)).digest('hex');
+  return createHash('sha256')
+    .update(canonicalJson([relevant, functions]))
+    .digest('hex');
 }
 
 function canonicalJson(value: unknown): string {

@@ -7,14 +7,14 @@ import type { MigrationFile, TableEntry } from '../config/migration-file.ts';
 import type { Finding } from '../errors.ts';
 import { didYouMean } from '../nearest-name.ts';
 import { quoteTable, type Catalog, type CatalogTable } from '../table.ts';
-import { compileColumns } from './compile-columns.ts';
+import { compileColumns, type ColumnContext } from './compile-columns.ts';
 import { compileKey } from './compile-key.ts';
 import { tableId, type CompiledMapping, type TableMapping } from './compiled-mapping.ts';
 import { FindingList } from './finding-list.ts';
 import { resolveTables, type ResolvedTable } from './resolve-tables.ts';
 import { compileFilter } from './row-filter.ts';
 import { showTable } from './table-pattern.ts';
-import { typeWorld, type TypeWorld } from './type-fit.ts';
+import { typeWorld } from './type-fit.ts';
 
 export interface MappingResult {
   /** Undefined when a finding is an error. */
@@ -30,7 +30,7 @@ export function compileMapping(file: MigrationFile, source: Catalog, target: Cat
   const tables: TableMapping[] = [];
   for (const one of resolved) {
     if (one.source.unlogged || one.source.leaves.some((leaf) => leaf.unlogged === true)) reportUnlogged(one, list);
-    const compiled = compileTable(one, world, list);
+    const compiled = compileTable(one, { world, list, functions: file.functions });
     if (compiled !== undefined) tables.push(compiled);
   }
   if (tables.length === 0 && list.errorCount === 0) list.error('CF-1008', 'the file matches no table', file.tables[0] ?? {});
@@ -39,11 +39,12 @@ export function compileMapping(file: MigrationFile, source: Catalog, target: Cat
   return { mapping: { name: file.name, hash: hashTables(tables), tables }, findings };
 }
 
-function compileTable(resolved: ResolvedTable, world: TypeWorld, list: FindingList): TableMapping | undefined {
+function compileTable(resolved: ResolvedTable, shared: Omit<ColumnContext, 'resolved'>): TableMapping | undefined {
+  const { list } = shared;
   const { source, target, entry, to } = resolved;
   const filter = compileFilter(resolved, list);
   if (target === undefined) return undefined;
-  const context = { resolved: { ...resolved, target }, world, list };
+  const context = { ...shared, resolved: { ...resolved, target } };
   const before = list.errorCount;
   const { columns, dropped, steps } = compileColumns(context);
   const columnsFit = list.errorCount === before;

@@ -179,13 +179,14 @@ class Tally {
 }
 
 function verdictOf(probe: TableProbe, tally: Tally): Omit<TableVerdict, 'rowsSource' | 'rowsTarget' | 'lsn'> {
-  const { from, to } = probe.mapping;
+  const { from, to, steps } = probe.mapping;
   return {
     from: `${from.schema}.${from.name}`,
     to: `${to.schema}.${to.name}`,
     ...tally.counts,
     ...(tally.held > 0 && { held: tally.held }),
     sample: tally.sample,
+    ...(steps !== undefined && { sharedFunctionOnly: steps.computed.map(({ target }) => target) }),
   };
 }
 

@@ -5,63 +5,24 @@ import { expect, test, vi } from 'vitest';
 import { explain, runCommand, type VerifyResult } from '#services/demo/pipeline/command.ts';
 import { Pipeline } from '#services/demo/pipeline/pipeline.ts';
 import { execute } from '#test/support/application.ts';
+import {
+  changes,
+  EXPECTED,
+  EXPECTED_PAGES,
+  FILL,
+  FILL_PAGES,
+  FOUND,
+  FOUND_PAGES,
+  FUNCTIONS,
+  SOURCE,
+  TABLES,
+  TARGET,
+  TOKEN_KEY,
+} from '#test/support/computed-tables.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
 import { startInstance } from '#test/support/running-instance.ts';
 
 const LONG_MS = 180_000;
-
-/** Under REPLICA IDENTITY FULL, so that what is made of several columns can be made of an update that leaves one out. */
-const SOURCE = `CREATE TABLE person (
-    id int PRIMARY KEY, first_name text, last_name text, state char(1) NOT NULL, cents bigint, born timestamp,
-    phone text, note text, details jsonb, tags text[], body text);
-  ALTER TABLE person REPLICA IDENTITY FULL;
-  CREATE TABLE page (id bigint PRIMARY KEY, title text, body text, views int)`;
-
-const TARGET = `CREATE TABLE customer (
-    customer_id int PRIMARY KEY, name text, state text NOT NULL, balance numeric(12,2), born timestamptz, phone_token text,
-    note text NOT NULL, town text, summary jsonb, first_tag text, body_sha text, body text, origin text NOT NULL, masked text);
-  CREATE TABLE page (id bigint PRIMARY KEY, title text NOT NULL, body_md5 char(32), views int, area text)`;
-
-const TABLES = `tables:
-  - from: public.person
-    to: public.customer
-    columns: { id: customer_id, body: body }
-    set:
-      name: { from: [first_name, last_name], steps: [{ concat: " " }, trim, { normalise: NFC }] }
-      state: { from: state, steps: [{ map: { values: { A: active, S: suspended }, else: { value: closed } } }] }
-      balance: { from: cents, steps: [{ decimal: { divide: 100, scale: 2 } }] }
-      born: { from: born, steps: [{ zone: { from: America/New_York, ambiguous: later, skipped: later } }] }
-      phone_token: { from: phone, steps: [{ tokenise: { key: "\${TOKEN_KEY}" } }] }
-      note: { from: note, steps: [trim, { nullIf: "" }, { default: none }] }
-      town: { from: details, steps: [{ extract: /address/town }, upper] }
-      summary: { from: [id, first_name, details], steps: [object] }
-      first_tag: { from: tags, steps: [{ element: 1 }] }
-      body_sha: { from: body, steps: [{ hash: sha256 }] }
-      origin: { value: legacy }
-      masked: { from: phone, steps: [{ mask: { keepEnd: 2 } }] }
-    drop: []
-  - from: public.page
-    set:
-      title: { from: title, steps: [{ default: untitled }, lower] }
-      body_md5: { from: body, steps: [{ hash: md5 }] }
-      area: { from: title, steps: [{ split: { by: "/", take: 2 } }] }
-`;
-
-const FILL = `INSERT INTO person SELECT g, 'Ann' || g, CASE WHEN g % 7 > 0 THEN 'Smith ' END, substr('ASX', 1 + g % 3, 1), g * 101 - 5000,
-    timestamp '2024-03-10 01:00' + g * interval '7 minutes', '+1 555 ' || g, CASE g % 3 WHEN 0 THEN '  ' WHEN 1 THEN ' x ' END,
-    jsonb_build_object('address', jsonb_build_object('town', 'town' || g), 'n', g::numeric * 12345678901234567890),
-    CASE WHEN g % 5 > 0 THEN ARRAY['a,"' || g, NULL] END, (SELECT string_agg(md5(i::text || g), '') FROM generate_series(1, 300) i)
-  FROM generate_series($1::int, $2::int) g`;
-const FILL_PAGES = `INSERT INTO page SELECT g, CASE WHEN g % 4 > 0 THEN 'Home/Area' || g || '/x' END,
-    (SELECT string_agg(md5(i::text || g), '') FROM generate_series(1, 300) i), 0 FROM generate_series(1, 500) g`;
-
-/** What SQL makes of the source's rows where it can say the same. */
-const EXPECTED = `SELECT id AS customer_id, trim(concat_ws(' ', first_name, last_name)) AS name,
-    CASE state WHEN 'A' THEN 'active' WHEN 'S' THEN 'suspended' ELSE 'closed' END AS state, (cents / 100.0)::numeric(12,2)::text AS balance,
-    (born AT TIME ZONE 'America/New_York')::text AS born, coalesce(nullif(trim(note), ''), 'none') AS note,
-    upper(details #>> '{address,town}') AS town, jsonb_build_object('id', id, 'first_name', first_name, 'details', details)::text AS summary,
-    tags[1] AS first_tag, encode(sha256(convert_to(body, 'UTF8')), 'hex') AS body_sha, 'legacy' AS origin FROM person ORDER BY 1`;
-const FOUND = `SELECT customer_id, name, state, balance::text, born::text, note, town, summary::text, first_tag, body_sha, origin FROM customer ORDER BY 1`;
 
 test(
   'computed columns are copied, followed and verified clean under load, through a SIGKILL and unchanged TOAST',
@@ -75,24 +36,15 @@ test(
     const [file, dataDir] = [join(directory, 'm.yaml'), join(directory, 'data')];
     const head = `crossfade: 1\nname: computed\nsource: { postgres: "${from.url}" }\ntarget: { postgres: "${to.url}" }\nheartbeatSeconds: 1\n`;
     await writeFile(file, head + TABLES);
-    await execute(from.url, SOURCE, FILL.replace('$1', '1').replace('$2', '3000'), FILL_PAGES);
+    await writeFile(join(directory, 'functions.ts'), FUNCTIONS);
+    await execute(from.url, SOURCE, FILL, FILL_PAGES);
     await execute(to.url, TARGET);
-    const key = { TOKEN_KEY: 'a key that is long enough' };
+    const key = { TOKEN_KEY };
     const start = (env: Record<string, string>): Pipeline =>
       stack.use(Pipeline.start({ file, dataDir, logFile: join(directory, 'up.log'), env: { ...key, ...env } }));
     const first = start({ CROSSFADE_TEST_FAILPOINT: 'sink.applied:3' });
     let round = 0;
-    const write = async (): Promise<void> => {
-      const n = (round++ * 37) % 3000;
-      await execute(
-        from.url,
-        `UPDATE person SET cents = cents + 1, last_name = 'L${n}' WHERE id % 50 = ${n % 50}`,
-        `UPDATE page SET views = views + 1 WHERE id % 20 = ${n % 20}`,
-        `UPDATE page SET title = 'New/Part${n}' WHERE id = ${1 + (n % 500)}`,
-        `DELETE FROM person WHERE id = ${n}`,
-        `UPDATE person SET id = id + 100000 WHERE id = ${n + 1}`,
-      );
-    };
+    const write = (): Promise<unknown> => execute(from.url, ...changes(round++));
     const writing = (async () => {
       while (first.result === undefined) await write();
     })();
@@ -106,8 +58,10 @@ test(
     const verified = await verifying;
     expect(verified.code, explain(verified)).toBe(0);
     expect(await execute(to.url, FOUND)).toEqual(await execute(from.url, EXPECTED));
-    const pages = `SELECT id, coalesce(lower(title), 'untitled') AS title, md5(body) AS body_md5, views, nullif(split_part(title, '/', 2), '') AS area FROM page ORDER BY 1`;
-    expect(await execute(to.url, 'SELECT id, title, body_md5, views, area FROM page ORDER BY 1')).toEqual(await execute(from.url, pages));
+    expect(await execute(to.url, FOUND_PAGES)).toEqual(await execute(from.url, EXPECTED_PAGES));
+    const [pages, customers] = verified.envelope!.result!.tables;
+    expect(customers?.sharedFunctionOnly).toHaveLength(12);
+    expect(pages?.sharedFunctionOnly).toEqual(['title', 'body_md5', 'area', 'popularity']);
     await execute(to.url, `UPDATE customer SET name = name || '!' WHERE customer_id = 42`);
     const drifted = await runCommand<VerifyResult>(['verify'], { file, dataDir, env: key });
     expect(drifted.code, explain(drifted)).toBe(11);

@@ -1,5 +1,6 @@
 /** A step of the file → the function that does it. Guarantee: every step of the grammar has one; what it cannot do is told when the file is compiled. */
 import { stepNames, type StepBlock, type StepName } from '#schemas/config/step-schema.ts';
+import { callStep } from './call-step.ts';
 import { castStep } from './cast-step.ts';
 import { decimalText, parseDecimal, rescale, scaled, type Decimal } from './decimal.ts';
 import { hashStep, hmacStep, tokeniseStep } from './digest-steps.ts';
@@ -45,6 +46,7 @@ const BUILDERS: Builders = {
   mask: maskStep,
   tokenise: tokeniseStep,
   cel: expressionStep,
+  call: callStep,
 };
 
 export function stepName(block: StepBlock): StepName {

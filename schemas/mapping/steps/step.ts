@@ -1,5 +1,6 @@
 /** What a step is once it is compiled. Guarantee: pure; a value that it cannot take is refused by name of the step, never by its text. */
 import type { CatalogColumn } from '#schemas/table.ts';
+import type { UserFunctions } from './user-function.ts';
 
 /** Text of a value, or null. Absent values never reach a step. */
 export type Value = string | null;
@@ -13,6 +14,8 @@ export type Step =
 /** What a step is compiled for. */
 export interface StepContext {
   readonly inputs: readonly CatalogColumn[];
+  /** Those that `call` names. */
+  readonly functions?: UserFunctions;
 }
 
 /** A step does not take this value. The message holds no value. */

@@ -4,6 +4,7 @@
  */
 import type { StepBlock } from '#schemas/config/step-schema.ts';
 import type { CatalogColumn } from '#schemas/table.ts';
+import type { UserFunctions } from './user-function.ts';
 import { buildStep, stepName } from './build-step.ts';
 import { StepRefusal, type Step, type Value } from './step.ts';
 import { targetForm, type TargetForm } from './target-form.ts';
@@ -12,6 +13,8 @@ export interface TableSteps {
   /** Source columns that any computed column reads. */
   readonly inputs: readonly CatalogColumn[];
   readonly computed: readonly ComputedColumn[];
+  /** That steps call. */
+  readonly functions?: UserFunctions;
   /** Of everything that decides a value; secrets are told apart by it and not told. */
   readonly digest: string;
 }
@@ -53,7 +56,7 @@ export function rowFunction(steps: TableSteps): RowFunction {
 }
 
 function compileRow(steps: TableSteps): RowFunction['compute'] {
-  const columns = steps.computed.map((column) => compileColumn(column, steps.inputs));
+  const columns = steps.computed.map((column) => compileColumn(column, steps));
   return (inputs, into) => {
     for (let i = 0; i < columns.length; i++) {
       const column = columns[i]!;
@@ -74,9 +77,9 @@ interface CompiledColumn {
   readonly compute: (inputs: readonly Field[]) => Field;
 }
 
-function compileColumn({ target, from, value, steps, form }: ComputedColumn, inputs: readonly CatalogColumn[]): CompiledColumn {
+function compileColumn({ target, from, value, steps, form }: ComputedColumn, { inputs, functions }: TableSteps): CompiledColumn {
   if (value !== undefined) return { target, compute: () => value };
-  const context = { inputs: from.map((i) => inputs[i]!) };
+  const context = { inputs: from.map((i) => inputs[i]!), ...(functions !== undefined && { functions }) };
   const [first, ...rest] = steps.map((block, i) => named(buildStep(block, context), `step ${i + 1} (${stepName(block)})`));
   const last = named({ takes: 'one', apply: targetForm(form) }, 'the target column');
   const one = [...(first?.takes === 'one' ? [first, ...rest] : rest), last].map((step) => step.apply as (value: Value) => Value);
