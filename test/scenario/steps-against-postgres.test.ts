@@ -44,7 +44,7 @@ const AROUND_SECONDS = [-86_400, -7200, -3601, -3600, -1800, -1, 0, 1, 900, 1800
 
 function localText(instant: Temporal.Instant, offsetNanoseconds: number): string {
   const local = Temporal.Instant.fromEpochNanoseconds(instant.epochNanoseconds + BigInt(offsetNanoseconds));
-  return `${local.toString({ timeZone: 'UTC', fractionalSecondDigits: 6 }).slice(0, 26).replace('T', ' ')}`;
+  return local.toString({ timeZone: 'UTC', fractionalSecondDigits: 6 }).slice(0, 26).replace('T', ' ');
 }
 
 test('local times of every zone around each transition of 2020 to 2027 become the moments that AT TIME ZONE makes of them, and back', async () => {

