@@ -7,6 +7,7 @@ import { catalogue } from '../error-catalogue.ts';
 import type { Finding } from '../errors.ts';
 import { didYouMean } from '../nearest-name.ts';
 import { LATER_KEYS, migrationSchema } from './migration-schema.ts';
+import { isStepName } from './step-schema.ts';
 import type { Path, Place, YamlSource } from './yaml-source.ts';
 
 type Issue = z.core.$ZodIssue;
@@ -51,6 +52,7 @@ function isWrongKind(issue: Issue): boolean {
 function unknownKey(key: string, path: Path): string {
   const known = knownKeys(path);
   const where = path.length === 0 ? '' : ` in "${describePath(path)}"`;
+  if (path.at(-2) === 'columns' && isStepName(key)) return `"${key}"${where} is a step: write it under set:, by target column`;
   const suggestion = didYouMean(key, known);
   if (suggestion === '' && LATER_KEYS.has(key)) return `"${key}"${where} is not supported yet by this version`;
   const later = suggestion === '' ? didYouMean(key, LATER_KEYS) : '';

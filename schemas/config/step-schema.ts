@@ -195,6 +195,10 @@ export function stepNames(block: StepBlock): StepName[] {
   return (Object.keys(block) as StepName[]).filter((name) => block[name] !== undefined);
 }
 
+export function isStepName(name: string): boolean {
+  return Object.hasOwn(blocks.shape, name) || Object.hasOwn(WORDS, name);
+}
+
 const inputs = z.union(
   [sqlName.transform((name) => [name]), z.array(sqlName).min(1, { error: 'expected at least one column' })],
   expected('a source column, or a list of them'),

@@ -14,6 +14,7 @@ export const TARGET: string = `CREATE TABLE customer (
 export const TABLES: string = `tables:
   - from: public.person
     to: public.customer
+    where: { state: { not: D } }
     columns: { id: customer_id, body: body }
     set:
       name: { from: [first_name, last_name], steps: [{ concat: " " }, trim, { normalise: NFC }] }
@@ -37,7 +38,7 @@ export const TABLES: string = `tables:
       popularity: { from: views, steps: [{ call: "./functions.ts#popularity" }, upper] }
 `;
 
-export const FILL: string = `INSERT INTO person SELECT g, 'Ann' || g, CASE WHEN g % 7 > 0 THEN 'Smith ' END, substr('ASX', 1 + g % 3, 1), g * 101 - 5000,
+export const FILL: string = `INSERT INTO person SELECT g, 'Ann' || g, CASE WHEN g % 7 > 0 THEN 'Smith ' END, substr('ASXD', 1 + g % 4, 1), g * 101 - 5000,
     timestamp '2024-03-10 01:00' + g * interval '7 minutes', '+1 555 ' || g, CASE g % 3 WHEN 0 THEN '  ' WHEN 1 THEN ' x ' END,
     jsonb_build_object('address', jsonb_build_object('town', 'town' || g), 'n', g::numeric * 12345678901234567890),
     CASE WHEN g % 5 > 0 THEN ARRAY['a,"' || g, NULL] END, (SELECT string_agg(md5(i::text || g), '') FROM generate_series(1, 300) i)
@@ -50,7 +51,7 @@ export const EXPECTED: string = `SELECT id AS customer_id, trim(concat_ws(' ', f
     CASE state WHEN 'A' THEN 'active' WHEN 'S' THEN 'suspended' ELSE 'closed' END AS state, (cents / 100.0)::numeric(12,2)::text AS balance,
     (born AT TIME ZONE 'America/New_York')::text AS born, coalesce(nullif(trim(note), ''), 'none') AS note,
     upper(details #>> '{address,town}') AS town, jsonb_build_object('id', id, 'first_name', first_name, 'details', details)::text AS summary,
-    tags[1] AS first_tag, encode(sha256(convert_to(body, 'UTF8')), 'hex') AS body_sha, 'legacy' AS origin FROM person ORDER BY 1`;
+    tags[1] AS first_tag, encode(sha256(convert_to(body, 'UTF8')), 'hex') AS body_sha, 'legacy' AS origin FROM person WHERE state <> 'D' ORDER BY 1`;
 export const FOUND: string = `SELECT customer_id, name, state, balance::text, born::text, note, town, summary::text, first_tag, body_sha, origin FROM customer ORDER BY 1`;
 
 /** Of pages, on the source; the target has them as they are. */
@@ -69,6 +70,7 @@ export function changes(round: number): string[] {
     `UPDATE person SET cents = cents + 1, last_name = 'L${n}' WHERE id % 50 = ${n % 50}`,
     `UPDATE page SET views = views + 1 WHERE id % 20 = ${n % 20}`,
     `UPDATE page SET title = 'New/Part${n}' WHERE id = ${1 + (n % 500)}`,
+    `UPDATE person SET state = CASE state WHEN 'D' THEN 'A' ELSE 'D' END WHERE id % 40 = ${n % 40}`,
     `DELETE FROM person WHERE id = ${n}`,
     `UPDATE person SET id = id + 100000 WHERE id = ${n + 1}`,
   ];

@@ -48,6 +48,12 @@ describe('a wrong set: block', () => {
     `);
   });
 
+  test('steps that stand under columns are told where they belong', () => {
+    expect(read('  - { from: public.a, columns: { b: { to: c, default: x } } }\n')).toEqual([
+      '6:47 CF-1004 "default" in "tables[0].columns.b" is a step: write it under set:, by target column',
+    ]);
+  });
+
   test('takes no key that stands in the file itself, and shows none', () => {
     const tables = (key: string): string => `  - { from: public.a, set: { b: { from: x, steps: [{ tokenise: { key: "${key}" } }] } } }\n`;
     expect(read(tables('0123456789abcdef'))).toEqual(['6:71 CF-1004 a key is given by reference only, as ${ENV}']);
