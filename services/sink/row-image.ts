@@ -9,6 +9,9 @@ import { rowFunction, type Field, type RowFunction } from '#schemas/mapping/step
 import { KIND } from '#schemas/pgoutput/message.ts';
 import type { Layout, TupleRef } from '#schemas/pgoutput/tuple.ts';
 
+/** Node's own methods without the look-up of an encoding's name. */
+type QuickBuffer = Buffer & { utf8Slice(start: number, end: number): string; utf8Write(text: string, at: number): number };
+
 const KIND_AND_LENGTH_BYTES = 5;
 const COUNT_BYTES = 2;
 
@@ -73,7 +76,7 @@ export class RowImage {
 
   #field(buffer: Buffer, field: number): Field {
     const start = this.#start[field]!;
-    if (buffer[start] === KIND.text) return buffer.toString('utf8', start + KIND_AND_LENGTH_BYTES, this.#end[field]);
+    if (buffer[start] === KIND.text) return (buffer as QuickBuffer).utf8Slice(start + KIND_AND_LENGTH_BYTES, this.#end[field]!);
     return buffer[start] === KIND.null ? null : undefined;
   }
 }
@@ -85,6 +88,6 @@ function sizeOf(field: Field): number {
 function writeField(out: Buffer, at: number, field: Field): number {
   if (typeof field !== 'string') return out.writeUInt8(field === null ? KIND.null : KIND.absent, at);
   out[at] = KIND.text;
-  const length = out.write(field, at + KIND_AND_LENGTH_BYTES, 'utf8');
+  const length = (out as QuickBuffer).utf8Write(field, at + KIND_AND_LENGTH_BYTES);
   return out.writeUInt32BE(length, at + 1) + length;
 }

@@ -12,6 +12,8 @@ export interface Decimal {
   readonly scale: number;
 }
 
+/** By far the most. */
+const PLAIN = /^-?\d{1,30}$/;
 const NUMBER = /^([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,6}))?$/;
 /** PostgreSQL's own bounds of numeric. */
 const SCALE_MAX = 16_383;
@@ -19,6 +21,7 @@ const DIGITS_MAX = 131_072;
 
 /** Undefined where it is no finite number. */
 export function parseDecimal(text: string): Decimal | undefined {
+  if (PLAIN.test(text)) return { digits: BigInt(text), scale: 0 };
   const match = NUMBER.exec(text);
   if (match === null) return undefined;
   const [, sign, whole = '', fraction = '', exponent = '0'] = match;
@@ -30,10 +33,11 @@ export function parseDecimal(text: string): Decimal | undefined {
 }
 
 export function decimalText({ digits, scale }: Decimal): string {
+  if (scale === 0) return digits.toString();
   const negative = digits < 0n;
   const text = (negative ? -digits : digits).toString().padStart(scale + 1, '0');
   const at = text.length - scale;
-  return `${negative ? '-' : ''}${scale === 0 ? text : `${text.slice(0, at)}.${text.slice(at)}`}`;
+  return `${negative ? '-' : ''}${text.slice(0, at)}.${text.slice(at)}`;
 }
 
 const POWERS: bigint[] = Array.from({ length: 40 }, (_, i) => 10n ** BigInt(i));
@@ -59,7 +63,7 @@ export function scaled(
   { by, over, scale, mode }: { readonly by: Decimal; readonly over: Decimal; readonly scale: number; readonly mode: Rounding | undefined },
 ): Decimal {
   const above = value.digits * by.digits * power(over.scale + scale);
-  const below = over.digits * power(value.scale + by.scale);
+  const below = value.scale + by.scale === 0 ? over.digits : over.digits * power(value.scale + by.scale);
   return { digits: divide(above, below, mode), scale };
 }
 

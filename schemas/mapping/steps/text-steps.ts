@@ -13,8 +13,11 @@ export function caseStep(to: Config<'case'>): Step {
   return onText(to === 'lower' ? (text): string => text.toLowerCase() : (text): string => text.toUpperCase());
 }
 
+// oxlint-disable-next-line no-control-regex -- ASCII is in every normal form, which is quicker seen than done
+const ASCII = /^[\u0000-\u007f]*$/;
+
 export function normaliseStep(form: Config<'normalise'>): Step {
-  return onText((text) => text.normalize(form));
+  return onText((text) => (ASCII.test(text) ? text : text.normalize(form)));
 }
 
 export function defaultStep(instead: Config<'default'>): Step {

@@ -20,26 +20,21 @@ const TIMESTAMP =
 export function parseTimestamp(text: string): ClockTime | undefined {
   const match = TIMESTAMP.exec(text);
   if (match === null) return undefined;
-  const [year, month, day, hour, minute, second] = [1, 2, 3, 4, 5, 6].map((i) => Number(match[i] ?? 0)) as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
+  const [year, month, day] = [Number(match[1]), Number(match[2]), Number(match[3])] as const;
+  const [hour, minute, second] = match[4] === undefined ? [0, 0, 0] : [Number(match[4]), Number(match[5]), Number(match[6])];
   if (month < 1 || month > 12 || day < 1 || hour > 24 || minute > 59 || second > 59 || year === 0) return undefined;
   if (hour === 24 && minute + second > 0) return undefined;
   const astronomical = match[9] === undefined ? year : 1 - year;
-  if (day > daysIn(astronomical, month)) return undefined;
-  const micros = ((hour * 60 + minute) * 60 + second) * 1e6 + Number((match[7] ?? '').padEnd(6, '0'));
-  const days = daysOf(astronomical, month, day) + Math.floor(micros / DAY_MICROS);
-  return { days, micros: micros % DAY_MICROS, offsetSeconds: offsetOf(match[8]) };
+  if (day > 28 && day > daysIn(astronomical, month)) return undefined;
+  const fraction = match[7] === undefined ? 0 : Number(match[7]) * 10 ** (6 - match[7].length);
+  const micros = ((hour * 60 + minute) * 60 + second) * 1e6 + fraction;
+  const days = daysOf(astronomical, month, day) + (micros === DAY_MICROS ? 1 : 0);
+  return { days, micros: micros === DAY_MICROS ? 0 : micros, offsetSeconds: offsetOf(match[8]) };
 }
 
 function offsetOf(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
-  if (text === 'Z') return 0;
+  if (text === '+00' || text === 'Z') return 0;
   const digits = text.slice(1).replaceAll(':', '');
   const [hours, minutes, seconds] = [0, 2, 4].map((at) => Number(digits.slice(at, at + 2))) as [number, number, number];
   const amount = hours * 3600 + minutes * 60 + seconds;
@@ -75,9 +70,16 @@ export function timestampText(days: number, micros: number): string {
   const year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0);
   const seconds = Math.floor(micros / 1e6);
   const rest = micros - seconds * 1e6;
-  const fraction = rest === 0 ? '' : `.${String(rest).padStart(6, '0').replace(/0+$/, '')}`;
-  const clock = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60].map(two).join(':');
+  const fraction = rest === 0 ? '' : fractionText(rest);
+  const clock = `${two(Math.floor(seconds / 3600))}:${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
   return `${String(year > 0 ? year : 1 - year).padStart(4, '0')}-${two(month)}-${two(day)} ${clock}${fraction}${year > 0 ? '' : ' BC'}`;
+}
+
+/** Without zeros at its end. */
+function fractionText(micros: number): string {
+  let [value, digits] = [micros, 6];
+  for (; value % 10 === 0; digits--) value /= 10;
+  return `.${String(value).padStart(digits, '0')}`;
 }
 
 function two(n: number): string {
