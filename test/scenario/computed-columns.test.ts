@@ -20,7 +20,8 @@ import {
   TOKEN_KEY,
 } from '#test/support/computed-tables.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
-import { startInstance } from '#test/support/running-instance.ts';
+import { startInstance, type RunningInstance } from '#test/support/running-instance.ts';
+import { envelopeOf, runInProcess } from '#test/support/command-line.ts';
 
 const LONG_MS = 180_000;
 
@@ -94,11 +95,20 @@ test('a row that a step refuses holds its table, copied or changed, with table, 
   await using instance = await startInstance({ source, target, rest });
   const held = (): readonly (string | undefined)[] =>
     instance.status()?.tables.flatMap(({ phase, error }) => (phase === 'held' ? [error] : [])) ?? [];
-  const copied = 'the row with key (7) of public.b cannot be mapped: column "v", step 2 (cast): the value is no integer';
+  const copied = 'CF-4002: column "v", step 2 (cast): the value is no integer';
   await vi.waitFor(() => expect(held()).toEqual([copied]), WAIT);
   await execute(source, `INSERT INTO a VALUES (2, 'x'), (3, 'secret'), (4, 'x')`, `INSERT INTO c VALUES (1, 'on')`);
-  const changed = 'the row with key (3) of public.a cannot be mapped: column "v", step 1 (map): the value is none of the 1 that are listed';
+  const changed = 'CF-4002: column "v", step 1 (map): the value is none of the 1 that are listed';
   await vi.waitFor(() => expect(held()).toEqual([changed, copied]), WAIT);
+  const keys = `SELECT source_table, held_key FROM crossfade.table_progress WHERE state = 'held' ORDER BY 1`;
+  await vi.waitFor(
+    async () =>
+      expect(await execute(target, keys)).toEqual([
+        { source_table: 'a', held_key: '3' },
+        { source_table: 'b', held_key: '7' },
+      ]),
+    WAIT,
+  );
   await vi.waitFor(async () => expect(await execute(target, 'SELECT id FROM c')).toEqual([{ id: '1' }]), WAIT);
   await execute(source, `UPDATE a SET v = 'x' WHERE id = 3`, `UPDATE b SET v = ' 8 '`);
   await instance.post('/v1/resume', {});
@@ -136,4 +146,44 @@ test('a table without a key counts computed rows one by one', async () => {
     { v: null, n: '9', w: '-9' },
   ];
   await vi.waitFor(async () => expect(await execute(target, 'SELECT v, n, w FROM k ORDER BY n')).toEqual(rows), WAIT);
+});
+
+test('a row that a step refuses is set aside where the file says so, and verify counts it as held; a retry brings it under the mended mapping', async () => {
+  await using from = await freshDatabase(18);
+  await using to = await freshDatabase(18);
+  const [source, target] = [from.url, to.url];
+  const table = 'CREATE TABLE a (id int PRIMARY KEY, v text, n int NOT NULL DEFAULT 0)';
+  await execute(source, table, `INSERT INTO a SELECT g, CASE WHEN g = 7 THEN 'secret' ELSE 'x' END FROM generate_series(1, 50) g`);
+  await execute(target, table);
+  const restOf = (values: string): string =>
+    `heartbeatSeconds: 1\ntables:\n  - { from: public.a, onRowError: set-aside, set: { v: { from: v, steps: [{ map: { values: ${values} } }] } } }\n`;
+  const directory = await mkdtemp(join(tmpdir(), 'crossfade-set-aside-'));
+  await using stack = new AsyncDisposableStack();
+  stack.defer(() => rm(directory, { recursive: true, force: true }));
+  const [file, dataDir] = [join(directory, 'm.yaml'), join(directory, 'data')];
+  const start = async (values: string): Promise<RunningInstance> => {
+    const head = `crossfade: 1\nname: scenario\nsource: { postgres: "${source}" }\ntarget: { postgres: "${target}" }\n`;
+    await writeFile(file, head + restOf(values));
+    return stack.use(await startInstance({ source, target, rest: restOf(values) }, dataDir));
+  };
+  const run = async (...args: readonly string[]): Promise<{ readonly exitCode: number; readonly result: unknown }> => {
+    const done = await runInProcess([...args, '--json', '-f', file, '--data', dataDir]);
+    return { exitCode: done.exitCode, result: envelopeOf(done).result };
+  };
+  const first = await start('{ x: y }');
+  await vi.waitFor(() => expect(first.status()?.phase).toBe('following'), WAIT);
+  await execute(source, `INSERT INTO a VALUES (100, 'odd')`, 'UPDATE a SET n = 1', `UPDATE a SET v = 'odd' WHERE id = 3`);
+  const blocked = `SELECT key::text AS key, message FROM crossfade.blocked ORDER BY (key->>0)::int`;
+  const message = 'column "v", step 1 (map): the value is none of the 1 that are listed';
+  const wanted = ['["3"]', '["7"]', '["100"]'].map((key) => ({ key, message }));
+  await vi.waitFor(async () => expect(await execute(target, blocked)).toEqual(wanted), WAIT);
+  const arrived = 'SELECT count(*) AS n FROM a WHERE n = 1 AND id <> 3';
+  await vi.waitFor(async () => expect(await execute(target, arrived)).toEqual([{ n: '48' }]), WAIT);
+  expect(await run('verify')).toMatchObject({ exitCode: 11, result: { tables: [{ missing: 2, different: 1, held: 3 }] } });
+  await first.stop();
+  const second = await start('{ x: y, odd: z, secret: z }');
+  await vi.waitFor(() => expect(second.status()?.phase).toBe('following'), WAIT);
+  expect(await run('dlq', 'retry', '--all')).toMatchObject({ exitCode: 0 });
+  expect(await run('verify')).toMatchObject({ exitCode: 0 });
+  expect(await execute(target, `SELECT id FROM a WHERE v = 'z' ORDER BY id`)).toEqual([{ id: '3' }, { id: '7' }, { id: '100' }]);
 });
