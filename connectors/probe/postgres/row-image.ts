@@ -28,6 +28,9 @@ export function rowImage({ columns, steps }: TableMapping, names: readonly strin
       inputs.map((at) => values[at]),
       computed,
     );
-    return [...direct.map((at) => values[at]), ...(refusal === undefined ? computed : computed.map(() => REFUSED))];
+    if (refusal === undefined) return [...direct.map((at) => values[at]), ...computed];
+    // Of a change that is not whole nothing is known yet; a whole row that is refused has no image.
+    const none = inputs.some((at) => values[at] === undefined) ? undefined : REFUSED;
+    return [...direct.map((at) => values[at]), ...computed.map(() => none)];
   };
 }

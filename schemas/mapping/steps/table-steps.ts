@@ -1,6 +1,7 @@
 /**
  * The computed columns of a table, and the function that computes them. Guarantee: pure, the same wherever it is called (transformer,
- * sink, reconciler); an absent input makes the column absent, never null; a value that a step refuses is told without the value.
+ * sink, reconciler); an absent input makes the column absent, never null, and where another input may have changed the row is refused; a value
+ * that a step refuses is told without the value.
  */
 import type { StepBlock } from '#schemas/config/step-schema.ts';
 import type { CatalogColumn } from '#schemas/table.ts';
@@ -104,7 +105,11 @@ function compileColumn({ target, from, value, steps, form }: ComputedColumn, { i
     compute: (row) => {
       for (let i = 0; i < from.length; i++) {
         const field = row[from[i]!];
-        if (field === undefined) return undefined;
+        if (field === undefined) {
+          if (from.length === 1) return undefined;
+          // Another of them may have changed: left alone, the column would go stale.
+          throw new StepRefusal('one of the columns it is made of is absent from a change: the table needs REPLICA IDENTITY FULL');
+        }
         gathered[i] = field;
       }
       return chain(first.apply(gathered));

@@ -154,8 +154,14 @@ describe('the row function', () => {
       '{ xy: { from: [x, y], steps: [{ concat: "/" }] }, h: { from: z, steps: [{ hash: md5 }] }, k: { value: c } }',
     );
     expect(computed(table, { x: 'a', y: '1', z: null })).toEqual({ xy: 'a/1', h: null, k: 'c' });
-    expect(computed(table, { x: undefined, y: '1', z: undefined })).toEqual({ xy: undefined, h: undefined, k: 'c' });
+    expect(computed(table, { x: 'a', y: '1', z: undefined })).toEqual({ xy: 'a/1', h: undefined, k: 'c' });
     expect(computed(table, { x: '', y: null, z: '' })).toEqual({ xy: '', h: 'd41d8cd98f00b204e9800998ecf8427e', k: 'c' });
+  });
+
+  test('refuses a change that leaves out one of several columns: another may have changed', async () => {
+    const table = await tableOf('{ xy: { from: [x, y], steps: [concat] } }');
+    const message = 'one of the columns it is made of is absent from a change: the table needs REPLICA IDENTITY FULL';
+    expect(computed(table, { x: undefined, y: '1' })).toEqual({ code: 'CF-4002', column: 'xy', message });
   });
 
   test('refuses by column and step, and never shows the value', async () => {

@@ -67,7 +67,7 @@ test('a tuple becomes its mapped row: bytes that pass, values that are computed,
     k: 'none',
     big: undefined,
   });
-  expect(rowOf([undefined, '', '17', null, ''])).toEqual({ id: '17', xy: undefined, n: null, s: null, k: undefined, big: '' });
+  expect(rowOf(['', '', '17', null, ''])).toEqual({ id: '17', xy: '', n: null, s: null, k: '', big: '' });
   expect([...layout.key].map((i) => table.columns[i]?.target)).toEqual(['id']);
 });
 
