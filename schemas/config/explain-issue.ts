@@ -7,12 +7,13 @@ import { catalogue } from '../error-catalogue.ts';
 import type { Finding } from '../errors.ts';
 import { didYouMean } from '../nearest-name.ts';
 import { LATER_KEYS, migrationSchema } from './migration-schema.ts';
+import { isStepName } from './step-schema.ts';
 import type { Path, Place, YamlSource } from './yaml-source.ts';
 
 type Issue = z.core.$ZodIssue;
 
 export function explainIssues(issues: readonly Issue[], source: YamlSource, file: string): Finding[] {
-  return issues.flatMap((issue) => explain(issue, [], { source, file }));
+  return withoutEchoes(issues).flatMap((issue) => explain(issue, [], { source, file }));
 }
 
 interface Context {
@@ -28,12 +29,18 @@ function explain(issue: Issue, above: Path, context: Context): Finding[] {
   if (issue.code === 'invalid_union') {
     // The branch that fits the value's kind says what is wrong inside; without one the union's own sentence stands.
     const inside = issue.errors.find((branch) => branch.every((one) => !isWrongKind(one)));
-    if (inside !== undefined && inside.length > 0) return inside.flatMap((one) => explain(one, path, context));
+    if (inside !== undefined && inside.length > 0) return withoutEchoes(inside).flatMap((one) => explain(one, path, context));
   }
   const missing = issue.message.startsWith('is missing');
   const place = missing ? context.source.keyPlace(path) : context.source.valuePlace(path);
   const name = path.length === 0 ? 'the file' : `"${describePath(path)}"`;
   return [finding(missing ? `${name} ${issue.message}` : `${name}: ${issue.message}`, place, context.file)];
+}
+
+/** What a block lacks is no second fault where one of its keys is only misspelt. */
+function withoutEchoes(issues: readonly Issue[]): Issue[] {
+  const misspelt = new Set(issues.filter(({ code }) => code === 'unrecognized_keys').map(({ path }) => path.join()));
+  return issues.filter(({ code, path }) => code !== 'custom' || !misspelt.has(path.join()));
 }
 
 function isWrongKind(issue: Issue): boolean {
@@ -45,6 +52,7 @@ function isWrongKind(issue: Issue): boolean {
 function unknownKey(key: string, path: Path): string {
   const known = knownKeys(path);
   const where = path.length === 0 ? '' : ` in "${describePath(path)}"`;
+  if (path.at(-2) === 'columns' && isStepName(key)) return `"${key}"${where} is a step: write it under set:, by target column`;
   const suggestion = didYouMean(key, known);
   if (suggestion === '' && LATER_KEYS.has(key)) return `"${key}"${where} is not supported yet by this version`;
   const later = suggestion === '' ? didYouMean(key, LATER_KEYS) : '';

@@ -1,4 +1,7 @@
 /** What a read and checked migration file holds (the zod schema and the reader are in read-migration-file.ts). */
+import type { UserFunctions } from '../mapping/steps/user-function.ts';
+import type { StepBlock } from './step-schema.ts';
+
 export interface MigrationFile {
   readonly path: string;
   /** Also slot, publication, topic prefix; [a-z][a-z0-9_]*, at most 48 characters. */
@@ -7,6 +10,8 @@ export interface MigrationFile {
   readonly target: TargetAddress;
   readonly tables: readonly TableEntry[];
   readonly settings: PipelineSettings;
+  /** Functions that steps call, where the file was loaded with them. */
+  readonly functions?: UserFunctions;
 }
 
 /** One of the two. */
@@ -40,6 +45,8 @@ export interface TableEntry {
   readonly exclude: readonly string[];
   /** Keyed by source column. */
   readonly columns: Readonly<Record<string, ColumnEntry>>;
+  /** Keyed by target column; absent = none is computed. */
+  readonly set?: Readonly<Record<string, SetEntry>>;
   readonly unmapped: 'error' | 'ignore';
   readonly where?: Readonly<Record<string, FilterEntry>>;
   readonly existing: 'refuse' | 'merge' | 'truncate';
@@ -60,6 +67,23 @@ export interface ColumnEntry {
   /** IANA zone for timestamp → timestamptz (or back). */
   readonly zone?: string;
   readonly drop: boolean;
+  readonly line: number;
+  readonly column: number;
+}
+
+/** A target column that is computed. */
+export interface SetEntry {
+  /** Source columns; empty for a constant. */
+  readonly from: readonly string[];
+  /** The constant. */
+  readonly value?: string | null;
+  readonly steps: readonly PlacedStep[];
+  readonly line: number;
+  readonly column: number;
+}
+
+export interface PlacedStep {
+  readonly step: StepBlock;
   readonly line: number;
   readonly column: number;
 }

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { expected, flag, oneOf, sqlName, whole } from './file-terms.ts';
 import { redisAddress, redisTable } from './redis-schema.ts';
+import { setEntries } from './step-schema.ts';
 
 /** PostgreSQL cuts names at 63 bytes; the slot, the publication and temporary tables add to it. */
 export const NAME_LENGTH_MAX = 48;
@@ -77,6 +78,7 @@ const tableEntry = z.strictObject(
       .record(z.string(), columnEntry, expected('a block of source column: target column'))
       .default({})
       .describe('Renamed, cast or dropped columns.'),
+    set: setEntries.default({}).describe('Target columns that steps compute, each from any number of source columns.'),
     drop: z.array(sqlName, expected('a list of columns')).default([]).describe('Source columns that are not moved.'),
     unmapped: oneOf(['error', 'ignore']).default('error').describe('What to do with source columns that the target lacks.'),
     where: z
@@ -229,7 +231,6 @@ export const LATER_KEYS: ReadonlySet<string> = new Set([
   'approvals',
   'checks',
   'cutover',
-  'default',
   'defaults',
   'deletes',
   'explode',
@@ -237,7 +238,6 @@ export const LATER_KEYS: ReadonlySet<string> = new Set([
   'key',
   'keys',
   'lookups',
-  'map',
   'maps',
   'owners',
   'pii',

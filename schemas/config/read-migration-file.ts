@@ -8,6 +8,8 @@ import { explainIssues } from './explain-issue.ts';
 import type { ColumnEntry, FilterEntry, MigrationFile, RedisEntry, TableEntry, TargetAddress } from './migration-file.ts';
 import { migrationSchema, type ParsedMigration } from './migration-schema.ts';
 import type { RedisTableInput } from './redis-schema.ts';
+import { buildSet } from './build-set.ts';
+import { keepsTextInSet } from './step-schema.ts';
 import { readYaml, type Path, type Place, type YamlSource } from './yaml-source.ts';
 
 export interface MigrationText {
@@ -27,7 +29,7 @@ type ParsedTable = ParsedMigration['tables'][number];
 type ParsedFilter = NonNullable<ParsedTable['where']>[string];
 
 export function readMigrationFile(input: MigrationText): MigrationReading {
-  const source = readYaml({ ...input, keepsText: isFilterValue });
+  const source = readYaml({ ...input, keepsText: isTextValue });
   if (source.value === undefined) return { findings: source.findings };
   const parsed = migrationSchema.safeParse(source.value);
   // A value that could not be resolved is reported as such, not again as malformed.
@@ -40,9 +42,10 @@ export function readMigrationFile(input: MigrationText): MigrationReading {
   return all.length === 0 ? { file: built.file, findings: [] } : { findings: all };
 }
 
-/** Within `where`, a number or a boolean is the text that stands there: 7.50 is not 7.5. */
-function isFilterValue(path: Path): boolean {
-  return path[0] === 'tables' && path[2] === 'where' && path.length > 3;
+/** Within `where` and for values under `set`, a number or a boolean is the text that stands there: 7.50 is not 7.5. */
+function isTextValue(path: Path): boolean {
+  if (path[0] !== 'tables' || path.length < 4) return false;
+  return path[2] === 'where' || (path[2] === 'set' && keepsTextInSet(path.slice(4)));
 }
 
 function byPlace(a: Finding, b: Finding): number {
@@ -138,6 +141,7 @@ function buildTable(table: ParsedTable, index: number, source: YamlSource, wrong
     ...(table.to !== undefined && { to: table.to, toPlace: source.valuePlace([...at, 'to']) }),
     exclude: table.exclude,
     columns,
+    ...(Object.keys(table.set).length > 0 && { set: buildSet(table.set, [...at, 'set'], source, wrong) }),
     unmapped: table.unmapped,
     ...(table.where !== undefined && { where: buildFilters(table.where, (name) => source.keyPlace([...at, 'where', name])) }),
     existing: table.existing,

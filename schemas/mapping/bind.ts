@@ -4,7 +4,8 @@
  * is read through its indices is then the mapped value. All per-row look-ups are array reads.
  */
 import type { Relation, RelationColumn } from '../pgoutput/message.ts';
-import type { ColumnMapping, TableMapping } from './compiled-mapping.ts';
+import { isComputed, sourceColumns, type TableMapping } from './compiled-mapping.ts';
+import type { CatalogColumn } from '../table.ts';
 import { compileRowPredicate, type RowPredicate } from './row-filter.ts';
 import { numericSize } from './type-modifier.ts';
 
@@ -12,7 +13,7 @@ export interface BoundTable {
   readonly kind: 'bound';
   readonly table: TableMapping;
   readonly relation: Relation;
-  /** Field of the relation for each mapped column. */
+  /** Field of the relation for each mapped column; -1 for one that is computed. */
   readonly columnFields: Int32Array;
   /** Mapped column for each field of the relation; -1 for a field that is left out. */
   readonly fieldColumns: Int32Array;
@@ -20,6 +21,8 @@ export interface BoundTable {
   readonly keyFields: Int32Array;
   /** Mapped column (index in `table.columns`) for each key column. */
   readonly keyColumns: Int32Array;
+  /** Field for each input of the table's steps, in their order. */
+  readonly inputFields: Int32Array;
   /** Field for each condition of the filter, in its order. */
   readonly filterFields: Int32Array;
   /** Undefined: every row passes. */
@@ -43,9 +46,9 @@ export function bindRelation(table: TableMapping, relation: Relation): BoundTabl
   const fields = new Map(relation.columns.map((column, i) => [column.name, i]));
   const mismatch = findMissing(table, relation, fields) ?? findAdded(table, relation) ?? findOtherKey(table, relation);
   if (mismatch !== undefined) return mismatch;
-  const columnFields = Int32Array.from(table.columns, (column) => fields.get(column.source.name)!);
+  const columnFields = Int32Array.from(table.columns, (column, i) => (isComputed(table.steps, i) ? -1 : fields.get(column.source.name)!));
   const fieldColumns = new Int32Array(relation.columns.length).fill(-1);
-  columnFields.forEach((field, column) => (fieldColumns[field] = column));
+  columnFields.forEach((field, column) => field >= 0 && (fieldColumns[field] = column));
   const { filter } = table;
   return {
     kind: 'bound',
@@ -55,6 +58,7 @@ export function bindRelation(table: TableMapping, relation: Relation): BoundTabl
     fieldColumns,
     keyFields: Int32Array.from(table.sourceKey, (name) => fields.get(name)!),
     keyColumns: Int32Array.from(table.sourceKey, (name) => table.columns.findIndex((column) => column.source.name === name)),
+    inputFields: Int32Array.from(table.steps?.inputs ?? [], (column) => fields.get(column.name)!),
     filterFields: Int32Array.from(filter?.conditions ?? [], (condition) => fields.get(condition.column)!),
     ...(filter !== undefined && { accepts: compileRowPredicate(filter) }),
     transparent: filter === undefined && isTransparent(table, columnFields, relation),
@@ -75,12 +79,12 @@ function refuse(reason: BindMismatch['reason'], column: string, message: string)
 
 function findMissing(table: TableMapping, relation: Relation, fields: ReadonlyMap<string, number>): BindMismatch | undefined {
   const name = nameOf(relation);
-  for (const column of table.columns) {
-    const field = fields.get(column.source.name);
+  for (const column of sourceColumns(table)) {
+    const field = fields.get(column.name);
     if (field === undefined)
-      return refuse('missing', column.source.name, `column "${column.source.name}" of ${name} is gone or renamed, but the file maps it`);
+      return refuse('missing', column.name, `column "${column.name}" of ${name} is gone or renamed, but the file maps it`);
     const now = relation.columns[field]!;
-    if (typeChanged(column, now)) return refuse('type', now.name, `column "${now.name}" of ${name} is no longer ${column.source.type}`);
+    if (typeChanged(column, now)) return refuse('type', now.name, `column "${now.name}" of ${name} is no longer ${column.type}`);
   }
   for (const condition of table.filter?.conditions ?? []) {
     if (!fields.has(condition.column))
@@ -92,7 +96,7 @@ function findMissing(table: TableMapping, relation: Relation, fields: ReadonlyMa
 const OID = { varchar: 1043, numeric: 1700, time: 1083, timestamp: 1114, timestamptz: 1184, timetz: 1266, varbit: 1562 } as const;
 
 /** A wider modifier that leaves the values alone (PostgreSQL rewrites nothing then) is no change. */
-function typeChanged({ source }: ColumnMapping, now: RelationColumn): boolean {
+function typeChanged(source: CatalogColumn, now: RelationColumn): boolean {
   if (now.typeOid !== source.typeOid) return true;
   if (now.typmod === source.typmod) return false;
   if (source.typmod < 0) return true;
@@ -115,7 +119,7 @@ function typeChanged({ source }: ColumnMapping, now: RelationColumn): boolean {
 
 function findAdded(table: TableMapping, relation: Relation): BindMismatch | undefined {
   if (table.unmapped === 'ignore') return undefined;
-  const known = new Set([...table.dropped, ...table.columns.map((column) => column.source.name)]);
+  const known = new Set([...table.dropped, ...sourceColumns(table).map((column) => column.name)]);
   const added = relation.columns.find((column) => !known.has(column.name));
   if (added === undefined) return undefined;
   return refuse('added', added.name, `column "${added.name}" was added to ${nameOf(relation)}, and the file neither maps nor drops it`);

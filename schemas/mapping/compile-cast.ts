@@ -9,6 +9,7 @@ import type { ColumnCast } from './compiled-mapping.ts';
 import type { ColumnContext } from './compile-columns.ts';
 import { showTable } from './table-pattern.ts';
 import { fitTypes, underDomain } from './type-fit.ts';
+import { isTimeZone } from './time-zone.ts';
 import { parseTypeName, sameTypeName } from './type-name.ts';
 
 export interface CastRequest {
@@ -115,13 +116,3 @@ function compileZone({ column, target, entry, context }: CastRequest, zone: stri
 
 const LOCAL = 'timestamp without time zone';
 const ZONED = 'timestamp with time zone';
-
-/** Names only: an offset like +01 means the opposite to PostgreSQL. */
-function isTimeZone(zone: string): boolean {
-  if (!/^[A-Za-z][A-Za-z0-9_+\-/]*$/.test(zone)) return false;
-  try {
-    return new Intl.DateTimeFormat('en', { timeZone: zone }).resolvedOptions().timeZone !== '';
-  } catch {
-    return false;
-  }
-}

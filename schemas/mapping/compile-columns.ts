@@ -8,8 +8,11 @@ import { didYouMean } from '../nearest-name.ts';
 import { quoteIdent, quoteTable, type CatalogColumn } from '../table.ts';
 import type { ColumnMapping } from './compiled-mapping.ts';
 import { compileCast } from './compile-cast.ts';
+import { compileComputed, entriesOf, tableSteps } from './compile-computed.ts';
 import type { FilePlace, FindingList } from './finding-list.ts';
 import type { ResolvedTable } from './resolve-tables.ts';
+import type { UserFunctions } from './steps/user-function.ts';
+import type { TableSteps } from './steps/table-steps.ts';
 import { showTable } from './table-pattern.ts';
 import type { TypeWorld } from './type-fit.ts';
 
@@ -17,11 +20,14 @@ export interface ColumnContext {
   readonly resolved: ResolvedTable & { readonly target: NonNullable<ResolvedTable['target']> };
   readonly world: TypeWorld;
   readonly list: FindingList;
+  /** That steps call. */
+  readonly functions?: UserFunctions | undefined;
 }
 
 export interface CompiledColumns {
   readonly columns: readonly ColumnMapping[];
   readonly dropped: readonly string[];
+  readonly steps?: TableSteps;
 }
 
 export function compileColumns(context: ColumnContext): CompiledColumns {
@@ -29,11 +35,19 @@ export function compileColumns(context: ColumnContext): CompiledColumns {
   const columns: ColumnMapping[] = [];
   const dropped: string[] = [];
   const fed = new Map<string, string>();
+  const set = new Map(entriesOf(context).map(([target, entry]) => [target.name, entry]));
+  const read = new Set([...set.values()].flatMap((entry) => entry.from));
   for (const column of source.columns) {
     const entry = entryOf(context, column.name);
-    const target = entry?.drop === true ? undefined : findTarget(column, entry, context);
+    // Named nowhere but under `set`: it goes where that sends it.
+    const onlyRead = read.has(column.name) && (entry === undefined || entry.drop) && (set.has(column.name) || !hasTarget(column, context));
+    const target = entry?.drop === true || onlyRead ? undefined : findTarget(column, entry, context);
     if (target === undefined) {
-      dropped.push(column.name);
+      if (!read.has(column.name)) dropped.push(column.name);
+      continue;
+    }
+    if (set.has(target.name)) {
+      reportComputed(column, target, context);
       continue;
     }
     const other = fed.get(target.name);
@@ -50,8 +64,28 @@ export function compileColumns(context: ColumnContext): CompiledColumns {
     const mapped = mapColumn(column, target, entry, context);
     if (mapped !== undefined) columns.push(mapped);
   }
-  for (const target of context.resolved.target.columns) if (!fed.has(target.name)) checkUnfed(target, context);
-  return { columns, dropped };
+  const computed = compileComputed(context);
+  for (const target of context.resolved.target.columns) {
+    if (set.has(target.name)) checkWritable(target, set.get(target.name)!, context);
+    else if (!fed.has(target.name)) checkUnfed(target, context);
+  }
+  const steps = tableSteps(computed, columns.length, context.functions);
+  return { columns: [...columns, ...computed.columns], dropped, ...(steps !== undefined && { steps }) };
+}
+
+function hasTarget(column: CatalogColumn, { resolved }: ColumnContext): boolean {
+  return resolved.target.columns.some((target) => target.name === column.name);
+}
+
+/** A source column that would go by its name to a column which the file computes, and not from it. */
+function reportComputed(column: CatalogColumn, target: CatalogColumn, { resolved, list }: ColumnContext): void {
+  const entry = Object.hasOwn(resolved.entry.columns, column.name) ? resolved.entry.columns[column.name] : undefined;
+  list.error(
+    'CF-4001',
+    `column "${column.name}" of ${showTable(resolved.source)} goes to "${target.name}", which \`set\` computes without it`,
+    entry ?? resolved.entry,
+    `Write \`drop: [${column.name}]\`, or send it to another column.`,
+  );
 }
 
 function entryOf({ resolved }: ColumnContext, name: string): ColumnEntry | undefined {

@@ -7,11 +7,13 @@ import type { ColumnMapping, RowFilter } from './compiled-mapping.ts';
 import type { FindingList } from './finding-list.ts';
 import type { ResolvedTable } from './resolve-tables.ts';
 import { showTable } from './table-pattern.ts';
+import type { TableSteps } from './steps/table-steps.ts';
 import { fitTypes, type TypeWorld } from './type-fit.ts';
 
 export interface KeyInput {
   readonly resolved: ResolvedTable & { readonly target: CatalogTable };
   readonly columns: readonly ColumnMapping[];
+  readonly steps: TableSteps | undefined;
   readonly filter: RowFilter | undefined;
   readonly world: TypeWorld;
   readonly list: FindingList;
@@ -46,6 +48,12 @@ export function compileKey(input: KeyInput): CompiledKey | undefined {
 function reportUnmapped(name: string, { resolved, list, columnsFit }: KeyInput): void {
   const entry = Object.hasOwn(resolved.entry.columns, name) ? resolved.entry.columns[name] : undefined;
   if (entry?.drop !== true && !columnsFit) return;
+  const computed = resolved.entry.set === undefined ? undefined : Object.values(resolved.entry.set).find(({ from }) => from.includes(name));
+  if (entry === undefined && computed !== undefined) {
+    const remedy = `Give the target a column for it, and map \`${name}\` under columns.`;
+    list.error('CF-4001', `key column "${name}" of ${showTable(resolved.source)} is only used to compute other columns`, computed, remedy);
+    return;
+  }
   list.error(
     'CF-4001',
     `key column "${name}" of ${showTable(resolved.source)} is not mapped`,
@@ -105,7 +113,7 @@ interface Member {
 /** What the stream tells of a changed row is decided by each leaf on its own: the setting is not inherited. */
 function checkIdentity(input: KeyInput, sourceKey: readonly string[]): void {
   const { source, entry } = input.resolved;
-  const needsFull = sourceKey.length === 0 ? 'it has no primary key' : filterNeedsFull(input);
+  const needsFull = sourceKey.length === 0 ? 'it has no primary key' : (filterNeedsFull(input) ?? stepsNeedFull(input));
   const members: readonly Member[] = source.kind === 'p' ? [source, ...source.leaves] : [source];
   const unique = source.uniqueKeys[0];
   const statements: string[] = [];
@@ -161,11 +169,23 @@ function identityProblem(member: Member, source: CatalogTable, { sourceKey, need
 }
 
 /** A row that enters the filter by an update must come whole, also with values that the update left alone. */
-function filterNeedsFull({ filter, columns, resolved }: KeyInput): string | undefined {
+function filterNeedsFull({ filter, columns, steps, resolved }: KeyInput): string | undefined {
   if (filter === undefined) return undefined;
   const filtered = new Set(filter.conditions.map((condition) => condition.column));
   const long = resolved.source.columns.find(
-    (column) => column.typeLength === -1 && (filtered.has(column.name) || columns.some((mapped) => mapped.source.name === column.name)),
+    (column) =>
+      column.typeLength === -1 &&
+      (filtered.has(column.name) || columns.some((mapped) => mapped.source.name === column.name) || steps?.inputs.includes(column)),
   );
   return long === undefined ? undefined : `it has a row filter, and "${long.name}" may be left out of an update (unchanged TOAST)`;
+}
+
+/** What is made of several columns cannot be made anew when one of them changes and another is left out. */
+function stepsNeedFull({ steps }: KeyInput): string | undefined {
+  for (const { target, from } of steps?.computed ?? []) {
+    const long = from.length > 1 ? from.map((i) => steps!.inputs[i]!).find((column) => column.typeLength === -1) : undefined;
+    if (long !== undefined)
+      return `"${target}" is made of several columns, and "${long.name}" may be left out of an update (unchanged TOAST)`;
+  }
+  return undefined;
 }

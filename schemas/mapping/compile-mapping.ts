@@ -7,14 +7,14 @@ import type { MigrationFile, TableEntry } from '../config/migration-file.ts';
 import type { Finding } from '../errors.ts';
 import { didYouMean } from '../nearest-name.ts';
 import { quoteTable, type Catalog, type CatalogTable } from '../table.ts';
-import { compileColumns } from './compile-columns.ts';
+import { compileColumns, type ColumnContext } from './compile-columns.ts';
 import { compileKey } from './compile-key.ts';
 import { tableId, type CompiledMapping, type TableMapping } from './compiled-mapping.ts';
 import { FindingList } from './finding-list.ts';
 import { resolveTables, type ResolvedTable } from './resolve-tables.ts';
 import { compileFilter } from './row-filter.ts';
 import { showTable } from './table-pattern.ts';
-import { typeWorld, type TypeWorld } from './type-fit.ts';
+import { typeWorld } from './type-fit.ts';
 
 export interface MappingResult {
   /** Undefined when a finding is an error. */
@@ -30,7 +30,7 @@ export function compileMapping(file: MigrationFile, source: Catalog, target: Cat
   const tables: TableMapping[] = [];
   for (const one of resolved) {
     if (one.source.unlogged || one.source.leaves.some((leaf) => leaf.unlogged === true)) reportUnlogged(one, list);
-    const compiled = compileTable(one, world, list);
+    const compiled = compileTable(one, { world, list, functions: file.functions });
     if (compiled !== undefined) tables.push(compiled);
   }
   if (tables.length === 0 && list.errorCount === 0) list.error('CF-1008', 'the file matches no table', file.tables[0] ?? {});
@@ -39,19 +39,20 @@ export function compileMapping(file: MigrationFile, source: Catalog, target: Cat
   return { mapping: { name: file.name, hash: hashTables(tables), tables }, findings };
 }
 
-function compileTable(resolved: ResolvedTable, world: TypeWorld, list: FindingList): TableMapping | undefined {
+function compileTable(resolved: ResolvedTable, shared: Omit<ColumnContext, 'resolved'>): TableMapping | undefined {
+  const { list } = shared;
   const { source, target, entry, to } = resolved;
   const filter = compileFilter(resolved, list);
   if (target === undefined) return undefined;
-  const context = { resolved: { ...resolved, target }, world, list };
+  const context = { ...shared, resolved: { ...resolved, target } };
   const before = list.errorCount;
-  const { columns, dropped } = compileColumns(context);
+  const { columns, dropped, steps } = compileColumns(context);
   const columnsFit = list.errorCount === before;
   if (columns.length === 0) {
     if (columnsFit) list.error('CF-4001', `no column of ${showTable(source)} goes to ${showTable(to)}`, entry);
     return undefined;
   }
-  const key = compileKey({ ...context, columns, filter, columnsFit });
+  const key = compileKey({ ...context, columns, steps, filter, columnsFit });
   if (key === undefined) return undefined;
   if (entry.onRowError !== undefined && key.targetKey.length === 0) reportUnnamed(resolved, list);
   const fed = new Set(columns.map((column) => column.target));
@@ -62,6 +63,7 @@ function compileTable(resolved: ResolvedTable, world: TypeWorld, list: FindingLi
     ...key,
     overridesIdentity: target.columns.some((column) => column.identity === 'a' && fed.has(column.name)),
     ...(filter !== undefined && { filter }),
+    ...(steps !== undefined && { steps }),
     existing: entry.existing,
     dropped,
     unmapped: entry.unmapped,
@@ -78,6 +80,18 @@ function checkColumnNames(resolved: readonly ResolvedTable[], list: FindingList)
     for (const [name, column] of Object.entries(entry.columns)) {
       if (!names.has(name)) list.error('CF-1008', `${whose(entry, sources)} no column "${name}"${didYouMean(name, names)}`, column);
     }
+    checkSetNames(entry, group, list);
+  }
+}
+
+/** A computed column under a glob must exist in at least one of its target tables. */
+function checkSetNames(entry: TableEntry, group: readonly ResolvedTable[], list: FindingList): void {
+  const targets = group.flatMap((one) => (one.target === undefined ? [] : [one.target]));
+  const names = new Set(targets.flatMap((table) => table.columns.map((column) => column.name)));
+  if (targets.length === 0) return;
+  const whoseColumns = targets.length === 1 ? `${showTable(targets[0]!)} has` : `the ${targets.length} target tables of ${entry.from} have`;
+  for (const [name, set] of Object.entries(entry.set ?? {})) {
+    if (!names.has(name)) list.error('CF-1008', `${whoseColumns} no column "${name}"${didYouMean(name, names)}`, set);
   }
 }
 
@@ -99,7 +113,7 @@ function reportUnnamed({ source, entry }: ResolvedTable, list: FindingList): voi
 export function hashTables(tables: readonly TableMapping[]): string {
   const relevant = tables
     .toSorted((a, b) => (tableId(a.from) < tableId(b.from) ? -1 : 1))
-    .map(({ from, to, columns, sourceKey, targetKey, filter, redis }) => [
+    .map(({ from, to, columns, sourceKey, targetKey, filter, redis, steps }) => [
       [from.schema, from.name],
       [to.schema, to.name],
       columns.map((column) => [
@@ -114,6 +128,7 @@ export function hashTables(tables: readonly TableMapping[]): string {
       targetKey,
       filter?.conditions.map((condition) => [condition.column, condition.op, condition.values]) ?? [],
       ...(redis === undefined ? [] : [[redis.key.text, redis.form, redis.sets.map(({ text }) => text)]]),
+      ...(steps === undefined ? [] : [steps.digest]),
     ]);
   return createHash('sha256').update(JSON.stringify(relevant)).digest('hex');
 }

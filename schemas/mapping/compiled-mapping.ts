@@ -4,16 +4,18 @@
  *
  * A column's value passes as the source's own text. A declared cast is PostgreSQL's own cast and is computed by a server: the
  * sink applies it in SQL on the way in, verify applies the same expression to the source. So the TypeScript side is a pure
- * projection and filter of text values.
+ * projection and filter of text values, and for computed columns (`steps`) a pure function of them.
  */
 import type { CatalogColumn } from '../table.ts';
 import type { KeyTemplate } from './redis/key-template.ts';
+import type { TableSteps } from './steps/table-steps.ts';
 
 export interface ColumnMapping {
   readonly target: string;
   /** Target column's type with and without modifier, as SQL. */
   readonly targetType: string;
   readonly targetBaseType: string;
+  /** Of a computed column (see `TableMapping.steps`) no column of the source, but the text that comes out of its steps. */
   readonly source: CatalogColumn;
   /** Undefined: the source's text is read by the target type's input function. */
   readonly cast?: ColumnCast;
@@ -40,6 +42,8 @@ export interface TableMapping {
   /** Some target identity column is GENERATED ALWAYS: inserts say OVERRIDING SYSTEM VALUE. */
   readonly overridesIdentity: boolean;
   readonly filter?: RowFilter;
+  /** What computes the last of `columns`; absent = every value passes as it is. */
+  readonly steps?: TableSteps;
   readonly existing: ExistingPolicy;
   /** What becomes of a row that the target refuses: it halts its table (absent), or is set aside and blocks its key only. */
   readonly onRowError?: 'set-aside';
@@ -78,6 +82,17 @@ export interface CompiledMapping {
   /** sha256 of the canonical JSON of everything that changes a row's target form. */
   readonly hash: string;
   readonly tables: readonly TableMapping[];
+}
+
+/** Columns of the source that a table's image is made of, filter and key left aside. */
+export function sourceColumns({ columns, steps }: TableMapping): readonly CatalogColumn[] {
+  const direct = columns.filter((_, i) => !isComputed(steps, i)).map((column) => column.source);
+  return steps === undefined ? direct : [...direct, ...steps.inputs.filter((input) => !direct.some((one) => one.name === input.name))];
+}
+
+/** `column` is an index in the mapping's columns. */
+export function isComputed(steps: TableSteps | undefined, column: number): boolean {
+  return steps !== undefined && column >= steps.computed[0]!.column;
 }
 
 /** Map key for a table: schema and name joined by a character no identifier of ours can confuse. */

@@ -7,7 +7,7 @@
 import type { Finding } from '../errors.ts';
 import { errorFinding, listNames, warningFinding } from '../finding.ts';
 import type { CatalogColumn, CatalogTable } from '../table.ts';
-import { type CompiledMapping, tableId } from './compiled-mapping.ts';
+import { type CompiledMapping, sourceColumns, tableId } from './compiled-mapping.ts';
 
 const OID = { interval: 1186, timetz: 1266, varbit: 1562, numeric: 1700, intervals: 1187 } as const;
 /** Arrays for which the connector has a placeholder: bytea, text, varchar, char, integer, bigint, date, uuid, jsonb and json. */
@@ -81,7 +81,7 @@ export function inputLosses(mapping: CompiledMapping, tables: readonly CatalogTa
   const byId = new Map(tables.map((table) => [tableId(table), table]));
   const columns = mapping.tables.flatMap((mapped) => {
     const table = byId.get(tableId(mapped.from));
-    return table === undefined ? [] : mapped.columns.map(({ source }) => ({ table, column: plain(source) }));
+    return table === undefined ? [] : sourceColumns(mapped).map((column) => ({ table, column: plain(column) }));
   });
   return LOSSES.flatMap(({ severity, what, remedy, hits }) => {
     const hit = columns.filter(({ column, table }) => hits(column, table));

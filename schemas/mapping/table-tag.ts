@@ -20,7 +20,7 @@ export function mappingTag(tables: readonly TableMapping[]): string {
     .slice(0, 2 * TAG_BYTES);
 }
 
-export function tableTag({ from, to, columns, sourceKey, targetKey, filter }: TableMapping): number {
+export function tableTag({ from, to, columns, sourceKey, targetKey, filter, steps }: TableMapping): number {
   const relevant = [
     [from.schema, from.name],
     [to.schema, to.name],
@@ -28,6 +28,7 @@ export function tableTag({ from, to, columns, sourceKey, targetKey, filter }: Ta
     sourceKey,
     targetKey,
     filter?.conditions.map((condition) => [condition.column, condition.op, condition.values]) ?? [],
+    ...(steps === undefined ? [] : [steps.digest]),
   ];
   return createHash('sha256').update(JSON.stringify(relevant)).digest().readUIntBE(0, TAG_BYTES);
 }

@@ -46,6 +46,11 @@ export interface TableVerdict {
   /** How many of these are rows set aside; absent: none. */
   readonly held?: number;
   readonly sample: readonly DifferenceSample[];
+  /**
+   * Target columns that were held against what the mapping's own function makes of the source, not against SQL of verify's own: a fault of
+   * that function shows in them on both sides alike. Absent: none.
+   */
+  readonly sharedFunctionOnly?: readonly string[];
   /** LSN at which this table was compared; null when it was not. */
   readonly lsn: string | null;
   readonly inconclusive?: Inconclusive;

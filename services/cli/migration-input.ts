@@ -10,6 +10,7 @@ import { FILE_BYTES_MAX } from '#schemas/config/yaml-source.ts';
 import { errorOf } from '#schemas/envelope.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import type { CommandContext } from './command.ts';
+import { withFunctions } from './user-functions.ts';
 
 export const DEFAULT_FILE = 'migration.yaml';
 
@@ -21,12 +22,14 @@ export interface MigrationInput {
 /** @throws PipelineError CF-1002 to CF-1006; where there are several faults they are in `details.findings`. */
 export async function loadMigration({ common, io }: Pick<CommandContext, 'common' | 'io'>): Promise<MigrationInput> {
   const typed = common.file ?? DEFAULT_FILE;
-  const text = await readText(isAbsolute(typed) ? typed : join(io.directory, typed), typed);
+  const path = isAbsolute(typed) ? typed : join(io.directory, typed);
+  const text = await readText(path, typed);
   const { file, findings } = readMigrationFile({ path: typed, text, env: io.environment });
   const errors = findings.filter((finding) => finding.severity === 'error');
   // A misspelt key is also a missing one: the typo is what is to be mended.
   const first = errors.find((finding) => finding.message.startsWith('unknown key')) ?? errors[0];
-  if (file !== undefined && first === undefined) return { file, dataDir: dataDirOf(file.name, { common, io }) };
+  if (file !== undefined && first === undefined)
+    return { file: await withFunctions(file, path), dataDir: dataDirOf(file.name, { common, io }) };
   if (first === undefined) throw new PipelineError('CF-1003', `${typed} holds nothing`, { path: typed });
   const single = errorOf(first);
   throw new PipelineError(single.code, single.message, { ...single.place, remedy: single.remedy, details: { findings } });

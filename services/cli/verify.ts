@@ -101,7 +101,9 @@ export function verifyOutcome(result: VerifyResult, { paint }: Pick<CommandConte
       colour(verdict),
     ];
   });
-  const text = renderTable(['table', 'source', 'target', 'missing', 'extra', 'different', 'verdict'], rows, [1, 2, 3, 4, 5]);
+  let text = renderTable(['table', 'source', 'target', 'missing', 'extra', 'different', 'verdict'], rows, [1, 2, 3, 4, 5]);
+  const shared = result.tables.flatMap(({ to, sharedFunctionOnly = [] }) => sharedFunctionOnly.map((column) => `${to}.${column}`));
+  if (shared.length > 0) text += `\nHeld against the mapping's own function only, not against SQL of verify's own: ${listNames(shared)}`;
   const findings = [...result.tables.flatMap(differenceFindings), ...inconclusiveFindings(result.tables)];
   const where = result.at.lsn === null ? '' : ` at ${result.at.lsn}`;
   const tables = result.tables.length === 1 ? 'one table' : `${result.tables.length} tables`;

@@ -11,16 +11,9 @@ import { guarded } from '#schemas/test-hooks.ts';
 import type { Side } from '#connectors/probe/postgres/held-snapshot.ts';
 import { readShapes } from '#connectors/probe/postgres/shape.ts';
 import type { DigestPlan } from '#connectors/probe/postgres/row-sql.ts';
-import { keyId, normalizeOnTarget, rowsByKey } from '#connectors/probe/postgres/rows-by-key.ts';
-import {
-  addTo,
-  bucketSums,
-  listRows,
-  type BucketSum,
-  type Scan,
-  type TableProbe,
-  type Texts,
-} from '#connectors/probe/postgres/table-scan.ts';
+import { rowsAt, rowsOf, sumsOf } from '#connectors/probe/postgres/computed-scan.ts';
+import { keyId, normalizeOnTarget } from '#connectors/probe/postgres/rows-by-key.ts';
+import { addTo, type BucketSum, type Scan, type TableProbe, type Texts } from '#connectors/probe/postgres/table-scan.ts';
 import type { AlignedTable, Alignment } from './align.ts';
 import type { VerifyLimits } from './limits.ts';
 import { mergeRows, withDeltas, type RowDifference } from './merge.ts';
@@ -114,7 +107,7 @@ function bucketMask(rows: number): bigint {
 type Sums = Map<string, BucketSum>;
 
 async function bothSums({ source, target, mask }: BothScans): Promise<[Sums, Sums]> {
-  return Promise.all([bucketSums(source, mask), bucketSums(target, mask)]);
+  return Promise.all([sumsOf(source, mask), sumsOf(target, mask)]);
 }
 
 function total(sums: Sums): number {
@@ -186,13 +179,14 @@ class Tally {
 }
 
 function verdictOf(probe: TableProbe, tally: Tally): Omit<TableVerdict, 'rowsSource' | 'rowsTarget' | 'lsn'> {
-  const { from, to } = probe.mapping;
+  const { from, to, steps } = probe.mapping;
   return {
     from: `${from.schema}.${from.name}`,
     to: `${to.schema}.${to.name}`,
     ...tally.counts,
     ...(tally.held > 0 && { held: tally.held }),
     sample: tally.sample,
+    ...(steps !== undefined && { sharedFunctionOnly: steps.computed.map(({ target }) => target) }),
   };
 }
 
@@ -204,7 +198,7 @@ interface Listing {
 }
 
 async function listDifferences(scans: BothScans, dirty: readonly string[], { touched, tally }: Listing): Promise<void> {
-  const differences = mergeRows(listRows(scans.source, scans.mask, dirty), listRows(scans.target, scans.mask, dirty), {
+  const differences = mergeRows(rowsOf(scans.source, scans.mask, dirty), rowsOf(scans.target, scans.mask, dirty), {
     keyed: true,
     skipSource: (row) => touched.sourceKeys.has(keyId(row.sourceKey)),
     skipTarget: (row) => touched.targetKeys.has(keyId(row.key)),
@@ -237,12 +231,12 @@ function sameKeyTexts(probe: TableProbe): boolean {
 async function nameColumns(scans: BothScans, differences: readonly RowDifference[], tally: Tally): Promise<void> {
   const { probe } = scans.source;
   const [here, there] = await Promise.all([
-    rowsByKey(
+    rowsAt(
       scans.source,
       scans.mask,
       differences.map((one) => one.sourceKey),
     ),
-    rowsByKey(
+    rowsAt(
       scans.target,
       scans.mask,
       differences.map((one) => one.key),
@@ -291,11 +285,11 @@ interface KeylessListing {
 async function listKeyless(scans: BothScans, dirty: readonly string[], { deltas, tally }: KeylessListing): Promise<void> {
   const buckets = new Set(dirty);
   const source = withDeltas(
-    listRows(scans.source, scans.mask, dirty),
+    rowsOf(scans.source, scans.mask, dirty),
     deltas.filter(({ bucket }) => buckets.has(bucket)),
   );
   const never = (): boolean => false;
-  const differences = mergeRows(source, listRows(scans.target, scans.mask, dirty), { keyed: false, skipSource: never, skipTarget: never });
+  const differences = mergeRows(source, rowsOf(scans.target, scans.mask, dirty), { keyed: false, skipSource: never, skipTarget: never });
   let found = 0;
   for await (const { kind, rows } of differences) {
     found++;

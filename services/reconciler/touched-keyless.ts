@@ -4,7 +4,7 @@
  */
 import { invariant } from '#schemas/errors.ts';
 import { digestTexts, mapTexts } from '#connectors/probe/postgres/rows-by-key.ts';
-import type { ListedRow, TableProbe } from '#connectors/probe/postgres/table-scan.ts';
+import type { ListedRow } from '#connectors/probe/postgres/table-scan.ts';
 import { rowSelected } from './row-selected.ts';
 import type { RowChange, TableChanges, Values } from './change-collector.ts';
 import type { BothScans } from './touched-rows.ts';
@@ -29,15 +29,11 @@ export async function keylessDeltas({ source, mask }: BothScans, changes: TableC
   const mapped = await mapTexts(
     client,
     probe,
-    selected.map(({ values }) => inTargetOrder(probe, values)),
+    selected.map(({ values }) => probe.image(values)),
   );
   const digests = await digestTexts(client, plan, mask, mapped as (string | null)[][]);
   invariant(digests.length === selected.length, 'one digest per row');
   return digests.map(({ hash, bucket, sum }, i) => ({ hash, bucket, a: sum.a, b: sum.b, rows: selected[i]!.sign, key: [], sourceKey: [] }));
-}
-
-function inTargetOrder(probe: TableProbe, values: Values): (string | null | undefined)[] {
-  return probe.mapping.columns.map((column) => values[probe.sourceColumns.indexOf(column.source.name)]);
 }
 
 function signedRows(changes: readonly RowChange[], sign: 1n | -1n): SignedRow[] {

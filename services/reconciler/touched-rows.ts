@@ -4,7 +4,8 @@
  */
 import type { DifferenceSample } from '#schemas/reconcile/verify-result.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
-import { keyId, mapTexts, normalizeOnTarget, rowsByKey, type ProbedRow } from '#connectors/probe/postgres/rows-by-key.ts';
+import { rowsAt } from '#connectors/probe/postgres/computed-scan.ts';
+import { keyId, mapTexts, normalizeOnTarget, type ProbedRow } from '#connectors/probe/postgres/rows-by-key.ts';
 import type { Scan, TableProbe, Texts } from '#connectors/probe/postgres/table-scan.ts';
 import type { RowChange, Side, TableChanges, Values } from './change-collector.ts';
 import { rowSelected } from './row-selected.ts';
@@ -40,8 +41,8 @@ export async function judgeTouched(scans: BothScans, changes: TableChanges): Pro
   const sourceKeys = keys.map((key) => JSON.parse(key) as Texts);
   const targetKeys = await mapKeys(scans, sourceKeys);
   const [sourceFound, targetFound] = await Promise.all([
-    rowsByKey(scans.source, scans.mask, sourceKeys),
-    rowsByKey(scans.target, scans.mask, targetKeys),
+    rowsAt(scans.source, scans.mask, sourceKeys),
+    rowsAt(scans.target, scans.mask, targetKeys),
   ]);
   const targetOf = new Map(keys.map((key, i) => [key, targetFound.get(keyId(targetKeys[i]!))]));
   const forward = foldChanges(ahead, (key) => sourceFound.get(key)?.raw);
@@ -131,7 +132,7 @@ async function onTarget({ source }: BothScans, changes: readonly RowChange[]): P
 }
 
 function inTargetOrder(probe: TableProbe, values: Values | undefined): (string | null | undefined)[] {
-  return probe.mapping.columns.map((column) => (values ? values[probe.sourceColumns.indexOf(column.source.name)] : null));
+  return values === undefined ? probe.mapping.columns.map(() => null) : probe.image(values);
 }
 
 /** Target key texts of source keys. */

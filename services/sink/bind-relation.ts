@@ -9,14 +9,17 @@ import { UnmappableRow } from '#schemas/mapping/unmappable-row.ts';
 import { decodeTuple, type Relation } from '#schemas/pgoutput/message.ts';
 import type { CatalogTable } from '#schemas/table.ts';
 import type { Layout } from '#schemas/pgoutput/tuple.ts';
+import { RowImage } from './row-image.ts';
 
-/** A relation (table or leaf) and what its tuples mean. */
+/** A relation (table or leaf) and what its tuples mean: as they come, or with an image as it makes them. */
 export interface BoundRelation {
   readonly relation: Relation;
   readonly table: TableMapping;
   readonly layout: Layout;
   /** True for a row that the mapping moves; undefined = every row. @throws UnmappableRow when that cannot be told */
   readonly passes: ((buffer: Buffer, at: number) => boolean) | undefined;
+  /** Makes the mapped row of a tuple; undefined = the tuple is the row. */
+  readonly image: RowImage | undefined;
 }
 
 /** Layouts seen per table: leaves with the same columns share one, so that their changes fold together without rewriting. */
@@ -35,8 +38,9 @@ function sharedLayout(table: TableMapping, layout: Layout): Layout {
 export function bindRelation(relation: Relation, table: TableMapping): BoundRelation {
   const bound = bind(table, relation);
   if (bound.kind === 'mismatch') throw new PipelineError('CF-2006', bound.message);
-  const layout = sharedLayout(table, { columns: bound.fieldColumns, key: bound.keyFields });
-  return { relation, table, layout, passes: bound.accepts === undefined ? undefined : rowFilter(bound) };
+  const image = table.steps === undefined ? undefined : new RowImage(table, bound, table.steps);
+  const layout = sharedLayout(table, image?.layout ?? { columns: bound.fieldColumns, key: bound.keyFields });
+  return { relation, table, layout, passes: bound.accepts === undefined ? undefined : rowFilter(bound), image };
 }
 
 function rowFilter({ accepts, filterFields }: BoundTable): (buffer: Buffer, at: number) => boolean {

@@ -11,20 +11,16 @@ import {
   FRAME,
   MESSAGE_PREFIX,
   type ChunkDeletes,
-  type ChunkRowsHeader,
   type OurMessage,
-  type UnmappedLine,
 } from '#schemas/frame/frame.ts';
 import { toLsn, type Lsn } from '#schemas/lsn.ts';
-import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { DescribeRows } from '#schemas/mapping/mapped-side.ts';
-import { compileRowPredicate } from '#schemas/mapping/row-filter.ts';
-import { decodeCopyRows, copyLine } from '#schemas/value/copy-text.ts';
 import { decodeMessage, decodeRelation, decodeTruncate, TAG, toUnixMs, type Relation } from '#schemas/pgoutput/message.ts';
 import { guarded } from '#schemas/test-hooks.ts';
-import type { ChunkBatch, Place, Position } from '#connectors/target/target.ts';
+import type { Place, Position } from '#connectors/target/target.ts';
 import { bindRelation, type BoundRelation, type RelationResolver } from './bind-relation.ts';
 import type { RowsUnit, Span } from './frame-scanner.ts';
+import { projectChunk } from './project-chunk.ts';
 import { TableFold } from './table-fold.ts';
 import type { SinkTable } from './sink-table.ts';
 
@@ -276,7 +272,7 @@ export class Decoder {
     const table = this.#options.tableOf({ schema: header.schema, name: header.table });
     if (table === undefined || table.state === 'held' || offset < table.skipBelow) return;
     if (table.awaitsChunk && header.truncate) table.state = 'copying';
-    const chunk = projectChunk(table, header, rows);
+    const chunk = projectChunk(table.mapping, header, rows);
     table.lane.push(
       { kind: 'chunk', table: table.mapping, ...chunk, truncate: header.truncate, mayExist: table.expectsRows(header.recopy) },
       rows.length,
@@ -298,38 +294,4 @@ function openFold({ table, bound }: Route): TableFold {
   const fold = (table.fold = new TableFold(bound, table.state === 'following'));
   table.lane.opened(table);
   return fold;
-}
-
-/** Lines pass untouched when every field is mapped and every row moves; else they are taken apart. */
-function projectChunk(
-  table: SinkTable,
-  header: ChunkRowsHeader,
-  rows: Buffer,
-): Pick<ChunkBatch, 'columns' | 'rows' | 'rowCount' | 'unmapped'> {
-  const { mapping } = table;
-  const names = header.columns;
-  const columns = names.map((name) => mapping.columns.findIndex((column) => column.source.name === name));
-  const missing = mapping.columns.find((column) => !names.includes(column.source.name));
-  if (missing !== undefined) {
-    throw new PipelineError(
-      'CF-2006',
-      `a chunk of ${mapping.from.schema}.${mapping.from.name} lacks the mapped column ${missing.source.name}`,
-    );
-  }
-  const unmapped = (header.unmapped ?? []).map((line) => byTarget(line, mapping));
-  if (columns.every((i) => i >= 0) && mapping.filter === undefined) return { columns, rows: [rows], rowCount: header.rows, unmapped };
-  const accepts = mapping.filter && compileRowPredicate(mapping.filter);
-  const filterFields = (mapping.filter?.conditions ?? []).map(({ column }) => names.indexOf(column));
-  const kept: string[] = [];
-  for (const row of decodeCopyRows(rows, names.length)) {
-    // A filter column that is not mapped does not come with a chunk: the chunk was read through the filter then.
-    const passes = accepts === undefined || filterFields.includes(-1) || accepts(filterFields.map((i) => row[i]!));
-    if (passes) kept.push(copyLine(row.filter((_, i) => columns[i]! >= 0)));
-  }
-  return { columns: columns.filter((i) => i >= 0), rows: [Buffer.from(kept.join(''), 'utf8')], rowCount: kept.length, unmapped };
-}
-
-function byTarget({ fault, values }: UnmappedLine, { columns }: TableMapping): UnmappedLine {
-  const known = columns.filter(({ source }) => values[source.name] !== undefined);
-  return { fault, values: Object.fromEntries(known.map(({ source, target }) => [target, values[source.name]!])) };
 }

@@ -44,7 +44,7 @@ export class TableFold implements TableBatch {
   /** Takes one insert, update or delete: the message at `m` in `b`. */
   add(bound: BoundRelation, b: Buffer, m: number): void {
     this.changes++;
-    if (bound.layout !== this.layout || bound.passes !== undefined || this.#keyless) {
+    if (bound.layout !== this.layout || bound.passes !== undefined || bound.image !== undefined || this.#keyless) {
       this.#addSlowly(bound, b, m);
       return;
     }
@@ -186,7 +186,7 @@ export class TableFold implements TableBatch {
   /** The mapping makes nothing of the message at `m` in `b`: its key is left as it was before the batch, or a table without a key held. */
   refuse(bound: BoundRelation, b: Buffer, m: number, fault: RowFault): void {
     this.changes++;
-    this.#refuse(this.#relaid(bound, readChange(bound, b, m)), fault);
+    this.#refuse(this.#relaid(bound, imageOf(bound, readChange(bound, b, m), undefined)), fault);
   }
 
   #refuse({ old, next }: Change, fault: RowFault): void {
@@ -236,15 +236,15 @@ export class TableFold implements TableBatch {
     this.counts = counts;
   }
 
-  /** Filters, keyless tables, and leaves whose columns stand in another order. */
+  /** Filters, computed columns, keyless tables, and leaves whose columns stand in another order. */
   #addSlowly(bound: BoundRelation, b: Buffer, m: number): void {
     const change = readChange(bound, b, m);
-    const relaid = this.#relaid(bound, change);
     try {
-      this.#addMapped(relaid, passesOf(bound, change, this.#keyless), b[m] === TAG.insert);
+      const passes = passesOf(bound, change, this.#keyless);
+      this.#addMapped(this.#relaid(bound, imageOf(bound, change, passes)), passes, b[m] === TAG.insert);
     } catch (error) {
       if (!(error instanceof UnmappableRow)) throw error;
-      this.#refuse(relaid, error.fault);
+      this.#refuse(this.#relaid(bound, imageOf(bound, change, undefined)), error.fault);
     }
   }
 
@@ -303,6 +303,21 @@ function passesOf({ passes }: BoundRelation, { old, oldWhole, next }: Change, ke
   const enters = next !== undefined && (passes?.(next.buffer, next.at) ?? true);
   const left = keyless && old !== undefined && (passes === undefined || !oldWhole || passes(old.buffer, old.at));
   return { enters, left };
+}
+
+/**
+ * The rows as they are mapped. Of one that goes, of a key alone, and of all without `passes` nothing is computed.
+ * @throws UnmappableRow
+ */
+function imageOf({ image, layout }: BoundRelation, change: Change, passes: Passes | undefined): Change {
+  if (image === undefined) return change;
+  const { old, next } = change;
+  const counts = layout.key.length === 0 && passes?.left === true;
+  return {
+    ...change,
+    old: old && (counts ? image.of(old) : image.keyOf(old)),
+    next: next && (passes?.enters === true ? image.of(next) : image.keyOf(next)),
+  };
 }
 
 /** With an old row that is whole the new one has no absent columns. */

@@ -32,6 +32,8 @@ import {
   type WireFormat,
   type WireSource,
 } from '#schemas/wire/wire.ts';
+import { EventImage } from './event-image.ts';
+import { planOf, type Plan } from './event-plan.ts';
 import { ownStamps, type EventMarks, type EventStamps } from './event-stamp.ts';
 import { faultHeader, renamedFault } from './fault-header.ts';
 import { isPlain, relabelled } from './pass-on.ts';
@@ -63,16 +65,6 @@ export interface MapperOptions {
   readonly partitions: number;
   /** What stands beside the events; of our own topics unless told. */
   readonly stamps?: EventStamps;
-}
-
-/** Where things stand in events of one shape. */
-interface Plan {
-  readonly columns: readonly string[];
-  /** Event's field for each mapped column; undefined: one of them is not there. */
-  readonly fields: Int32Array | undefined;
-  readonly filterFields: Int32Array;
-  /** Fields are the mapped columns as they stand. */
-  readonly same: boolean;
 }
 
 /** One raw record on its way. */
@@ -108,6 +100,8 @@ export class EventMapper {
   readonly #keyColumns: readonly number[];
   /** Every row of the source is a row of the target, column by column under the same names. */
   readonly #isPlain: boolean;
+  /** Undefined where no column is computed. */
+  readonly #image: EventImage | undefined;
   readonly #plans: Plan[] = [];
   #plan: Plan | undefined;
 
@@ -129,6 +123,7 @@ export class EventMapper {
     this.#before = new ScratchRow(columns.length);
     this.#keyRow = new ScratchRow(columns.length);
     this.#keyColumns = columns.flatMap((column, i) => (column.isKey ? [i] : []));
+    this.#image = EventImage.of(table);
   }
 
   /** Bytes whose schema has to be learnt before this record can be mapped; undefined when it can be mapped at once. */
@@ -168,8 +163,8 @@ export class EventMapper {
   /** Which row it is, and why nothing comes of it. Nothing of it was emitted before. */
   #unmapped(fault: RowFault, { event, plan, passing }: Change, record: FetchedRecord): MapOutcome {
     const op = event.op as 'c' | 'u' | 'd' | 'r';
-    const old = event.before === undefined ? undefined : this.#project(this.#before, event.before, plan);
-    let row = event.after === undefined ? old! : this.#project(this.#after, event.after, plan);
+    const old = event.before === undefined ? undefined : this.#found(this.#before, event.before, plan);
+    let row = event.after === undefined ? old! : this.#found(this.#after, event.after, plan);
     if (event.after !== undefined && hasAbsent(row)) row = this.#complete(row, undefined, record);
     return this.#putFault(faultHeader(fault, { op, old: event.after === undefined ? undefined : old, row }, this.table), passing);
   }
@@ -192,8 +187,8 @@ export class EventMapper {
   #create(event: DecodedEvent, plan: Plan, passing: Passing): MapOutcome {
     // Of a key that changed the row moves here or nowhere: the old key's delete is a record of its own.
     if (!this.#passes(event.after!, event.before, plan)) return 'left-out';
-    const before = event.before === undefined ? undefined : this.#project(this.#before, event.before, plan);
-    this.#emit(event, { before, after: this.#project(this.#after, event.after!, plan) }, passing);
+    const before = event.before === undefined ? undefined : this.#old(event.before, plan);
+    this.#emit(event, { before, after: this.#new(event.after!, event.before, plan) }, passing);
     return 'mapped';
   }
 
@@ -203,8 +198,8 @@ export class EventMapper {
     const keyless = this.#keyColumns.length === 0;
     const left = !keyless || was === undefined || this.#passes(was, undefined, plan);
     if (!enters && !left) return 'left-out';
-    const before = was === undefined ? undefined : this.#project(this.#before, was, plan);
-    let after = this.#project(this.#after, event.after!, plan);
+    const before = was === undefined ? undefined : this.#old(was, plan);
+    let after = enters ? this.#new(event.after!, was, plan) : this.#found(this.#after, event.after!, plan);
     if (hasAbsent(after)) after = this.#complete(after, before, record);
     if (enters) {
       if (left) this.#emit(event, { before, after }, passing);
@@ -218,7 +213,7 @@ export class EventMapper {
   #delete(event: DecodedEvent, plan: Plan, passing: Passing): MapOutcome {
     // With a key the row may be there although its last state does not pass, and the old row may be no more than the key.
     if (this.#keyColumns.length === 0 && !this.#passes(event.before!, undefined, plan)) return 'left-out';
-    const before = this.#project(this.#before, event.before!, plan);
+    const before = this.#old(event.before!, plan);
     // The tombstone behind it is a raw record too.
     const { key, value, exact } = this.#options.encoder.encode({ op: 'd', before, after: undefined, source: sourceOf(event) });
     this.#put({ key, value, headers: this.#headers(passing, NO_BYTES, exact) }, passing);
@@ -319,6 +314,24 @@ export class EventMapper {
     return into;
   }
 
+  /** A row as it is from here on; `was` has what the event leaves out of it, where that came. @throws UnmappableRow */
+  #new(row: RowFields, was: RowFields | undefined, plan: Plan): RowFields {
+    if (this.#image === undefined) return this.#project(this.#after, row, plan);
+    return this.#image.whole(this.#after, row, was, { fields: plan.fields!, inputs: plan.inputs });
+  }
+
+  /** A row that only has to be found. */
+  #found(into: ScratchRow, row: RowFields, plan: Plan): RowFields {
+    if (this.#image === undefined) return this.#project(into, row, plan);
+    return this.#image.found(into, row, { fields: plan.fields!, inputs: plan.inputs });
+  }
+
+  /** A row as it was: with a key it only has to be found, and of a delete no more than the key may have come. */
+  #old(row: RowFields, plan: Plan): RowFields {
+    if (this.#image === undefined || this.#keyColumns.length > 0) return this.#found(this.#before, row, plan);
+    return this.#image.whole(this.#before, row, undefined, { fields: plan.fields!, inputs: plan.inputs });
+  }
+
   #project(into: ScratchRow, row: RowFields, plan: Plan): RowFields {
     if (plan.same) return row;
     into.buffer = row.buffer;
@@ -349,31 +362,15 @@ export class EventMapper {
     // A format gives the same list for every record of one schema.
     if (this.#plan?.columns === columns) return this.#plan;
     const known = this.#plans.find((plan) => plan.columns === columns);
-    const plan = known ?? this.#makePlan(columns);
+    const plan = known ?? planOf(this.table, columns, this.#stamps.isForeign);
     if (known === undefined) this.#plans.push(plan);
     return (this.#plan = plan);
-  }
-
-  #makePlan(columns: readonly string[]): Plan {
-    const { table } = this;
-    const fields = Int32Array.from(table.columns, (column) => columns.indexOf(column.source.name));
-    const filterFields = Int32Array.from(table.filter?.conditions ?? [], (condition) => columns.indexOf(condition.column));
-    const fits = !fields.includes(-1) && !filterFields.includes(-1) && !(this.#stamps.isForeign && hasUnknown(table, columns));
-    const same = fields.length === columns.length && fields.every((field, i) => field === i);
-    return { columns, fields: fits ? fields : undefined, filterFields, same };
   }
 }
 
 function otherKeyOf(record: FetchedRecord, { otherKey }: EventMarks): Buffer | undefined {
   const header = otherKey === undefined ? undefined : record.header(otherKey);
   return header === undefined ? undefined : decodeOtherKey(header);
-}
-
-/** A column was added that the file does not know, and does not say to ignore. */
-function hasUnknown({ columns: mapped, dropped, unmapped }: TableMapping, columns: readonly string[]): boolean {
-  if (unmapped === 'ignore') return false;
-  const known = new Set([...mapped.map((column) => column.source.name), ...dropped]);
-  return columns.some((column) => !known.has(column));
 }
 
 /** Where the row came from, if the format tells. */

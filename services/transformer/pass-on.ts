@@ -5,8 +5,8 @@ import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { RowEncoder, WireFormat } from '#schemas/wire/wire.ts';
 
 /** Every row of the source is a row of the target, column by column under the same names. */
-export function isPlain({ columns, filter }: TableMapping): boolean {
-  return filter === undefined && columns.every(({ source, target }) => source.name === target);
+export function isPlain({ columns, filter, steps }: TableMapping): boolean {
+  return filter === undefined && steps === undefined && columns.every(({ source, target }) => source.name === target);
 }
 
 export interface Passed {

@@ -7,6 +7,7 @@ import { quoteIdent } from '#schemas/table.ts';
 import { filterSql } from '#schemas/mapping/row-filter.ts';
 import { queryRows } from '#connectors/postgres/session.ts';
 import { outputText } from './column-sql.ts';
+import { REFUSED } from './row-image.ts';
 import { digestSelect, type DigestPlan } from './row-sql.ts';
 import { fromItem, valueExpressions, type BucketSum, type Scan, type TableProbe, type Texts } from './table-scan.ts';
 
@@ -58,7 +59,9 @@ function keyColumns(probe: TableProbe, side: Scan['side']): KeyColumn[] {
 async function fetchRows(scan: Scan, mask: bigint, keys: readonly Texts[]): Promise<ProbedRow[]> {
   const { probe, side } = scan;
   const columns = keyColumns(probe, side);
-  const values = valueExpressions(probe, side);
+  // What SQL cannot compute is left to computed-scan.ts.
+  const computed = side === 'source' && probe.mapping.steps !== undefined;
+  const values = computed ? probe.key.map((i) => valueExpressions(probe, side)[i]!) : valueExpressions(probe, side);
   const key = columns.map((column, i) => ({ expression: outputText(`t.${quoteIdent(column.name)}`), name: `q${i}` }));
   const texts = values.map((value, i) => ({ expression: outputText(value), name: `m${i}` }));
   const rawNames = side === 'source' ? probe.sourceColumns : [];
@@ -72,7 +75,7 @@ async function fetchRows(scan: Scan, mask: bigint, keys: readonly Texts[]): Prom
   });
   const unnest = `unnest(${columns.map((_, i) => `$${i + 1}::text[]`).join(', ')}) AS u(${columns.map((_, i) => `k${i}`).join(', ')})`;
   const from = `${unnest} JOIN ${fromItem(probe, side, scan.shape)} ON ${matches.join(' AND ')}`;
-  const select = digestSelect(scan.plan, { from, where: [], values, key: probe.key, extra });
+  const select = digestSelect(scan.plan, { from, where: [], values, key: computed ? values.map((_, i) => i) : probe.key, extra });
   const names = extra.map(({ name }) => `, d.${name}${name === 'selected' ? '::text AS selected' : ''}`).join('');
   const rows = await queryRows(
     scan.client,
@@ -102,12 +105,13 @@ export async function mapTexts(
   rows: readonly (readonly (string | null | undefined)[])[],
 ): Promise<(string | null | undefined)[][]> {
   const mapped = rows.map((row) => [...row]);
+  const sent = rows.map((row) => row.map((value) => (value === REFUSED ? null : value)));
   if (rows.length === 0 || probe.columns.every((column) => column.onText === undefined)) return mapped;
   const select = probe.columns.map((column, i) => `${outputText(column.onText ? column.onText(`u.c${i}`) : `u.c${i}`)} AS m${i}`);
-  const answer = await unnestRows(source, select, { rows, columns: probe.columns.length });
+  const answer = await unnestRows(source, select, { rows: sent, columns: probe.columns.length });
   answer.forEach((row, i) => {
     const into = mapped[i]!;
-    for (let c = 0; c < into.length; c++) if (into[c] !== undefined) into[c] = row[`m${c}`] ?? null;
+    for (let c = 0; c < into.length; c++) if (into[c] !== undefined && into[c] !== REFUSED) into[c] = row[`m${c}`] ?? null;
   });
   return mapped;
 }
@@ -120,8 +124,9 @@ export async function normalizeOnTarget(target: pg.ClientBase, probe: TableProbe
     const value = probe.columns[i]!.settled ? `u.c${i}` : `(u.c${i})::${column.targetBaseType}`;
     return `${outputText(value)} AS m${i}`;
   });
-  const answer = await unnestRows(target, select, { rows, columns: columns.length });
-  return answer.map((row) => columns.map((_, i) => row[`m${i}`] ?? null));
+  const sent = rows.map((row) => row.map((value) => (value === REFUSED ? null : value)));
+  const answer = await unnestRows(target, select, { rows: sent, columns: columns.length });
+  return answer.map((row, n) => columns.map((_, i) => (rows[n]![i] === REFUSED ? REFUSED : (row[`m${i}`] ?? null))));
 }
 
 /** Digests of rows that are in no table: what a keyless table gained and lost meanwhile. */
@@ -133,18 +138,21 @@ export async function digestTexts(
 ): Promise<{ readonly hash: bigint; readonly bucket: string; readonly sum: BucketSum }[]> {
   if (rows.length === 0) return [];
   const width = rows[0]!.length;
-  const from = unnestFrom(width);
+  const from = textRows(width);
   const values = Array.from({ length: width }, (_, i) => `u.c${i}`);
   const select = digestSelect(plan, { from, where: [], values, key: [], extra: [{ expression: 'u.n', name: 'n' }] });
   const answer = await queryRows(
     client,
     `SELECT d.hk::text AS h, (d.hk & ${mask})::text AS bucket, d.a::text AS x, d.b::text AS y FROM (${select}) d ORDER BY d.n`,
-    columnsOf(rows, width),
+    textArrays(
+      rows.map((row) => row.map((value) => (value === REFUSED ? null : value))),
+      width,
+    ),
   );
-  return answer.map((row) => ({
+  return answer.map((row, i) => ({
     hash: BigInt(row['h']!),
     bucket: row['bucket']!,
-    sum: { rows: 1n, a: BigInt(row['x']!), b: BigInt(row['y']!) },
+    sum: { rows: 1n, a: BigInt(row['x']!) + (rows[i]!.includes(REFUSED) ? 1n : 0n), b: BigInt(row['y']!) },
   }));
 }
 
@@ -162,18 +170,20 @@ async function unnestRows(
   for (let from = 0; from < rows.length; from += KEYS_PER_STATEMENT) {
     const part = rows.slice(from, from + KEYS_PER_STATEMENT);
     answer.push(
-      ...(await queryRows(client, `SELECT ${select.join(', ')} FROM ${unnestFrom(columns)} ORDER BY u.n`, columnsOf(part, columns))),
+      ...(await queryRows(client, `SELECT ${select.join(', ')} FROM ${textRows(columns)} ORDER BY u.n`, textArrays(part, columns))),
     );
   }
   return answer;
 }
 
-function unnestFrom(columns: number): string {
+/** FROM item u with columns c0… and n, for `textArrays`. */
+export function textRows(columns: number): string {
   const arrays = Array.from({ length: columns }, (_, i) => `$${i + 1}::text[]`).join(', ');
   const names = Array.from({ length: columns }, (_, i) => `c${i}`).join(', ');
   return `unnest(${arrays}) WITH ORDINALITY AS u(${names}, n)`;
 }
 
-function columnsOf(rows: readonly (readonly (string | null | undefined)[])[], width: number): (string | null)[][] {
+/** Parameters: one array a column. */
+export function textArrays(rows: readonly (readonly (string | null | undefined)[])[], width: number): (string | null)[][] {
   return Array.from({ length: width }, (_, c) => rows.map((row) => row[c] ?? null));
 }

@@ -8,6 +8,7 @@ import { quoteIdent, quoteTable } from '#schemas/table.ts';
 import { filterSql } from '#schemas/mapping/row-filter.ts';
 import { queryRows } from '#connectors/postgres/session.ts';
 import { columnSql, outputText, type ColumnSql } from './column-sql.ts';
+import { readColumns, rowImage, type RowImage } from './row-image.ts';
 import { digestSelect, type DigestPlan } from './row-sql.ts';
 import type { Side } from './held-snapshot.ts';
 import type { Shape } from './shape.ts';
@@ -22,6 +23,8 @@ export interface TableProbe {
   readonly key: readonly number[];
   /** Source columns that are mapped, keys or filtered on. */
   readonly sourceColumns: readonly string[];
+  /** Values of the source columns, in their order, as the mapping's columns. */
+  readonly image: RowImage;
 }
 
 export interface BucketSum {
@@ -35,14 +38,13 @@ const SLICE_PAGES = 131_072;
 const FETCH_ROWS = 10_000;
 
 export function tableProbe(mapping: TableMapping, known: (type: string) => boolean): TableProbe {
-  const names = new Set(mapping.columns.map((column) => column.source.name));
-  for (const name of mapping.sourceKey) names.add(name);
-  for (const condition of mapping.filter?.conditions ?? []) names.add(condition.column);
+  const sourceColumns = readColumns(mapping);
   return {
     mapping,
     columns: mapping.columns.map((column) => columnSql(column, known)),
     key: mapping.targetKey.map((name) => mapping.columns.findIndex((column) => column.target === name)),
-    sourceColumns: [...names],
+    sourceColumns,
+    image: rowImage(mapping, sourceColumns),
   };
 }
 
@@ -60,7 +62,7 @@ export function valueExpressions(probe: TableProbe, side: Side): string[] {
   });
 }
 
-function conditions(probe: TableProbe, side: Side): string[] {
+export function conditions(probe: TableProbe, side: Side): string[] {
   return side === 'source' && probe.mapping.filter ? [filterSql(probe.mapping.filter, (column) => `t.${quoteIdent(column)}`)] : [];
 }
 
@@ -106,7 +108,7 @@ export function addTo(sums: Map<string, BucketSum>, bucket: string, by: Readonly
 }
 
 /** Conditions that cut the table by physical place: within one snapshot a row version does not move. */
-function slices(pages: number): string[][] {
+export function slices(pages: number): string[][] {
   const cuts: string[][] = [];
   for (let from = 0; from === 0 || from < pages; from += SLICE_PAGES) {
     const last = from + SLICE_PAGES >= pages;

@@ -39,6 +39,7 @@ export interface VerifyResult {
     readonly extra: number;
     readonly different: number;
     readonly sample?: readonly unknown[];
+    readonly sharedFunctionOnly?: readonly string[];
   }[];
   readonly differences: number;
   readonly inconclusive: number;

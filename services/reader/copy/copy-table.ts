@@ -2,8 +2,8 @@
  * One table as the copier knows it. Guarantee: `state` follows from the table's jobs alone, so it is the same before and after a
  * restart.
  */
-import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
-import { tableId } from '#schemas/mapping/compiled-mapping.ts';
+
+import { sourceColumns, tableId, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { type CatalogColumn, identityColumns, type CatalogTable } from '#schemas/table.ts';
 import type { KeyColumn, RelationShape } from '#connectors/source/copy-source.ts';
 import { ChunkSize } from './chunk-size.ts';
@@ -63,7 +63,7 @@ export class CopyTable {
     this.hasExactKeys = this.keyColumns.every((name) => published.some((column) => column.name === name && isExact(column)));
     const filtered = mapping.filter?.conditions.map((condition) => condition.column) ?? [];
     this.policy = {
-      mapped: new Set([...mapping.columns.map((column) => column.source.name), ...mapping.sourceKey, ...filtered]),
+      mapped: new Set([...sourceColumns(mapping).map((column) => column.name), ...mapping.sourceKey, ...filtered]),
       dropped: new Set(mapping.dropped),
       ignoresUnmapped: mapping.unmapped === 'ignore',
     };

@@ -13,7 +13,7 @@ const OID = 7;
 /** id, name, big; or in a leaf's own order. */
 function bound(keys: readonly number[], columns: readonly number[]): BoundRelation {
   const layout: Layout = { columns: Int32Array.from(columns), key: Int32Array.from(keys) };
-  return { relation: undefined as never, table: {} as TableMapping, layout, passes: undefined };
+  return { relation: undefined as never, table: {} as TableMapping, layout, passes: undefined, image: undefined };
 }
 
 function randomOf(seed: number): (below: number) => number {

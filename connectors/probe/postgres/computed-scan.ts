@@ -1,0 +1,129 @@
+/**
+ * Sums, listings and single rows of a side, whether its columns can be computed in SQL or not. Guarantee: the same answer for both: a
+ * source with computed columns is read as texts, mapped by the shared row function, and digested by the same SQL as all else.
+ */
+import { quoteIdent } from '#schemas/table.ts';
+import { queryRows } from '#connectors/postgres/session.ts';
+import { outputText } from './column-sql.ts';
+import { REFUSED } from './row-image.ts';
+import { digestSelect } from './row-sql.ts';
+import { keyId, rowsByKey, textArrays, textRows, type ProbedRow } from './rows-by-key.ts';
+import {
+  addTo,
+  bucketSums,
+  conditions,
+  cursor,
+  fromItem,
+  listRows,
+  slices,
+  type BucketSum,
+  type ListedRow,
+  type Scan,
+  type Texts,
+} from './table-scan.ts';
+
+const BATCH_ROWS = 2_000;
+
+function isComputedSide({ side, probe }: Scan): boolean {
+  return side === 'source' && probe.mapping.steps !== undefined;
+}
+
+/** As `bucketSums`. */
+export async function sumsOf(scan: Scan, mask: bigint): Promise<Map<string, BucketSum>> {
+  if (!isComputedSide(scan)) return bucketSums(scan, mask);
+  const sums = new Map<string, BucketSum>();
+  for await (const row of digestedRows(scan, mask, true)) addTo(sums, row.bucket, row.sum);
+  return sums;
+}
+
+/** As `listRows`; what differs must fit into memory. */
+export async function* rowsOf(scan: Scan, mask: bigint, buckets: readonly string[]): AsyncGenerator<ListedRow> {
+  if (!isComputedSide(scan)) {
+    yield* listRows(scan, mask, buckets);
+    return;
+  }
+  const wanted = new Set(buckets);
+  const { probe } = scan;
+  const found: ListedRow[] = [];
+  for await (const { bucket, hash, sum, texts, raw } of digestedRows(scan, mask, false)) {
+    if (!wanted.has(bucket)) continue;
+    const sourceKey = probe.mapping.sourceKey.map((name) => raw[probe.sourceColumns.indexOf(name)] ?? null);
+    found.push({ hash, a: sum.a, b: sum.b, rows: 1n, key: probe.key.map((i) => texts[i]!), sourceKey });
+  }
+  yield* found.toSorted((one, other) => (one.hash < other.hash ? -1 : one.hash > other.hash ? 1 : 0));
+}
+
+/** As `rowsByKey`. */
+export async function rowsAt(scan: Scan, mask: bigint, keys: readonly Texts[]): Promise<Map<string, ProbedRow>> {
+  const found = await rowsByKey(scan, mask, keys);
+  if (!isComputedSide(scan) || found.size === 0) return found;
+  const rows = [...found.values()];
+  const digested = await digestImages(
+    scan,
+    mask,
+    rows.map((row) => row.raw),
+  );
+  return new Map(rows.map((row, i) => [keyId(row.key), { ...row, ...pick(digested[i]!) }]));
+}
+
+function pick({ texts, bucket, sum }: DigestedRow): Pick<ProbedRow, 'texts' | 'bucket' | 'sum'> {
+  return { texts, bucket, sum };
+}
+
+interface DigestedRow {
+  readonly raw: Texts;
+  readonly texts: Texts;
+  readonly hash: bigint;
+  readonly bucket: string;
+  readonly sum: BucketSum;
+}
+
+async function* digestedRows(scan: Scan, mask: bigint, renews: boolean): AsyncGenerator<DigestedRow> {
+  const { client, probe, side, shape } = scan;
+  const select = probe.sourceColumns.map((name, i) => `${outputText(`t.${quoteIdent(name)}`)} AS c${i}`).join(', ');
+  for (const [i, slice] of slices(shape.pages).entries()) {
+    // As in table-scan.ts: who waits to alter the table waits for one slice.
+    if (renews && i > 0) await scan.renew();
+    const where = [...conditions(probe, side), ...slice].map((one) => `(${one})`).join(' AND ');
+    const sql = `SELECT ${select} FROM ${fromItem(probe, side, shape)}${where === '' ? '' : ` WHERE ${where}`}`;
+    let batch: Texts[] = [];
+    for await (const row of cursor(client, sql)) {
+      batch.push(probe.sourceColumns.map((_, c) => row[`c${c}`] ?? null));
+      if (batch.length < BATCH_ROWS) continue;
+      yield* await digestImages(scan, mask, batch);
+      batch = [];
+    }
+    yield* await digestImages(scan, mask, batch);
+  }
+}
+
+/** Of whole source rows. A refused row is counted under its key, with a digest that no row has. */
+async function digestImages(scan: Pick<Scan, 'client' | 'probe' | 'plan'>, mask: bigint, rows: readonly Texts[]): Promise<DigestedRow[]> {
+  if (rows.length === 0) return [];
+  const { client, probe, plan } = scan;
+  const images = rows.map((row) => probe.image(row) as (string | null)[]);
+  const values = probe.columns.map((column, i) => (column.onText === undefined ? `u.c${i}` : column.onText(`u.c${i}`)));
+  const texts = values.map((value, i) => ({ expression: outputText(value), name: `m${i}` }));
+  const width = values.length;
+  const select = digestSelect(plan, {
+    from: textRows(width),
+    where: [],
+    values,
+    key: probe.key,
+    extra: [...texts, { expression: 'u.n', name: 'n' }],
+  });
+  const names = texts.map(({ name }) => `, d.${name}`).join('');
+  const sql = `SELECT d.hk::text AS h, (d.hk & ${mask})::text AS bucket, d.a::text AS x, d.b::text AS y${names} FROM (${select}) d ORDER BY d.n`;
+  const sent = images.map((image) => image.map((value) => (value === REFUSED ? null : value)));
+  const answer = await queryRows(client, sql, textArrays(sent, width));
+  return answer.map((row, i) => {
+    const image = images[i]!;
+    return {
+      raw: rows[i]!,
+      texts: image.map((value, c) => (value === REFUSED ? REFUSED : (row[`m${c}`] ?? null))),
+      hash: BigInt(row['h']!),
+      bucket: row['bucket']!,
+      sum: { rows: 1n, a: BigInt(row['x']!) + (image.includes(REFUSED) ? 1n : 0n), b: BigInt(row['y']!) },
+    };
+  });
+}

@@ -1,0 +1,37 @@
+/** Runs in a worker of its own: loads one file of the user's and answers calls of its functions. Guarantee: one answer for each call. */
+import { workerData, type MessagePort } from 'node:worker_threads';
+import type { Answer, Call, WorkerStart } from './open-functions.ts';
+
+const { url, port, signal } = workerData as WorkerStart & { readonly port: MessagePort };
+
+let loaded: Readonly<Record<string, unknown>> = {};
+
+function answerTo({ name, row }: Call): Answer {
+  const called = loaded[name];
+  if (typeof called !== 'function') return { error: `${name} is no function that the file exports` };
+  try {
+    const value: unknown = (called as (given: unknown) => unknown)(row);
+    return value instanceof Promise ? { error: 'the function is async; it must give its answer at once' } : { value };
+  } catch {
+    // What is thrown may hold values of the row.
+    return { error: 'the function threw' };
+  }
+}
+
+function send(answer: Answer): void {
+  try {
+    port.postMessage(answer);
+  } catch {
+    port.postMessage({ error: 'the function gave back what cannot leave its worker' });
+  }
+  Atomics.store(signal, 0, 1);
+  Atomics.notify(signal, 0);
+}
+
+port.on('message', (call: Call) => send(answerTo(call)));
+try {
+  loaded = (await import(url)) as typeof loaded;
+  send({ value: Object.keys(loaded).filter((name) => typeof loaded[name] === 'function') });
+} catch (error) {
+  send({ error: error instanceof Error ? error.message : 'it threw while it was loaded' });
+}

@@ -1,0 +1,235 @@
+/**
+ * The grammar of `tables[].set`: target columns that are computed. Guarantee: each entry is a constant or a list of steps, each step is
+ * one word or one block, and a wrong one is told at its own place with the nearest name.
+ */
+import { z } from 'zod';
+import { expected, oneOf, sqlName, whole } from './file-terms.ts';
+import { Secret } from './secret.ts';
+
+const KEY_LENGTH_MIN = 16;
+const EXPRESSION_LENGTH_MAX = 4000;
+const DECIMAL = /^[+-]?\d+(?:\.\d+)?$/;
+
+const text = z.union([z.string(), z.number(), z.boolean()], expected('a value')).transform(String);
+const textOrNull = z.union([text, z.null()], expected('a value, or null'));
+const decimal = text.refine((value) => DECIMAL.test(value), { error: 'expected a decimal number, for example 100 or 1.19' });
+const zoneName = z.string(expected('an IANA time zone, for example Europe/Berlin'));
+const charset = oneOf(['utf-8', 'windows-1252', 'latin1']);
+const algorithm = oneOf(['sha256', 'sha512', 'sha1', 'md5']);
+const digestText = oneOf(['hex', 'base64']).default('hex');
+const localTime = oneOf(['fail', 'earlier', 'later']).default('fail');
+
+/** YAML reads a bare null as no word at all. */
+const nullWord = z.null().transform(() => 'null' as const);
+
+const secretKey = z
+  .string(expected('a key as ${ENV}'))
+  .min(KEY_LENGTH_MIN, { error: `expected a key of at least ${KEY_LENGTH_MIN} characters` })
+  .transform((value) => new Secret(value));
+
+const elsePolicy = z.union(
+  [z.strictObject({ value: textOrNull }, expected('a block with value: …')), oneOf(['fail', 'keep'])],
+  expected('fail, keep or { value: … }'),
+);
+
+const nth = z.int(expected('a whole number, 1 for the first, -1 for the last')).refine((value) => value !== 0, {
+  error: 'expected a whole number, 1 for the first, -1 for the last',
+});
+
+const concat = z.union(
+  [
+    z.string().transform((sep) => ({ sep, nulls: 'skip' as const })),
+    z.strictObject({
+      sep: z.string(expected('a text')).default(''),
+      nulls: z.union([nullWord, oneOf(['skip', 'null', 'empty'])], expected('skip, null or empty')).default('skip'),
+    }),
+  ],
+  expected('a separator, or a block of sep and nulls'),
+);
+
+const cast = z.union(
+  [
+    z.string().transform((to) => ({ to, onError: 'fail' as const })),
+    z.strictObject({
+      to: z.string(expected('a type, for example integer')),
+      onError: z
+        .union(
+          [z.strictObject({ value: text }, expected('a block with value: …')), nullWord, oneOf(['fail', 'null'])],
+          expected('fail, null or { value: … }'),
+        )
+        .default('fail'),
+    }),
+  ],
+  expected('a type, or a block of to and onError'),
+);
+
+const hash = z.union(
+  [z.strictObject({ algorithm, encoding: digestText }), algorithm.transform((name) => ({ algorithm: name, encoding: 'hex' as const }))],
+  expected('sha256, sha512, sha1, md5, or a block of algorithm and encoding'),
+);
+
+const zone = z
+  .strictObject(
+    {
+      from: zoneName.optional().describe('Zone of a timestamp without one: it becomes a moment.'),
+      to: zoneName.optional().describe('A moment becomes the local time of this zone.'),
+      ambiguous: localTime.describe('A local time that the clocks show twice.'),
+      skipped: localTime.describe('A local time that the clocks leave out.'),
+    },
+    expected('a block of from or to'),
+  )
+  .refine((block) => (block.from === undefined) !== (block.to === undefined), { error: 'expected either from: or to:' });
+
+const decimalBlock = z.strictObject(
+  {
+    multiply: decimal.optional(),
+    divide: decimal.refine((value) => /[1-9]/.test(value), { error: 'expected a number other than 0' }).optional(),
+    scale: whole(0, 1000).describe('Digits behind the point.'),
+    round: oneOf(['half-up', 'half-down', 'half-even', 'up', 'down', 'ceiling', 'floor'])
+      .optional()
+      .describe('Absent: a value that has more digits is refused.'),
+  },
+  expected('a block with scale: …'),
+);
+
+const map = z.strictObject(
+  {
+    values: z.record(z.string(), textOrNull, expected('a block of value: new value')),
+    else: elsePolicy.default('fail').describe('What becomes of any other value; null stays null.'),
+  },
+  expected('a block of values and else'),
+);
+
+const blocks = z.strictObject(
+  {
+    trim: oneOf(['both', 'start', 'end']).optional().describe('Takes blanks off.'),
+    case: oneOf(['lower', 'upper']).optional(),
+    normalise: oneOf(['NFC', 'NFD', 'NFKC', 'NFKD']).optional().describe('Unicode normal form.'),
+    default: text.optional().describe('Stands where the value is null.'),
+    nullIf: text.optional().describe('This very text becomes null.'),
+    map: map.optional().describe('Each value becomes another.'),
+    cast: cast.optional().describe('Only what is a value of the type goes on; the target column casts by itself.'),
+    zone: zone.optional(),
+    encoding: z
+      .strictObject(
+        {
+          readAs: charset,
+          is: charset,
+          onError: z.union([nullWord, oneOf(['fail', 'keep', 'null'])], expected('fail, keep or null')).default('fail'),
+        },
+        expected('a block of readAs and is'),
+      )
+      .optional()
+      .describe('Text that was read in one encoding and is in another: readAs: windows-1252, is: utf-8.'),
+    decimal: decimalBlock.optional().describe('Exact decimal arithmetic: times multiply, over divide, to scale digits.'),
+    concat: concat.optional().describe('Several columns as one text.'),
+    coalesce: z.literal(true, expected('true')).optional().describe('The first of several columns that is not null.'),
+    split: z
+      .strictObject(
+        { by: z.string(expected('a text')).min(1, expected('a text')), take: nth, limit: whole(1, 100_000).optional() },
+        expected('a block of by and take'),
+      )
+      .optional()
+      .describe('One part of a text; limit: at most so many parts, the last one with all the rest.'),
+    extract: z
+      .string(expected('a JSON pointer, for example /address/street'))
+      .regex(/^(?:\/(?:[^~/]|~[01])*)*$/, { error: 'expected a JSON pointer, for example /address/street' })
+      .optional()
+      .describe('The value at this JSON pointer.'),
+    object: z
+      .union([z.literal(true), z.array(z.string(), expected('a list of names'))], expected('true, or a list of names'))
+      .optional()
+      .describe('A JSON object of several columns, by their own names or these.'),
+    element: nth.optional().describe('One element of an array.'),
+    hash: hash.optional(),
+    hmac: z
+      .strictObject({ key: secretKey, algorithm: algorithm.default('sha256'), encoding: digestText }, expected('a block with key: ${ENV}'))
+      .optional(),
+    mask: z
+      .strictObject({
+        keepStart: whole(0, 1000).default(0),
+        keepEnd: whole(0, 1000).default(0),
+        with: z.string(expected('a text')).default('*'),
+      })
+      .optional(),
+    cel: z
+      .string(expected('a CEL expression'))
+      .max(EXPRESSION_LENGTH_MAX, { error: `expected a CEL expression of at most ${EXPRESSION_LENGTH_MAX} characters` })
+      .optional()
+      .describe('A CEL expression over the columns named, written row.column.'),
+    call: z
+      .string(expected('a function as ./file.ts#name'))
+      .regex(/^[^#]+\.(?:ts|js|mjs|mts)#[A-Za-z_$][\w$]*$/, { error: 'expected a function as ./file.ts#name' })
+      .optional()
+      .describe('A function of a file beside this one; it gets the columns named.'),
+    tokenise: z
+      .strictObject({ key: secretKey }, expected('a block with key: ${ENV}'))
+      .optional()
+      .describe('Each digit and letter becomes another, always the same for the same text; no two texts become one.'),
+  },
+  expected('a step'),
+);
+
+/** A step as a block with exactly one entry. */
+export type StepBlock = z.output<typeof blocks>;
+export type StepName = keyof StepBlock;
+
+const WORDS = {
+  trim: { trim: 'both' },
+  lower: { case: 'lower' },
+  upper: { case: 'upper' },
+  concat: { concat: { sep: '', nulls: 'skip' } },
+  coalesce: { coalesce: true },
+  object: { object: true },
+} as const satisfies Readonly<Record<string, StepBlock>>;
+
+const words = oneOf(Object.keys(WORDS) as [keyof typeof WORDS, ...(keyof typeof WORDS)[]]).transform((word): StepBlock => WORDS[word]);
+
+// The blocks first: a block is never told that it is none of the words.
+const step = z.union(
+  [blocks.refine((block) => stepNames(block).length === 1, { error: 'expected exactly one step in each block of the list' }), words],
+  expected(`one of ${Object.keys(WORDS).join(', ')}, or a block like { default: … }`),
+);
+
+export function stepNames(block: StepBlock): StepName[] {
+  return (Object.keys(block) as StepName[]).filter((name) => block[name] !== undefined);
+}
+
+export function isStepName(name: string): boolean {
+  return Object.hasOwn(blocks.shape, name) || Object.hasOwn(WORDS, name);
+}
+
+const inputs = z.union(
+  [sqlName.transform((name) => [name]), z.array(sqlName).min(1, { error: 'expected at least one column' })],
+  expected('a source column, or a list of them'),
+);
+
+const setEntry = z
+  .strictObject(
+    {
+      value: textOrNull.optional().describe('The same for every row.'),
+      from: inputs.optional().describe('Source columns.'),
+      steps: z.array(step, expected('a list of steps')).default([]).describe('Done in this order.'),
+    },
+    expected('a block of from and steps, or of value'),
+  )
+  .refine((entry) => (entry.value === undefined) !== (entry.from === undefined), { error: 'expected either value:, or from: with steps:' })
+  .refine((entry) => entry.value === undefined || entry.steps.length === 0, {
+    error: 'a value that is the same for every row takes no steps',
+  });
+
+/** Keyed by target column. */
+export const setEntries: z.ZodRecord<z.ZodString, typeof setEntry> = z.record(
+  z.string(),
+  setEntry,
+  expected('a block of target column: { from: …, steps: […] }'),
+);
+
+/** Under `set`, a number or a boolean is the text that stands there: 7.50 is not 7.5. `path` is what stands below the target column. */
+export function keepsTextInSet(path: readonly (string | number)[]): boolean {
+  if (path[0] === 'value') return true;
+  if (path[0] !== 'steps') return false;
+  if (path[2] === 'decimal') return path[3] === 'multiply' || path[3] === 'divide';
+  if (path[2] === 'map') return path[3] === 'values' || path[4] === 'value';
+  return path[2] === 'default' || path[2] === 'nullIf' || (path[2] === 'cast' && path[4] === 'value');
+}

@@ -1,0 +1,81 @@
+/** A step of the file → the function that does it. Guarantee: every step of the grammar has one; what it cannot do is told when the file is compiled. */
+import { stepNames, type StepBlock, type StepName } from '#schemas/config/step-schema.ts';
+import { callStep } from './call-step.ts';
+import { castStep } from './cast-step.ts';
+import { decimalText, parseDecimal, rescale, scaled, type Decimal } from './decimal.ts';
+import { hashStep, hmacStep, tokeniseStep } from './digest-steps.ts';
+import { expressionStep } from './expression-step.ts';
+import { encodingStep } from './encoding-step.ts';
+import { elementStep, extractStep, objectStep } from './json-steps.ts';
+import { onText, StepRefusal, type Step, type StepContext } from './step.ts';
+import {
+  caseStep,
+  coalesceStep,
+  concatStep,
+  defaultStep,
+  mapStep,
+  maskStep,
+  normaliseStep,
+  nullIfStep,
+  splitStep,
+  trimStep,
+} from './text-steps.ts';
+import { zoneStep } from './zone-step.ts';
+
+type Builders = { readonly [K in StepName]-?: (config: NonNullable<StepBlock[K]>, context: StepContext) => Step };
+
+const BUILDERS: Builders = {
+  trim: trimStep,
+  case: caseStep,
+  normalise: normaliseStep,
+  default: defaultStep,
+  nullIf: nullIfStep,
+  map: mapStep,
+  cast: castStep,
+  zone: zoneStep,
+  encoding: encodingStep,
+  decimal: decimalStep,
+  concat: concatStep,
+  coalesce: coalesceStep,
+  split: splitStep,
+  extract: extractStep,
+  object: objectStep,
+  element: elementStep,
+  hash: hashStep,
+  hmac: hmacStep,
+  mask: maskStep,
+  tokenise: tokeniseStep,
+  cel: expressionStep,
+  call: callStep,
+};
+
+export function stepName(block: StepBlock): StepName {
+  return stepNames(block)[0]!;
+}
+
+/** @throws StepFault */
+export function buildStep(block: StepBlock, context: StepContext): Step {
+  return build(stepName(block), block, context);
+}
+
+function build<K extends StepName>(name: K, block: StepBlock, context: StepContext): Step {
+  const builder = BUILDERS[name] as (config: NonNullable<StepBlock[K]>, context: StepContext) => Step;
+  return builder(block[name]!, context);
+}
+
+const ONE: Decimal = { digits: 1n, scale: 0 };
+const NOT_FINITE: ReadonlySet<string> = new Set(['NaN', 'Infinity', '-Infinity']);
+
+function decimalStep({ multiply, divide, scale, round }: NonNullable<StepBlock['decimal']>): Step {
+  const by = multiply === undefined ? ONE : parseDecimal(multiply)!;
+  const over = divide === undefined ? ONE : parseDecimal(divide)!;
+  const plain = multiply === undefined && divide === undefined;
+  return onText((text) => {
+    const value = parseDecimal(text);
+    if (value === undefined) {
+      if (NOT_FINITE.has(text)) return text;
+      throw new StepRefusal('the value is no decimal number');
+    }
+    return decimalText(plain ? rescale(value, scale, round) : scaled(value, { by, over, scale, mode: round }));
+  });
+}

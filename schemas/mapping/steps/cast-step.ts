@@ -1,0 +1,111 @@
+/**
+ * Which texts are values of a type. Guarantee: what passes is a value that PostgreSQL reads the same way, in the type's own spelling;
+ * what PostgreSQL would round, cut or guess at is an error, which the policy decides.
+ */
+import type { StepBlock } from '#schemas/config/step-schema.ts';
+import { parseTypeName, type TypeName } from '../type-name.ts';
+import { decimalText, fitsScale, parseDecimal, rescale } from './decimal.ts';
+import { onText, StepFault, StepRefusal, type Step } from './step.ts';
+import { parseTimestamp, timestampText } from './timestamp-text.ts';
+
+/** Undefined: no value of the type. */
+type Reader = (text: string) => string | undefined;
+
+export function castStep({ to, onError }: NonNullable<StepBlock['cast']>): Step {
+  const type = parseTypeName(to);
+  const reader = type === undefined ? undefined : readerOf(type);
+  if (reader === undefined) {
+    throw new StepFault(`a step cannot cast to ${type === undefined ? 'this' : to}`, `It casts to ${Object.keys(READERS).join(', ')}.`);
+  }
+  if (typeof onError === 'object' && reader(onError.value) === undefined) throw new StepFault(`the value of onError is no ${to} either`);
+  return onText((text) => {
+    const value = reader(text.trim());
+    if (value !== undefined) return value;
+    if (onError === 'null') return null;
+    if (onError !== 'fail') return onError.value;
+    throw new StepRefusal(`the value is no ${to}`);
+  });
+}
+
+function readerOf({ base, modifiers, array }: TypeName): Reader | undefined {
+  if (array || !Object.hasOwn(READERS, base)) return undefined;
+  const [precision, scale = 0] = modifiers;
+  if (precision === undefined) return READERS[base];
+  return base === 'numeric' ? numeric(precision, scale) : undefined;
+}
+
+function numeric(precision: number, scale: number): Reader {
+  const above = 10n ** BigInt(precision);
+  return (text) => {
+    const value = parseDecimal(text);
+    if (value === undefined || !fitsScale(value, scale)) return text === 'NaN' ? text : undefined;
+    const exact = rescale(value, scale, undefined);
+    return exact.digits < above && -exact.digits < above ? decimalText(exact) : undefined;
+  };
+}
+
+function whole(bits: bigint): Reader {
+  const max = (1n << (bits - 1n)) - 1n;
+  return (text) => {
+    if (!/^[+-]?\d{1,40}$/.test(text)) return undefined;
+    const value = BigInt(text.replace('+', ''));
+    return value <= max && value >= -max - 1n ? String(value) : undefined;
+  };
+}
+
+const TRUE: ReadonlySet<string> = new Set(['t', 'true', 'y', 'yes', 'on', '1']);
+const FALSE: ReadonlySet<string> = new Set(['f', 'false', 'n', 'no', 'off', '0']);
+const UUID = /^\{?([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})\}?$/i;
+
+function timestamp(withZone: boolean): Reader {
+  return (text) => {
+    if (text === 'infinity' || text === '-infinity') return text;
+    const parsed = parseTimestamp(text);
+    // Without a zone of its own the server would lend it the session's.
+    if (parsed === undefined || (parsed.offsetSeconds === undefined) === withZone) return undefined;
+    return withZone ? text : timestampText(parsed.days, parsed.micros);
+  };
+}
+
+function float(largest: number): Reader {
+  return (text) => {
+    if (text === 'NaN' || text === 'Infinity' || text === '-Infinity') return text;
+    if (parseDecimal(text) === undefined) return undefined;
+    return Math.abs(Number(text)) <= largest ? text : undefined;
+  };
+}
+
+function json(text: string): string | undefined {
+  try {
+    JSON.parse(text);
+    return text;
+  } catch {
+    return undefined;
+  }
+}
+
+function date(text: string): string | undefined {
+  if (text === 'infinity' || text === '-infinity') return text;
+  const parsed = /^\d{4,7}-\d{2}-\d{2}(?: BC)?$/.test(text) ? parseTimestamp(text) : undefined;
+  return parsed === undefined ? undefined : text;
+}
+
+const READERS: Readonly<Record<string, Reader>> = {
+  smallint: whole(16n),
+  integer: whole(32n),
+  bigint: whole(64n),
+  numeric: (text) => {
+    const value = parseDecimal(text);
+    return value === undefined ? (text === 'NaN' ? text : undefined) : decimalText(value);
+  },
+  boolean: (text) => (TRUE.has(text.toLowerCase()) ? 't' : FALSE.has(text.toLowerCase()) ? 'f' : undefined),
+  date,
+  'timestamp without time zone': timestamp(false),
+  'timestamp with time zone': timestamp(true),
+  'double precision': float(Number.MAX_VALUE),
+  real: float(3.402_823_466_385_288_6e38),
+  uuid: (text) => UUID.exec(text)?.slice(1, 6).join('-').toLowerCase(),
+  json,
+  // A NUL within is JSON, and no jsonb.
+  jsonb: (text) => (text.includes(String.raw`\u0000`) ? undefined : json(text)),
+};

@@ -1,0 +1,57 @@
+/** Steps over JSON and arrays. Guarantee: numbers keep their digits; what is not there is null. */
+import type { StepBlock } from '#schemas/config/step-schema.ts';
+import type { CatalogColumn } from '#schemas/table.ts';
+import { underDomain } from '../type-fit.ts';
+import { elementsOf } from './array-text.ts';
+import { decode, findInJson } from './json-text.ts';
+import { onText, StepFault, StepRefusal, type Step, type StepContext } from './step.ts';
+
+type Config<K extends keyof StepBlock> = NonNullable<StepBlock[K]>;
+
+export function extractStep(pointer: Config<'extract'>): Step {
+  const path = pointer
+    .split('/')
+    .slice(1)
+    .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'));
+  return onText((text) => {
+    const found = findInJson(text, path);
+    if (found === undefined || found === 'null') return null;
+    const value = found.startsWith('"') ? decode(found) : found;
+    if (value.includes('\0')) throw new StepRefusal('the JSON text holds a NUL, which no text of PostgreSQL can');
+    return value;
+  });
+}
+
+export function objectStep(config: Config<'object'>, { inputs }: StepContext): Step {
+  const names = config === true ? inputs.map((column) => column.name) : config;
+  if (names.length !== inputs.length) throw new StepFault(`${names.length} names for ${inputs.length} columns`);
+  const heads = names.map((name) => `${JSON.stringify(name)}: `);
+  const writers = inputs.map(writerOf);
+  return {
+    takes: 'many',
+    apply: (values) => `{${values.map((value, i) => heads[i]! + (value === null ? 'null' : writers[i]!(value))).join(', ')}}`,
+  };
+}
+
+const NUMBERS: ReadonlySet<string> = new Set(['int2', 'int4', 'int8', 'numeric', 'float4', 'float8']);
+const JSON_NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
+
+/** As PostgreSQL's to_json writes a value of the type. */
+function writerOf(column: CatalogColumn): (text: string) => string {
+  const { typeName = '', elementOid, builtin } = underDomain(column);
+  if (builtin && elementOid === 0) {
+    // NaN and infinity are no numbers of JSON.
+    if (NUMBERS.has(typeName)) return (text) => (JSON_NUMBER.test(text) ? text : JSON.stringify(text));
+    if (typeName === 'bool') return (text) => (text === 't' ? 'true' : 'false');
+    if (typeName === 'json' || typeName === 'jsonb') return (text) => text;
+  }
+  return (text) => JSON.stringify(text);
+}
+
+export function elementStep(nth: Config<'element'>): Step {
+  return onText((text) => {
+    const elements = elementsOf(text);
+    if (elements === undefined) throw new StepRefusal('the value is no array');
+    return elements.at(nth > 0 ? nth - 1 : nth) ?? null;
+  });
+}

@@ -1,0 +1,40 @@
+/** What a step is once it is compiled. Guarantee: pure; a value that it cannot take is refused by name of the step, never by its text. */
+import type { CatalogColumn } from '#schemas/table.ts';
+import type { UserFunctions } from './user-function.ts';
+
+/** Text of a value, or null. Absent values never reach a step. */
+export type Value = string | null;
+
+export type Step =
+  /** Of the value so far. */
+  | { readonly takes: 'one'; readonly apply: (value: Value) => Value }
+  /** Of all columns named: the first step only. */
+  | { readonly takes: 'many'; readonly apply: (values: readonly Value[]) => Value };
+
+/** What a step is compiled for. */
+export interface StepContext {
+  readonly inputs: readonly CatalogColumn[];
+  /** Those that `call` names. */
+  readonly functions?: UserFunctions;
+}
+
+/** A step does not take this value. The message holds no value. */
+export class StepRefusal extends Error {
+  override readonly name = 'StepRefusal';
+}
+
+/** The file asks for something that cannot be. */
+export class StepFault extends Error {
+  override readonly name = 'StepFault';
+  readonly remedy: string | undefined;
+
+  constructor(message: string, remedy?: string) {
+    super(message);
+    this.remedy = remedy;
+  }
+}
+
+/** A step that leaves null alone. */
+export function onText(apply: (text: string) => Value): Step {
+  return { takes: 'one', apply: (value) => (value === null ? null : apply(value)) };
+}

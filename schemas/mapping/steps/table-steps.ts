@@ -1,0 +1,132 @@
+/**
+ * The computed columns of a table, and the function that computes them. Guarantee: pure, the same wherever it is called (transformer,
+ * sink, reconciler); an absent input makes the column absent, never null, and where another input may have changed the row is refused; a value
+ * that a step refuses is told without the value.
+ */
+import type { StepBlock } from '#schemas/config/step-schema.ts';
+import type { CatalogColumn } from '#schemas/table.ts';
+import type { UserFunctions } from './user-function.ts';
+import { buildStep, stepName } from './build-step.ts';
+import { StepRefusal, type Step, type Value } from './step.ts';
+import { targetForm, type TargetForm } from './target-form.ts';
+
+export interface TableSteps {
+  /** Source columns that any computed column reads. */
+  readonly inputs: readonly CatalogColumn[];
+  readonly computed: readonly ComputedColumn[];
+  /** That steps call. */
+  readonly functions?: UserFunctions;
+  /** Of everything that decides a value; secrets are told apart by it and not told. */
+  readonly digest: string;
+}
+
+export interface ComputedColumn {
+  /** Index in the mapping's columns. */
+  readonly column: number;
+  readonly target: string;
+  /** Indexes in `inputs`; empty for a constant. */
+  readonly from: readonly number[];
+  readonly value?: string | null;
+  readonly steps: readonly StepBlock[];
+  readonly form: TargetForm;
+}
+
+/** Undefined: absent. */
+export type Field = string | null | undefined;
+
+/** Why a row has no image. Names no value. */
+export interface RowRefusal {
+  readonly code: 'CF-4002';
+  readonly column: string;
+  readonly message: string;
+}
+
+export interface RowFunction {
+  readonly steps: TableSteps;
+  /** Fills `into`, one field for each computed column, from `inputs` in the order of `steps.inputs`. */
+  readonly compute: (inputs: readonly Field[], into: Field[]) => RowRefusal | undefined;
+}
+
+const compiled = new WeakMap<TableSteps, RowFunction>();
+
+/** Compiled once for each table. */
+export function rowFunction(steps: TableSteps): RowFunction {
+  let known = compiled.get(steps);
+  if (known === undefined) compiled.set(steps, (known = { steps, compute: compileRow(steps) }));
+  return known;
+}
+
+function compileRow(steps: TableSteps): RowFunction['compute'] {
+  const columns = steps.computed.map((column) => compileColumn(column, steps));
+  return (inputs, into) => {
+    for (let i = 0; i < columns.length; i++) {
+      const column = columns[i]!;
+      try {
+        into[i] = column.compute(inputs);
+      } catch (error) {
+        if (!(error instanceof StepRefusal)) throw error;
+        return { code: 'CF-4002', column: column.target, message: error.message };
+      }
+    }
+    return undefined;
+  };
+}
+
+interface CompiledColumn {
+  readonly target: string;
+  /** @throws StepRefusal */
+  readonly compute: (inputs: readonly Field[]) => Field;
+}
+
+function compileColumn({ target, from, value, steps, form }: ComputedColumn, { inputs, functions }: TableSteps): CompiledColumn {
+  if (value !== undefined) return { target, compute: () => value };
+  const context = { inputs: from.map((i) => inputs[i]!), ...(functions !== undefined && { functions }) };
+  const [first, ...rest] = steps.map((block, i) => named(buildStep(block, context), `step ${i + 1} (${stepName(block)})`));
+  const last = named({ takes: 'one', apply: targetForm(form) }, 'the target column');
+  const one = [...(first?.takes === 'one' ? [first, ...rest] : rest), last].map((step) => step.apply as (value: Value) => Value);
+  const chain = (start: Value): Value => {
+    let text = start;
+    for (let i = 0; i < one.length; i++) text = one[i]!(text);
+    return text;
+  };
+  if (first?.takes !== 'many') {
+    const [only] = from as [number];
+    return {
+      target,
+      compute: (row) => {
+        const start = row[only];
+        return start === undefined ? undefined : chain(start);
+      },
+    };
+  }
+  const gathered: Value[] = from.map(() => null);
+  return {
+    target,
+    compute: (row) => {
+      for (let i = 0; i < from.length; i++) {
+        const field = row[from[i]!];
+        if (field === undefined) {
+          if (from.length === 1) return undefined;
+          // Another of them may have changed: left alone, the column would go stale.
+          throw new StepRefusal('one of the columns it is made of is absent from a change: the table needs REPLICA IDENTITY FULL');
+        }
+        gathered[i] = field;
+      }
+      return chain(first.apply(gathered));
+    },
+  };
+}
+
+/** Says in a refusal which step it was. */
+function named(step: Step, name: string): Step {
+  const guard =
+    <T>(apply: (argument: T) => Value) =>
+    (argument: T): Value => {
+      try {
+        return apply(argument);
+      } catch (error) {
+        throw error instanceof StepRefusal ? new StepRefusal(`${name}: ${error.message}`) : error;
+      }
+    };
+  return step.takes === 'one' ? { takes: 'one', apply: guard(step.apply) } : { takes: 'many', apply: guard(step.apply) };
+}

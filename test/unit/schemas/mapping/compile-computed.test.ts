@@ -1,0 +1,206 @@
+import { describe, expect, test } from 'vitest';
+import { readMigrationFile } from '#schemas/config/read-migration-file.ts';
+import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
+import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { rowFunction, type Field, type RowRefusal } from '#schemas/mapping/steps/table-steps.ts';
+import { tableTag } from '#schemas/mapping/table-tag.ts';
+import { catalogOf, compile, told } from '#test/support/compile.ts';
+
+const HEAD = 'crossfade: 1\nname: test\nsource: { postgres: "postgres://h/a" }\ntarget: { postgres: "postgres://h/b" }\ntables:\n';
+
+function read(tables: string, env: Record<string, string> = {}): string[] {
+  return told(readMigrationFile({ path: 'm.yaml', text: HEAD + tables, env }).findings);
+}
+
+describe('a wrong set: block', () => {
+  test('has all its faults told at once, each with its place and the nearest name', () => {
+    const tables = `  - from: public.a
+    set:
+      b: { form: x }
+      c: { from: x, value: 1 }
+      d: { from: x, steps: [trimm, { deffault: 1 }, { trim: both, case: lower }, { case: title }] }
+      e: { from: [], steps: [{ map: { vaules: {} } }] }
+      f: { from: x, steps: [{ zone: {} }, { decimal: { scale: 2, round: up-half } }, { decimal: { scale: 1, divide: 0.0 } }] }
+      g: { from: x, steps: [{ hmac: { key: short } }, { extract: a.b }, { split: { by: ",", take: 0 } }] }
+      h: { value: 1, steps: [trim] }
+      i: text
+`;
+    expect(read(tables)).toMatchInlineSnapshot(`
+      [
+        "8:12 CF-1004 unknown key "form" in "tables[0].set.b"; did you mean "from"?",
+        "9:10 CF-1004 "tables[0].set.c": expected either value:, or from: with steps:",
+        "10:29 CF-1004 "tables[0].set.d.steps[0]": expected trim, lower, upper, concat, coalesce or object",
+        "10:38 CF-1004 unknown key "deffault" in "tables[0].set.d.steps[1]"; did you mean "default"?",
+        "10:53 CF-1004 "tables[0].set.d.steps[2]": expected exactly one step in each block of the list",
+        "10:90 CF-1004 "tables[0].set.d.steps[3].case": expected lower or upper",
+        "11:18 CF-1004 "tables[0].set.e.from": expected at least one column",
+        "11:37 CF-1004 "tables[0].set.e.steps[0].map.values" is missing; expected a block of value: new value",
+        "11:39 CF-1004 unknown key "vaules" in "tables[0].set.e.steps[0].map"; did you mean "values"?",
+        "12:37 CF-1004 "tables[0].set.f.steps[0].zone": expected either from: or to:",
+        "12:73 CF-1004 "tables[0].set.f.steps[1].decimal.round": expected half-up, half-down, half-even, up, down, ceiling or floor",
+        "12:117 CF-1004 "tables[0].set.f.steps[2].decimal.divide": expected a number other than 0",
+        "13:44 CF-1004 "tables[0].set.g.steps[0].hmac.key": expected a key of at least 16 characters",
+        "13:66 CF-1004 "tables[0].set.g.steps[1].extract": expected a JSON pointer, for example /address/street",
+        "13:99 CF-1004 "tables[0].set.g.steps[2].split.take": expected a whole number, 1 for the first, -1 for the last",
+        "14:10 CF-1004 "tables[0].set.h": a value that is the same for every row takes no steps",
+        "15:10 CF-1004 "tables[0].set.i": expected a block of from and steps, or of value",
+      ]
+    `);
+  });
+
+  test('steps that stand under columns are told where they belong', () => {
+    expect(read('  - { from: public.a, columns: { b: { to: c, default: x } } }\n')).toEqual([
+      '6:46 CF-1004 "default" in "tables[0].columns.b" is a step: write it under set:, by target column',
+    ]);
+  });
+
+  test('takes no key that stands in the file itself, and shows none', () => {
+    const tables = (key: string): string => `  - { from: public.a, set: { b: { from: x, steps: [{ tokenise: { key: "${key}" } }] } } }\n`;
+    expect(read(tables('0123456789abcdef'))).toEqual(['6:71 CF-1004 a key is given by reference only, as ${ENV}']);
+    expect(read(tables('${KEY}'))).toEqual(['6:71 CF-1005 the environment variable KEY is not set']);
+    expect(read(tables('${KEY}'), { KEY: 'short' })).toEqual([
+      '6:71 CF-1004 "tables[0].set.b.steps[0].tokenise.key": expected a key of at least 16 characters',
+    ]);
+    const { file } = readMigrationFile({ path: 'm.yaml', text: HEAD + tables('${KEY}'), env: { KEY: '0123456789abcdef' } });
+    expect(JSON.stringify(file)).not.toContain('0123456789abcdef');
+  });
+
+  test('does not fit the tables: told with what mends it', async () => {
+    const source = 'CREATE TABLE a (id int PRIMARY KEY, x text, y text, z int, g text GENERATED ALWAYS AS (x) STORED)';
+    const target = `CREATE TABLE a (id int PRIMARY KEY, x text, n numeric(5,1), t timestamptz, w text NOT NULL, g text GENERATED ALWAYS AS (x) STORED)`;
+    const tables = `  - from: public.a
+    drop: [y, z]
+    set:
+      m: { from: x }
+      x: { from: xx, steps: [trim] }
+      n: { value: 1.25 }
+      t: { from: x, steps: [{ zone: { from: Europe/Berlni } }, concat] }
+      w: { from: [x, y] }
+      g: { from: g }
+`;
+    const { findings } = await compile({ source, target, tables });
+    expect(told(findings)).toMatchInlineSnapshot(`
+      [
+        "9:7 CF-1008 public.a has no column "m"",
+        "10:7 CF-1008 "x" is made of column "xx", which public.a does not have; did you mean "x"?",
+        "11:7 CF-4001 the value of "n" has more digits behind the point than numeric(5,1) keeps",
+        "12:29 CF-4001 "t": zone: "Europe/Berlni" is not an IANA time zone; did you mean "Europe/Berlin"?",
+        "12:64 CF-4001 "t": concat takes several columns, so it must be the first step",
+        "13:7 CF-4001 "w" is made of 2 columns, but its first step takes one",
+        "14:7 CF-4001 "g" is made of column "g" of public.a, which is generated and so not in the stream",
+      ]
+    `);
+  });
+
+  test('key columns cannot be computed, and what is made of several long columns needs the whole old row', async () => {
+    const source = 'CREATE TABLE a (id int PRIMARY KEY, x text, y text)';
+    const target = 'CREATE TABLE a (id text PRIMARY KEY, xy text)';
+    const key = await compile({
+      source,
+      target,
+      tables: '  - { from: public.a, set: { id: { from: id }, xy: { from: [x, y], steps: [concat] } } }\n',
+    });
+    expect(told(key.findings).at(-1)).toBe('6:30 CF-4001 key column "id" of public.a is only used to compute other columns');
+    const long = await compile({
+      source,
+      target: target.replace('id text', 'id int'),
+      tables: '  - { from: public.a, set: { xy: { from: [x, y], steps: [concat] } } }\n',
+    });
+    expect(told(long.findings)).toEqual([
+      '6:13 CF-2008 public.a: "xy" is made of several columns, and "x" may be left out of an update (unchanged TOAST), so its replica identity must be FULL',
+    ]);
+    expect(long.findings[0]?.remedy).toBe('Run on the source: ALTER TABLE "public"."a" REPLICA IDENTITY FULL;');
+  });
+
+  test('a source column that would go by its name where the file computes something else is named', async () => {
+    const source = 'CREATE TABLE a (id int PRIMARY KEY, x text, y text)';
+    const { findings } = await compile({
+      source,
+      target: source,
+      tables: '  - { from: public.a, set: { x: { value: k }, y: { from: x } } }\n',
+    });
+    expect(told(findings)).toEqual(['6:13 CF-4001 column "y" of public.a goes to "y", which `set` computes without it']);
+  });
+});
+
+const SOURCE = 'CREATE TABLE a (id int PRIMARY KEY, x varchar(9), y int, z text); ALTER TABLE a REPLICA IDENTITY FULL';
+const TARGET = 'CREATE TABLE a (id int PRIMARY KEY, xy text, n numeric(5,1), s timestamp(3), k text, z text, h text)';
+
+async function tableOf(set: string, env: Record<string, string> = {}): Promise<TableMapping> {
+  const { file, findings } = readMigrationFile({
+    path: 'm.yaml',
+    text: `${HEAD}  - { from: public.a, unmapped: ignore, set: ${set} }\n`,
+    env,
+  });
+  if (file === undefined) throw new Error(told(findings).join('\n'));
+  const result = compileMapping(file, await catalogOf(SOURCE), await catalogOf(TARGET));
+  if (result.mapping === undefined) throw new Error(told(result.findings).join('\n'));
+  return result.mapping.tables[0]!;
+}
+
+function computed(table: TableMapping, row: Readonly<Record<string, Field>>): Record<string, Field> | RowRefusal {
+  const { steps, compute } = rowFunction(table.steps!);
+  const into: Field[] = [];
+  const refusal = compute(
+    steps.inputs.map((input) => row[input.name]),
+    into,
+  );
+  return refusal ?? Object.fromEntries(steps.computed.map(({ target }, i) => [target, into[i]]));
+}
+
+describe('the row function', () => {
+  test('tells absent, null and empty apart', async () => {
+    const table = await tableOf(
+      '{ xy: { from: [x, y], steps: [{ concat: "/" }] }, h: { from: z, steps: [{ hash: md5 }] }, k: { value: c } }',
+    );
+    expect(computed(table, { x: 'a', y: '1', z: null })).toEqual({ xy: 'a/1', h: null, k: 'c' });
+    expect(computed(table, { x: 'a', y: '1', z: undefined })).toEqual({ xy: 'a/1', h: undefined, k: 'c' });
+    expect(computed(table, { x: '', y: null, z: '' })).toEqual({ xy: '', h: 'd41d8cd98f00b204e9800998ecf8427e', k: 'c' });
+  });
+
+  test('refuses a change that leaves out one of several columns: another may have changed', async () => {
+    const table = await tableOf('{ xy: { from: [x, y], steps: [concat] } }');
+    const message = 'one of the columns it is made of is absent from a change: the table needs REPLICA IDENTITY FULL';
+    expect(computed(table, { x: undefined, y: '1' })).toEqual({ code: 'CF-4002', column: 'xy', message });
+  });
+
+  test('refuses by column and step, and never shows the value', async () => {
+    const table = await tableOf('{ xy: { from: x, steps: [trim, { map: { values: { a: b } } }] } }');
+    expect(computed(table, { x: 'hunter2' })).toEqual({
+      code: 'CF-4002',
+      column: 'xy',
+      message: 'step 2 (map): the value is none of the 1 that are listed',
+    });
+  });
+
+  test('refuses what the target column would round without a word', async () => {
+    const table = await tableOf('{ n: { from: x }, s: { from: z } }');
+    expect(computed(table, { x: '1.50', z: '2024-01-01 00:00:00.123000' })).toEqual({ n: '1.50', s: '2024-01-01 00:00:00.123000' });
+    expect(computed(table, { x: '1.55', z: null })).toMatchObject({
+      column: 'n',
+      message: expect.stringContaining('more than 1 digits') as string,
+    });
+    expect(computed(table, { x: '1', z: '2024-01-01 00:00:00.1234' })).toMatchObject({ column: 's' });
+  });
+
+  test('a change of any of it is another mapping, and nothing else is', async () => {
+    const tags = await Promise.all(
+      [
+        '{ k: { value: a } }',
+        '{ k: { value: b } }',
+        '{ k: { from: x } }',
+        '{ k: { from: z } }',
+        '{ k: { from: x, steps: [trim] } }',
+        '{ k: { from: x, steps: [{ map: { values: { a: b, c: d } } }] } }',
+        '{ k: { from: x, steps: [{ map: { values: { a: b, c: e } } }] } }',
+      ].map(async (set) => tableTag(await tableOf(set))),
+    );
+    expect(new Set(tags).size).toBe(tags.length);
+    const keyed = (key: string): Promise<TableMapping> => tableOf('{ k: { from: x, steps: [{ hmac: { key: "${KEY}" } }] } }', { KEY: key });
+    const [one, same, other] = await Promise.all([keyed('0123456789abcdef'), keyed('0123456789abcdef'), keyed('0123456789abcdeg')]);
+    expect(tableTag(one)).toBe(tableTag(same));
+    expect(tableTag(one)).not.toBe(tableTag(other));
+    const order = await tableOf('{ k: { from: x, steps: [{ map: { values: { c: d, a: b } } }] } }');
+    expect(tableTag(order)).toBe(tags[5]);
+  });
+});
