@@ -14,12 +14,13 @@ export async function readBookmark(client: pg.ClientBase, name: string): Promise
   return row && { offset: Number(row.log_offset), place: row.bookmark };
 }
 
-/** No transaction may be open on the session. */
-export async function writeBookmark(client: pg.ClientBase, name: string, { offset, place }: Bookmark): Promise<void> {
-  await client.query(
+/** No transaction may be open on the session. @returns false when the target has one that is as new: this one is not kept. */
+export async function writeBookmark(client: pg.ClientBase, name: string, { offset, place }: Bookmark): Promise<boolean> {
+  const { rowCount } = await client.query(
     `INSERT INTO crossfade.bookmark AS b (name, log_offset, bookmark) VALUES ($1, $2, $3)
      ON CONFLICT (name) DO UPDATE SET log_offset = excluded.log_offset, bookmark = excluded.bookmark, updated_at = now()
      WHERE b.log_offset < excluded.log_offset`,
     [name, String(offset), place],
   );
+  return rowCount === 1;
 }
