@@ -53,7 +53,7 @@ export const GUARDS = [
   'table-tag', // what another file's transformer mapped and claimed counts
   'raw-ends', // a raw topic that was made anew, or lost its tail, goes unnoticed
   'mapped-ends', // a mapped topic that was made anew, or lost its tail, goes unnoticed
-  'bookmark-claims', // a bookmark leaves out claims of raw partitions that no row came of yet
+  'claim-gap', // claims are taken that do not join the ones before, or whose outputs were removed
 ] as const;
 export type Guard = (typeof GUARDS)[number];
 

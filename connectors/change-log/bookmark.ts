@@ -12,4 +12,6 @@ export interface Bookmarked {
   prepare(saved: Bookmark | undefined): Promise<void>;
   /** The newest there is of the cursor that reads; a newer one is made by the next call. */
   bookmark(): Bookmark | undefined;
+  /** Everything below it is applied, and it is durable on the target: what nobody can need any more may go. */
+  release(bookmark: Bookmark): Promise<void>;
 }

@@ -16,6 +16,8 @@ export interface SharedLog extends Topic {
   begin(epoch: number): Promise<void>;
   /** The last whole transaction in the log; undefined when it holds none. To be asked after `begin`. */
   lastCommit(): LastCommit | undefined;
+  /** A relation's description (its pgoutput message) as of the log's end: the log may not hold it any more. */
+  learn(frame: Buffer): void;
 }
 
 export function isShared(log: Topic): log is SharedLog {

@@ -190,8 +190,8 @@ export interface Target {
   /** Ids of markers that are applied, the newest ones. */
   readMarkers(): Promise<readonly string[]>;
   readBookmark(): Promise<Bookmark | undefined>;
-  /** Never moves back. */
-  writeBookmark(bookmark: Bookmark): Promise<void>;
+  /** Never moves back. @returns true when the target holds this one now, and will after a crash. */
+  writeBookmark(bookmark: Bookmark): Promise<boolean>;
   /** The one session of the consistent mode, from where `progress` says that the target stands. */
   consistent(progress: Pick<Progress, 'epoch' | 'appliedLsn' | 'logOffset'>): TargetSession;
   /** One lane of the parallel mode: these tables are its own. */

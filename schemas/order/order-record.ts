@@ -73,7 +73,29 @@ export interface SeenPlace {
   readonly micros: string;
 }
 
-export type OrderRecord = EpochOrderRecord | TopicOrderRecord | SeenOrderRecord | ({ readonly t: 'segment' } & Segment);
+/**
+ * All that the records below it say, in brief: whoever begins to read here knows what a reader of the whole topic knows. It counts only
+ * where it stands at `at`, for then its writer had read everything below it, and only in the highest epoch.
+ */
+export interface CheckpointOrderRecord {
+  readonly t: 'checkpoint';
+  /** Its own offset in the order topic. */
+  readonly at: number;
+  readonly epoch: number;
+  /** Number of the frame that comes next. */
+  readonly base: number;
+  readonly topics: readonly TopicOrderRecord[];
+  /** Records of a raw partition below this are named, or void for good. */
+  readonly ends: readonly (readonly [topic: number, partition: number, end: number])[];
+  /** LSNs of the last whole transaction, as decimal texts. */
+  readonly commit?: { readonly lsn: string; readonly end: string };
+  /** Of another connector's topics: all that is seen. */
+  readonly seen?: Pick<SeenOrderRecord, 'places' | 'truncates'>;
+}
+
+type OrderJson = EpochOrderRecord | TopicOrderRecord | SeenOrderRecord | CheckpointOrderRecord;
+
+export type OrderRecord = OrderJson | ({ readonly t: 'segment' } & Segment);
 
 const SEGMENT_TAG = 0x67; // g
 const VERSION = 1;
@@ -108,13 +130,13 @@ export function encodeSegment(segment: Segment): readonly Buffer[] {
   return parts;
 }
 
-export function encodeOrderJson(record: EpochOrderRecord | TopicOrderRecord | SeenOrderRecord): Buffer {
+export function encodeOrderJson(record: OrderJson): Buffer {
   return Buffer.from(JSON.stringify(record), 'utf8');
 }
 
 /** Skeleton frames alias the buffer, and are told apart when they are asked for: many segments may wait. */
 export function decodeOrderRecord(b: Buffer): OrderRecord {
-  if (b[0] !== SEGMENT_TAG) return JSON.parse(b.toString('utf8')) as EpochOrderRecord | TopicOrderRecord | SeenOrderRecord;
+  if (b[0] !== SEGMENT_TAG) return JSON.parse(b.toString('utf8')) as OrderJson;
   invariant(b[1] === VERSION, `a segment of version ${b[1]}`);
   const base = b.readUIntBE(6, 6);
   const ranges: Range[] = [];
@@ -153,18 +175,22 @@ class PackedSkeleton implements Skeleton {
 }
 
 /**
- * Everything of a raw partition below `offset` has been mapped by one mapping; its outputs end below `ends`. Cumulative over the claims of
- * that mapping: ends not named stay as they were. To any other mapping of the table it says nothing.
+ * Everything of a raw partition from `from` up to `offset` has been mapped by one mapping; its outputs lie below `ends`. Cumulative over the
+ * claims of that mapping: ends not named stay as they were. To any other mapping of the table it says nothing.
  */
 export interface ClaimEntry {
   readonly topic: number;
   readonly partition: number;
   /** Tag of the table's mapping (mapping/table-tag.ts). */
   readonly mapping: number;
+  /** Where the claim of before ended, or where the raw partition began when there was none; absent: it joins the one before. */
+  readonly from?: number;
   readonly offset: number;
-  /** Mapped topic → [partition, end offset][]. */
-  readonly ends: Readonly<Record<string, readonly (readonly [partition: number, end: number])[]>>;
+  /** Mapped topic → [partition, end offset, first offset][]: what the claim adds lies in between. */
+  readonly ends: Readonly<Record<string, readonly ClaimEnd[]>>;
 }
+
+export type ClaimEnd = readonly [partition: number, end: number, begin?: number];
 
 /** One record of a transformer, for all raw partitions that moved; appended only once the outputs are acknowledged. */
 export interface Claim {

@@ -6,10 +6,10 @@ import { decodeCommit, TAG } from '#schemas/pgoutput/message.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import { formatLsn, maxLsn, parseLsn, ZERO_LSN, type Lsn } from '#schemas/lsn.ts';
 import type { Offset, Topic } from '#connectors/change-log/change-log.ts';
-import { isShared } from '#connectors/change-log/shared-log.ts';
+import { isShared, type SharedLog } from '#connectors/change-log/shared-log.ts';
 import { readAll } from '#services/runtime/records.ts';
 import type { SlotHealth, SystemIdentity } from '#connectors/source/postgres/slot.ts';
-import type { DurableRecord, EpochRecord, PublicationRecord, ReaderRecord } from './control-records.ts';
+import type { DurableRecord, EpochRecord, PublicationRecord, ReaderRecord, RelationRecord } from './control-records.ts';
 
 /** What the control records say. */
 export interface RecoveredControl {
@@ -62,6 +62,7 @@ export async function recoverLog(raw: Topic, progress: Topic): Promise<Recovered
   const known: Tail = durable
     ? { commitLsn: parseLsn(durable.commitLsn), endLsn: parseLsn(durable.endLsn) }
     : { commitLsn: ZERO_LSN, endLsn: ZERO_LSN };
+  if (isShared(raw)) await describeRelations(raw, progress);
   const tail = await readTail(raw, durable?.offset ?? 0);
   return {
     ...control,
@@ -69,6 +70,18 @@ export async function recoverLog(raw: Topic, progress: Topic): Promise<Recovered
     lastCommit: maxLsn(known.commitLsn, tail.commitLsn),
     durableEnd: maxLsn(known.endLsn, tail.endLsn),
   };
+}
+
+/** Changes may go on with a relation that was described in a transaction which the log need not hold any more. */
+async function describeRelations(raw: SharedLog, progress: Topic): Promise<void> {
+  const latest = new Map<number, RelationRecord>();
+  await readAll(progress, progress.start(0), (frame) => {
+    const record = JSON.parse(frame.toString('utf8')) as RelationRecord | { readonly t: string };
+    if (record.t !== 'relation') return;
+    const { oid, offset } = record as RelationRecord;
+    if (offset < raw.end(0) && offset >= (latest.get(oid)?.offset ?? 0)) latest.set(oid, record as RelationRecord);
+  });
+  for (const { frame } of latest.values()) raw.learn(Buffer.from(frame, 'base64'));
 }
 
 /** The last whole commit at or behind `offset`, zero when there is none. */

@@ -1,9 +1,12 @@
 /**
  * Keeps on the target where the log's reading can begin again. Guarantee: a bookmark is written only when everything below it, and as
  * much again as a session reads twice, is committed by every lane; so the next session always finds one that it can use, if there is any.
+ * What lies below it is released only once it is written, and not while tables are copied.
  */
 import type { Bookmarked } from '#connectors/change-log/bookmark.ts';
 import type { Bookmark } from '#schemas/bookmark.ts';
+import { messageOf } from '#schemas/errors.ts';
+import type { Logger } from '#services/runtime/service.ts';
 import type { Offset } from '#connectors/change-log/change-log.ts';
 import type { Target } from '#connectors/target/target.ts';
 
@@ -19,6 +22,7 @@ export interface BookmarkKeeperOptions {
   /** Runs `act` between two rounds, when the target's own session is free. */
   readonly between: (act: () => Promise<void>) => Promise<void>;
   readonly onError: (error: unknown) => void;
+  readonly logger: Logger;
 }
 
 export class BookmarkKeeper {
@@ -29,6 +33,8 @@ export class BookmarkKeeper {
   readonly #committed = new WeakMap<object, Offset>();
   #takenAt = -Infinity;
   #writing = false;
+  #releasing = false;
+  #unreleased: string | undefined;
 
   constructor(options: BookmarkKeeperOptions) {
     this.#options = options;
@@ -38,7 +44,8 @@ export class BookmarkKeeper {
     this.#committed.set(lane, offset);
   }
 
-  tick(lanes: readonly object[]): void {
+  /** @param isConsistent no table is copied for the first time any more */
+  tick(lanes: readonly object[], isConsistent: boolean): void {
     const { bookmarks } = this.#options;
     const now = performance.now();
     if (bookmarks === undefined || lanes.length === 0) return;
@@ -50,7 +57,7 @@ export class BookmarkKeeper {
     const due = this.#candidates.findLast(({ offset }) => offset + REREAD_RECORDS <= committed);
     if (due === undefined || this.#writing) return;
     this.#candidates = this.#candidates.filter(({ offset }) => offset > due.offset);
-    void this.#write(due);
+    void this.#write(due, isConsistent);
   }
 
   #add(bookmark: Bookmark | undefined): void {
@@ -59,15 +66,33 @@ export class BookmarkKeeper {
     this.#candidates.push(bookmark);
   }
 
-  async #write(bookmark: Bookmark): Promise<void> {
+  async #write(bookmark: Bookmark, isConsistent: boolean): Promise<void> {
     const { target, between } = this.#options;
     this.#writing = true;
     try {
-      await between(() => target.writeBookmark(bookmark));
+      let isWritten = false;
+      await between(async () => void (isWritten = await target.writeBookmark(bookmark)));
+      if (isWritten && isConsistent) void this.#release(bookmark);
     } catch (error) {
       this.#options.onError(error);
     } finally {
       this.#writing = false;
+    }
+  }
+
+  async #release(bookmark: Bookmark): Promise<void> {
+    if (this.#releasing) return;
+    this.#releasing = true;
+    try {
+      await this.#options.bookmarks?.release(bookmark);
+      this.#unreleased = undefined;
+    } catch (error) {
+      // With each bookmark it is tried again, and said once.
+      if (messageOf(error) !== this.#unreleased)
+        this.#options.logger.warn({ error: messageOf(error) }, 'what is applied could not be removed from the topics; it is tried again');
+      this.#unreleased = messageOf(error);
+    } finally {
+      this.#releasing = false;
     }
   }
 }

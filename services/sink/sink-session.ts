@@ -54,7 +54,7 @@ export class SinkSession {
     this.#target = target;
     this.#events = events;
     const [between, onError] = [this.#between.bind(this), this.#fail.bind(this)];
-    this.#bookmarks = new BookmarkKeeper({ bookmarks: options.bookmarks, target, between, onError });
+    this.#bookmarks = new BookmarkKeeper({ bookmarks: options.bookmarks, logger: options.logger, target, between, onError });
   }
 
   get tables(): Iterable<SinkTable> {
@@ -346,7 +346,7 @@ export class SinkSession {
 
   #tick(): void {
     for (const lane of this.#lanes) lane.count(!this.#consistent);
-    this.#bookmarks.tick(this.#lanes);
+    this.#bookmarks.tick(this.#lanes, this.#consistent);
   }
 
   async pause(): Promise<void> {

@@ -9,6 +9,7 @@
 import type { Offset } from '#connectors/change-log/change-log.ts';
 import type { Fetched, KafkaCluster, TopicPartition } from '#connectors/change-log/kafka/cluster.ts';
 import { recordsIn } from '#connectors/change-log/kafka/record-reader.ts';
+import { PipelineError } from '#schemas/errors.ts';
 import type { Claim, ClaimEntry } from '#schemas/order/order-record.ts';
 import type { MappingLimits } from './limits.ts';
 import type { RawPartition } from './outbox.ts';
@@ -73,7 +74,8 @@ export class ClaimIndex {
     const own = new Set(claim.entries.map(keyOf));
     const known = [...this.#offsets].flatMap(([mapping, offsets]) =>
       Array.from(offsets, ([key, offset]): ClaimEntry => {
-        return { topic: Math.floor(key / PARTITIONS_MAX), partition: key % PARTITIONS_MAX, mapping, offset, ends: {} };
+        // It repeats how far that mapping is, and covers nothing: where the outputs lie, only the claims say that were written of them.
+        return { topic: Math.floor(key / PARTITIONS_MAX), partition: key % PARTITIONS_MAX, mapping, from: offset, offset, ends: {} };
       }),
     );
     if (known.length > WHOLE_ENTRIES_MAX) return undefined;
@@ -111,7 +113,12 @@ export class ClaimIndex {
     try {
       fetcher.seek({ topic: this.#topic, partition: 0 }, from);
       for (let next = from; next < to;) {
-        const fetched = await fetcher.next(signal);
+        const fetched = await fetcher.next(signal).catch((error: unknown) => {
+          const start = removedBelow(error);
+          next = start;
+          fetcher.seek({ topic: this.#topic, partition: 0 }, start);
+          return [];
+        });
         signal.throwIfAborted();
         for (const part of fetched ?? []) next = this.#takeAll(part);
         if (this.#read !== undefined) this.#read = next;
@@ -134,4 +141,11 @@ export class ClaimIndex {
 
 function keyOf({ topic, partition, mapping }: RawPartition): string {
   return `${topic} ${partition} ${mapping}`;
+}
+
+/** What the claims below said is applied, or is mapped again. @throws the error, when it is another one */
+function removedBelow(error: unknown): Offset {
+  const start = error instanceof PipelineError && error.code === 'CF-3003' ? error.details['start'] : undefined;
+  if (typeof start !== 'number' || Number((error as PipelineError).details['offset']) >= start) throw error;
+  return start;
 }

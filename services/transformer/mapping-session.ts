@@ -129,12 +129,23 @@ export class MappingSession {
     }
   }
 
-  /** What retention took had been applied (trim-order.ts); the directory of topics is repeated in the order before it goes. */
+  /**
+   * What retention took was applied (trim-topics.ts), and a checkpoint in the order says what stood before it. Whatever took it, claims say
+   * where mapping has begun: whoever needs what lies below is told so.
+   */
   #skipRemoved(error: unknown): readonly Fetched[] {
     if (!(error instanceof PipelineError) || error.code !== 'CF-3003') throw error;
     const { topic, partition, offset, start } = error.details;
     if (typeof topic !== 'string' || typeof partition !== 'number' || typeof start !== 'number' || Number(offset) >= start) throw error;
     this.#options.onRemoved({ topic, partition }, start);
+    const raw = this.#topics.get(topic);
+    if (raw === undefined) this.#options.order.skip();
+    else {
+      const place: RawPartition = { topic: raw.index, partition, mapping: raw.mapper.tag };
+      this.#outbox.begin(place, start);
+      // Said at once: there may be nothing to map behind it for long.
+      this.#outbox.moved(place, start);
+    }
     this.#fetcher!.seek({ topic, partition }, start);
     return [];
   }
@@ -165,7 +176,10 @@ export class MappingSession {
   #seek(raw: RawTopic, number: number): void {
     const { index: topic, mapper } = raw;
     for (const place of this.#placesOf(raw, number)) {
-      this.#fetcher!.seek(place, this.#options.claims.offset({ topic, partition: place.partition, mapping: mapper.tag }));
+      const partition: RawPartition = { topic, partition: place.partition, mapping: mapper.tag };
+      const offset = this.#options.claims.offset(partition);
+      this.#outbox.begin(partition, offset);
+      this.#fetcher!.seek(place, offset);
     }
   }
 

@@ -51,9 +51,16 @@ interface Group {
   bytes: number;
 }
 
+interface Span {
+  readonly begin: Offset;
+  readonly end: Offset;
+}
+
 interface RawState extends RawPartition {
-  /** Acknowledged and in no claim yet: mapped topic → partition → end. */
-  ends: Map<string, Map<number, Offset>>;
+  /** Acknowledged and in no claim yet: mapped topic → partition → where it begins and ends. */
+  ends: Map<string, Map<number, Span>>;
+  /** Where the next claim begins. */
+  from: Offset;
   /** To be claimed. */
   offset: Offset | undefined;
 }
@@ -91,6 +98,11 @@ export class Outbox {
     if (outgoing.builder.bytes < limits.batchBytes && this.#open.bytes < limits.groupBytes) return;
     this.#seal();
     this.flush();
+  }
+
+  /** The raw partition is mapped from `offset` on: what its claims speak of begins there. */
+  begin(raw: RawPartition, offset: Offset): void {
+    this.#state(raw).from = offset;
   }
 
   /** All of the raw partition below `offset` was added (or left no record). */
@@ -135,7 +147,7 @@ export class Outbox {
   #state({ topic, partition, mapping }: RawPartition): RawState {
     const key = topic * 0x10000 + partition;
     let state = this.#raw.get(key);
-    if (state === undefined) this.#raw.set(key, (state = { topic, partition, mapping, ends: new Map(), offset: undefined }));
+    if (state === undefined) this.#raw.set(key, (state = { topic, partition, mapping, ends: new Map(), from: 0, offset: undefined }));
     return state;
   }
 
@@ -167,10 +179,13 @@ export class Outbox {
   async #send(group: Group): Promise<void> {
     const outgoing = [...group.outgoing.values()].flatMap((partitions) => Object.values(partitions));
     const batches = outgoing.map(({ topic, partition, builder }): ProduceBatch => ({ topic, partition, records: builder.take() }));
-    const ends = batches.length === 0 ? new Map<string, Offset>() : await this.#produce(batches);
+    const spans = batches.length === 0 ? new Map<string, Span>() : await this.#produce(batches);
     for (const { topic, partition, sources } of outgoing) {
-      const end = ends.get(placeKey({ topic, partition }))!;
-      for (const state of sources) endsOf(state, topic).set(partition, end);
+      const { begin, end } = spans.get(placeKey({ topic, partition }))!;
+      for (const state of sources) {
+        const ends = endsOf(state, topic);
+        ends.set(partition, { begin: ends.get(partition)?.begin ?? begin, end });
+      }
     }
     for (const [state, offset] of group.moved) {
       state.offset = Math.max(offset, state.offset ?? 0);
@@ -178,14 +193,14 @@ export class Outbox {
     }
   }
 
-  async #produce(batches: readonly ProduceBatch[]): Promise<ReadonlyMap<string, Offset>> {
+  async #produce(batches: readonly ProduceBatch[]): Promise<ReadonlyMap<string, Span>> {
     const { claims, cluster } = this.#options;
     // Asked before: what others claim while this is under way may stand behind it.
     const claimed = new Map(batches.map((batch) => [placeKey(batch), claims.end(batch)]));
     const produced = await cluster.produce(batches);
     for (const one of produced) checkBehind(one, claimed.get(placeKey(one))!);
     const counts = new Map(batches.map((batch) => [placeKey(batch), batch.records.count]));
-    return new Map(produced.map((one) => [placeKey(one), one.baseOffset + counts.get(placeKey(one))!]));
+    return new Map(produced.map((one) => [placeKey(one), { begin: one.baseOffset, end: one.baseOffset + counts.get(placeKey(one))! }]));
   }
 
   #claim(): void {
@@ -211,9 +226,13 @@ export class Outbox {
 
   #takeClaim(): Claim {
     const entries = [...this.#claimable].map((state): ClaimEntry => {
-      const ends = Object.fromEntries([...state.ends].map(([topic, partitions]) => [topic, [...partitions]] as const));
+      const ends = Object.fromEntries(
+        [...state.ends].map(([topic, spans]) => [topic, Array.from(spans, ([number, { begin, end }]) => [number, end, begin] as const)]),
+      );
       const { topic, partition, mapping } = state;
-      const entry = { topic, partition, mapping, offset: state.offset!, ends };
+      const offset = state.offset!;
+      const entry = { topic, partition, mapping, from: Math.min(state.from, offset), offset, ends };
+      state.from = Math.max(state.from, offset);
       state.ends = new Map();
       state.offset = undefined;
       return entry;
@@ -248,7 +267,7 @@ function placeKey({ topic, partition }: TopicPartition): string {
   return `${topic} ${partition}`;
 }
 
-function endsOf(state: RawState, topic: string): Map<number, Offset> {
+function endsOf(state: RawState, topic: string): Map<number, Span> {
   let ends = state.ends.get(topic);
   if (ends === undefined) state.ends.set(topic, (ends = new Map()));
   return ends;

@@ -26,7 +26,7 @@ test(
   },
 );
 
-test.for<Guard>(['row-epoch', 'order-range', 'claim-ends', 'table-tag', 'bookmark-claims'])(
+test.for<Guard>(['row-epoch', 'order-range', 'claim-ends', 'table-tag'])(
   'without the rule %s it sees something else',
   { timeout: 120_000 },
   async (guard) => {

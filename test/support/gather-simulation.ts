@@ -141,6 +141,7 @@ export class GatherSimulation {
       format: avroFormat(this.#registry, { name: 'm' }),
       mapping,
       partitions: this.#world.partitions,
+      retainBytes: 0,
       ...(random.chance(0.6) && { rowsBytesMax: random.between(500, 8_000) }),
     });
     await topic.prepare(bookmark);

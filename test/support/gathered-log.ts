@@ -65,7 +65,7 @@ export async function gatheredLog(
   const running = transformer.run(stop.signal);
   running.catch(() => undefined);
   const gatherFor = (of: CompiledMapping): GatherTopic =>
-    new GatherTopic({ ...common, cluster: kafka.client(), format: format(), mapping: of });
+    new GatherTopic({ ...common, cluster: kafka.client(), format: format(), mapping: of, retainBytes: 0 });
   const gather = gatherFor(mapping);
   return {
     raw,

@@ -1,19 +1,24 @@
 /**
  * Reader side, transformers and sink side as the product has them, over Kafka in memory, with crashes, zombies and failing produces.
- * Guarantee: `run` says what the sink saw that it should not have seen, or undefined. What counts is told by the order topic alone.
+ * Guarantee: `run` says what the sink saw that it should not have seen, or undefined. What counts is told by the order topic alone. Where
+ * topics are cut, the file changes, and the target is restored at times, too (simulated-sink.ts).
  */
 import { setImmediate as turn } from 'node:timers/promises';
 import { GatherTopic } from '#connectors/change-log/kafka/order/gather-topic.ts';
 import { ScatterTopic } from '#connectors/change-log/kafka/order/scatter-topic.ts';
+import { orderTopic } from '#connectors/change-log/kafka/order/topic-names.ts';
+import { decodeOrderRecord } from '#schemas/order/order-record.ts';
 import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { avroFormat } from '#schemas/wire/avro-format.ts';
 import type { SchemaRegistry } from '#schemas/wire/wire.ts';
 import { silentLogger } from '#services/runtime/service.ts';
+import { LIMITS } from '#services/transformer/limits.ts';
 import { Transformer } from '#services/transformer/transformer.ts';
 import { History, type PlannedFrame } from '#test/support/gather-history.ts';
 import { TABLES } from '#test/support/gather-tables.ts';
-import { MAPPING, type LoggedFrame } from '#test/support/gather-world.ts';
+import { MAPPING, OTHER_MAPPING, type LoggedFrame } from '#test/support/gather-world.ts';
 import { SeenFrames } from '#test/support/seen-frames.ts';
+import { SimulatedSink } from '#test/support/simulated-sink.ts';
 import { batchOf } from '#test/support/log-records.ts';
 import { MemoryKafka, type MemoryCluster } from '#test/support/memory-cluster.ts';
 import type { Random } from '#test/support/random.ts';
@@ -52,13 +57,32 @@ export class KafkaPipeline {
   readonly #appended = new Map<number, Map<number, Buffer | undefined>>();
   readonly #readers: Reader[] = [];
   readonly #mappers: Mapper[] = [];
-  readonly #mapping: CompiledMapping = MAPPING;
+  readonly #sink: SimulatedSink | undefined;
+  #mapping: CompiledMapping = MAPPING;
+  #playing: Promise<void> | undefined;
   #epoch = 0;
   #broken: string | undefined;
 
-  constructor(random: Random) {
+  constructor(random: Random, { cuts = false }: { readonly cuts?: boolean } = {}) {
     this.#random = random;
     this.#kafka = new MemoryKafka({ random, failureRate: random.chance(0.5) ? 0.02 : 0, fetchRecordsMax: random.between(2, 40) });
+    if (!cuts) return;
+    this.#sink = new SimulatedSink({
+      kafka: this.#kafka,
+      random,
+      format: () => avroFormat(this.#registry, { name: MAPPING.name }),
+      partitions: PARTITIONS,
+      retainBytes: random.chance(0.3) ? 0 : random.between(1, 20_000),
+      log: () => this.#log(),
+    });
+  }
+
+  /** Lowest offset kept, of the order and of all other topics together. */
+  get starts(): { readonly order: number; readonly others: number } {
+    const startOf = (topic: string): number => this.#kafka.partitions(topic).reduce((sum, { start }) => sum + start, 0);
+    const order = orderTopic(MAPPING.name);
+    const others = this.#kafka.topics().filter((topic) => topic !== order);
+    return { order: startOf(order), others: others.reduce((sum, topic) => sum + startOf(topic), 0) };
   }
 
   async run(): Promise<string | undefined> {
@@ -68,8 +92,9 @@ export class KafkaPipeline {
       await this.#step();
       for (let turns = this.#random.between(1, 12); turns > 0; turns--) await turn();
     }
+    await this.#playing;
     await this.#finish();
-    return this.#check();
+    return this.#sink === undefined ? this.#check() : this.#checkCut(this.#sink);
   }
 
   get #reader(): Reader {
@@ -86,6 +111,7 @@ export class KafkaPipeline {
         format: avroFormat(this.#registry, { name: MAPPING.name }),
         database: 'd',
         partitions: PARTITIONS,
+        ...(this.#sink !== undefined && { checkpointEveryMs: 0 }),
         tableOf: ({ oid, schema, name }) =>
           CATALOG.find(
             (table) =>
@@ -136,6 +162,7 @@ export class KafkaPipeline {
       compression: 'none',
       logger: silentLogger,
       backoff: { firstMs: 1, lastMs: 2 },
+      ...(this.#sink !== undefined && { limits: { ...LIMITS, wholeClaimEvery: 5, firstLookRecords: 8 } }),
     });
     const stop = new AbortController();
     transformer.run(stop.signal).catch((error: unknown) => (this.#broken ??= String(error)));
@@ -149,6 +176,7 @@ export class KafkaPipeline {
   async #step(): Promise<void> {
     const random = this.#random;
     const draw = random.between(0, 99);
+    if (this.#sink !== undefined) this.#playSink(this.#sink);
     if (draw < 60) this.#append(this.#reader);
     else if (draw < 66 && this.#readers.length > 1) this.#append(this.#readers[random.between(0, this.#readers.length - 2)]!);
     else if (draw < 69 || this.#reader.failed) {
@@ -164,6 +192,29 @@ export class KafkaPipeline {
     } else if (draw < 80 && this.#mappers.length < 3) this.#newMapper();
   }
 
+  #playSink(sink: SimulatedSink): void {
+    if (this.#playing !== undefined) return;
+    if (this.#random.chance(0.1)) {
+      this.#changeFile(sink, this.#mapping === MAPPING ? OTHER_MAPPING : MAPPING);
+      // Some go on for a while.
+      if (this.#random.chance(0.7)) this.#stopMappers(this.#random.between(1, this.#mappers.length));
+      this.#newMapper();
+    }
+    this.#playing = sink.play().finally(() => (this.#playing = undefined));
+  }
+
+  #changeFile(sink: SimulatedSink, mapping: CompiledMapping): void {
+    this.#mapping = mapping;
+    sink.use(mapping);
+  }
+
+  #stopMappers(count: number): void {
+    for (const { cluster, stop } of this.#mappers.splice(0, count)) {
+      cluster.crash();
+      stop.abort();
+    }
+  }
+
   /** A last reader ends its transactions, a last transformer maps what is left. */
   async #finish(): Promise<void> {
     for (;;) {
@@ -174,6 +225,37 @@ export class KafkaPipeline {
       if (!reader.failed) break;
     }
     for (const { share } of this.#mappers) share(Array.from({ length: PARTITIONS }, (_, i) => i));
+  }
+
+  /** What counts, from what was ever stored. */
+  #log(): readonly LoggedFrame[] {
+    let epoch = -1;
+    return this.#kafka.stored(orderTopic(MAPPING.name)).flatMap(({ value }): readonly LoggedFrame[] => {
+      const record = decodeOrderRecord(value!);
+      if (record.t === 'epoch') epoch = Math.max(epoch, record.epoch);
+      if (record.t !== 'segment' || record.epoch < epoch) return [];
+      const appended = this.#appended.get(record.epoch)!;
+      return Array.from({ length: record.count }, (_, i) => ({ v: record.base + i, seen: appended.get(record.base + i) }));
+    });
+  }
+
+  /** To the end by our file; where that is refused, by the file of before first. */
+  async #checkCut(sink: SimulatedSink): Promise<string | undefined> {
+    try {
+      for (const mapping of [MAPPING, OTHER_MAPPING, MAPPING]) {
+        this.#changeFile(sink, mapping);
+        this.#stopMappers(this.#mappers.length);
+        this.#newMapper();
+        const isRead = await sink.catchUp();
+        if (sink.fault !== undefined || (isRead && mapping === MAPPING))
+          return sink.fault && `${sink.fault} (${this.#broken ?? 'no transformer failed'})`;
+      }
+      return 'a change of the file is refused for good';
+    } catch (error) {
+      return error instanceof Error ? error.stack : String(error);
+    } finally {
+      this.#stopMappers(this.#mappers.length);
+    }
   }
 
   async #check(): Promise<string | undefined> {
@@ -187,6 +269,7 @@ export class KafkaPipeline {
       format: avroFormat(this.#registry, { name: MAPPING.name }),
       mapping: this.#mapping,
       partitions: PARTITIONS,
+      retainBytes: 0,
       rowsBytesMax: this.#random.between(1_000, 100_000),
     });
     await topic.prepare(undefined);

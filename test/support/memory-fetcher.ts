@@ -14,9 +14,8 @@ const LATE_MAX = 60;
 
 export interface MemoryPartition {
   start: Offset;
+  /** By offset; those below `start` were removed. */
   readonly records: FetchedRecord[];
-  /** Offset of records[0]. */
-  base: Offset;
 }
 
 /** The brokers, as a fetcher sees them. */
@@ -84,12 +83,18 @@ export class MemoryFetcher implements Fetcher {
   #take(): Fetched[] {
     const { random, fetchRecordsMax } = this.#kafka;
     const fetched: Fetched[] = [];
+    for (const [key, { isPaused, place, offset }] of this.#places) {
+      const { start, records } = this.#kafka.partition(place);
+      if (isPaused || (offset >= start && offset <= records.length)) continue;
+      this.#places.delete(key);
+      throw new PipelineError('CF-3003', `offset ${offset} of ${key} lies outside ${start} to ${records.length}`, {
+        details: { ...place, offset, start, end: records.length },
+      });
+    }
     for (const known of this.#places.values()) {
       if (known.isPaused) continue;
-      const { start, base, records } = this.#kafka.partition(known.place);
-      const end = base + records.length;
-      if (known.offset < start || known.offset > end)
-        throw new PipelineError('CF-3003', `offset ${known.offset} of ${keyOf(known.place)} lies outside ${start} to ${end}`);
+      const { records } = this.#kafka.partition(known.place);
+      const end = records.length;
       if (known.offset === end) continue;
       // Some partitions' answers come later than others', but not for ever.
       if (
@@ -100,7 +105,7 @@ export class MemoryFetcher implements Fetcher {
         continue;
       }
       const count = random === undefined ? fetchRecordsMax : random.between(1, fetchRecordsMax);
-      const taken = records.slice(known.offset - base, known.offset - base + count);
+      const taken = records.slice(known.offset, known.offset + count);
       known.offset += taken.length;
       fetched.push({ ...known.place, batches: batchesOf(taken, random), next: known.offset });
     }

@@ -9,7 +9,7 @@ import { readAll } from '#services/runtime/records.ts';
 
 export function sharedLog(topic: Topic, onBegin: (epoch: number) => Promise<void> = async () => undefined): SharedLog {
   let last: LastCommit | undefined;
-  const shared: Pick<SharedLog, 'begin' | 'lastCommit'> = {
+  const shared: Pick<SharedLog, 'begin' | 'lastCommit' | 'learn'> = {
     begin: async (epoch) => {
       await onBegin(epoch);
       await readAll(topic, topic.start(0), (frame) => {
@@ -19,6 +19,7 @@ export function sharedLog(topic: Topic, onBegin: (epoch: number) => Promise<void
       });
     },
     lastCommit: () => last,
+    learn: () => undefined,
   };
   return new Proxy(topic, {
     has: (target, name) => name in shared || name in target,

@@ -12,7 +12,7 @@ import { claimsTopic, orderTopic } from '#connectors/change-log/kafka/order/topi
 import { RecordsBuilder } from '#connectors/change-log/kafka/record-batch.ts';
 import { partitionOf } from '#connectors/change-log/partitioner.ts';
 import { recordsIn } from '#connectors/change-log/kafka/record-reader.ts';
-import { encodeOrderJson, type Claim } from '#schemas/order/order-record.ts';
+import { encodeOrderJson, type Claim, type TopicOrderRecord } from '#schemas/order/order-record.ts';
 import { jsonFormat } from '#schemas/wire/json-format.ts';
 import { mappedShape } from '#schemas/wire/shape.ts';
 import type { RowEncoder } from '#schemas/wire/wire.ts';
@@ -74,16 +74,22 @@ export class TransformerStage implements AsyncDisposable {
   }
 
   async #announce(): Promise<void> {
-    const { topic, schema, table } = this.#raw.shape;
-    const value = encodeOrderJson({ t: 'topic', index: 0, topic, schema, table, partitions: PARTITIONS });
-    await this.#append(orderTopic(this.#name), 0, [{ key: undefined, value, headers: [] }]);
+    await this.#append(orderTopic(this.#name), 0, [{ key: undefined, value: encodeOrderJson(this.#entry), headers: [] }]);
   }
 
-  /** As retention does it: what was said of the topics is said again, and what stood before goes. */
+  /** As retention does it: a checkpoint says what was said of the topics, and what stood before goes. */
   async trimOrder(): Promise<void> {
-    const [bounds] = await this.#cluster.bounds(orderTopic(this.#name));
-    await this.#announce();
-    await this.#cluster.trim({ topic: orderTopic(this.#name), partition: 0 }, bounds!.end);
+    const topic = orderTopic(this.#name);
+    const [bounds] = await this.#cluster.bounds(topic);
+    const { end: at } = bounds!;
+    const value = encodeOrderJson({ t: 'checkpoint', at, epoch: 0, base: 0, topics: [this.#entry], ends: [] });
+    await this.#append(topic, 0, [{ key: undefined, value, headers: [] }]);
+    await this.#cluster.trim({ topic, partition: 0 }, at);
+  }
+
+  get #entry(): TopicOrderRecord {
+    const { topic, schema, table } = this.#raw.shape;
+    return { t: 'topic', index: 0, topic, schema, table, partitions: PARTITIONS };
   }
 
   private constructor(at: { broker: string; name: string }, cluster: KafkaJsCluster, coders: { raw: RowEncoder; mapper: EventMapper }) {

@@ -58,6 +58,8 @@ export class FetchSession<T> {
   #beginning: Promise<void> | undefined;
   #ready: Got<T>[] = [];
   #failure: PipelineError | undefined;
+  /** Partitions that do not hold what was asked of them: not read any more until sought. */
+  readonly #outside: PipelineError[] = [];
   #changed = Promise.withResolvers<void>();
   readonly #closing = new AbortController();
   #stale = false;
@@ -107,6 +109,8 @@ export class FetchSession<T> {
     const ended = abortOf(AbortSignal.any([signal, this.#closing.signal]));
     try {
       while (!signal.aborted && !this.#closing.signal.aborted) {
+        const outside = this.#outside.shift();
+        if (outside !== undefined) throw outside;
         if (this.#failure !== undefined) throw this.#failed();
         if (this.#ready.length > 0) {
           const got = this.#take();
@@ -114,7 +118,7 @@ export class FetchSession<T> {
           return got;
         }
         await Promise.race([ended.promise, this.#begin()]);
-        if (this.#ready.length > 0 || this.#failure !== undefined) continue;
+        if (this.#ready.length > 0 || this.#failure !== undefined || this.#outside.length > 0) continue;
         // Asked for and not under way: there was trouble, and the pause for it is over.
         if (this.#polls.size === 0 && this.#wanted().length > 0) continue;
         await Promise.race([ended.promise, this.#changed.promise, ...this.#polls.values()]);
@@ -210,7 +214,8 @@ export class FetchSession<T> {
       if (part.errorCode === KAFKA.none) this.#store(state, part, answer.partitions.length);
       else if (part.errorCode === KAFKA.offsetOutOfRange) {
         this.#states.delete(nameOf(part));
-        this.#failure ??= await this.#options.outside(state.place, state.offset);
+        // Each is told: who goes on behind one must hear of the others too.
+        this.#outside.push(await this.#options.outside(state.place, state.offset));
       } else refused = part;
     }
     if (refused !== undefined) throw codeError(refused.errorCode, `fetch from ${nameOf(refused)}`);

@@ -14,12 +14,21 @@ export async function readBookmark(client: pg.ClientBase, name: string): Promise
   return row && { offset: Number(row.log_offset), place: row.bookmark };
 }
 
-/** No transaction may be open on the session. */
-export async function writeBookmark(client: pg.ClientBase, name: string, { offset, place }: Bookmark): Promise<void> {
-  await client.query(
-    `INSERT INTO crossfade.bookmark AS b (name, log_offset, bookmark) VALUES ($1, $2, $3)
+/**
+ * No transaction may be open on the session. On the target's disk once it resolves, and with it every commit before it, whatever the session
+ * says of its other commits: what lies below a bookmark is removed from the log.
+ * @returns false when the target has one that is as new: this one is not kept.
+ */
+export async function writeBookmark(client: pg.ClientBase, name: string, { offset, place }: Bookmark): Promise<boolean> {
+  const { rowCount } = await client.query(
+    `WITH durable AS (
+       SELECT CASE current_setting('synchronous_commit')
+         WHEN 'off' THEN set_config('synchronous_commit', 'local', true) END
+     )
+     INSERT INTO crossfade.bookmark AS b (name, log_offset, bookmark) SELECT $1, $2::bigint, $3::jsonb FROM durable
      ON CONFLICT (name) DO UPDATE SET log_offset = excluded.log_offset, bookmark = excluded.bookmark, updated_at = now()
      WHERE b.log_offset < excluded.log_offset`,
     [name, String(offset), place],
   );
+  return rowCount === 1;
 }

@@ -170,9 +170,10 @@ class RedisTarget implements Target {
     return offset === undefined || place === undefined ? undefined : { offset: Number(offset), place };
   }
 
-  /** One sink writes, in order. */
-  async writeBookmark({ offset, place }: Bookmark): Promise<void> {
+  /** One sink writes, in order. Redis may lose it in a crash, so nothing is removed on the strength of it. */
+  async writeBookmark({ offset, place }: Bookmark): Promise<boolean> {
     await this.#parts.client.hset(this.#parts.keys.bookmark, 'offset', String(offset), 'place', place);
+    return false;
   }
 
   consistent({ epoch, logOffset }: Parameters<Target['consistent']>[0]): TargetSession {

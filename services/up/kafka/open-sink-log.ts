@@ -22,6 +22,7 @@ export async function openSinkLog(kafka: OpenKafka, { file, migration, kafka: se
     format,
     mapping: migration.mapping,
     partitions: settings.partitions,
+    retainBytes: file.settings.log.retainBytes,
   });
   const [progress, requests] = [await kafka.progress(), await kafka.requests()];
   const { cluster } = kafka;

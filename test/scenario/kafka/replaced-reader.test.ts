@@ -33,8 +33,8 @@ async function twoWriters(): Promise<{
       const tail = new OrderTail();
       const topic = orderTopic(name);
       const [bounds] = await cluster.bounds(topic);
-      await readOrder({ cluster, topic, from: 0, to: bounds!.end }, (record) => {
-        tail.take(record);
+      await readOrder({ cluster, topic, from: 0, to: bounds!.end }, (record, offset) => {
+        tail.take(record, offset);
         return true;
       });
       return tail.end > v;

@@ -13,6 +13,10 @@ export function topicOf(raw: RawKey): number {
   return Math.floor(raw / 0x10000);
 }
 
+export function partitionOf(raw: RawKey): number {
+  return raw % 0x10000;
+}
+
 /** What was taken of one raw partition. */
 export interface RawPlaceMark {
   readonly raw: RawKey;
@@ -39,10 +43,28 @@ export interface GatherPlace {
   /** Mapped topic → offset of each partition. */
   readonly mapped: Readonly<Record<string, readonly Offset[]>>;
   readonly raw: readonly RawPlaceMark[];
+  /** Of the order: all below the last checkpoint up to here can go. Absent before there was one. */
+  readonly checkpoint?: Offset;
+  /** Of tables whose mapping was new once: where reading of their mapped partitions began then. Outputs below it were not seen. */
+  readonly begins?: readonly (readonly [mapping: number, offsets: readonly Offset[]])[];
+  /** Read since the beginning, about: order and rows. */
+  readonly bytes?: number;
+  /** Earlier places, ascending: up to where topics may be cut once so much more has been applied (trim-topics.ts). */
+  readonly trail?: readonly Cut[];
+}
+
+/** Nothing below these offsets is needed by whoever reads from the place that it was taken of, or from a later one. */
+export interface Cut {
+  /** As of the place. */
+  readonly bytes: number;
+  readonly order: Offset | undefined;
+  readonly claims: Offset;
+  readonly mapped: Readonly<Record<string, readonly Offset[]>>;
+  readonly raw: readonly (readonly [raw: RawKey, offset: Offset])[];
 }
 
 /** Where reading of the topics begins. */
-export type ReadingPlace = Pick<GatherPlace, 'order' | 'claims' | 'mapped' | 'raw'>;
+export type ReadingPlace = Pick<GatherPlace, 'order' | 'claims' | 'mapped' | 'raw' | 'bytes' | 'trail'>;
 
 /** Undefined for one that another version wrote: reading begins with the log then. */
 export function parsePlace(text: string): GatherPlace | undefined {

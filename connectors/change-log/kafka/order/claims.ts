@@ -1,13 +1,17 @@
 /**
- * What the transformers have said. Guarantee: `reach` answers true only when a claim covers the raw offset asked for, and the ends it
- * leaves are then those of every claim of that raw partition up to and with it, so everything below that offset lies below them.
+ * What the transformers have said. Guarantee: `reach` answers true only when claims cover every raw offset from what was taken up to the
+ * one asked for, without a gap between them, and the ends it leaves are then those of every claim of that raw partition up to and with
+ * it, so everything below that offset lies below them.
+ *
+ * A claim that does not join the ones before it waits apart (what lies between was removed before it was mapped, or the claims were), and so
+ * does one of a mapping that was first read where older outputs had been removed, when that is behind the claim's first output.
  *
  * Only claims of the mappings named count: what another file's transformer has mapped is not there for whoever reads by this one.
  *
  * Claims are taken one by one, not all at once: the ends of a claim far ahead would make the first segment wait for (and the memory
  * hold) all that lies before them.
  */
-import type { Claim } from '#schemas/order/order-record.ts';
+import type { Claim, ClaimEntry } from '#schemas/order/order-record.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import type { Offset } from '#connectors/change-log/change-log.ts';
 import { rawKey, type RawKey, type RawPlaceMark } from './bookmark.ts';
@@ -26,7 +30,10 @@ interface Claimed {
   offset: Offset;
   /** Mapped partition (by number) → end. */
   readonly ends: Map<number, Offset>;
+  /** Each joins the one before. */
   waiting: Waiting[];
+  /** Those that do not join yet. */
+  apart: (Waiting & { readonly from: Offset })[];
 }
 
 /** Number of a mapped partition; undefined for one that is not read. */
@@ -39,9 +46,14 @@ export interface ClaimBookOptions {
   /** Tags of the mappings that rows are read by. */
   readonly mappings: ReadonlySet<number>;
   readonly marks: readonly RawPlaceMark[];
+  /** Mapping's tag → where its mapped partitions were first read, of those that were not read from their beginning. */
+  readonly begins: ReadonlyMap<number, readonly Offset[]>;
+  /** What of a raw partition is wanted no more. */
+  readonly takenOf: (raw: RawKey) => Offset;
 }
 
 export class ClaimBook {
+  readonly #options: ClaimBookOptions;
   readonly #placeOf: PlaceOf;
   readonly #mappings: ReadonlySet<number>;
   readonly #raw = new Map<RawKey, Claimed>();
@@ -50,7 +62,9 @@ export class ClaimBook {
   /** Claims read and not taken. */
   size = 0;
 
-  constructor({ placeOf, mappings, marks }: ClaimBookOptions) {
+  constructor(options: ClaimBookOptions) {
+    const { placeOf, mappings, marks } = options;
+    this.#options = options;
     this.#placeOf = placeOf;
     this.#mappings = mappings;
     for (const { raw, claimed, ends } of marks) {
@@ -58,6 +72,7 @@ export class ClaimBook {
         offset: claimed,
         ends: new Map(numbered(ends, placeOf)),
         waiting: [],
+        apart: [],
       });
     }
   }
@@ -71,36 +86,82 @@ export class ClaimBook {
       }
       const claimed = this.#of(raw);
       // A replaced transformer's, or read again: what it covers is covered.
-      if (entry.offset <= (claimed.waiting.at(-1)?.offset ?? claimed.offset)) continue;
+      if (entry.offset <= this.#covered(raw, claimed)) continue;
       const named = Object.entries(entry.ends).flatMap(([topic, partitions]) =>
         partitions.map(([partition, end]) => [topic, partition, end] as const),
       );
       const ends = numbered(named, this.#placeOf);
-      claimed.waiting.push({ offset: entry.offset, ends, at });
+      const joins = !guarded('claim-gap') || (this.#isKept(entry) && this.#joins(raw, claimed, entry.from ?? 0));
+      if (joins) claimed.waiting.push({ offset: entry.offset, ends, at });
+      else claimed.apart.push({ from: this.#isKept(entry) ? (entry.from ?? 0) : Infinity, offset: entry.offset, ends, at });
       this.size++;
-      if (claimed.waiting.length > WAITING_MAX) this.#thin(claimed);
+      this.#joinApart(raw, claimed);
+      if (claimed.waiting.length > WAITING_MAX) claimed.waiting = this.#thinned(claimed.waiting, isNeighbour);
+      if (claimed.apart.length > WAITING_MAX) claimed.apart = this.#thinned(claimed.apart, (one, two) => one.offset === two.from);
     }
+  }
+
+  #joins(raw: RawKey, claimed: Claimed, from: Offset): boolean {
+    return from <= this.#covered(raw, claimed);
+  }
+
+  #covered(raw: RawKey, claimed: Claimed): Offset {
+    return Math.max(claimed.waiting.at(-1)?.offset ?? claimed.offset, this.#options.takenOf(raw));
+  }
+
+  /** All that it speaks of is still there, as far as it is needed. */
+  #isKept({ mapping, ends }: ClaimEntry): boolean {
+    const begins = this.#options.begins.get(mapping);
+    if (begins === undefined) return true;
+    return Object.values(ends).every((partitions) => partitions.every(([partition, , begin = 0]) => begin >= (begins[partition] ?? 0)));
+  }
+
+  /** What lay between may have been covered, or be wanted no more. */
+  #joinApart(raw: RawKey, claimed: Claimed): void {
+    for (let i = 0; i < claimed.apart.length;) {
+      const { from, ...waiting } = claimed.apart[i]!;
+      const isCovered = waiting.offset <= this.#covered(raw, claimed);
+      if (!isCovered && !this.#joins(raw, claimed, from)) {
+        i++;
+        continue;
+      }
+      claimed.apart.splice(i, 1);
+      if (isCovered) this.size--;
+      else claimed.waiting.push(waiting);
+      i = 0;
+    }
+  }
+
+  /** Something is claimed beyond `to`, and what comes before it is not there. */
+  isApart(raw: RawKey, to: Offset): boolean {
+    return this.#of(raw).apart.some(({ offset }) => offset >= to);
   }
 
   #of(raw: RawKey): Claimed {
     let claimed = this.#raw.get(raw);
-    if (claimed === undefined) this.#raw.set(raw, (claimed = { offset: 0, ends: new Map(), waiting: [] }));
+    if (claimed === undefined) this.#raw.set(raw, (claimed = { offset: 0, ends: new Map(), waiting: [], apart: [] }));
     return claimed;
   }
 
-  #thin(claimed: Claimed): void {
-    const kept: Waiting[] = [];
-    for (let i = 0; i < claimed.waiting.length; i += 2) {
-      const [first, second] = [claimed.waiting[i]!, claimed.waiting[i + 1]];
-      kept.push(second === undefined ? first : { offset: second.offset, ends: highest([...first.ends, ...second.ends]), at: first.at });
+  /** Neighbours that join become one. */
+  #thinned<T extends Waiting>(claims: readonly T[], join: (one: T, two: T) => boolean): T[] {
+    const kept: T[] = [];
+    for (let i = 0; i < claims.length; i++) {
+      const [first, second] = [claims[i]!, claims[i + 1]];
+      if (second === undefined || !join(first, second)) kept.push(first);
+      else {
+        kept.push({ ...first, offset: second.offset, ends: highest([...first.ends, ...second.ends]) });
+        i++;
+      }
     }
-    this.size -= claimed.waiting.length - kept.length;
-    claimed.waiting = kept;
+    this.size -= claims.length - kept.length;
+    return kept;
   }
 
   /** Takes claims until everything below `to` is covered. */
   reach(raw: RawKey, to: Offset): boolean {
     const claimed = this.#of(raw);
+    this.#joinApart(raw, claimed);
     let taken = 0;
     for (; claimed.offset < to && taken < claimed.waiting.length; taken++) {
       const { offset, ends } = claimed.waiting[taken]!;
@@ -126,19 +187,19 @@ export class ClaimBook {
   /** Where the claims topic is to be read from, so that none that was not taken is missed. */
   readFrom(next: Offset): Offset {
     let lowest = next;
-    for (const { waiting } of this.#raw.values()) if (waiting.length > 0) lowest = Math.min(lowest, waiting[0]!.at);
+    for (const { waiting, apart } of this.#raw.values())
+      for (const [first] of [waiting, apart]) if (first !== undefined) lowest = Math.min(lowest, first.at);
     return lowest;
-  }
-
-  /** Raw partitions that anything was said of. */
-  raws(): Iterable<RawKey> {
-    return this.#raw.keys();
   }
 
   /** What `reach` has taken of a raw partition. */
   taken(raw: RawKey): { readonly offset: Offset; readonly ends: ReadonlyMap<number, Offset> } {
     return this.#of(raw);
   }
+}
+
+function isNeighbour(): boolean {
+  return true;
 }
 
 function numbered(ends: RawPlaceMark['ends'], placeOf: PlaceOf): readonly (readonly [number, Offset])[] {

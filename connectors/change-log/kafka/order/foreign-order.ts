@@ -11,6 +11,7 @@ import { encodeJsonFrame, FRAME, type TableStateFrame } from '#schemas/frame/fra
 import {
   encodeOrderJson,
   encodeSegment,
+  type CheckpointOrderRecord,
   type EpochOrderRecord,
   type Range,
   type SeenOrderRecord,
@@ -31,6 +32,9 @@ import { orderTopic } from './topic-names.ts';
 
 /** Records that one segment names at most. */
 const SEGMENT_RECORDS_MAX = 2_000;
+const CHECKPOINT_EVERY_MS = 10_000;
+/** With the segment it stands behind; a larger one is left out, and the order is not cut. */
+const CHECKPOINT_BYTES_MAX = 700 * 1024;
 
 export interface ForeignTopic {
   readonly topic: string;
@@ -72,14 +76,13 @@ export class ForeignOrder {
   readonly #order: string;
   readonly #tail = new OrderTail();
   readonly #repeats = new Repeats();
-  /** Named, or left out, below this. */
-  readonly #next = new Map<RawKey, Offset>();
   /** Partitions whose last record was a repeat: the tombstone behind it is one too. */
   readonly #repeating = new Set<RawKey>();
   readonly #topics: ReadonlyMap<string, ForeignTopic>;
   #fetcher: Fetcher | undefined;
   /** Where our next record stands, if nobody else writes. */
   #expected: Offset = 0;
+  #checkpointedAt = -Infinity;
   #base: Offset = 0;
   #epoch = 0;
   #leftOut = 0;
@@ -102,8 +105,9 @@ export class ForeignOrder {
     const [bounds] = await cluster.bounds(this.#order);
     this.#expected = bounds!.end;
     if (bounds!.end === 0) await this.#options.onNothing?.();
-    await readOrder({ cluster, topic: this.#order, from: bounds!.start, to: bounds!.end }, (record) => {
-      for (const { topic, partition, to } of this.#tail.take(record)?.ranges ?? []) this.#next.set(rawKey(topic, partition), to);
+    await readOrder({ cluster, topic: this.#order, from: bounds!.start, to: bounds!.end }, (record, offset) => {
+      this.#tail.take(record, offset);
+      if (record.t === 'checkpoint' && this.#tail.checkpointAt === offset && record.seen !== undefined) this.#repeats.restore(record.seen);
       if (record.t === 'seen' && record.epoch === this.#tail.epoch) this.#repeats.restore(record);
       return true;
     });
@@ -159,11 +163,11 @@ export class ForeignOrder {
       });
     }
     for (const [partition, { start }] of bounds.entries()) {
-      this.#fetcher!.seek({ topic, partition }, this.#next.get(rawKey(index, partition)) ?? start);
+      this.#fetcher!.seek({ topic, partition }, this.#tail.ends.named(index, partition) ?? start);
     }
   }
 
-  async #runsOf({ topic, partition, batches, next }: Fetched): Promise<readonly Run[]> {
+  async #runsOf({ topic, partition, batches }: Fetched): Promise<readonly Run[]> {
     const { index } = this.#tail.topics.named(topic)!;
     const { relation } = this.#topics.get(topic)!;
     const isKeyed = relation.columns.some(({ isKey }) => isKey);
@@ -178,7 +182,6 @@ export class ForeignOrder {
         runs.push((run = { topic: index, partition, from: record.offset, to: record.offset + 1, relation }));
       } else run.to = record.offset + 1;
     }
-    this.#next.set(rawKey(index, partition), next);
     return runs;
   }
 
@@ -202,17 +205,42 @@ export class ForeignOrder {
     const frames = [encodeBegin({ commitLsn, commitTimeMs }), ...relations.values(), encodeCommit({ commitLsn, endLsn, commitTimeMs })];
     const ranges = runs.map(({ topic, partition, from, to }) => ({ topic, partition, from, to }));
     const seen = isLast ? this.#repeats.take(this.#epoch) : undefined;
-    await this.#segment({ ranges, frames, rows }, seen);
+    await this.#segment({ ranges, frames, rows }, { isLast, seen });
   }
 
   /** The last frame stands behind the rows, the others before them. */
-  async #segment({ ranges, frames, rows }: SegmentOf, seen?: SeenOrderRecord): Promise<void> {
+  async #segment(
+    { ranges, frames, rows }: SegmentOf,
+    { isLast, seen }: { readonly isLast: boolean; readonly seen: SeenOrderRecord | undefined } = { isLast: false, seen: undefined },
+  ): Promise<void> {
     const [epoch, base] = [this.#epoch, this.#base];
     const count = rows + frames.length;
     const skeleton = frames.map((frame, i) => ({ v: i < frames.length - 1 ? base + i : base + count - 1, frame }));
     const segment = Buffer.concat(encodeSegment({ epoch, base, count, ranges, skeleton }));
-    await this.#write(seen === undefined ? [segment] : [segment, encodeOrderJson(seen)]);
+    const records = seen === undefined ? [segment] : [segment, encodeOrderJson(seen)];
+    this.#tail.ends.take(ranges);
+    const now = performance.now();
+    // Behind the last segment of what was fetched: all that was seen is named.
+    if (isLast && now - this.#checkpointedAt >= CHECKPOINT_EVERY_MS) {
+      this.#checkpointedAt = now;
+      const checkpoint = encodeOrderJson(this.#checkpoint(this.#expected + records.length, base + count));
+      if (checkpoint.length <= CHECKPOINT_BYTES_MAX) records.push(checkpoint);
+    }
+    await this.#write(records);
     this.#base += count;
+  }
+
+  #checkpoint(at: Offset, base: Offset): CheckpointOrderRecord {
+    const { topics, ends } = this.#tail;
+    return {
+      t: 'checkpoint',
+      at,
+      epoch: this.#epoch,
+      base,
+      topics: [...topics.entries()],
+      ends: ends.entries(),
+      seen: this.#repeats.whole(),
+    };
   }
 
   /** @throws PipelineError CF-3007 when somebody else has written: what counts is to be read again. */

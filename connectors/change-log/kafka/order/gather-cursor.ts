@@ -14,14 +14,15 @@ import type { Cursor, Offset, ReadBatch } from '#connectors/change-log/change-lo
 import type { Bookmark } from '#schemas/bookmark.ts';
 import type { Fetched, FetchedRecord, Fetcher, KafkaCluster, TopicPartition } from '../cluster.ts';
 import { recordsIn } from '../record-reader.ts';
-import { rawKey, type GatherPlace, type RawKey, type RawPlaceMark, type ReadingPlace } from './bookmark.ts';
+import { rawKey, type Cut, type GatherPlace, type RawKey, type RawPlaceMark, type ReadingPlace } from './bookmark.ts';
 import { ClaimBook } from './claims.ts';
-import { lostMapped } from './lost-records.ts';
+import { checkStored, notMapped } from './lost-records.ts';
 import type { MappedPlace, MappedPlaces } from './mapped-places.ts';
 import { rowOf, toldBy } from './mapped-record.ts';
 import type { Reassembler } from './reassemble.ts';
 import { ownBytes, RowBuffer, type MappedRow } from './row-buffer.ts';
 import type { QueuedSegment, SegmentQueue } from './segment-queue.ts';
+import { trailOf } from './trail.ts';
 
 /** Mapped records that wait for their segment, unpacked. As they come, ahead of the segments that want them, they may be a part of it. */
 const ROWS_BYTES_MAX = 32 * 1024 * 1024;
@@ -42,6 +43,10 @@ export interface GatherCursorOptions {
   readonly reassembler: Reassembler;
   /** Where reading begins; of a log read from its first record, all zero. */
   readonly place: Omit<ReadingPlace, 'mapped'>;
+  /** Mapping's tag → where its mapped partitions were first read, of those that were not read from their beginning. */
+  readonly begins: ReadonlyMap<number, readonly Offset[]>;
+  /** What the trail is kept for: so much behind the place is not cut. */
+  readonly retainBytes: number;
   /** Segments that end at or below this are passed over. */
   readonly from: Offset;
   /** Tags of the file's tables: what was mapped otherwise does not count. */
@@ -77,15 +82,25 @@ export class GatherCursor implements Cursor {
   #assembling = false;
   #mark: Bookmark | undefined;
   #markWanted = false;
-  #othersSince: number | undefined;
+  #vainSince: number | undefined;
+  #bytes: number;
+  #trail: readonly Cut[];
   #closed = false;
 
   constructor(options: GatherCursorOptions) {
     this.#options = options;
     this.#queue = options.queue;
     const placeOf = (topic: string, partition: number): number | undefined => options.places.number(topic, partition);
-    this.#claims = new ClaimBook({ placeOf, mappings: options.mappings, marks: options.place.raw });
     this.#rows = new RowBuffer(options.place.raw.map(({ raw, taken }) => [raw, taken]));
+    this.#claims = new ClaimBook({
+      placeOf,
+      mappings: options.mappings,
+      marks: options.place.raw,
+      begins: options.begins,
+      takenOf: (raw) => this.#rows.taken(raw),
+    });
+    this.#bytes = options.place.bytes ?? 0;
+    this.#trail = options.place.trail ?? [];
     this.#rowsBytesMax = options.rowsBytesMax ?? ROWS_BYTES_MAX;
     this.#orderNext = options.place.order;
     this.#claimsNext = options.place.claims;
@@ -114,29 +129,33 @@ export class GatherCursor implements Cursor {
     await this.#fetcher?.close();
   }
 
-  /** @throws PipelineError CF-3006 when what comes next was mapped by another file only, for too long. */
+  /** @throws PipelineError CF-3003, CF-3006 when what comes next is not there, for too long, and others have it or what is behind it is. */
   async #fetch(fetcher: Fetcher, signal: AbortSignal): Promise<readonly Fetched[] | undefined> {
-    if (!this.#isOthers(this.#queue.head)) {
-      this.#othersSince = undefined;
+    const vain = this.#waitsInVain(this.#queue.head);
+    if (vain === undefined) {
+      this.#vainSince = undefined;
       return fetcher.next(signal);
     }
-    this.#othersSince ??= performance.now();
-    const leftMs = this.#othersSince + (this.#options.patienceMs ?? PATIENCE_MS) - performance.now();
-    if (leftMs <= 0) {
-      throw new PipelineError('CF-3006', 'transformers map by another migration file than this sink', {
-        remedy: 'Start transformers and sinks with the same file.',
-      });
-    }
+    this.#vainSince ??= performance.now();
+    const leftMs = this.#vainSince + (this.#options.patienceMs ?? PATIENCE_MS) - performance.now();
+    if (leftMs <= 0) throw vain;
     const fetched = await fetcher.next(AbortSignal.any([signal, AbortSignal.timeout(Math.ceil(leftMs))]));
     return fetched ?? (signal.aborted || this.#closed ? undefined : []);
   }
 
-  #isOthers(queued: QueuedSegment | undefined): boolean {
-    if (queued === undefined || this.#isClaimed(queued)) return false;
-    return queued.segment.ranges.some(({ topic, partition, to }) => {
+  #waitsInVain(queued: QueuedSegment | undefined): PipelineError | undefined {
+    if (queued === undefined || this.#isClaimed(queued)) return undefined;
+    for (const { topic, partition, to } of queued.segment.ranges) {
       const raw = rawKey(topic, partition);
-      return this.#options.reassembler.maps(topic) && !this.#claims.reach(raw, to) && this.#claims.isOthers(raw, to);
-    });
+      if (!this.#options.reassembler.maps(topic) || this.#claims.reach(raw, to)) continue;
+      if (this.#claims.isApart(raw, to)) return notMapped({ topic: this.#queue.topic(topic).topic, partition }, this.#rows.taken(raw));
+      if (this.#claims.isOthers(raw, to)) {
+        return new PipelineError('CF-3006', 'transformers map by another migration file than this sink', {
+          remedy: 'Start transformers and sinks with the same file.',
+        });
+      }
+    }
+    return undefined;
   }
 
   async #open(): Promise<Fetcher> {
@@ -193,6 +212,9 @@ export class GatherCursor implements Cursor {
     if (this.#markWanted) this.#mark = this.#bookmark();
     this.#markWanted = false;
     this.#assembling = true;
+    // No segment will name what stands below: it was a replaced reader's.
+    for (const [topic, partition, to] of queued.floors) this.#rows.drop({ topic, partition, from: 0, to });
+    this.#bytes += queued.bytes;
     this.#ready = end > this.#options.from ? await this.#frames(queued) : this.#passOver(queued);
     this.#readyAt = 0;
     // Not after a failure: the segment's rows are gone then, and no bookmark may be made without them.
@@ -210,6 +232,7 @@ export class GatherCursor implements Cursor {
       this.#rows.take(range, { epoch: segment.epoch, v }, rows);
       v += range.to - range.from;
     }
+    for (const { value } of rows) this.#bytes += value?.length ?? 0;
     return this.#options.reassembler.frames(segment, rows);
   }
 
@@ -231,8 +254,11 @@ export class GatherCursor implements Cursor {
     }
   }
 
+  /** Of the head: what stands below its ranges and was not taken is void, so nobody need have mapped it. */
   #isClaimed({ segment }: QueuedSegment): boolean {
     const { reassembler } = this.#options;
+    if (guarded('order-range'))
+      for (const { topic, partition, from } of segment.ranges) this.#rows.drop({ topic, partition, from: 0, to: from });
     return segment.ranges.every(({ topic, partition, to }) => !reassembler.maps(topic) || this.#claims.reach(rawKey(topic, partition), to));
   }
 
@@ -306,8 +332,13 @@ export class GatherCursor implements Cursor {
     const queue = this.#queue;
     const base = queue.head?.segment.base ?? queue.end;
     if (base === undefined) return undefined;
+    for (const raw of this.#rows.raws()) this.#claims.reach(raw, this.#rows.taken(raw));
+    const { checkpoint } = queue;
     const place: GatherPlace = {
       version: 2,
+      ...(checkpoint !== undefined && { checkpoint }),
+      bytes: this.#bytes,
+      begins: [...this.#options.begins],
       mappings: [...this.#options.mappings],
       base,
       order: queue.head?.at ?? this.#orderNext,
@@ -316,7 +347,8 @@ export class GatherCursor implements Cursor {
       claims: this.#claims.readFrom(this.#claimsNext),
       ...this.#reading(),
     };
-    return { offset: base, place: JSON.stringify(place) };
+    this.#trail = trailOf(this.#trail, place, this.#options.retainBytes);
+    return { offset: base, place: JSON.stringify({ ...place, trail: this.#trail } satisfies GatherPlace) };
   }
 
   #reading(): Pick<GatherPlace, 'mapped' | 'raw'> {
@@ -325,9 +357,8 @@ export class GatherCursor implements Cursor {
     for (const row of this.#rows.held()) from[row.place] = Math.min(from[row.place]!, row.at);
     const mapped: Record<string, Offset[]> = {};
     for (const { topic, partition, number } of all) (mapped[topic] ??= [])[partition] = from[number]!;
-    // A claim may have come before any row that it speaks of, and is not read again.
-    const raws = new Set(guarded('bookmark-claims') ? [...this.#rows.raws(), ...this.#claims.raws()] : this.#rows.raws());
-    const raw = Array.from(raws, (key): RawPlaceMark => {
+    // Of whatever a claim was taken: the segment that asked for it had rows of it dropped.
+    const raw = Array.from(this.#rows.raws(), (key): RawPlaceMark => {
       const { offset, ends } = this.#claims.taken(key);
       // What lies below where reading begins is read.
       const open = [...ends].filter(([number, end]) => end > from[number]!);
@@ -335,16 +366,6 @@ export class GatherCursor implements Cursor {
       return { raw: key, taken: this.#rows.taken(key), claimed: offset, ends: marked };
     });
     return { mapped, raw };
-  }
-}
-
-/** What a claim names was acknowledged before it was written. */
-function checkStored({ entries }: Claim, endOf: GatherCursorOptions['mappedEnd']): void {
-  for (const { ends } of entries) {
-    for (const [topic, partitions] of Object.entries(ends)) {
-      const lost = partitions.find(([partition, end]) => end > (endOf(topic, partition) ?? Infinity));
-      if (lost !== undefined && guarded('mapped-ends')) throw lostMapped({ topic, partition: lost[0] }, endOf(topic, lost[0])!, lost[1]);
-    }
   }
 }
 

@@ -22,6 +22,7 @@ import { OrderTail } from './order-tail.ts';
 import { Reassembler, type ReassemblerOptions } from './reassemble.ts';
 import { SegmentQueue } from './segment-queue.ts';
 import { claimsTopic, mappedTopic, orderTopic } from './topic-names.ts';
+import { TopicTrimmer } from './trim-topics.ts';
 
 export interface GatherOptions {
   readonly cluster: KafkaCluster;
@@ -37,6 +38,8 @@ export interface GatherOptions {
   readonly rowsBytesMax?: number;
   /** How long rows are waited for that only another file's transformers have mapped. */
   readonly patienceMs?: number;
+  /** What stays of the topics behind a bookmark that is written, for a target that is restored. */
+  readonly retainBytes: number;
 }
 
 const BEGINNING: ReadingPlace = { order: 0, claims: 0, mapped: {}, raw: [] };
@@ -57,6 +60,7 @@ export class GatherTopic implements Topic, Bookmarked {
   readonly #order: string;
   readonly #claims: string;
   readonly #mapped: readonly string[];
+  readonly #trimmer: TopicTrimmer;
   #prepared: Prepared | undefined;
   /** The order topic as far as it was read for its end. */
   #known: { readonly tail: OrderTail; next: Offset; end: Offset } | undefined;
@@ -69,6 +73,7 @@ export class GatherTopic implements Topic, Bookmarked {
     this.#claims = claimsTopic(options.name);
     const targets = new Map(options.mapping.tables.map(({ to }) => [tableId(to), mappedTopic(options.name, to)]));
     this.#mapped = [...targets.values()];
+    this.#trimmer = new TopicTrimmer(options);
   }
 
   async prepare(saved: Bookmark | undefined): Promise<void> {
@@ -90,7 +95,7 @@ export class GatherTopic implements Topic, Bookmarked {
   async #startOf(from: Offset, to: Offset): Promise<Offset> {
     let start: Offset | undefined;
     await readOrder({ cluster: this.#options.cluster, topic: this.#order, from, to }, (record) => {
-      if (record.t === 'segment') start = record.base;
+      if (record.t === 'segment' || record.t === 'checkpoint') start = record.base;
       return start === undefined;
     });
     return start ?? 0;
@@ -107,8 +112,8 @@ export class GatherTopic implements Topic, Bookmarked {
     }
     const known = this.#known;
     await readOrder({ cluster: this.#options.cluster, topic: this.#order, from: known.next, to: last }, (record, offset) => {
-      const segment = known.tail.take(record);
-      if (segment !== undefined) known.end = segment.base + segment.count;
+      known.tail.take(record, offset);
+      known.end = Math.max(known.end, known.tail.end);
       known.next = offset + 1;
       return true;
     });
@@ -140,7 +145,7 @@ export class GatherTopic implements Topic, Bookmarked {
     const { saved, bounds } = this.#ready;
     const marked = saved === undefined || saved.offset > from ? undefined : parsePlace(saved.place);
     const place = marked === undefined ? BEGINNING : this.#resumed(marked);
-    this.#checkKept(place, marked);
+    this.#checkKept({ ...place, claims: marked?.claims ?? 0 }, marked);
     const queue = new SegmentQueue(marked ?? { base: undefined, epoch: -1, topics: [], raw: [] });
     const offsetOf = (topic: string, number: number): Offset => place.mapped[topic]?.[number] ?? 0;
     const { cluster, format, mapping, rowsBytesMax, patienceMs, onRelation } = this.#options;
@@ -159,6 +164,8 @@ export class GatherTopic implements Topic, Bookmarked {
       place,
       from,
       mappings: new Set(mapping.tables.map(tableTag)),
+      begins: this.#begins(marked),
+      retainBytes: this.#options.retainBytes,
       claimsBefore: bounds.get(this.#claims)![0]!.end,
       mappedEnd: (topic, number) => bounds.get(topic)?.[number]?.end,
       ...(rowsBytesMax !== undefined && { rowsBytesMax }),
@@ -168,7 +175,10 @@ export class GatherTopic implements Topic, Bookmarked {
     return cursor;
   }
 
-  /** Of tables mapped otherwise when the bookmark was made nothing was looked at: their rows and claims are read from the beginning. */
+  /**
+   * Of tables mapped otherwise when the bookmark was made nothing was looked at: their rows and claims are read from the beginning of what is
+   * kept. Whether that is enough the claims tell: they have to join what was taken, without a gap (claims.ts).
+   */
   #resumed(marked: GatherPlace): ReadingPlace {
     const others = this.#mappedSince(marked);
     if (others.length === 0) return marked;
@@ -176,13 +186,24 @@ export class GatherTopic implements Topic, Bookmarked {
     const indexes = new Set(
       marked.topics.filter(({ schema, table: name }) => ids.has(tableId({ schema, name }))).map(({ index }) => index),
     );
-    const anew = new Set(others.map(({ to }) => mappedTopic(this.#options.name, to)));
+    const kept = others.map((table) => [mappedTopic(this.#options.name, table.to), this.#startsOf(table)] as const);
     return {
-      order: marked.order,
-      claims: 0,
-      mapped: Object.fromEntries(Object.entries(marked.mapped).filter(([topic]) => !anew.has(topic))),
+      ...marked,
+      claims: this.#ready.bounds.get(this.#claims)![0]!.start,
+      mapped: { ...marked.mapped, ...Object.fromEntries(kept) },
       raw: marked.raw.map((mark) => (indexes.has(topicOf(mark.raw)) ? { ...mark, claimed: 0, ends: [] } : mark)),
     };
+  }
+
+  #begins(marked: GatherPlace | undefined): ReadonlyMap<number, readonly Offset[]> {
+    if (marked === undefined) return new Map();
+    const tags = new Set(this.#options.mapping.tables.map(tableTag));
+    const known = (marked.begins ?? []).filter(([tag]) => tags.has(tag) && marked.mappings.includes(tag));
+    return new Map([...known, ...this.#mappedSince(marked).map((table) => [tableTag(table), this.#startsOf(table)] as const)]);
+  }
+
+  #startsOf({ to }: TableMapping): readonly Offset[] {
+    return this.#ready.bounds.get(mappedTopic(this.#options.name, to))!.map(({ start }) => start);
   }
 
   #mappedSince({ mappings }: GatherPlace): readonly TableMapping[] {
@@ -196,7 +217,7 @@ export class GatherTopic implements Topic, Bookmarked {
       partitions.forEach(({ start }, partition) => {
         const from = wanted.get(topic)?.[partition] ?? 0;
         if (from >= start) return;
-        const why = this.#reasonToRead(marked);
+        const why = marked === undefined ? 'without a bookmark on the target the beginning of the log' : 'the bookmark on the target';
         throw new PipelineError(
           'CF-3003',
           `${why} needs partition ${partition} of topic ${topic} from offset ${from} on, which begins at ${start}: retention removed the rest`,
@@ -205,15 +226,13 @@ export class GatherTopic implements Topic, Bookmarked {
     }
   }
 
-  #reasonToRead(marked: GatherPlace | undefined): string {
-    if (marked === undefined) return 'without a bookmark on the target the beginning of the log';
-    const [other] = this.#mappedSince(marked);
-    if (other === undefined) return 'the bookmark on the target';
-    return `the file maps ${other.from.schema}.${other.from.name} otherwise than when the bookmark on the target was made, which`;
-  }
-
   bookmark(): Bookmark | undefined {
     return this.#cursor?.cursor.bookmark();
+  }
+
+  async release({ place }: Bookmark): Promise<void> {
+    const marked = parsePlace(place);
+    if (marked !== undefined) await this.#trimmer.trim(marked);
   }
 
   append(): never {

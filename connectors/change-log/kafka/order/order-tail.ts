@@ -2,15 +2,17 @@
  * What the records of the order topic say, taken one after another. Guarantee: whoever folds the same records comes to the same answer:
  * which segments count, what number a topic has, up to where the log is durable. A segment counts when its epoch is the highest so far
  * and it begins where the last one that counts ended; a topic's number is the one of its first registration whose number was free. What
- * a segment names never stands below what one before it named: a topic that was made anew, or lost its tail, is found out.
+ * a segment names never stands below what one before it named: a topic that was made anew, or lost its tail, is found out. Where the
+ * topic's first records were removed, before or while it is read, the first one left has to be a checkpoint: it says what they said.
  */
 import { PipelineError } from '#schemas/errors.ts';
 import { decodeRelation, decodeCommit, TAG } from '#schemas/pgoutput/message.ts';
-import type { OrderRecord, Range, Segment, TopicOrderRecord } from '#schemas/order/order-record.ts';
+import type { CheckpointOrderRecord, OrderRecord, Range, Segment, TopicOrderRecord } from '#schemas/order/order-record.ts';
+import { toLsn } from '#schemas/lsn.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import type { Offset } from '#connectors/change-log/change-log.ts';
 import type { LastCommit } from '#connectors/change-log/shared-log.ts';
-import { rawKey, type RawKey } from './bookmark.ts';
+import { partitionOf, rawKey, topicOf, type RawKey } from './bookmark.ts';
 import { lostRecords } from './lost-records.ts';
 
 /** Raw topics and their numbers. */
@@ -45,6 +47,24 @@ export class TopicDirectory {
   }
 }
 
+/** Where a checkpoint stands that says all that stood below it. */
+export function isCheckpoint(record: OrderRecord, at: Offset): record is CheckpointOrderRecord {
+  return record.t === 'checkpoint' && record.at === at;
+}
+
+/** @throws PipelineError CF-3003 when the first record kept does not say what stood before it. */
+export function checkBeginning(record: OrderRecord, at: Offset): void {
+  if (at === 0 || isCheckpoint(record, at)) return;
+  throw new PipelineError(
+    'CF-3003',
+    `the order topic is kept from offset ${at} on, where nothing says what stood before it: it was not crossfade that removed it`,
+    {
+      remedy:
+        'Topics of a migration take no retention of their own (retention.ms, retention.bytes: -1). What was removed is lost: start anew (docs/kafka.md).',
+    },
+  );
+}
+
 /** Up to where each raw partition is named. */
 export class RawEnds {
   readonly #ends = new Map<RawKey, Offset>();
@@ -54,9 +74,14 @@ export class RawEnds {
     this.#nameOf = nameOf;
   }
 
-  /** What a bookmark says of records below the first one taken. */
+  /** What is said of records below the first one taken: they are named, or void. */
   begin(raw: RawKey, end: Offset): void {
-    this.#ends.set(raw, end);
+    this.#ends.set(raw, Math.max(end, this.#ends.get(raw) ?? 0));
+  }
+
+  entries(): CheckpointOrderRecord['ends'] {
+    const ends = [...this.#ends].filter(([, end]) => end > 0);
+    return ends.map(([raw, end]) => [topicOf(raw), partitionOf(raw), end] as const);
   }
 
   copy(): RawEnds {
@@ -65,8 +90,12 @@ export class RawEnds {
     return ends;
   }
 
+  named(topic: number, partition: number): Offset | undefined {
+    return this.#ends.get(rawKey(topic, partition));
+  }
+
   of(topic: number, partition: number): Offset {
-    return this.#ends.get(rawKey(topic, partition)) ?? 0;
+    return this.named(topic, partition) ?? 0;
   }
 
   /** @throws PipelineError CF-3002 when one lies below what was named before. */
@@ -90,10 +119,14 @@ export class OrderTail {
   #epoch: number;
   #start: Offset | undefined;
   #end: Offset | undefined;
+  #checkpointAt: Offset | undefined;
+  /** Everything below is taken; undefined: a bookmark says what lies below the first record taken. */
+  #next: Offset | undefined;
 
-  /** @param epoch the highest known of what lies below the first record taken */
-  constructor(epoch = -1) {
-    this.#epoch = epoch;
+  /** @param epoch the highest known of what lies below the first record taken; undefined: that is the topic's first */
+  constructor(epoch?: number) {
+    this.#epoch = epoch ?? -1;
+    if (epoch === undefined) this.#next = 0;
   }
 
   /** Highest epoch seen. */
@@ -111,12 +144,33 @@ export class OrderTail {
     return this.#end ?? 0;
   }
 
-  /** @returns the segment, when it counts. @throws PipelineError CF-3002 when one before it is missing. */
-  take(record: OrderRecord): Segment | undefined {
-    if (record.t === 'epoch') this.#epoch = Math.max(this.#epoch, record.epoch);
+  /** Place of the last checkpoint that counts. */
+  get checkpointAt(): Offset | undefined {
+    return this.#checkpointAt;
+  }
+
+  /** @returns the segment, when it counts. @throws PipelineError CF-3002 when one before it is missing, CF-3003 when it was removed. */
+  take(record: OrderRecord, at: Offset): Segment | undefined {
+    if (this.#next !== undefined && at > this.#next) {
+      checkBeginning(record, at);
+      this.#end = undefined;
+    }
+    this.#next = at + 1;
+    if (isCheckpoint(record, at)) this.#checkpoint(record);
+    else if (record.t === 'epoch') this.#epoch = Math.max(this.#epoch, record.epoch);
     else if (record.t === 'topic') this.topics.take(record);
     else if (record.t === 'segment') return this.#segment(record);
     return undefined;
+  }
+
+  #checkpoint({ at, epoch, base, topics, ends }: CheckpointOrderRecord): void {
+    if (epoch < this.#epoch || (this.#end !== undefined && base !== this.#end)) return;
+    this.#epoch = epoch;
+    for (const topic of topics) this.topics.take(topic);
+    for (const [topic, partition, end] of ends) this.ends.begin(rawKey(topic, partition), end);
+    this.#start ??= base;
+    this.#end = base;
+    this.#checkpointAt = at;
   }
 
   #segment(segment: Segment): Segment | undefined {
@@ -142,10 +196,15 @@ export class Recollection {
   /** A segment that counts. */
   take(segment: Segment): void {
     for (const { frame } of segment.skeleton) {
-      if (frame[0] === TAG.commit) this.#commit(frame);
+      if (frame[0] === TAG.commit) this.#lastCommit = commitOf(frame);
       // Copied: a segment's frames alias what was fetched.
       else if (frame[0] === TAG.relation) this.#relations.set(decodeRelation(frame).oid, Buffer.from(frame));
     }
+  }
+
+  /** A checkpoint that counts. */
+  begin({ commit }: CheckpointOrderRecord): void {
+    if (commit !== undefined) this.#lastCommit = { commitLsn: toLsn(BigInt(commit.lsn)), endLsn: toLsn(BigInt(commit.end)) };
   }
 
   /** A relation's description from elsewhere; what a segment says comes before it. */
@@ -161,9 +220,16 @@ export class Recollection {
   get lastCommit(): LastCommit | undefined {
     return this.#lastCommit;
   }
+}
 
-  #commit(frame: Buffer): void {
-    const { commitLsn, endLsn } = decodeCommit(frame);
-    this.#lastCommit = { commitLsn, endLsn };
-  }
+/** The last one of the segment, if there is one. */
+export function lastCommitOf({ skeleton }: Segment): LastCommit | undefined {
+  let last: Buffer | undefined;
+  for (const { frame } of skeleton) if (frame[0] === TAG.commit) last = frame;
+  return last && commitOf(last);
+}
+
+function commitOf(frame: Buffer): LastCommit {
+  const { commitLsn, endLsn } = decodeCommit(frame);
+  return { commitLsn, endLsn };
 }

@@ -7,7 +7,7 @@
  * below the highest place seen there was there before. At the very place it may be another row of the same WAL record: that counts, and
  * repeats nothing but the last value. Where the place goes back and the commit is later than all seen, the source is another one.
  */
-import type { SeenOrderRecord } from '#schemas/order/order-record.ts';
+import type { SeenOrderRecord, SeenPlace } from '#schemas/order/order-record.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import type { DecodedEvent } from '#schemas/wire/wire.ts';
 import { rawKey, type RawKey } from './bookmark.ts';
@@ -40,7 +40,7 @@ export class Repeats {
   readonly #changedTopics = new Set<number>();
 
   /** What an earlier reader saw. */
-  restore({ places, truncates }: SeenOrderRecord): void {
+  restore({ places, truncates }: Pick<SeenOrderRecord, 'places' | 'truncates'>): void {
     for (const { topic, partition, commit, lsn, micros } of places) {
       const seen = { topic, partition, commit: BigInt(commit), lsn: BigInt(lsn), micros: BigInt(micros) };
       this.#seen.set(rawKey(topic, partition), seen);
@@ -77,15 +77,21 @@ export class Repeats {
   /** What has changed since the last call; undefined when nothing has. */
   take(epoch: number): SeenOrderRecord | undefined {
     if (this.#changed.size === 0 && this.#changedTopics.size === 0) return undefined;
-    const places = [...this.#changed].map((key) => {
-      const { topic, partition, commit, lsn, micros } = this.#seen.get(key)!;
-      return { topic, partition, commit: String(commit), lsn: String(lsn), micros: String(micros) };
-    });
+    const places = Array.from(this.#changed, (key) => told(this.#seen.get(key)!));
     const truncates = [...this.#changedTopics].map((topic) => [topic, this.#truncates.get(topic) ?? []] as const);
     this.#changed.clear();
     this.#changedTopics.clear();
     return { t: 'seen', epoch, places, truncates };
   }
+
+  /** All that was seen. */
+  whole(): Pick<SeenOrderRecord, 'places' | 'truncates'> {
+    return { places: Array.from(this.#seen.values(), told), truncates: [...this.#truncates] };
+  }
+}
+
+function told({ topic, partition, commit, lsn, micros }: Seen): SeenPlace {
+  return { topic, partition, commit: String(commit), lsn: String(lsn), micros: String(micros) };
 }
 
 function isBefore(a: SourcePlace, b: SourcePlace): boolean {

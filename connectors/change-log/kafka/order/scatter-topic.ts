@@ -5,7 +5,7 @@
  */
 import { invariant, InvariantError, PipelineError } from '#schemas/errors.ts';
 import { guarded } from '#schemas/test-hooks.ts';
-import { encodeOrderJson, type EpochOrderRecord, type TopicOrderRecord } from '#schemas/order/order-record.ts';
+import { encodeOrderJson, type EpochOrderRecord, type Segment, type TopicOrderRecord } from '#schemas/order/order-record.ts';
 import type { CatalogTable, CatalogType } from '#schemas/table.ts';
 import type { WireFormat } from '#schemas/wire/wire.ts';
 import type { Cursor, Offset, RecordBatch } from '#connectors/change-log/change-log.ts';
@@ -13,8 +13,8 @@ import type { LastCommit, SharedLog } from '#connectors/change-log/shared-log.ts
 import type { KafkaCluster } from '../cluster.ts';
 import { RecordsBuilder, type Compression } from '../record-batch.ts';
 import { readOrder } from './order-reader.ts';
-import { OrderTail, Recollection } from './order-tail.ts';
-import { trimOrder } from './trim-order.ts';
+import { lastCommitOf, OrderTail, Recollection, type RawEnds } from './order-tail.ts';
+import { rawKey } from './bookmark.ts';
 import { RawTables, type RelationName } from './raw-tables.ts';
 import { Scatter } from './scatter.ts';
 import { SegmentWriter, type Appended } from './segment-writer.ts';
@@ -32,6 +32,19 @@ export interface ScatterTopicOptions {
   /** User types, for the labels of enums. */
   readonly types?: readonly CatalogType[];
   readonly compression?: Compression;
+  /** A checkpoint goes before the first segment of an epoch, and before one in so much time. */
+  readonly checkpointEveryMs?: number;
+}
+
+const CHECKPOINT_EVERY_MS = 10_000;
+/** A larger one (thousands of tables) is left out, and the order is not cut: a broker takes 1 MiB unless told otherwise. */
+const CHECKPOINT_BYTES_MAX = 900 * 1024;
+
+interface CheckpointState {
+  readonly epoch: number;
+  readonly base: Offset;
+  readonly ends: RawEnds;
+  readonly last: LastCommit | undefined;
 }
 
 export class ScatterTopic implements SharedLog {
@@ -49,6 +62,7 @@ export class ScatterTopic implements SharedLog {
   #expected: Offset = 0;
   #writer: SegmentWriter | undefined;
   #scatter: Scatter | undefined;
+  #checkpointedAt = -Infinity;
 
   constructor(options: ScatterTopicOptions) {
     this.#options = options;
@@ -72,13 +86,48 @@ export class ScatterTopic implements SharedLog {
     const base = tail.end;
     const relation = (oid: number): Buffer | undefined => this.#recollection.relation(oid);
     const ends = tail.ends.copy();
+    await this.#voidUnnamed(ends);
     const scatter = new Scatter({ tables: this.#tables, epoch, base, compression, relation });
     this.#scatter = scatter;
     const confirm = (offset: Offset, count: number): Promise<void> | undefined => this.#confirm(epoch, offset, count);
-    this.#writer = new SegmentWriter({ cluster, topic: this.#order, epoch, base, scatter, ends, confirm });
+    // Not the recollection's, which is of what was read: of what is written here any end may fail.
+    let last = this.#recollection.lastCommit;
+    const onSegment = (segment: Segment): void => void (last = lastCommitOf(segment) ?? last);
+    const checkpoint = (next: Offset, named: RawEnds): Buffer | undefined => this.#checkpoint({ epoch, base: next, ends: named, last });
+    this.#checkpointedAt = -Infinity;
+    this.#writer = new SegmentWriter({ cluster, topic: this.#order, epoch, base, scatter, ends, checkpoint, onSegment, confirm });
   }
 
-  /** A relation's description (its pgoutput message) that may stand below what is kept of the order. To be told before `begin`. */
+  /** What stands in the raw topics now, and is named by nobody, is a replaced reader's: no segment that counts will name it. */
+  async #voidUnnamed(ends: RawEnds): Promise<void> {
+    const { cluster, name } = this.#options;
+    const present = new Set(await cluster.topics(`${name}.`));
+    const known = [...this.#tail.topics.entries()].filter(({ topic }) => present.has(topic));
+    const bounds = await Promise.all(known.map(({ topic }) => cluster.bounds(topic)));
+    for (const [i, { index }] of known.entries())
+      for (const [partition, { end }] of bounds[i]!.entries()) ends.begin(rawKey(index, partition), end);
+  }
+
+  /**
+   * It counts where all below it was read: that is told by its place. Somebody who writes in between (a topic that is registered, a replaced
+   * reader) makes it void, and the next one counts.
+   */
+  #checkpoint({ epoch, base, ends, last }: CheckpointState): Buffer | undefined {
+    const now = performance.now();
+    if (now - this.#checkpointedAt < (this.#options.checkpointEveryMs ?? CHECKPOINT_EVERY_MS)) return undefined;
+    this.#checkpointedAt = now;
+    const record = encodeOrderJson({
+      t: 'checkpoint',
+      at: this.#expected,
+      epoch,
+      base,
+      topics: [...this.#tail.topics.entries()],
+      ends: ends.entries(),
+      ...(last !== undefined && { commit: { lsn: String(last.commitLsn), end: String(last.endLsn) } }),
+    });
+    return record.length > CHECKPOINT_BYTES_MAX ? undefined : record;
+  }
+
   learn(frame: Buffer): void {
     this.#recollection.learn(frame);
   }
@@ -124,11 +173,8 @@ export class ScatterTopic implements SharedLog {
     throw new InvariantError('over Kafka the raw log has no groups');
   }
 
-  /** Removes whole segments below `before`, and the records that only they name. */
-  async trim(_partition: number, before: Offset): Promise<void> {
-    if (before <= this.#tail.start) return;
-    const { cluster } = this.#options;
-    await trimOrder({ cluster, topic: this.#order, before, directory: this.#tail.topics });
+  trim(): Promise<void> {
+    throw new InvariantError('over Kafka the topics are cut by who knows what is applied (trim-topics.ts)');
   }
 
   /** Kafka's own business. */
@@ -154,8 +200,9 @@ export class ScatterTopic implements SharedLog {
   async #read(to: Offset): Promise<void> {
     if (to <= this.#next) return;
     await readOrder({ cluster: this.#options.cluster, topic: this.#order, from: this.#next, to }, (record, offset) => {
-      const segment = this.#tail.take(record);
+      const segment = this.#tail.take(record, offset);
       if (segment !== undefined) this.#recollection.take(segment);
+      if (record.t === 'checkpoint' && this.#tail.checkpointAt === offset) this.#recollection.begin(record);
       this.#next = offset + 1;
       return true;
     });

@@ -3,7 +3,7 @@
  * reader appended behind its successor's epoch record never gets in (OrderTail).
  */
 import { PipelineError } from '#schemas/errors.ts';
-import { decodeOrderRecord, type Segment, type TopicOrderRecord } from '#schemas/order/order-record.ts';
+import { decodeOrderRecord, type CheckpointOrderRecord, type Segment, type TopicOrderRecord } from '#schemas/order/order-record.ts';
 import type { Offset } from '#connectors/change-log/change-log.ts';
 import type { RawPlaceMark } from './bookmark.ts';
 import { OrderTail } from './order-tail.ts';
@@ -13,11 +13,17 @@ export interface QueuedSegment {
   /** In the order topic. */
   readonly at: Offset;
   readonly bytes: number;
+  /** Place of the last checkpoint before it. */
+  readonly checkpoint: Offset | undefined;
+  /** What the checkpoint said, when it stands right before this segment: of raw partitions nothing below is to come any more. */
+  readonly floors: CheckpointOrderRecord['ends'];
 }
 
 export class SegmentQueue {
   readonly #tail: OrderTail;
   #end: Offset | undefined;
+  readonly #checkpoint: Offset | undefined;
+  #floors: CheckpointOrderRecord['ends'] = [];
   /** Undefined: taken. */
   #queue: (QueuedSegment | undefined)[] = [];
   #first = 0;
@@ -30,11 +36,13 @@ export class SegmentQueue {
     readonly epoch: number;
     readonly topics: readonly TopicOrderRecord[];
     readonly raw: readonly RawPlaceMark[];
+    readonly checkpoint?: Offset;
   }) {
-    this.#tail = new OrderTail(known.epoch);
-    for (const topic of known.topics) this.#tail.take(topic);
+    this.#tail = new OrderTail(known.base === undefined ? undefined : known.epoch);
+    for (const topic of known.topics) this.#tail.topics.take(topic);
     for (const { raw, taken } of known.raw) this.#tail.ends.begin(raw, taken);
     this.#end = known.base;
+    this.#checkpoint = known.checkpoint;
   }
 
   /** Record behind the last segment; undefined before there was one. */
@@ -45,6 +53,15 @@ export class SegmentQueue {
   /** Of the next segment that is taken, or (none waits) the highest that was announced. */
   get epoch(): number {
     return this.head?.segment.epoch ?? this.#tail.epoch;
+  }
+
+  /** Place of the last checkpoint before the head. */
+  get checkpoint(): Offset | undefined {
+    return this.head === undefined ? this.#lastCheckpoint : this.head.checkpoint;
+  }
+
+  get #lastCheckpoint(): Offset | undefined {
+    return this.#tail.checkpointAt ?? this.#checkpoint;
   }
 
   get head(): QueuedSegment | undefined {
@@ -73,12 +90,15 @@ export class SegmentQueue {
 
   /** @throws PipelineError CF-3002 when the segments do not follow one another. */
   add(value: Buffer, at: Offset): void {
-    const segment = this.#tail.take(decodeOrderRecord(value));
+    const record = decodeOrderRecord(value);
+    const segment = this.#tail.take(record, at);
+    if (record.t === 'checkpoint' && this.#tail.checkpointAt === at) this.#floors = record.ends;
     if (segment === undefined) return;
     if (this.#end !== undefined && segment.base !== this.#end)
       throw new PipelineError('CF-3002', `the order goes on with record ${segment.base}, but record ${this.#end} was the next`);
     this.#end = segment.base + segment.count;
-    this.#queue.push({ segment, at, bytes: value.length });
+    this.#queue.push({ segment, at, bytes: value.length, checkpoint: this.#lastCheckpoint, floors: this.#floors });
+    this.#floors = [];
     this.bytes += value.length;
   }
 

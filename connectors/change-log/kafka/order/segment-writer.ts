@@ -33,6 +33,10 @@ export interface SegmentWriterOptions {
   readonly scatter: Scatter;
   /** Up to where segments before the first one name their topics. */
   readonly ends: RawEnds;
+  /** The record to put before a segment of this base, when it is time for one. */
+  readonly checkpoint: (base: Offset, ends: RawEnds) => Buffer | undefined;
+  /** Told of each segment before it goes, in order. */
+  readonly onSegment: (segment: Segment) => void;
   /** Records of ours are acknowledged: tells (at once, or with a promise) whether they count. @throws when they do not */
   readonly confirm: (offset: Offset, count: number) => Promise<void> | undefined;
 }
@@ -120,16 +124,24 @@ export class SegmentWriter {
   /** One batch of segments at a time, so none is stored without the ones before it. */
   #writeSegments(): void {
     if (this.#isWriting || this.#failure !== undefined) return;
+    const next = this.#sent[0]?.segment;
+    if (next === undefined) return;
+    const { cluster, topic, ends } = this.#options;
+    const checkpoint = this.#options.checkpoint(next.base, ends);
     const ready = this.#takeReady();
-    if (ready.length === 0) return;
     this.#isWriting = true;
-    const { cluster, topic } = this.#options;
-    const builder = new RecordsBuilder();
-    for (const { bytes } of ready) builder.add(undefined, bytes);
-    cluster
-      .produce([{ topic, partition: 0, records: builder.take() }])
-      .then(async ([produced]) => {
-        await this.#options.confirm(produced!.baseOffset, ready.length);
+    const store = async (records: readonly Buffer[]): Promise<Offset> => {
+      const builder = new RecordsBuilder();
+      for (const record of records) builder.add(undefined, record);
+      const [produced] = await cluster.produce([{ topic, partition: 0, records: builder.take() }]);
+      return produced!.baseOffset;
+    };
+    // A batch of its own, which may be large; the segments follow it without waiting.
+    const told = checkpoint === undefined ? undefined : store([checkpoint]);
+    Promise.all([told, store(ready.map(({ bytes }) => bytes))])
+      .then(async ([at, offset]) => {
+        if (at !== undefined) await this.#options.confirm(at, 1);
+        await this.#options.confirm(offset, ready.length);
         this.#isWriting = false;
         if (this.#failure !== undefined) return;
         failpoint('log.synced');
@@ -148,6 +160,7 @@ export class SegmentWriter {
       if (ready.length > 0 && size + bytes.length > ORDER_BATCH_BYTES_MAX) break;
       // A topic that was made anew meanwhile begins below what is named.
       this.#options.ends.take(segment.ranges);
+      this.#options.onSegment(segment);
       size += bytes.length;
       ready.push({ segment, bytes });
       this.#sent.shift();

@@ -1,7 +1,7 @@
 /** Somebody else's records get one order, whoever makes it. */
 import { afterEach, expect, test } from 'vitest';
 import { ForeignOrder, type ForeignTopic } from '#connectors/change-log/kafka/order/foreign-order.ts';
-import { OrderTail } from '#connectors/change-log/kafka/order/order-tail.ts';
+import { isCheckpoint, OrderTail } from '#connectors/change-log/kafka/order/order-tail.ts';
 import { orderTopic } from '#connectors/change-log/kafka/order/topic-names.ts';
 import { RecordsBuilder } from '#connectors/change-log/kafka/record-batch.ts';
 import { decodeJsonFrame, FRAME, type TableStateFrame } from '#schemas/frame/frame.ts';
@@ -79,7 +79,7 @@ function newOrder(kafka: MemoryKafka, topics: readonly ForeignTopic[] = TOPICS):
 /** The segments that count. */
 function segmentsOf(kafka: MemoryKafka): readonly Segment[] {
   const tail = new OrderTail();
-  return kafka.records(orderTopic('m')).flatMap(({ value }) => tail.take(decodeOrderRecord(value!)) ?? []);
+  return kafka.stored(orderTopic('m')).flatMap(({ value, offset }) => tail.take(decodeOrderRecord(value!), offset) ?? []);
 }
 
 /** Until nothing more comes. */
@@ -160,6 +160,18 @@ test.each([false, true])('what a connector repeats after a restart is not named 
   // The snapshot's row counts; the delete is at the highest place itself, where it may be new, and does no harm.
   expect(await named(kafka)).toEqual([0, 1, 2, 3, 4, 7, 8, 9, 10]);
   expect(await named(kafka)).toEqual([0, 1, 2, 3, 4, 7, 8, 9, 10]);
+});
+
+test('a reader that begins where the order was cut knows what was named, and what was seen', async () => {
+  const kafka = new MemoryKafka();
+  kafka.ensureTopic(ITEMS.topic, { partitions: 2 });
+  await send(kafka, ITEMS, FIRST);
+  expect(await named(kafka)).toEqual([0, 1, 2, 3, 4]);
+  const order = { topic: orderTopic('m'), partition: 0 };
+  const at = kafka.records(order.topic).findLast(({ value, offset }) => isCheckpoint(decodeOrderRecord(value!), offset))!.offset;
+  await kafka.client().trim(order, at);
+  await send(kafka, ITEMS, [...FIRST.slice(1, 3), { at: [40, 35, 41] }]);
+  expect(await named(kafka)).toEqual([0, 1, 2, 3, 4, 7]);
 });
 
 test('rows of one WAL record all count, and so does a source that begins again', async () => {

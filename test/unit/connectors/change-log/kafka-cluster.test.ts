@@ -8,6 +8,7 @@ import type { KafkaJsCluster } from '#connectors/change-log/kafka/kafka-cluster.
 import { RecordsBuilder, stamped, type Compression } from '#connectors/change-log/kafka/record-batch.ts';
 import { identityRequest, produceRequest } from '#connectors/change-log/kafka/requests.ts';
 import { recordsIn } from '#connectors/change-log/kafka/record-reader.ts';
+import { PipelineError } from '#schemas/errors.ts';
 import { kafkaProvider } from '#test/support/kafka/provider.ts';
 import { startKafka } from '#test/support/kafka/kafka.ts';
 import { clusterOn, sharedKafka } from '#test/support/log-on-kafka.ts';
@@ -154,6 +155,29 @@ describe.runIf(here)('kafka cluster', () => {
     const [got] = (await fetcher.next(never))!;
     expect(recordsIn(got!).map(({ offset, value }) => [offset, String(value)])).toEqual(numbers(4, 10).map((text) => [Number(text), text]));
     expect(String(recordsIn(got!)[0]!.header('cf'))).toBe('header');
+  });
+
+  test('of several partitions that were cut below their places each is told, and each can be read on', async () => {
+    await using cluster = await opened();
+    const topic = await topicOn(cluster, 3);
+    const places = [0, 1, 2].map((partition) => ({ topic, partition }));
+    await cluster.produce(places.map((place) => ({ ...place, records: recordsOf(numbers(0, 10)) })));
+    for (const place of places) await cluster.trim(place, 7);
+    const fetcher = await cluster.fetcher();
+    for (const place of places) fetcher.seek(place, 2);
+    const read = new Set<number>();
+    while (read.size < places.length) {
+      const got = await fetcher.next(never).catch((error: unknown) => {
+        if (!(error instanceof PipelineError)) throw error;
+        expect(error).toMatchObject({ code: 'CF-3003', details: { offset: 2, start: 7 } });
+        fetcher.seek({ topic, partition: Number(error.details['partition']) }, 7);
+        return [];
+      });
+      for (const part of got ?? []) {
+        expect(recordsIn(part).map(({ offset }) => offset)).toEqual([7, 8, 9]);
+        read.add(part.partition);
+      }
+    }
   });
 
   test('a paused partition brings nothing until it is resumed, then what came meanwhile; a sought one begins there again', async () => {

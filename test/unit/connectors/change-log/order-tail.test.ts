@@ -16,7 +16,7 @@ function topic(index: number, name: string): TopicOrderRecord {
 
 /** The bases of those that count. */
 function counted(tail: OrderTail, records: readonly OrderRecord[]): number[] {
-  return records.flatMap((record) => tail.take(record)?.base ?? []);
+  return records.flatMap((record, at) => tail.take(record, at)?.base ?? []);
 }
 
 describe('a segment', () => {
@@ -44,23 +44,74 @@ describe('a segment', () => {
 
   test('that does not follow the one before it is refused', () => {
     const tail = new OrderTail();
-    tail.take(segment(1, 0, 5));
-    expect(() => tail.take(segment(1, 6))).toThrow('frame 5 was the next');
-    expect(() => tail.take(segment(1, 4))).toThrow('frame 5 was the next');
+    tail.take(segment(1, 0, 5), 0);
+    expect(() => tail.take(segment(1, 6), 1)).toThrow('frame 5 was the next');
+    expect(() => tail.take(segment(1, 4), 2)).toThrow('frame 5 was the next');
+  });
+});
+
+describe('a checkpoint', () => {
+  const checkpoint = (at: number, epoch: number, base: number): OrderRecord => ({
+    t: 'checkpoint',
+    at,
+    epoch,
+    base,
+    topics: [topic(0, 'a')],
+    ends: [[0, 2, 9]],
+    commit: { lsn: '16', end: '24' },
+  });
+
+  test('that stands first says what stood before it', () => {
+    const tail = new OrderTail();
+    tail.take(checkpoint(70, 4, 500), 70);
+    expect(tail.take(segment(3, 500), 71)).toBeUndefined();
+    expect(tail.take(segment(4, 500, 3), 72)?.base).toBe(500);
+    expect([tail.epoch, tail.start, tail.end, tail.checkpointAt, tail.topics.named('a')?.index]).toEqual([4, 500, 503, 70, 0]);
+    expect(tail.ends.of(0, 2)).toBe(9);
+  });
+
+  test('counts only where it says it stands, for then its writer had read all below it', () => {
+    const tail = new OrderTail();
+    const records = [segment(1, 0, 5), topic(0, 'b'), checkpoint(1, 1, 5), segment(1, 5)];
+    expect(counted(tail, records)).toEqual([0, 5]);
+    expect([tail.checkpointAt, tail.topics.numbered(0)?.topic]).toEqual([undefined, 'b']);
+    expect(() => new OrderTail().take(checkpoint(70, 1, 5), 71)).toThrow(expect.objectContaining({ code: 'CF-3003' }));
+  });
+
+  test('of a reader that was replaced does not count', () => {
+    const tail = new OrderTail();
+    expect(counted(tail, [segment(1, 0, 5), { t: 'epoch', epoch: 2 }, checkpoint(2, 1, 5), segment(2, 5)])).toEqual([0, 5]);
+    expect(tail.checkpointAt).toBeUndefined();
+  });
+
+  test('goes on where records were removed while they were read; anything else there is refused', () => {
+    const tail = new OrderTail();
+    tail.take(segment(1, 0, 5), 0);
+    expect(() => new OrderTail().take(segment(1, 90), 30)).toThrow(expect.objectContaining({ code: 'CF-3003' }));
+    tail.take(checkpoint(30, 1, 90), 30);
+    expect(tail.take(segment(1, 90), 31)?.base).toBe(90);
+    expect(() => tail.take(segment(1, 91), 33)).toThrow(expect.objectContaining({ code: 'CF-3003' }));
+  });
+
+  test('tells the last commit of what stood before it', () => {
+    const recollection = new Recollection();
+    const record = checkpoint(0, 1, 0);
+    if (record.t === 'checkpoint') recollection.begin(record);
+    expect(recollection.lastCommit).toEqual({ commitLsn: 16n, endLsn: 24n });
   });
 });
 
 test('a segment whose rows stand below those of one before it tells of a topic that was made anew', () => {
   const tail = new OrderTail();
-  tail.take(topic(0, 'a'));
+  tail.topics.take(topic(0, 'a'));
   const naming = (base: number, from: number, to: number): OrderRecord => ({
     ...segment(1, base),
     ranges: [{ topic: 0, partition: 2, from, to }],
   });
   expect(counted(tail, [naming(0, 0, 5), naming(1, 7, 9)])).toEqual([0, 1]);
-  expect(() => tail.take(naming(2, 8, 12))).toThrow(/partition 2 of topic a goes on with offset 8.*up to 9.*made anew/);
+  expect(() => tail.take(naming(2, 8, 12), 2)).toThrow(/partition 2 of topic a goes on with offset 8.*up to 9.*made anew/);
   installTestHooks({ disabledGuards: ['raw-ends'] });
-  expect(counted(tail, [naming(2, 8, 12)])).toEqual([2]);
+  expect(tail.take(naming(2, 8, 12), 2)?.base).toBe(2);
   installTestHooks({});
 });
 

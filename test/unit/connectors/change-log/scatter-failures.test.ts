@@ -4,7 +4,13 @@ import { ScatterTopic } from '#connectors/change-log/kafka/order/scatter-topic.t
 import type { KafkaCluster, ProduceBatch } from '#connectors/change-log/kafka/cluster.ts';
 import { RecordsBuilder } from '#connectors/change-log/kafka/record-batch.ts';
 import { PipelineError } from '#schemas/errors.ts';
-import { encodeOrderJson, encodeSegment } from '#schemas/order/order-record.ts';
+import {
+  decodeOrderRecord,
+  encodeOrderJson,
+  encodeSegment,
+  type CheckpointOrderRecord,
+  type OrderRecord,
+} from '#schemas/order/order-record.ts';
 import { avroFormat } from '#schemas/wire/avro-format.ts';
 import * as frames from '#test/support/frames.ts';
 import { MemoryKafka, type Fate, type MemoryKafkaOptions } from '#test/support/memory-cluster.ts';
@@ -40,12 +46,36 @@ class World {
     return readScattered(this.kafka, 'shop', avroFormat(this.registry, { name: 'shop' }));
   }
 
+  registrations(): number {
+    return this.#order().filter(({ t }) => t === 'topic').length;
+  }
+
+  /** The last that counts. */
+  checkpoint(): CheckpointOrderRecord {
+    const last = this.#order().findLast(isCheckpointHere)!;
+    if (last.t !== 'checkpoint') throw new Error('there is no checkpoint');
+    return last;
+  }
+
+  /** At its last checkpoint. */
+  async cutOrder(): Promise<void> {
+    await this.kafka.client().trim({ topic: ORDER, partition: 0 }, this.checkpoint().at);
+  }
+
+  #order(): readonly (OrderRecord & { readonly offset: number })[] {
+    return this.kafka.records(ORDER).map(({ value, offset }) => ({ ...decodeOrderRecord(value!), offset }));
+  }
+
   /** As another reader would. */
   async order(...values: readonly Buffer[]): Promise<void> {
     const builder = new RecordsBuilder();
     for (const value of values) builder.add(undefined, value);
     await this.kafka.client().produce([{ topic: ORDER, partition: 0, records: builder.take() }]);
   }
+}
+
+function isCheckpointHere(record: OrderRecord & { readonly offset: number }): boolean {
+  return record.t === 'checkpoint' && record.at === record.offset;
 }
 
 /** One whole transaction, of as many rows. */
@@ -274,37 +304,74 @@ describe('a begin', () => {
   });
 });
 
-describe('a trim', () => {
-  test('removes whole segments with their rows, and what is left is the log from there on', async () => {
+describe('an order that was cut at a checkpoint', () => {
+  test('tells a reader all that the records before it said', async () => {
     const world = new World();
     const topic = world.reader();
     await topic.begin(1);
-    for (const lsn of [10, 20, 30, 40]) await append(topic, transaction(lsn, 4));
-    const before = await world.read();
-    await topic.trim(0, 20); // within the third segment
-    const log = await world.read();
-    expect(log.segments[0]!.base).toBe(14);
-    expect(log.rows).toEqual(before.rows.filter((row) => row.v >= 14));
-    const held = [0, 1, 2].map((partition) => world.kafka.records('shop.public.orders', partition).length);
-    expect(held.reduce((sum, count) => sum + count)).toBe(8);
-
+    for (const lsn of [10, 20]) await append(topic, transaction(lsn, 4));
+    await topic.begin(2);
+    for (const lsn of [30, 40]) await append(topic, transaction(lsn, 4));
+    await world.cutOrder();
     const next = world.reader();
-    await next.begin(2);
-    expect([next.start(), next.end()]).toEqual([14, 28]);
+    await next.begin(3);
+    expect([next.start(), next.end(), next.lastCommit()]).toEqual([14, 28, { commitLsn: 40n, endLsn: 45n }]);
     await append(next, transaction(50));
-    expect((await world.read()).topics).toHaveLength(1);
+    expect(world.registrations()).toBe(0);
+    const last = world.reader();
+    await world.cutOrder();
+    await last.begin(4);
+    expect([last.start(), last.end(), last.lastCommit()?.commitLsn]).toEqual([28, 32, 50n]);
   });
 
-  test('keeps the last segment, so that the log knows its end', async () => {
+  test('says that what a replaced reader left behind is void', async () => {
+    const world = new World();
+    const topic = world.reader();
+    await topic.begin(1);
+    await append(topic, transaction(10));
+    const builder = new RecordsBuilder();
+    builder.add(undefined, undefined);
+    await world.kafka.client().produce([{ topic: 'shop.public.orders', partition: 2, records: builder.take() }]);
+    await topic.begin(2);
+    await append(topic, transaction(20));
+    const named = world.checkpoint().ends.reduce((sum, [, , end]) => sum + end, 0);
+    // One row of the first epoch, and what was left behind.
+    expect(named).toBe(2);
+  });
+
+  test('tells the last commit where none stands behind it', async () => {
     const world = new World();
     const topic = world.reader();
     await topic.begin(1);
     await append(topic, transaction(10));
     await append(topic, transaction(20));
-    await topic.trim(0, 8);
+    await topic.begin(2);
+    await append(topic, [frames.begin(30n)]);
+    await world.cutOrder();
     const next = world.reader();
-    await next.begin(2);
-    expect([next.start(), next.end(), next.lastCommit()?.commitLsn]).toEqual([4, 8, 20n]);
+    await next.begin(3);
+    expect([next.start(), next.end(), next.lastCommit()?.commitLsn]).toEqual([8, 9, 20n]);
+  });
+
+  test('goes on for a reader that stood below the cut', async () => {
+    const world = new World();
+    const topic = world.reader();
+    await topic.begin(1);
+    await append(topic, transaction(10));
+    await topic.begin(2);
+    await append(topic, transaction(20));
+    await world.cutOrder();
+    await topic.begin(3);
+    expect([topic.end(), topic.lastCommit()?.commitLsn]).toEqual([8, 20n]);
+  });
+
+  test('is refused when it was cut anywhere else', async () => {
+    const world = new World();
+    const topic = world.reader();
+    await topic.begin(1);
+    for (const lsn of [10, 20]) await append(topic, transaction(lsn));
+    await world.kafka.client().trim({ topic: ORDER, partition: 0 }, 1);
+    await expect(world.reader().begin(2)).rejects.toMatchObject({ code: 'CF-3003' });
   });
 });
 

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { ReadBatch, Topic } from '#connectors/change-log/change-log.ts';
 import type { SlotHealth } from '#connectors/source/postgres/slot.ts';
 import { toLsn, ZERO_LSN } from '#schemas/lsn.ts';
+import type { SharedLog } from '#connectors/change-log/shared-log.ts';
 import { checkIdentity, checkSlot, recoverLog, type RecoveredLog } from '#services/reader/recover.ts';
 import { begin, commit, insert, records } from '#test/support/frames.ts';
 
@@ -54,6 +55,27 @@ const read: RecoveredLog = {
 };
 
 describe('a starting reader', () => {
+  test('tells a shared log how relations were described that it may not hold any more, as of its end', async () => {
+    const raw = topicOf([begin(100n), insert(9, ['1']), commit(100n, 110n)]);
+    const told: string[] = [];
+    const shared: SharedLog = {
+      ...raw,
+      begin: async () => undefined,
+      lastCommit: () => undefined,
+      learn: (frame) => void told.push(frame.toString()),
+    };
+    const relation = (oid: number, offset: number, text: string): Buffer =>
+      json({ t: 'relation', oid, offset, frame: Buffer.from(text).toString('base64') });
+    const progress = topicOf([
+      relation(9, 0, 'older'),
+      relation(9, 1, 'latest'),
+      relation(8, 2, 'other'),
+      relation(9, 3, 'behind the end'),
+    ]);
+    await recoverLog(shared, progress);
+    expect(told).toEqual(['latest', 'other']);
+  });
+
   test('finds the last whole commit behind the last durable record, and no half one', async () => {
     const raw = topicOf([
       begin(100n),
