@@ -55,9 +55,8 @@ export function mappedShape(mapping: TableMapping, options: ShapeOptions): WireS
   return {
     topic: mappedTopic(options.name, mapping.to),
     database: options.database,
-    // Of an event's source: where the row comes from, not where it goes.
-    schema: mapping.from.schema,
-    table: mapping.from.name,
+    schema: mapping.to.schema,
+    table: mapping.to.name,
     columns,
   };
 }

@@ -54,7 +54,7 @@ test("a leaf's rows go to the root's topic, in the leaf's order, under the root'
   expect(shape.columns[1]).toEqual({ name: 'name', typeOid: 1043, typmod: 24, isKey: false, isNullable: true });
 });
 
-test('a mapped shape has the mapping’s columns, named and keyed as on the target, and names the source’s table', () => {
+test('a mapped shape has the mapping’s columns, named and keyed as on the target', () => {
   const [id, name] = columns as [(typeof columns)[0], (typeof columns)[0]];
   const target = { targetType: 'text', targetBaseType: 'text' };
   const mapping: TableMapping = {
@@ -71,7 +71,7 @@ test('a mapped shape has the mapping’s columns, named and keyed as on the targ
     dropped: ['mood'],
   };
   const shape = mappedShape(mapping, options);
-  expect(shape).toMatchObject({ topic: 'shop.mapped.new.Ding', schema: 'pub lic', table: 'item' });
+  expect(shape).toMatchObject({ topic: 'shop.mapped.new.Ding', schema: 'new', table: 'Ding' });
   expect(shape.columns.map(({ name: one, isKey, typeOid }) => [one, isKey, typeOid])).toEqual([['title', false, 1043], ['key', true, 23]]); // prettier-ignore
 });
 
