@@ -9,18 +9,17 @@ const SEED = 0x9747b28c;
 /** Signed 32-bit murmur2, bit for bit as org.apache.kafka.common.utils.Utils.murmur2. */
 export function murmur2(key: Uint8Array): number {
   const length = key.length;
-  const view = new DataView(key.buffer, key.byteOffset, length);
   const whole = length & ~3;
   let hash = SEED ^ length;
   for (let at = 0; at < whole; at += 4) {
-    let word = Math.imul(view.getInt32(at, true), M);
+    let word = Math.imul(key[at]! | (key[at + 1]! << 8) | (key[at + 2]! << 16) | (key[at + 3]! << 24), M);
     word ^= word >>> 24;
     hash = Math.imul(hash, M) ^ Math.imul(word, M);
   }
   const rest = length - whole;
-  if (rest === 3) hash ^= view.getUint8(whole + 2) << 16;
-  if (rest >= 2) hash ^= view.getUint8(whole + 1) << 8;
-  if (rest >= 1) hash = Math.imul(hash ^ view.getUint8(whole), M);
+  if (rest === 3) hash ^= key[whole + 2]! << 16;
+  if (rest >= 2) hash ^= key[whole + 1]! << 8;
+  if (rest >= 1) hash = Math.imul(hash ^ key[whole]!, M);
   hash ^= hash >>> 13;
   hash = Math.imul(hash, M);
   return (hash ^ (hash >>> 15)) | 0;

@@ -60,8 +60,9 @@ export function decodeOtherKey(header: Buffer): Buffer {
   return Buffer.from(header.toString('latin1'), 'base64url');
 }
 
-const FIXED_BYTES = 24;
-const PLACE_BYTES = 14;
+/** Of a header without a bitmap. */
+export const FIXED_BYTES = 24;
+export const PLACE_BYTES = 14;
 const VERSION = 2;
 const U48 = 2 ** 48;
 const NONE = Buffer.alloc(0);
@@ -78,7 +79,7 @@ export function encodeEventHeader(header: EventHeader, place?: RawPlace): Buffer
   b.writeUInt32BE(header.oid, 18);
   b.writeUInt16BE(header.absent.length, 22);
   header.absent.copy(b, FIXED_BYTES);
-  if (place !== undefined) writePlace(b, place);
+  if (place !== undefined) writePlace(b, b.length - PLACE_BYTES, place);
   return b;
 }
 
@@ -86,12 +87,11 @@ export function encodeEventHeader(header: EventHeader, place?: RawPlace): Buffer
 export function withPlace(raw: Buffer, place: RawPlace): Buffer {
   const b = Buffer.allocUnsafe(raw.length + PLACE_BYTES);
   raw.copy(b, 0);
-  writePlace(b, place);
+  writePlace(b, b.length - PLACE_BYTES, place);
   return b;
 }
 
-function writePlace(b: Buffer, place: RawPlace): void {
-  const at = b.length - PLACE_BYTES;
+export function writePlace(b: Buffer, at: number, place: RawPlace): void {
   b.writeUInt16BE(place.partition, at);
   b.writeUIntBE(place.offset, at + 2, 6);
   b.writeUIntBE(place.mapping, at + 8, 6);
@@ -99,14 +99,14 @@ function writePlace(b: Buffer, place: RawPlace): void {
 
 export function decodeEventHeader(b: Buffer): EventHeader {
   invariant(b[0] === VERSION, `an event header of version ${b[0]}`);
-  const absentBytes = b.readUInt16BE(22);
+  const absentBytes = u16(b, 22);
   return {
     flags: b[1]!,
-    topic: b.readUInt16BE(2),
-    epoch: b.readUInt32BE(4),
-    v: b.readUIntBE(8, 6),
-    sub: b.readUInt32BE(14),
-    oid: b.readUInt32BE(18),
+    topic: u16(b, 2),
+    epoch: u32(b, 4),
+    v: u48(b, 8),
+    sub: u32(b, 14),
+    oid: u32(b, 18),
     absent: absentBytes === 0 ? NONE : b.subarray(FIXED_BYTES, FIXED_BYTES + absentBytes),
   };
 }
@@ -114,5 +114,18 @@ export function decodeEventHeader(b: Buffer): EventHeader {
 /** Of a mapped record's header. */
 export function decodePlace(b: Buffer): RawPlace {
   const at = b.length - PLACE_BYTES;
-  return { partition: b.readUInt16BE(at), offset: b.readUIntBE(at + 2, 6), mapping: b.readUIntBE(at + 8, 6) };
+  return { partition: u16(b, at), offset: u48(b, at + 2), mapping: u48(b, at + 8) };
+}
+
+/** Per record, where the engine's own readers cost as much as all the rest. */
+function u16(b: Buffer, at: number): number {
+  return (b[at]! << 8) | b[at + 1]!;
+}
+
+function u32(b: Buffer, at: number): number {
+  return ((b[at]! << 24) | (b[at + 1]! << 16) | (b[at + 2]! << 8) | b[at + 3]!) >>> 0;
+}
+
+function u48(b: Buffer, at: number): number {
+  return u16(b, at) * 0x1_0000_0000 + u32(b, at + 2);
 }

@@ -74,8 +74,10 @@ export class AvroDecoder {
       else if (field.name === 'after' && this.#after !== undefined) after = readPart(this.#after, cursor);
       else if (field.name === 'op') {
         op = readOp(field.type, cursor);
-      } else if (field.name === 'source' && this.#source !== undefined) source = this.#source.read(cursor);
-      else skipAny(field.type, cursor);
+      } else if (field.name === 'source' && this.#source !== undefined) {
+        if (marks.withoutSource === true) this.#source.skip(cursor);
+        else source = this.#source.read(cursor);
+      } else skipAny(field.type, cursor);
     }
     invariant(op !== undefined, 'an envelope names its operation');
     const columns = (this.#after ?? this.#before)?.reader.columns ?? [];

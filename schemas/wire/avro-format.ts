@@ -64,10 +64,10 @@ class AvroFormat implements WireFormat {
     return this.#decoder(value).decode(value, MAGIC_BYTES, marks);
   }
 
-  relabel(bytes: Buffer, part: 'key' | 'value', encoder: RowEncoder): Buffer | undefined {
+  head(bytes: Buffer, at: number, part: 'key' | 'value', encoder: RowEncoder): Buffer | undefined {
     invariant(encoder instanceof AvroEncoder, 'an encoder of this format');
     const to = part === 'key' ? encoder.keyId : encoder.valueId;
-    return to === undefined ? undefined : this.#relabel.relabel(bytes, schemaId(bytes), to);
+    return to === undefined || bytes[at] !== 0 ? undefined : this.#relabel.head(bytes.readUInt32BE(at + 1), to);
   }
 
   decodeKey(key: Buffer): { readonly columns: readonly string[]; readonly row: RowFields } {

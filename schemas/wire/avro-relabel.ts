@@ -10,26 +10,24 @@ const MAGIC_BYTES = 5;
 
 export class AvroRelabel {
   readonly #types = new Map<number, AvroType>();
-  /** By both ids. */
-  readonly #alike = new Map<number, boolean>();
+  /** By both ids; null where there is more to change. */
+  readonly #heads = new Map<number, Buffer | null>();
 
   /** The schema of this id, as its text. */
   know(id: number, schema: string): void {
     if (!this.#types.has(id)) this.#types.set(id, readAvroSchema(schema).type);
   }
 
-  /** `bytes`, whose schema is `from`, under schema `to`. Both have to be known. */
-  relabel(bytes: Buffer, from: number, to: number): Buffer | undefined {
+  /** First bytes under schema `to` of a record that was written under `from`; undefined where that is not all, or one is not known. */
+  head(from: number, to: number): Buffer | undefined {
     // Ids are 32 bits wide; what a registry gives out fits into half of a double's.
     const pair = from * 0x4000000 + to;
-    let alike = this.#alike.get(pair);
-    if (alike === undefined) this.#alike.set(pair, (alike = this.#areAlike(from, to)));
-    if (!alike) return undefined;
-    const out = Buffer.allocUnsafe(bytes.length);
-    bytes.copy(out, MAGIC_BYTES, MAGIC_BYTES);
-    out[0] = 0;
-    out.writeUInt32BE(to, 1);
-    return out;
+    let head = this.#heads.get(pair);
+    if (head === undefined) {
+      if (!this.#types.has(from) || !this.#types.has(to)) return undefined;
+      this.#heads.set(pair, (head = this.#areAlike(from, to) ? headOf(to) : null));
+    }
+    return head ?? undefined;
   }
 
   #areAlike(from: number, to: number): boolean {
@@ -37,6 +35,12 @@ export class AvroRelabel {
     const b = this.#types.get(to);
     return a !== undefined && b !== undefined && sameBytes(a, b);
   }
+}
+
+function headOf(id: number): Buffer {
+  const head = Buffer.alloc(MAGIC_BYTES);
+  head.writeUInt32BE(id, 1);
+  return head;
 }
 
 function sameBytes(a: AvroType, b: AvroType): boolean {

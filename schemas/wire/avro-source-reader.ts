@@ -14,16 +14,28 @@ export class AvroSourceReader {
   }
 
   read(cursor: AvroCursor): ReadSource {
+    if (this.#source !== undefined && this.#isLast(cursor)) return this.#source;
     const start = cursor.at;
-    const last = this.#bytes;
-    const end = start + last.length;
-    if (this.#source !== undefined && end <= cursor.b.length && cursor.b.compare(last, 0, last.length, start, end) === 0) {
-      cursor.at = end;
-      return this.#source;
-    }
     this.#source = sourceOf(readFields(this.#type, cursor));
     this.#bytes = Buffer.from(cursor.b.subarray(start, cursor.at));
     return this.#source;
+  }
+
+  skip(cursor: AvroCursor): void {
+    if (this.#bytes.length > 0 && this.#isLast(cursor)) return;
+    const start = cursor.at;
+    skipAny(this.#type, cursor);
+    this.#source = undefined;
+    this.#bytes = cursor.b.subarray(start, cursor.at);
+  }
+
+  /** Passes over the block, if it is the last one again. */
+  #isLast(cursor: AvroCursor): boolean {
+    const last = this.#bytes;
+    const end = cursor.at + last.length;
+    if (end > cursor.b.length || cursor.b.compare(last, 0, last.length, cursor.at, end) !== 0) return false;
+    cursor.at = end;
+    return true;
   }
 }
 

@@ -66,7 +66,7 @@ class JsonFormat implements WireFormat {
   }
 
   /** Each record carries its schema, and with it the names. */
-  relabel(): undefined {
+  head(): undefined {
     return undefined;
   }
 

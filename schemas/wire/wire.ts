@@ -87,6 +87,8 @@ export interface DecodedEvent {
 export interface ValueMarks {
   readonly absent: Buffer;
   readonly exact: Buffer | undefined;
+  /** Nobody asks for where the row comes from. */
+  readonly withoutSource?: boolean;
 }
 
 export interface WireFormat {
@@ -99,10 +101,11 @@ export interface WireFormat {
   knows(bytes: Buffer): boolean;
   decode(value: Buffer, marks: ValueMarks): DecodedEvent;
   /**
-   * The same bytes as a record of the encoder's shape: for a row that goes on as it stands. Undefined where the two schemas differ in
-   * more than the names of their records; then it has to be decoded and encoded.
+   * What stands in place of the first bytes of the key or value at `at` where the same row is a record of the encoder's shape: for a row
+   * that goes on as it stands. Undefined where the two schemas differ in more than the names of their records (or are not known yet);
+   * then it has to be decoded and encoded.
    */
-  relabel(bytes: Buffer, part: 'key' | 'value', encoder: RowEncoder): Buffer | undefined;
+  head(bytes: Buffer, at: number, part: 'key' | 'value', encoder: RowEncoder): Buffer | undefined;
   /** Key columns and their values. */
   decodeKey(key: Buffer): { readonly columns: readonly string[]; readonly row: RowFields };
 }

@@ -36,7 +36,7 @@ import { EventImage } from './event-image.ts';
 import { planOf, type Plan } from './event-plan.ts';
 import { ownStamps, type EventMarks, type EventStamps } from './event-stamp.ts';
 import { faultHeader, renamedFault } from './fault-header.ts';
-import { isPlain, relabelled } from './pass-on.ts';
+import { isPlain, PlainRows } from './pass-on.ts';
 import { ScratchRow } from './scratch-row.ts';
 
 /** A record for the table's mapped topic. */
@@ -98,8 +98,8 @@ export class EventMapper {
   readonly #keyRow: ScratchRow;
   /** Mapped columns of the key. */
   readonly #keyColumns: readonly number[];
-  /** Every row of the source is a row of the target, column by column under the same names. */
-  readonly #isPlain: boolean;
+  /** Where rows may go on as they stand. */
+  readonly plain: PlainRows | undefined;
   /** Undefined where no column is computed. */
   readonly #image: EventImage | undefined;
   readonly #plans: Plan[] = [];
@@ -118,7 +118,7 @@ export class EventMapper {
     this.#options = options;
     this.#stamps = options.stamps ?? ownStamps;
     this.#accepts = table.filter === undefined ? undefined : compileRowPredicate(table.filter);
-    this.#isPlain = !this.#stamps.isForeign && isPlain(table);
+    this.plain = !this.#stamps.isForeign && isPlain(table) ? new PlainRows(options) : undefined;
     this.#after = new ScratchRow(columns.length);
     this.#before = new ScratchRow(columns.length);
     this.#keyRow = new ScratchRow(columns.length);
@@ -143,8 +143,6 @@ export class EventMapper {
     const place = { ...at, mapping: this.tag };
     const passing: Passing = { marks, place, moved: this.#movedHeaders(record, marks), emit };
     if (record.value === undefined) return this.#withoutValue(record, passing);
-    if (this.#isPlain && (marks.flags & ~EVENT.chunk) === 0 && marks.absent.length === 0 && this.#passOn(record, record.value, passing))
-      return 'mapped';
     const event = this.#options.format.decode(record.value, { absent: marks.absent, exact: record.header(EXACT_HEADER) });
     if (event.op === 't') return this.#truncate(event, passing);
     if (event.op === 'm') return 'left-out';
@@ -174,14 +172,6 @@ export class EventMapper {
     const headers = [...this.#headers({ ...passing, moved }, NO_BYTES, undefined), fault];
     passing.emit({ partition: passing.place.partition % this.#options.partitions, key: undefined, value: undefined, headers });
     return 'unmapped';
-  }
-
-  /** The row goes on as it stands; false where it has to be looked at. */
-  #passOn(record: FetchedRecord, value: Buffer, passing: Passing): boolean {
-    const passed = relabelled({ key: record.key, value }, this.#options);
-    if (passed === undefined) return false;
-    this.#put({ ...passed, headers: this.#headers(passing, NO_BYTES, record.header(EXACT_HEADER)) }, passing);
-    return true;
   }
 
   #create(event: DecodedEvent, plan: Plan, passing: Passing): MapOutcome {

@@ -9,7 +9,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import type { Fetched, FetchedBatch, FetchedRecord, Fetcher, KafkaCluster, TopicPartition } from '#connectors/change-log/kafka/cluster.ts';
 import type { Offset } from '#connectors/change-log/change-log.ts';
 import type { Compression } from '#connectors/change-log/kafka/record-batch.ts';
-import { recordsIn } from '#connectors/change-log/kafka/record-reader.ts';
+import { recordsIn, ViewedRecord } from '#connectors/change-log/kafka/record-reader.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import type { Claim, TopicOrderRecord } from '#schemas/order/order-record.ts';
 import type { WireFormat } from '#schemas/wire/wire.ts';
@@ -222,22 +222,33 @@ export class MappingSession {
     const emit = (record: MappedRecord): void => this.#outbox.add(raw, mapper.topic, record);
     let inSlice = 0;
     for (const record of eachRecord(batches)) {
-      for (let bytes = mapper.unknown(record); bytes !== undefined; bytes = mapper.unknown(record)) {
-        await this.#options.format.learn(bytes);
-        if (!goesOn()) return;
+      if (!this.#passOn(record, raw, mapper)) {
+        for (let bytes = mapper.unknown(record); bytes !== undefined; bytes = mapper.unknown(record)) {
+          await this.#options.format.learn(bytes);
+          if (!goesOn()) return;
+        }
+        const outcome = mapper.map(record, { partition, offset: record.offset }, emit);
+        this.#options.counts[outcome]++;
+        if (outcome !== 'mapped' && outcome !== 'left-out') this.#options.onOdd(outcome, mapper);
       }
-      const outcome = mapper.map(record, { partition, offset: record.offset }, emit);
-      this.#options.counts[outcome]++;
-      if (outcome !== 'mapped' && outcome !== 'left-out') this.#options.onOdd(outcome, mapper);
       if (++inSlice < this.#options.limits.sliceRecords) continue;
       inSlice = 0;
       this.#outbox.moved(raw, record.offset + 1);
-      this.#outbox.flush();
       await turn();
       await this.#outbox.room();
       if (!goesOn()) return;
     }
     this.#outbox.moved(raw, next);
+  }
+
+  /** False for a record that has to be looked at. */
+  #passOn(record: FetchedRecord, raw: RawPartition, { plain, topic }: EventMapper): boolean {
+    if (plain === undefined || !(record instanceof ViewedRecord)) return false;
+    const passed = plain.pass(record, { partition: raw.partition, offset: record.offset, mapping: raw.mapping });
+    if (passed === undefined) return false;
+    this.#outbox.pass(raw, { topic, partition: plain.partition(passed) }, passed);
+    this.#options.counts.mapped++;
+    return true;
   }
 
   #fail(error: unknown): void {

@@ -8,7 +8,7 @@
  */
 import type { KafkaCluster, KafkaRecords, ProduceBatch, Produced, TopicPartition } from '#connectors/change-log/kafka/cluster.ts';
 import { lostMapped } from '#connectors/change-log/kafka/order/lost-records.ts';
-import { RecordsBuilder, type Compression } from '#connectors/change-log/kafka/record-batch.ts';
+import { RecordsBuilder, type Compression, type PassedRecord } from '#connectors/change-log/kafka/record-batch.ts';
 import type { Offset } from '#connectors/change-log/change-log.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import type { Claim, ClaimEntry } from '#schemas/order/order-record.ts';
@@ -73,6 +73,8 @@ export class Outbox {
   readonly #claimable = new Set<RawState>();
   #heldBytes = 0;
   #sending = false;
+  /** What gathers is to go out as it stands. */
+  #isDue = false;
   #claiming = false;
   #failed = false;
   #changed = Promise.withResolvers<void>();
@@ -82,22 +84,39 @@ export class Outbox {
   }
 
   add(raw: RawPartition, topic: string, record: MappedRecord): void {
-    const { limits } = this.#options;
-    let outgoing = this.#outgoing(topic, record.partition);
-    // Alone, if it is a large one: only then is the batch as large as the row, which the topic takes.
-    if (outgoing.builder.count > 0 && outgoing.builder.bytes + (record.value?.length ?? 0) > limits.batchBytes) {
-      this.#seal();
-      outgoing = this.#outgoing(topic, record.partition);
-    }
-    outgoing.sources.add(this.#state(raw));
+    const outgoing = this.#placeFor(raw, { topic, partition: record.partition }, record.value?.length ?? 0);
     const before = outgoing.builder.bytes;
     outgoing.builder.add(record.key, record.value, record.headers);
-    const grown = outgoing.builder.bytes - before;
+    this.#grew(outgoing, before);
+  }
+
+  /** The same for a record that is passed on. */
+  pass(raw: RawPartition, to: TopicPartition, passed: PassedRecord): void {
+    const outgoing = this.#placeFor(raw, to, passed.record.valueBytes);
+    const before = outgoing.builder.bytes;
+    outgoing.builder.addPassed(passed);
+    this.#grew(outgoing, before);
+  }
+
+  #placeFor(raw: RawPartition, { topic, partition }: TopicPartition, valueBytes: number): Outgoing {
+    let outgoing = this.#outgoing(topic, partition);
+    // Alone, if it is a large one: only then is the batch as large as the row, which the topic takes.
+    if (outgoing.builder.count > 0 && outgoing.builder.bytes + valueBytes > this.#options.limits.batchBytes) {
+      this.#seal();
+      outgoing = this.#outgoing(topic, partition);
+    }
+    outgoing.sources.add(this.#state(raw));
+    return outgoing;
+  }
+
+  #grew({ builder }: Outgoing, before: number): void {
+    const { limits } = this.#options;
+    const grown = builder.bytes - before;
     this.#open.bytes += grown;
     this.#heldBytes += grown;
-    if (outgoing.builder.bytes < limits.batchBytes && this.#open.bytes < limits.groupBytes) return;
+    if (builder.bytes < limits.batchBytes && this.#open.bytes < limits.groupBytes) return;
     this.#seal();
-    this.flush();
+    this.#start();
   }
 
   /** The raw partition is mapped from `offset` on: what its claims speak of begins there. */
@@ -117,10 +136,16 @@ export class Outbox {
     this.#tell();
   }
 
-  /** Sends what there is as soon as nothing is under way. */
+  /** Sends what there is as soon as nothing is under way: nothing more is at hand. */
   flush(): void {
+    this.#isDue = true;
+    this.#start();
+  }
+
+  /** Full groups go out in any case; one that is filling up only when nothing more is at hand. */
+  #start(): void {
     if (this.#sending || this.#failed) return;
-    if (this.#sealed.length === 0) this.#seal();
+    if (this.#sealed.length === 0 && this.#isDue) this.#seal();
     if (this.#sealed.length === 0) return;
     this.#sending = true;
     void this.#sendAll();
@@ -128,7 +153,10 @@ export class Outbox {
 
   /** Resolves when little enough is held; at once after a failure. */
   async room(): Promise<void> {
-    while (this.#heldBytes > this.#options.limits.heldBytes && !this.#failed) await this.#changed.promise;
+    while (this.#heldBytes > this.#options.limits.heldBytes && !this.#failed) {
+      this.flush();
+      await this.#changed.promise;
+    }
   }
 
   /** Resolves when everything added is acknowledged and claimed; at once after a failure. */
@@ -152,6 +180,7 @@ export class Outbox {
   }
 
   #seal(): void {
+    this.#isDue = false;
     if (this.#open.moved.size === 0 && this.#open.outgoing.size === 0) return;
     this.#sealed.push(this.#open);
     this.#open = emptyGroup();
@@ -160,7 +189,7 @@ export class Outbox {
   async #sendAll(): Promise<void> {
     try {
       for (;;) {
-        if (this.#sealed.length === 0) this.#seal();
+        if (this.#sealed.length === 0 && this.#isDue) this.#seal();
         const group = this.#sealed.shift();
         if (group === undefined || this.#failed) break;
         await this.#send(group);

@@ -1,13 +1,15 @@
 /** Transformers that crash, are stopped, hold the same partitions at once and meet failing produces: nothing is left out, and no claim lies. */
 import { expect, test } from 'vitest';
 import { seeded, seedFromEnvironment, type Random } from '#test/support/random.ts';
-import { tableMapping, type Row, type RowChange } from '#test/support/raw-events.ts';
+import { plainMapping, tableMapping, type Row, type RowChange } from '#test/support/raw-events.ts';
 import { TransformerWorld, turns, type RunningTransformer } from '#test/support/transformer-world.ts';
 
 const PARTITIONS = 3;
 const TABLES = [
   tableMapping({ name: 'item', tenants: ['ours'] }),
-  tableMapping({ name: 'plain' }),
+  tableMapping({ name: 'renamed' }),
+  plainMapping({ name: 'plain' }),
+  plainMapping({ name: 'heap', keyless: true }),
   tableMapping({ name: 'log', keyless: true }),
 ];
 const HISTORIES = 40;
@@ -46,9 +48,9 @@ async function play(random: Random): Promise<TransformerWorld> {
   for (let step = 0; step < STEPS; step++) {
     for (let changes = random.between(0, 6); changes > 0; changes--) {
       const index = random.between(0, announced - 1);
-      world.write(index, randomChange(random, index === 2));
+      world.write(index, randomChange(random, TABLES[index]!.sourceKey.length === 0));
     }
-    if (announced < TABLES.length && random.chance(0.05)) world.announce(announced++);
+    if (announced < TABLES.length && random.chance(0.08)) world.announce(announced++);
     const roll = random.next();
     if (running.length < 3 && roll < 0.15) running.push(world.start());
     else if (running.length > 0 && roll < 0.2) {

@@ -49,7 +49,11 @@ export function formatOf(registry: SchemaRegistry, name = 'm'): WireFormat {
   return avroFormat(registry, { name });
 }
 
-const TYPES = { int4: { oid: 23, name: 'integer' }, text: { oid: 25, name: 'text' } } as const;
+const TYPES = {
+  int4: { oid: 23, name: 'integer' },
+  text: { oid: 25, name: 'text' },
+  numeric: { oid: 1700, name: 'numeric' },
+} as const;
 
 export function column(name: string, type: keyof typeof TYPES): CatalogColumn {
   const { oid, name: typeText } = TYPES[type];
@@ -104,6 +108,26 @@ export function tableMapping({ name = 'item', keyless = false, tenants }: Mappin
     existing: 'refuse',
     dropped: ['tenant', 'note'],
     ...(tenants !== undefined && { filter: { conditions: [{ column: 'tenant', op: 'in', values: tenants }] } }),
+  };
+}
+
+/** public.NAME as it stands. */
+export function plainMapping(options: {
+  readonly name?: string;
+  readonly keyless?: boolean;
+  readonly columns?: readonly CatalogColumn[];
+}): TableMapping {
+  const { name = 'item', keyless = false, columns = SOURCE_COLUMNS } = options;
+  const key = keyless ? [] : ['id'];
+  return {
+    from: { schema: 'public', name },
+    to: { schema: 'public', name },
+    columns: columns.map((source) => ({ target: source.name, targetType: source.type, targetBaseType: source.baseType, source })),
+    sourceKey: key,
+    targetKey: key,
+    overridesIdentity: false,
+    existing: 'refuse',
+    dropped: [],
   };
 }
 

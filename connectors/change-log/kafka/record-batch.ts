@@ -24,6 +24,28 @@ const GZIP_LEVEL = 1;
 const ZSTD_LEVEL = 1;
 const NO_HEADERS: readonly KafkaHeader[] = [];
 
+/** A record that goes on nearly as it stands; reused from one to the next. */
+export interface PassedRecord {
+  readonly record: RecordPlace;
+  /** Its first `keyBytes` bytes; below 0: there is none. */
+  readonly key: Buffer;
+  readonly keyBytes: number;
+  /** In place of the value's first bytes. */
+  readonly head: Buffer;
+  /** Number of headers and the first of them, encoded; the others follow from `restAt` on. */
+  readonly headers: Buffer;
+  readonly headersBytes: number;
+  readonly restAt: number;
+}
+
+/** Where the record lies that is passed on. */
+export interface RecordPlace {
+  readonly bytes: Buffer;
+  readonly valueAt: number;
+  readonly valueBytes: number;
+  readonly end: number;
+}
+
 export class RecordsBuilder {
   readonly #compression: Compression;
   readonly #names = new Map<string, Buffer>();
@@ -68,6 +90,32 @@ export class RecordsBuilder {
       at = writeBytes(slab, at, headers[index]!.value);
     }
     this.#at = at;
+    this.#count = delta + 1;
+  }
+
+  /** A record that is passed on: its value's first bytes are others, and its first header. */
+  addPassed(passed: PassedRecord): void {
+    if (this.#count === 0) this.#firstMs = Date.now();
+    const { record, key, keyBytes, head, headers, headersBytes, restAt } = passed;
+    const { bytes, valueAt, valueBytes, end } = record;
+    const delta = this.#count;
+    const rest = end - restAt;
+    const keySize = keyBytes < 0 ? 1 : sizeOf(keyBytes) + keyBytes;
+    const size = 2 + sizeOf(delta) + keySize + sizeOf(valueBytes) + valueBytes + headersBytes + rest;
+    this.#room(sizeOf(size) + size);
+    const slab = this.#slab;
+    let at = writeVarint(slab, this.#at, size);
+    slab[at++] = 0;
+    slab[at++] = 0;
+    at = writeVarint(slab, writeVarint(slab, at, delta), keyBytes);
+    for (let index = 0; index < keyBytes; index += 1) slab[at++] = key[index]!;
+    at = writeVarint(slab, at, valueBytes);
+    bytes.copy(slab, at, valueAt, valueAt + valueBytes);
+    for (let index = 0; index < head.length; index += 1) slab[at + index] = head[index]!;
+    at += valueBytes;
+    for (let index = 0; index < headersBytes; index += 1) slab[at++] = headers[index]!;
+    if (rest > 0) bytes.copy(slab, at, restAt, end);
+    this.#at = at + rest;
     this.#count = delta + 1;
   }
 

@@ -44,15 +44,19 @@ export class StoredBatch implements FetchedBatch {
     return this.#batch.readInt16BE(21);
   }
 
-  records(): FetchedRecord[] {
-    return this.all().filter(({ offset }) => offset >= this.#from);
+  records(): ViewedRecord[] {
+    return this.#view(this.#from);
   }
 
   /** Those before the offset that was sought, too. */
-  all(): FetchedRecord[] {
+  all(): ViewedRecord[] {
+    return this.#view(this.baseOffset);
+  }
+
+  #view(from: Offset): ViewedRecord[] {
     const where = { place: this.#place, offset: this.baseOffset };
     const bytes = inflate(this.#batch.subarray(BATCH_HEADER_BYTES), this.#attributes & CODEC_MASK, where);
-    const records: FetchedRecord[] = [];
+    const records: ViewedRecord[] = [];
     const reader = new Reader(bytes);
     for (let index = 0; index < this.count; index += 1) {
       const length = reader.varint();
@@ -60,9 +64,7 @@ export class StoredBatch implements FetchedBatch {
       reader.at += 1;
       reader.skipVarint();
       const offset = this.baseOffset + reader.varint();
-      const key = reader.bytes();
-      const value = reader.bytes();
-      records.push(new ViewedRecord({ offset, key, value }, bytes, reader.at));
+      if (offset >= from) records.push(new ViewedRecord(bytes, offset, reader, end));
       reader.at = end;
     }
     return records;
@@ -91,9 +93,9 @@ export function readBatches(bytes: Buffer, from: Offset, place: TopicPartition):
 }
 
 /** Every record at or above `from`. */
-export function readRecords(bytes: Buffer, from: Offset, place: TopicPartition): { records: FetchedRecord[]; next: Offset } {
+export function readRecords(bytes: Buffer, from: Offset, place: TopicPartition): { records: ViewedRecord[]; next: Offset } {
   const { batches, next } = readBatches(bytes, from, place);
-  return { records: recordsIn({ batches }), next };
+  return { records: batches.flatMap((batch) => batch.records()), next };
 }
 
 /** All at once: for topics whose records are few, or wanted whole. */
@@ -101,28 +103,47 @@ export function recordsIn({ batches }: Pick<Fetched, 'batches'>): FetchedRecord[
   return batches.flatMap((batch) => batch.records());
 }
 
-class ViewedRecord implements FetchedRecord {
+/** A record where it lies. A length below 0: there is none. */
+export class ViewedRecord implements FetchedRecord {
   readonly offset: Offset;
-  readonly key: Buffer | undefined;
-  readonly value: Buffer | undefined;
-  readonly #bytes: Buffer;
-  readonly #headersAt: number;
+  readonly bytes: Buffer;
+  readonly keyAt: number;
+  readonly keyBytes: number;
+  readonly valueAt: number;
+  readonly valueBytes: number;
+  /** Their number, then one behind another. */
+  readonly headersAt: number;
+  readonly end: number;
 
-  constructor(fields: { offset: Offset; key: Buffer | undefined; value: Buffer | undefined }, bytes: Buffer, headersAt: number) {
-    this.offset = fields.offset;
-    this.key = fields.key;
-    this.value = fields.value;
-    this.#bytes = bytes;
-    this.#headersAt = headersAt;
+  // oxlint-disable-next-line max-params -- called per record: an options object would be allocated each time
+  constructor(bytes: Buffer, offset: Offset, reader: Reader, end: number) {
+    this.offset = offset;
+    this.bytes = bytes;
+    this.keyBytes = reader.varint();
+    this.keyAt = reader.at;
+    if (this.keyBytes > 0) reader.at += this.keyBytes;
+    this.valueBytes = reader.varint();
+    this.valueAt = reader.at;
+    if (this.valueBytes > 0) reader.at += this.valueBytes;
+    this.headersAt = reader.at;
+    this.end = end;
+  }
+
+  get key(): Buffer | undefined {
+    return this.keyBytes < 0 ? undefined : this.bytes.subarray(this.keyAt, this.keyAt + this.keyBytes);
+  }
+
+  get value(): Buffer | undefined {
+    return this.valueBytes < 0 ? undefined : this.bytes.subarray(this.valueAt, this.valueAt + this.valueBytes);
   }
 
   header(name: string): Buffer | undefined {
-    const reader = new Reader(this.#bytes, this.#headersAt);
+    const reader = new Reader(this.bytes, this.headersAt);
     for (let left = reader.varint(); left > 0; left -= 1) {
       const length = reader.varint();
       const start = reader.at;
       reader.at += length;
-      if (length === name.length && isAscii(this.#bytes, start, name)) return reader.bytes();
+      if (length === name.length && isAscii(this.bytes, start, name)) return reader.bytes();
       reader.skipBytes();
     }
     return undefined;

@@ -215,7 +215,7 @@ export class Reassembler {
   }
 
   #decode(row: MappedRow, value: Buffer): DecodedEvent {
-    return this.#format.decode(value, { absent: row.absent, exact: row.exact });
+    return this.#format.decode(value, { absent: row.absent, exact: row.exact, withoutSource: true });
   }
 
   #tableOf(row: MappedRow, event: DecodedEvent): TableRows {
