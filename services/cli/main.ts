@@ -38,6 +38,8 @@ function screenOf(stream: NodeJS.WriteStream): Screen {
 }
 
 makeLean();
+// Before all else is loaded: who is told to stop meanwhile stops in good order.
+const stop = stopOnSignals();
 // Loaded only now: all of it would be loaded twice.
 const { runCli } = await import('./run-cli.ts');
 
@@ -47,5 +49,5 @@ const io: CliIo = {
   stdout: screenOf(process.stdout),
   stderr: screenOf(process.stderr),
 };
-const exitCode = await runCli(process.argv.slice(2), io, stopOnSignals());
+const exitCode = await runCli(process.argv.slice(2), io, stop);
 process.stdout.write('', () => process.stderr.write('', () => process.exit(exitCode)));

@@ -71,6 +71,8 @@ export class Outbox {
   #open: Group = emptyGroup();
   readonly #sealed: Group[] = [];
   readonly #claimable = new Set<RawState>();
+  /** Mapped partitions that were looked at before anything was written to them. */
+  readonly #looked = new Set<string>();
   #heldBytes = 0;
   #sending = false;
   /** What gathers is to go out as it stands. */
@@ -226,10 +228,29 @@ export class Outbox {
     const { claims, cluster } = this.#options;
     // Asked before: what others claim while this is under way may stand behind it.
     const claimed = new Map(batches.map((batch) => [placeKey(batch), claims.end(batch)]));
+    await this.#checkKept(batches, claimed);
     const produced = await cluster.produce(batches);
     for (const one of produced) checkBehind(one, claimed.get(placeKey(one))!);
     const counts = new Map(batches.map((batch) => [placeKey(batch), batch.records.count]));
     return new Map(produced.map((one) => [placeKey(one), { begin: one.baseOffset, end: one.baseOffset + counts.get(placeKey(one))! }]));
+  }
+
+  /**
+   * Nothing may be written into a topic that lost what was claimed of it: a reader could take it for that. What others claim meanwhile is
+   * not in `claimed`, which was asked before.
+   * @throws PipelineError CF-3002
+   */
+  async #checkKept(batches: readonly TopicPartition[], claimed: ReadonlyMap<string, Offset>): Promise<void> {
+    const first = batches.filter((batch) => !this.#looked.has(placeKey(batch)));
+    for (const [topic, places] of Map.groupBy(first, (batch) => batch.topic)) {
+      const bounds = await this.#options.cluster.bounds(topic);
+      for (const place of places) {
+        const end = bounds[place.partition]?.end ?? 0;
+        const wanted = claimed.get(placeKey(place))!;
+        if (end < wanted && guarded('mapped-ends')) throw lostMapped(place, end, wanted);
+        this.#looked.add(placeKey(place));
+      }
+    }
   }
 
   #claim(): void {

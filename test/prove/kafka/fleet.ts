@@ -9,6 +9,8 @@ import { describeEnd, Pipeline, type PipelineOptions } from '#services/demo/pipe
 export const SERVICES = ['reader', 'transformer', 'sink'] as const;
 export type ServiceName = (typeof SERVICES)[number];
 
+const DEAF_MS = 1_000;
+
 export interface FleetOptions {
   readonly file: string;
   readonly directory: string;
@@ -82,7 +84,10 @@ export class Fleet implements AsyncDisposable {
   async stop(member: Member): Promise<void> {
     const process = this.process(member);
     this.#running.delete(nameOf(member));
+    // Node itself has to start before anybody listens to signals.
+    const wasDeaf = Date.now() - process.startedAt < DEAF_MS;
     const end = await process.stop();
+    if (wasDeaf && end.signal === 'SIGTERM') return;
     if (end.code !== 0) throw new Error(`${nameOf(member)} did not stop in good order (${describeEnd(end)})\n${process.logTail(30)}`);
   }
 
