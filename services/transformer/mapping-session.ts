@@ -137,8 +137,10 @@ export class MappingSession {
     if (!(error instanceof PipelineError) || error.code !== 'CF-3003') throw error;
     const { topic, partition, offset, start } = error.details;
     if (typeof topic !== 'string' || typeof partition !== 'number' || typeof start !== 'number' || Number(offset) >= start) throw error;
-    this.#options.onRemoved({ topic, partition }, start);
     const raw = this.#topics.get(topic);
+    // Given away while the broker was asked what it holds.
+    if (raw !== undefined && !this.#held.has(partition % this.#options.numbers)) return [];
+    this.#options.onRemoved({ topic, partition }, start);
     if (raw === undefined) this.#options.order.skip();
     else {
       const place: RawPartition = { topic: raw.index, partition, mapping: raw.mapper.tag };

@@ -1,7 +1,7 @@
 /**
  * Mapped records on their way out. Guarantee: at every moment each mapped partition holds a prefix of what was added for it since the
  * last claim (nothing is ever stored behind a gap, because a reader takes a record below one that it has seen for a repeat), and a claim
- * is appended only when every output of what it names is acknowledged, and every claim before it.
+ * is appended only when every output of what it covers is acknowledged, and every claim before it; it names all of those outputs.
  *
  * So one produce at a time is under way, with one batch for each partition, and beside it one claim. No timer: what gathers while a
  * produce is under way goes out the moment it ends. After a failure nothing more is sent: what was stored is not known.
@@ -46,9 +46,15 @@ interface Outgoing extends TopicPartition {
 /** What goes out in one produce. */
 interface Group {
   readonly outgoing: Map<string, Outgoing[]>;
-  /** Everything of the raw partition below this is in this group or in one before. */
-  readonly moved: Map<RawState, Offset>;
+  /** Of raw partitions, up to where everything is in this group or in one before. */
+  readonly moved: Map<RawState, Mark>;
   bytes: number;
+}
+
+interface Mark {
+  readonly offset: Offset;
+  /** Records that the batches held then: what comes after them is of raw records at or above `offset`. */
+  readonly counts: ReadonlyMap<Outgoing, number>;
 }
 
 interface Span {
@@ -56,9 +62,14 @@ interface Span {
   readonly end: Offset;
 }
 
+/** Mapped topic → partition → where it begins and ends. */
+type Spans = Map<string, Map<number, Span>>;
+
 interface RawState extends RawPartition {
-  /** Acknowledged and in no claim yet: mapped topic → partition → where it begins and ends. */
-  ends: Map<string, Map<number, Span>>;
+  /** Acknowledged, below `offset`, and in no claim yet. */
+  ends: Spans;
+  /** Acknowledged outputs of raw records beyond the last mark: a claim names all outputs of what it covers, for others may pass over it. */
+  ahead: Spans;
   /** Where the next claim begins. */
   from: Offset;
   /** To be claimed. */
@@ -129,7 +140,11 @@ export class Outbox {
   /** All of the raw partition below `offset` was added (or left no record). */
   moved(raw: RawPartition, offset: Offset): void {
     const state = this.#state(raw);
-    this.#open.moved.set(state, Math.max(offset, this.#open.moved.get(state) ?? 0));
+    const { moved, outgoing } = this.#open;
+    const counts = new Map<Outgoing, number>();
+    for (const partitions of outgoing.values())
+      for (const one of Object.values(partitions)) if (one.sources.has(state)) counts.set(one, one.builder.count);
+    moved.set(state, { offset: Math.max(offset, moved.get(state)?.offset ?? 0), counts });
   }
 
   /** Nothing more is sent. */
@@ -177,7 +192,8 @@ export class Outbox {
   #state({ topic, partition, mapping }: RawPartition): RawState {
     const key = topic * 0x10000 + partition;
     let state = this.#raw.get(key);
-    if (state === undefined) this.#raw.set(key, (state = { topic, partition, mapping, ends: new Map(), from: 0, offset: undefined }));
+    if (state === undefined)
+      this.#raw.set(key, (state = { topic, partition, mapping, ends: new Map(), ahead: new Map(), from: 0, offset: undefined }));
     return state;
   }
 
@@ -211,16 +227,20 @@ export class Outbox {
     const outgoing = [...group.outgoing.values()].flatMap((partitions) => Object.values(partitions));
     const batches = outgoing.map(({ topic, partition, builder }): ProduceBatch => ({ topic, partition, records: builder.take() }));
     const spans = batches.length === 0 ? new Map<string, Span>() : await this.#produce(batches);
-    for (const { topic, partition, sources } of outgoing) {
-      const { begin, end } = spans.get(placeKey({ topic, partition }))!;
-      for (const state of sources) {
-        const ends = endsOf(state, topic);
-        ends.set(partition, { begin: ends.get(partition)?.begin ?? begin, end });
-      }
-    }
-    for (const [state, offset] of group.moved) {
+    for (const [state, { offset }] of group.moved) {
+      for (const [topic, partitions] of state.ahead)
+        for (const [partition, span] of partitions) widen(state.ends, { topic, partition }, span);
+      state.ahead = new Map();
       state.offset = Math.max(offset, state.offset ?? 0);
       this.#claimable.add(state);
+    }
+    for (const one of outgoing) {
+      const { begin, end } = spans.get(placeKey(one))!;
+      for (const state of one.sources) {
+        const upTo = begin + (group.moved.get(state)?.counts.get(one) ?? 0);
+        if (upTo > begin) widen(state.ends, one, { begin, end: upTo });
+        if (upTo < end) widen(state.ahead, one, { begin: upTo, end });
+      }
     }
   }
 
@@ -317,10 +337,11 @@ function placeKey({ topic, partition }: TopicPartition): string {
   return `${topic} ${partition}`;
 }
 
-function endsOf(state: RawState, topic: string): Map<number, Span> {
-  let ends = state.ends.get(topic);
-  if (ends === undefined) state.ends.set(topic, (ends = new Map()));
-  return ends;
+function widen(spans: Spans, { topic, partition }: TopicPartition, { begin, end }: Span): void {
+  let partitions = spans.get(topic);
+  if (partitions === undefined) spans.set(topic, (partitions = new Map()));
+  const known = partitions.get(partition);
+  partitions.set(partition, { begin: Math.min(begin, known?.begin ?? begin), end: Math.max(end, known?.end ?? end) });
 }
 
 function recordOf(claim: Claim): KafkaRecords {

@@ -12,7 +12,7 @@ import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { avroFormat } from '#schemas/wire/avro-format.ts';
 import type { SchemaRegistry } from '#schemas/wire/wire.ts';
 import { silentLogger } from '#services/runtime/service.ts';
-import { LIMITS } from '#services/transformer/limits.ts';
+import { LIMITS, type MappingLimits } from '#services/transformer/limits.ts';
 import { Transformer } from '#services/transformer/transformer.ts';
 import { History, type PlannedFrame } from '#test/support/gather-history.ts';
 import { TABLES } from '#test/support/gather-tables.ts';
@@ -162,7 +162,7 @@ export class KafkaPipeline {
       compression: 'none',
       logger: silentLogger,
       backoff: { firstMs: 1, lastMs: 2 },
-      ...(this.#sink !== undefined && { limits: { ...LIMITS, wholeClaimEvery: 5, firstLookRecords: 8 } }),
+      limits: { ...LIMITS, ...this.#smallGroups(), ...(this.#sink !== undefined && { wholeClaimEvery: 5, firstLookRecords: 8 }) },
     });
     const stop = new AbortController();
     transformer.run(stop.signal).catch((error: unknown) => (this.#broken ??= String(error)));
@@ -171,6 +171,12 @@ export class KafkaPipeline {
       tell?.(numbers);
     };
     this.#mappers.push({ cluster, share, stop });
+  }
+
+  /** Groups are full in the middle of a slice, too. */
+  #smallGroups(): Pick<MappingLimits, 'sliceRecords' | 'batchBytes' | 'groupBytes'> {
+    const random = this.#random;
+    return { sliceRecords: random.between(1, 20), batchBytes: random.between(300, 5_000), groupBytes: random.between(300, 8_000) };
   }
 
   async #step(): Promise<void> {

@@ -1,6 +1,6 @@
 /** Rows that are larger than Kafka takes: the reader stands still for none of them. */
 import { randomBytes } from 'node:crypto';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { freshDatabase } from '#test/support/postgres.ts';
 import { chunkFrame } from '#test/support/sink-frames.ts';
 import { sinkHarness, type HarnessOptions, type SinkHarness } from '#test/support/sink-harness.ts';
@@ -97,5 +97,17 @@ describe('a row that is larger than its topic takes', () => {
     await harness.applied();
     expect(await harness.rows('SELECT id FROM new.item WHERE id > 2')).toEqual([['5']]);
     expect(harness.held).toEqual([]);
+  });
+
+  test('is one as well where its value stands in a header, for want of a form', async () => {
+    await using database = await freshDatabase();
+    const ddl = 'CREATE TABLE item (id int PRIMARY KEY, grid int[])';
+    await using harness = await sinkHarness({ url: database.url, ddl, log: 'kafka', kafka: { batchBytesMax: () => 50_000 } });
+    const item = harness.table('item');
+    await harness.follow(item);
+    harness.start();
+    const line = (): string => `{${Array.from(randomBytes(40_000)).join(',')}}`;
+    await harness.log.transaction(item.relation, item.insert(1, '{{1,2},{3,4}}'), item.insert(2, `{${line()},${line()}}`));
+    await vi.waitFor(async () => expect(await harness.rows('SELECT error FROM crossfade.table_progress')).toEqual([[expect.stringMatching(/does not fit into topic/)]]), { timeout: 20_000 }); // prettier-ignore
   });
 });

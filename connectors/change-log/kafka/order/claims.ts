@@ -150,7 +150,7 @@ export class ClaimBook {
       const [first, second] = [claims[i]!, claims[i + 1]];
       if (second === undefined || !join(first, second)) kept.push(first);
       else {
-        kept.push({ ...first, offset: second.offset, ends: highest([...first.ends, ...second.ends]) });
+        kept.push({ ...first, offset: second.offset, at: Math.min(first.at, second.at), ends: highest([...first.ends, ...second.ends]) });
         i++;
       }
     }
@@ -187,8 +187,8 @@ export class ClaimBook {
   /** Where the claims topic is to be read from, so that none that was not taken is missed. */
   readFrom(next: Offset): Offset {
     let lowest = next;
-    for (const { waiting, apart } of this.#raw.values())
-      for (const [first] of [waiting, apart]) if (first !== undefined) lowest = Math.min(lowest, first.at);
+    // Not in the order in which they came: what was apart joins behind what came later.
+    for (const { waiting, apart } of this.#raw.values()) for (const { at } of [...waiting, ...apart]) lowest = Math.min(lowest, at);
     return lowest;
   }
 

@@ -157,7 +157,8 @@ export class RowScatter {
   }
 
   #record(rows: RawRows, encoded: EncodedEvent, mark: Mark, place: RowPlace): void {
-    if (encoded.value.length <= rows.table.valueBytesMax) this.#put(rows, encoded, mark, place);
+    // A value without a form of its own stands in a header instead.
+    if (encoded.value.length + (encoded.exact?.length ?? 0) <= rows.table.valueBytesMax) this.#put(rows, encoded, mark, place);
     else this.#large(rows, encoded, mark, place);
   }
 

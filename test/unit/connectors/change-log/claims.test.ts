@@ -73,3 +73,13 @@ test('of a mapping that nothing is known of, a claim counts only when its output
   const repeated = bookOf([{ from: 5, offset: 5, ends: {} }], { anew: true });
   expect([repeated.reach(RAW, 5), repeated.isApart(RAW, 5)]).toEqual([false, true]);
 });
+
+test('what was claimed before its turn is read again as long as it is not taken, whatever came before it since', () => {
+  const book = bookOf([
+    { from: 100, offset: 200, ends: { t: [[0, 9]] } },
+    { from: 0, offset: 100, ends: { t: [[0, 3]] } },
+  ]);
+  expect(book.readFrom(2)).toBe(0);
+  expect(book.reach(RAW, 100)).toBe(true);
+  expect(book.readFrom(2)).toBe(0);
+});
