@@ -33,7 +33,10 @@ local function guardOf(key)
 end
 local function leaveSets(guard, key, kept)
   for name in string.gmatch(sub(guard, 33), '[^ ]+') do
-    if not kept or not find(kept .. ' ', ' ' .. name .. ' ', 1, true) then call('SREM', name, key) end
+    if not kept or not find(kept .. ' ', ' ' .. name .. ' ', 1, true) then
+      local reply = pcall('SREM', name, key)
+      if type(reply) == 'table' then return reply.err .. ' (the set ' .. name .. ')' end
+    end
   end
 end`;
 
@@ -41,48 +44,73 @@ end`;
  * ARGV beyond: time to live in seconds (0: none), options (m: a row may stand there that is not ours, s: a missing row is reported, u: the
  * place does not count), rows packed, five values each: operation, key, sets, fields and values (or a JSON object's rest), fields to clear.
  * Returns: rows that were not newer, indexes of missing rows, indexes and messages of refused ones.
+ *
+ * The sets come first and the guarded row last: what fails on the way leaves the row as it was, and no name in a set that the row's
+ * guard does not tell, so that the same change written again does all of it.
  */
 export const WRITE_ROWS: string = `${ROWS_COMMON}
 local ttl, mayExist, strict, unguarded = tonumber(ARGV[7]), find(ARGV[8], 'm', 1, true), find(ARGV[8], 's', 1, true), find(ARGV[8], 'u', 1, true)
 local rows = cmsgpack.unpack(ARGV[9])
 local stale, missing, refused = 0, {}, {}
-for i = 1, #rows, 5 do
-  local op, key, sets, fields, cleared = rows[i], rows[i + 1], rows[i + 2], rows[i + 3], rows[i + 4]
-  local guard = guardOf(key)
-  if type(guard) == 'table' then
-    if not find(guard.err, 'WRONGTYPE', 1, true) then return redis.error_reply(guard.err) end
-    refused[#refused + 1] = (i - 1) / 5
-    refused[#refused + 1] = guard.err
+local function joinSets(sets, key, joined)
+  for name in string.gmatch(sets, '[^ ]+') do
+    local reply = pcall('SADD', name, key)
+    if type(reply) == 'table' then return reply.err .. ' (the set ' .. name .. ')' end
+    if reply == 1 then joined[#joined + 1] = name end
+  end
+end
+local function putRow(key, guard, fields, cleared, mayStand)
+  local reply
+  if not isHash then
+    local text = '{"${GUARD_FIELD}":"' .. guard .. '"' .. fields
+    if ttl > 0 then reply = pcall('SET', key, text, 'EX', ttl) else reply = pcall('SET', key, text) end
+    return reply.err
+  end
+  if mayStand and #cleared > 0 then reply = pcall('HDEL', key, unpack(cleared)) end
+  if mayStand and ttl == 0 and type(reply) ~= 'table' then reply = pcall('PERSIST', key) end
+  if type(reply) ~= 'table' then reply = pcall('HSET', key, '${GUARD_FIELD}', guard, unpack(fields)) end
+  if ttl > 0 and type(reply) ~= 'table' then reply = pcall('EXPIRE', key, ttl) end
+  return type(reply) == 'table' and reply.err
+end
+local function writeRow(op, key, sets, fields, cleared, guard)
+  local live = guard and true
+  if not live then guard = call('GET', absentGuard(key)) end
+  local known = guard and sub(guard, 1, 8) == generation
+  if known and sub(guard, 9, 32) >= place and not unguarded then
+    stale = stale + 1
+  elseif op == 3 then
+    local fault = live and leaveSets(guard, key)
+    if fault then return fault end
+    call('UNLINK', key)
+    call('SET', absentGuard(key), generation .. place)
+  elseif op == 2 and not (live and known) then
+    return strict and 'missing'
   else
-    local live = guard and true
-    if not live then guard = call('GET', absentGuard(key)) end
-    local known = guard and sub(guard, 1, 8) == generation
-    if known and sub(guard, 9, 32) >= place and not unguarded then
-      stale = stale + 1
-    elseif op == 3 then
-      if live then leaveSets(guard, key) end
-      call('UNLINK', key)
-      call('SET', absentGuard(key), generation .. place)
-    elseif op == 2 and not (live and known) then
-      if strict then missing[#missing + 1] = (i - 1) / 5 end
-    else
-      if isHash then
-        if #cleared > 0 and (live or mayExist) then call('HDEL', key, unpack(cleared)) end
-        call('HSET', key, '${GUARD_FIELD}', generation .. place .. sets, unpack(fields))
-        if ttl > 0 then call('EXPIRE', key, ttl) end
-      elseif ttl > 0 then
-        call('SET', key, '{"${GUARD_FIELD}":"' .. generation .. place .. sets .. '"' .. fields, 'EX', ttl)
-      else
-        call('SET', key, '{"${GUARD_FIELD}":"' .. generation .. place .. sets .. '"' .. fields)
-      end
-      if ttl > 0 then
-        call('SET', absentGuard(key), generation .. place)
-      elseif guard and not live then
-        call('DEL', absentGuard(key))
-      end
-      if live then leaveSets(guard, key, sets) end
-      for name in string.gmatch(sets, '[^ ]+') do call('SADD', name, key) end
+    local joined = {}
+    local fault = joinSets(sets, key, joined) or live and leaveSets(guard, key, sets)
+      or putRow(key, generation .. place .. sets, fields, cleared, live or mayExist)
+    if fault then
+      for _, name in ipairs(joined) do call('SREM', name, key) end
+      return fault
     end
+    if ttl > 0 then
+      call('SET', absentGuard(key), generation .. place)
+    elseif guard and not live then
+      call('DEL', absentGuard(key))
+    end
+  end
+end
+for i = 1, #rows, 5 do
+  local key = rows[i + 1]
+  local guard = guardOf(key)
+  local fault
+  if type(guard) == 'table' then fault = guard.err else fault = writeRow(rows[i], key, rows[i + 2], rows[i + 3], rows[i + 4], guard) end
+  if fault == 'missing' then
+    missing[#missing + 1] = (i - 1) / 5
+  elseif fault then
+    if not find(fault, 'WRONGTYPE', 1, true) then return redis.error_reply(fault) end
+    refused[#refused + 1] = (i - 1) / 5
+    refused[#refused + 1] = fault
   end
 end
 return { stale, missing, refused }`;
@@ -94,7 +122,8 @@ for _, key in ipairs(cmsgpack.unpack(ARGV[7])) do
   local guard = guardOf(key)
   if type(guard) == 'table' then guard = false end
   if not guard or sub(guard, 1, 8) ~= generation or sub(guard, 9, 32) < place then
-    if guard then leaveSets(guard, key) end
+    local fault = guard and leaveSets(guard, key)
+    if fault and not find(fault, 'WRONGTYPE', 1, true) then return redis.error_reply(fault) end
     swept = swept + call('UNLINK', key)
   end
 end

@@ -86,6 +86,14 @@ describeWithRedis('with a Redis target', () => {
     const again = await run('up', '--until', 'caught-up', '--port', '0');
     expect(again.exitCode, again.all).toBe(0);
     expect(await redis.client.smembers('by:y')).toEqual(['acct:1']);
+    await redis.client.call('ACL', 'SETUSER', 'mover', 'resetkeys', '~crossfade:*', '~acct:*');
+    await execute(from.url, `UPDATE account SET owner = 'x'`);
+    const withoutSets = await run('up', '--until', 'caught-up', '--port', '0');
+    expect([withoutSets.exitCode, withoutSets.envelope.error?.code]).toEqual([3, 'CF-5002']);
+    expect(await redis.client.hget('acct:1', 'owner'), 'no row without its sets').toBe('y');
+    await redis.client.call('ACL', 'SETUSER', 'mover', '~by:*');
+    expect((await run('up', '--until', 'caught-up', '--port', '0')).exitCode).toBe(0);
+    expect([await redis.client.smembers('by:x'), await redis.client.smembers('by:y')]).toEqual([['acct:1'], []]);
     await redis.client.call('ACL', 'SETUSER', 'mover', 'resetkeys', '~crossfade:*');
     await execute(from.url, `UPDATE account SET owner = 'z'`);
     const refused = await run('up', '--until', 'caught-up', '--port', '0');

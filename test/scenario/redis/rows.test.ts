@@ -66,6 +66,20 @@ describeWithRedis('rows in Redis', () => {
     }, WAIT);
   });
 
+  test('a row that somebody let expire stays once it is written again', async () => {
+    await using from = await freshDatabase(18);
+    await using redis = await startRedis();
+    await execute(from.url, 'CREATE TABLE s (id int PRIMARY KEY, v int)', 'INSERT INTO s VALUES (1, 1)');
+    await using stack = new AsyncDisposableStack();
+    stack.use(
+      await startInstance({ source: from.url, target: redis.url, rest: 'tables:\n  - { from: public.s, redis: { key: "s:{id}" } }\n' }),
+    );
+    await vi.waitFor(async () => expect(await redis.client.expire('s:1', 1000)).toBe(1), WAIT);
+    await execute(from.url, 'UPDATE s SET v = 2');
+    await vi.waitFor(async () => expect(await redis.client.hget('s:1', 'v')).toBe('2'), WAIT);
+    expect(await redis.client.ttl('s:1')).toBe(-1);
+  });
+
   test('a key that something else holds halts its table only; a resume goes on once it is gone', async () => {
     await using from = await freshDatabase(18);
     await using redis = await startRedis();
@@ -91,6 +105,29 @@ describeWithRedis('rows in Redis', () => {
         expect(await redisHashes(redis.client, 'public.a:')).toEqual(await sourceRows(from.url, 'a', (row) => `public.a:${row['id']}`)),
       WAIT,
     );
+  });
+
+  test('a set whose name something else holds halts its table; nothing of the row is written before its sets are', async () => {
+    await using from = await freshDatabase(18);
+    await using redis = await startRedis();
+    await execute(from.url, 'CREATE TABLE a (id int PRIMARY KEY, c int, d int)', 'INSERT INTO a VALUES (1, 1, 1)');
+    await using instance = await startInstance({
+      source: from.url,
+      target: redis.url,
+      rest: 'heartbeatSeconds: 1\ntables:\n  - { from: public.a, redis: { key: "a:{id}", sets: ["c:{c}", "d:{d}"] } }\n',
+    });
+    await vi.waitFor(() => expect(instance.status()?.phase).toBe('following'), WAIT);
+    await redis.client.set('d:2', 'of somebody else');
+    await execute(from.url, 'UPDATE a SET c = 2, d = 2');
+    await vi.waitFor(() => {
+      const held = instance.status()?.tables.find(({ phase }) => phase === 'held');
+      expect(held).toMatchObject({ error: expect.stringMatching(/WRONGTYPE.*the set d:2/) as string });
+    }, WAIT);
+    expect([await redis.client.hget('a:1', 'c'), await keysOf(redis.client, 'c:')]).toEqual(['1', ['c:1']]);
+    await redis.client.del('d:2');
+    await instance.post('/v1/resume', {});
+    await vi.waitFor(async () => expect(await redis.client.smembers('d:2')).toEqual(['a:1']), WAIT);
+    expect([await keysOf(redis.client, 'c:'), await keysOf(redis.client, 'd:')]).toEqual([['c:2'], ['d:2']]);
   });
 
   test('a truncate takes the rows of its table, and no other key that begins the same', async () => {
