@@ -10,6 +10,7 @@ import type { ScriptCalls } from './calls.ts';
 import type { RedisClient } from './connection.ts';
 import type { OwnKeys } from './names.ts';
 import { packTexts } from './packer.ts';
+import { rowFormOf, type RowForm } from './row-form.ts';
 import { WRITE_PROGRESS } from './scripts.ts';
 
 export interface StoredProgress {
@@ -20,7 +21,7 @@ export interface StoredProgress {
   /** By table: rows below are gone with a truncate. */
   readonly floors: ReadonlyMap<string, string>;
   /** By table: how its rows stand there. */
-  readonly forms: ReadonlyMap<string, string>;
+  readonly forms: ReadonlyMap<string, RowForm>;
 }
 
 /** Undefined when the migration has never run against this server. */
@@ -46,7 +47,7 @@ export async function readStoredProgress(client: RedisClient, name: string, keys
     tables: stored.map(readTable).toSorted((a, b) => (tableId(a.from) < tableId(b.from) ? -1 : 1)),
     generation: row['generation'] ?? '',
     floors: new Map(stored.flatMap((table) => (table.floor === undefined ? [] : [[tableId(table.from), table.floor]]))),
-    forms: new Map(stored.map((table) => [tableId(table.from), table.form])),
+    forms: new Map(stored.map((table) => [tableId(table.from), formIn(table)])),
   };
 }
 
@@ -55,7 +56,7 @@ function optional<T>(text: string | undefined, parse: (text: string) => T): T | 
 }
 
 /** As JSON under its source name. */
-interface StoredTable extends Omit<TableProgress, 'lsn' | 'heldLsn' | 'rowsEstimated' | 'error' | 'heldKey' | 'heldOffset'> {
+interface StoredTable extends Omit<TableProgress, 'lsn' | 'heldLsn' | 'rowsEstimated' | 'error' | 'heldKey' | 'heldOffset'>, RowForm {
   readonly lsn?: string;
   readonly heldLsn?: string;
   readonly rowsEstimated?: number;
@@ -63,15 +64,27 @@ interface StoredTable extends Omit<TableProgress, 'lsn' | 'heldLsn' | 'rowsEstim
   readonly heldKey?: string;
   readonly heldOffset?: number;
   readonly floor?: string;
-  readonly form: string;
 }
 
-/** What a row that was written once must go on to be: a row found nowhere else would be left behind. */
-export function formOf({ redis }: TableMapping): string {
-  return [redis!.form, redis!.key.text, ...redis!.sets.map(({ text }) => text)].join(' ');
+function formIn({ form, ttl, columns, dropped, steps }: StoredTable): RowForm {
+  return {
+    form,
+    ...(ttl !== undefined && { ttl }),
+    ...(columns !== undefined && { columns }),
+    ...(dropped !== undefined && { dropped }),
+    ...(steps !== undefined && { steps }),
+  };
 }
 
-function readTable({ floor: _floor, form: _form, ...table }: StoredTable): TableProgress {
+function readTable({
+  floor: _floor,
+  form: _form,
+  ttl: _ttl,
+  columns: _columns,
+  dropped: _dropped,
+  steps: _steps,
+  ...table
+}: StoredTable): TableProgress {
   return {
     ...table,
     lsn: optional(table.lsn, parseLsn),
@@ -107,7 +120,7 @@ export class ProgressState {
   readonly keys: OwnKeys;
   readonly #tables: Map<string, Writable<TableProgress>>;
   readonly #floors: Map<string, string>;
-  readonly #forms: Map<string, string>;
+  readonly #forms: Map<string, RowForm>;
   readonly #changed = new Set<string>();
 
   constructor(keys: OwnKeys, stored: StoredProgress) {
@@ -130,8 +143,14 @@ export class ProgressState {
 
   add(mapping: TableMapping): void {
     this.#tables.set(tableId(mapping.from), freshTable(mapping));
-    this.#forms.set(tableId(mapping.from), formOf(mapping));
-    this.#changed.add(tableId(mapping.from));
+    this.keepForm(mapping);
+  }
+
+  /** What the table's rows are written as from here on. */
+  keepForm(mapping: TableMapping): void {
+    const id = tableId(mapping.from);
+    this.#forms.set(id, rowFormOf(mapping, this.#forms.get(id)));
+    this.#changed.add(id);
   }
 
   floorOf({ from }: TableMapping): string {
@@ -190,7 +209,7 @@ export class ProgressState {
       lsn: lsnText(table.lsn),
       heldLsn: lsnText(table.heldLsn),
       floor: this.#floors.get(id),
-      form: this.#forms.get(id),
+      ...this.#forms.get(id),
     });
   }
 }

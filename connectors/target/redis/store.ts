@@ -15,7 +15,8 @@ import { loadScripts, ScriptCalls } from './calls.ts';
 import { connectRedis, explainReply, isTransientReply, type RedisClient } from './connection.ts';
 import { HeldLock } from './lock.ts';
 import { ownKeys, type OwnKeys } from './names.ts';
-import { formOf, ProgressState, readStoredProgress, writeProgress, type StoredProgress } from './progress.ts';
+import { ProgressState, readStoredProgress, writeProgress, type StoredProgress } from './progress.ts';
+import { strangersTo } from './row-form.ts';
 import { RAISE_EPOCH } from './scripts.ts';
 import { RedisSession, type SessionOptions } from './session.ts';
 import { raiseFences } from './slots.ts';
@@ -114,7 +115,6 @@ class RedisTarget implements Target {
     this.#checkForms();
     const known = new Set(stored.tables.map(({ from }) => tableId(from)));
     const fresh = options.mapping.tables.filter(({ from }) => !known.has(tableId(from)));
-    if (fresh.length === 0) return;
     const filled: string[] = [];
     for (const { existing, redis, to } of fresh) {
       if (existing === 'refuse' && (await hasKeys(client, redis!))) filled.push(`${to.schema}.${to.name} (${redis!.key.text})`);
@@ -122,6 +122,7 @@ class RedisTarget implements Target {
     if (filled.length > 0) throw new PipelineError('CF-5004', `Redis already holds keys of ${filled.join(', ')}`);
     for (const table of fresh) if (table.existing === 'truncate') await this.#session({}).sweep(table, ABOVE_ALL);
     for (const table of fresh) this.#state.add(table);
+    for (const table of options.mapping.tables) this.#state.keepForm(table);
     await this.#write({});
   }
 
@@ -129,16 +130,13 @@ class RedisTarget implements Target {
   #checkForms(): void {
     const { options, stored } = this.#parts;
     for (const table of options.mapping.tables) {
-      const [form, now] = [stored.forms.get(tableId(table.from)), formOf(table)];
-      if (form === undefined || form === now) continue;
-      throw new PipelineError(
-        'CF-5006',
-        `rows of ${table.to.schema}.${table.to.name} stand in Redis as "${form}", the file says "${now}"`,
-        {
-          remedy:
-            'Write form, key and sets as they were; or begin anew: stop, drop the slot, remove the data directory, the keys of the tables and those under crossfade:{NAME}.',
-        },
-      );
+      const form = stored.forms.get(tableId(table.from));
+      const strange = form === undefined ? [] : strangersTo(table, form);
+      if (strange.length === 0) continue;
+      throw new PipelineError('CF-5006', `rows of ${table.to.schema}.${table.to.name} stand in Redis ${strange.join('; ')}`, {
+        remedy:
+          'Write form, key, sets, ttl, columns and set as they were (a column that is new at the source: drop: [NAME]); or begin anew: stop, drop the slot, remove the data directory, the keys of the tables and those under crossfade:{NAME}.',
+      });
     }
   }
 
