@@ -1,7 +1,9 @@
 /**
  * Values as JSON. Guarantee: a number stands there with the digits that PostgreSQL wrote, none rounded; what JSON has no number for
- * (NaN, infinity) and every other type is its text as a string; json and jsonb stand there as they are.
+ * (NaN, infinity) and every other type is its text as a string; json and jsonb stand there as they are. A computed value, which no server
+ * has read as its column's type, stands there as that only where its text is one in JSON, else as a string: the object stays JSON.
  */
+import type { ColumnMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { CatalogColumn } from '#schemas/table.ts';
 import type { Packer } from './packer.ts';
 
@@ -23,6 +25,37 @@ const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const MINUS = 0x2d;
 const LITERALS = { true: Buffer.from('true'), false: Buffer.from('false') };
+
+const KIND_OF_NAME: ReadonlyMap<string, JsonKind> = new Map([
+  ...['smallint', 'integer', 'bigint', 'oid', 'real', 'double precision', 'numeric'].map((name) => [name, 'number'] as const),
+  ['boolean', 'boolean'],
+  ['json', 'json'],
+  ['jsonb', 'json'],
+]);
+
+/** Of a computed column: by the type of the column that it stands for. */
+export function computedKind({ targetBaseType }: ColumnMapping): JsonKind {
+  return KIND_OF_NAME.get(targetBaseType) ?? 'text';
+}
+
+const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
+const BOOLEAN = /^(?:t|f|true|false)$/;
+
+/** What a computed value goes as. */
+export function provenKind(text: string, kind: JsonKind): JsonKind {
+  if (kind === 'number') return NUMBER.test(text) ? kind : 'text';
+  if (kind === 'boolean') return BOOLEAN.test(text) ? kind : 'text';
+  return kind === 'json' && isJson(text) ? kind : 'text';
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 export function packJsonValue(packer: Packer, b: Buffer, span: { readonly from: number; readonly end: number }, kind: JsonKind): void {
   const { from, end } = span;

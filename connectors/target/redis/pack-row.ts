@@ -2,11 +2,11 @@
  * Rows as the write script takes them. Guarantee: a hash has a field for every value that is not NULL (an empty text is a field, NULL is
  * none), a JSON object a member for every column; keys and names of sets are the templates' with each value encoded.
  */
-import type { ColumnMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { isComputed, type ColumnMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { KeyTemplate } from '#schemas/mapping/redis/key-template.ts';
 import { KIND } from '#schemas/pgoutput/message.ts';
 import { OP, type Layout } from '#connectors/target/target.ts';
-import { jsonKind, packJsonValue, type JsonKind } from './json-value.ts';
+import { computedKind, jsonKind, packJsonValue, provenKind, type JsonKind } from './json-value.ts';
 import { packTexts, type Packer } from './packer.ts';
 
 /** A template tied to a tuple: text as bytes, or the tuple's column. */
@@ -35,6 +35,8 @@ export class RowPacking {
   /** By tuple column: the field's name, packed; or `,"name":` of a JSON object. */
   readonly #names: readonly (Buffer | undefined)[];
   readonly #kinds: readonly JsonKind[];
+  /** By tuple column: whether its value was made here, so that nobody has read it as its type yet. */
+  readonly #computed: readonly boolean[];
   #start: Int32Array;
   #end: Int32Array;
 
@@ -52,7 +54,11 @@ export class RowPacking {
     this.#key = bound(redis.key);
     this.#sets = redis.sets.map(bound);
     this.#names = columns.map((column) => column && (this.#isHash ? packedName(column.target) : memberName(column.target)));
-    this.#kinds = columns.map((column) => (column === undefined ? 'text' : jsonKind(column.source)));
+    this.#computed = Array.from(layout.columns, (i) => isComputed(table.steps, i));
+    this.#kinds = columns.map((column, i) => {
+      if (column === undefined) return 'text';
+      return this.#computed[i] === true ? computedKind(column) : jsonKind(column.source);
+    });
     this.#start = new Int32Array(columns.length);
     this.#end = new Int32Array(columns.length);
   }
@@ -172,9 +178,10 @@ export class RowPacking {
       const name = this.#names[i];
       if (name === undefined) continue;
       packer.bytes(name);
-      const from = this.#start[i]!;
+      const [from, end] = [this.#start[i]!, this.#end[i]!];
+      const kind = this.#kinds[i]!;
       if (from < 0) packer.bytes(NULL_JSON);
-      else packJsonValue(packer, b, { from, end: this.#end[i]! }, this.#kinds[i]!);
+      else packJsonValue(packer, b, { from, end }, this.#computed[i] === true ? provenKind(b.toString('utf8', from, end), kind) : kind);
     }
     packer.bytes(CLOSE);
     packer.endText(text);

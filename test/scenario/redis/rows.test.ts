@@ -37,6 +37,36 @@ describeWithRedis('rows in Redis', () => {
     await vi.waitFor(async () => expect(await text('v:-1')).toBe(second.replace('"t":""', '"t":"x"')), WAIT);
   });
 
+  test('a computed value stands in a JSON object as its column’s type, and as a string where it is none', async () => {
+    await using from = await freshDatabase(18);
+    await using redis = await startRedis();
+    await execute(
+      from.url,
+      'CREATE TABLE v (id int PRIMARY KEY, n numeric, b boolean, j jsonb, raw text, flag text, doc text)',
+      'ALTER TABLE v REPLICA IDENTITY FULL',
+      `INSERT INTO v (id, raw, flag, doc) VALUES (1, '12.50', 'true', '{"a": 1}'), (2, '007', 'no', '{a'), (3, NULL, NULL, NULL)`,
+      `INSERT INTO v VALUES (4, 1.0, false, '[1]')`,
+    );
+    await using stack = new AsyncDisposableStack();
+    const either = (one: string, other: string): string => `{ from: [${one}, ${other}], steps: [coalesce] }`;
+    const set = `{ n: ${either('raw', 'n')}, b: ${either('flag', 'b')}, j: ${either('doc', 'j')} }`;
+    stack.use(
+      await startInstance({
+        source: from.url,
+        target: redis.url,
+        rest: `tables:\n  - { from: public.v, drop: [raw, flag, doc], set: ${set}, redis: { key: "v:{id}", form: json } }\n`,
+      }),
+    );
+    await vi.waitFor(async () => expect(await keysOf(redis.client, 'v:')).toHaveLength(4), WAIT);
+    const text = async (key: string): Promise<string> => ((await redis.client.get(key)) ?? '').replace(/^\{"_cf":"[0-9a-f]{32}",/, '{');
+    expect(await Promise.all(['v:1', 'v:2', 'v:3', 'v:4'].map(text))).toEqual([
+      '{"id":1,"n":12.50,"b":true,"j":{"a": 1}}',
+      '{"id":2,"n":"007","b":"no","j":"{a"}',
+      '{"id":3,"n":null,"b":null,"j":null}',
+      '{"id":4,"n":1.0,"b":false,"j":[1]}',
+    ]);
+  });
+
   test('a row expires so long after its last change, and leaves nothing behind in the end', async () => {
     await using from = await freshDatabase(18);
     await using redis = await startRedis();
