@@ -66,8 +66,24 @@ function wrongWith({ parts }: KeyTemplate): string | undefined {
   }
   const first = parts[0];
   if (first?.kind !== 'text' || !/[A-Za-z0-9]/.test(first.text)) return 'it has to begin with a word of its own, as in acct:{id}';
-  if (first.text.startsWith('crossfade:')) return 'keys that begin with crossfade: are our own';
+  if (first.text.startsWith(OWN)) return 'keys that begin with crossfade: are our own';
+  if (mayBegin({ parts }, OWN)) return 'with some values it begins with crossfade:, as our own keys do; begin with another word';
   return undefined;
+}
+
+/** What all keys of our own begin with. */
+const OWN = 'crossfade:';
+
+/** Whether some key of the template begins so. */
+function mayBegin(template: Pick<KeyTemplate, 'parts'>, prefix: string): boolean {
+  const own = symbols(template);
+  const meet = (i: number, j: number): boolean => {
+    const [symbol, wanted] = [own[i], prefix[j]];
+    if (wanted === undefined) return true;
+    if (symbol === ANY) return meet(i + 1, j) || (!SEPARATOR.test(wanted) && meet(i, j + 1));
+    return symbol === wanted && meet(i + 1, j + 1);
+  };
+  return meet(0, 0);
 }
 
 export function templateColumns({ parts }: KeyTemplate): string[] {
@@ -123,6 +139,6 @@ export function mayMeet(a: KeyTemplate, b: KeyTemplate): boolean {
 /** Stands for any encoded value. */
 const ANY = '';
 
-function symbols({ parts }: KeyTemplate): string[] {
+function symbols({ parts }: Pick<KeyTemplate, 'parts'>): string[] {
   return parts.flatMap((part) => (part.kind === 'column' ? [ANY] : [...part.text]));
 }

@@ -31,6 +31,8 @@ describe('a key template', () => {
   test.each([
     ['{id}', 'it has to begin with a word of its own, as in acct:{id}'],
     ['crossfade:{id}', 'keys that begin with crossfade: are our own'],
+    ['crossfade{a}:{b}', 'with some values it begins with crossfade:, as our own keys do; begin with another word'],
+    ['c{a}:x:gone:{{y}}', 'with some values it begins with crossfade:, as our own keys do; begin with another word'],
     ['x:{a}{b}', 'put a separator such as : between {a} and {b}'],
     ['x:{a}-{b}', 'put a separator such as : between {a} and {b}; letters, digits and -_.~ may stand in a value'],
     ['x:{a', 'a { has no }'],
@@ -40,6 +42,10 @@ describe('a key template', () => {
     ['x:{{}}:{a}', 'the hash tag {{…}} is empty'],
     ['x y:{a}', 'outside of {…} only printable ASCII may stand, without space, quotes, backslash and percent sign'],
   ])('%s is refused: %s', (text, reason) => expect(parseKeyTemplate(text)).toBe(reason));
+
+  test.each(['crossfade{a}', 'crossfader:{a}', 'c{a}/{b}', 'country:{a}'])('%s never begins like a key of our own', (text) =>
+    expect(template(text).text).toBe(text),
+  );
 
   test('keeps letters, digits, -_.~ and what is not ASCII; the rest of a value is percent-encoded', () => {
     expect(fill(template('acct:{id}'), { id: 'a:b c%é/💥{}' })).toBe('acct:a%3Ab%20c%25é%2F💥%7B%7D');
