@@ -1,8 +1,9 @@
 /**
  * A CEL expression over a row. Guarantee: types are checked when the file is compiled, not when a row comes; whole numbers and numerics
- * are exact; an expression that needs a null gives null, as in SQL, unless it asks `has(row.column)` first.
+ * are exact; an expression that needs a null gives null, as in SQL, unless it asks `has(row.column)` first; whatever goes wrong in it
+ * refuses the row, and nothing of the row is told.
  */
-import { Environment, EvaluationError } from '@marcbachmann/cel-js';
+import { Environment, EvaluationError, type ASTNode } from '@marcbachmann/cel-js';
 import { didYouMean } from '#schemas/nearest-name.ts';
 import type { CatalogColumn } from '#schemas/table.ts';
 import { underDomain } from '../type-fit.ts';
@@ -56,6 +57,7 @@ export function expressionStep(expression: string, { inputs }: StepContext): Ste
   const type = String(checked.type);
   if (!RESULTS.has(type)) throw new StepFault(`the expression gives ${type}; expected text, a number, or true or false`);
   const program = environment.parse(expression);
+  refuseCalls(program.ast);
   return {
     takes: 'many',
     apply: (values) => {
@@ -67,12 +69,36 @@ export function expressionStep(expression: string, { inputs }: StepContext): Ste
       try {
         return textOf(program({ row }) as unknown);
       } catch (error) {
-        if (!(error instanceof EvaluationError)) throw error;
+        if (error instanceof StepRefusal) throw error;
+        // Of the runtime's own (a time zone that there is not): its message may quote the row.
+        if (!(error instanceof EvaluationError)) throw new StepRefusal('the expression failed');
         if (error.code === 'no_such_key' && isNull(error.summary.slice(NO_SUCH_KEY.length), inputs, values)) return null;
         throw new StepRefusal(`the expression failed (${error.code})`);
       }
     },
   };
+}
+
+/** Functions of the library that are not for rows, and what to do without. */
+const NOT_OFFERED: Readonly<Record<string, string>> = {
+  // By backtracking, without an end that anybody could wait for, and no other table gets its turn.
+  matches: 'Write a function and name it by `call`, which has its own time limit; or use startsWith, endsWith or contains.',
+  json: 'Use the step `extract`.',
+};
+
+/** @throws StepFault */
+function refuseCalls(node: unknown): void {
+  if (Array.isArray(node)) for (const inner of node) refuseCalls(inner);
+  else if (isNode(node)) {
+    const [name] = node.op === 'rcall' ? node.args : [''];
+    if (Object.hasOwn(NOT_OFFERED, name))
+      throw new StepFault(`at character ${node.start + 1}: \`${name}\` cannot be used here`, NOT_OFFERED[name]);
+    refuseCalls(node.args);
+  }
+}
+
+function isNode(value: unknown): value is ASTNode {
+  return typeof value === 'object' && value !== null && 'op' in value && 'args' in value;
 }
 
 function typeOf(column: CatalogColumn): CelType {

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { Secret } from '#schemas/config/secret.ts';
 import type { StepBlock } from '#schemas/config/step-schema.ts';
 import { buildStep } from '#schemas/mapping/steps/build-step.ts';
-import type { Value } from '#schemas/mapping/steps/step.ts';
+import { StepRefusal, type Value } from '#schemas/mapping/steps/step.ts';
 import type { CatalogColumn } from '#schemas/table.ts';
 
 const KEY = new Secret('a key that is long enough');
@@ -264,6 +264,29 @@ test('an expression sees exact numbers, and null as SQL does', () => {
   expect(() => of('row.nmae', [])).toThrow('at character 5: No such key: nmae; did you mean "name"?');
   expect(() => of('row.n + row.name', [])).toThrow('at character 1: no such overload: int + string');
   expect(() => of('[row.n]', [])).toThrow('the expression gives list<int>; expected text, a number, or true or false');
+});
+
+test('an expression that fails refuses its row, and says nothing of it', () => {
+  const inputs = [column('s', 'text')];
+  const zone = buildStep({ cel: 'timestamp("2024-01-01T00:00:00Z").getHours(row.s)' }, { inputs });
+  for (const value of ['hunter2', 'Mars/Olympus']) {
+    expect(() => (zone.apply as (values: readonly Value[]) => Value)([value])).toThrow(new StepRefusal('the expression failed'));
+  }
+});
+
+test('an expression takes no pattern, which could hold up all tables, and reads no JSON, whose errors quote it', () => {
+  const inputs = [column('s', 'text')];
+  const of = (cel: string): Value => made({ cel }, ['x'], inputs);
+  for (const cel of [
+    'row.s.matches("(a+)+$")',
+    '!("" + row.s).matches(row.s)',
+    '[row.s].exists(x, x.matches("a")) ? 1 : 2',
+    'dyn(row.s).matches("a")',
+  ]) {
+    expect(() => of(cel), cel).toThrow('`matches` cannot be used here');
+  }
+  expect(() => of('string(bytes(row.s).json().a)')).toThrow('`json` cannot be used here');
+  expect(of('{"matches": row.s}.matches')).toBe('x');
 });
 
 test('a token keeps the form of its text, is always the same, and no two texts of a form share one', () => {
