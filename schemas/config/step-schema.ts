@@ -165,7 +165,9 @@ const blocks = z.strictObject(
     tokenise: z
       .strictObject({ key: secretKey }, expected('a block with key: ${ENV}'))
       .optional()
-      .describe('Each digit and letter becomes another, always the same for the same text; no two texts become one.'),
+      .describe(
+        'Each digit and letter (0-9, a-z, A-Z; a text with others is refused) becomes another, always the same for the same text; within one form no two texts become one.',
+      ),
   },
   expected('a step'),
 );

@@ -1,10 +1,11 @@
 /**
  * Steps that hide a value. Guarantee: hash, HMAC and token are functions of the value's UTF-8 bytes (and the key) alone, the same as
- * PostgreSQL computes them; a token has the form of its value, and within one form no two values get the same token.
+ * PostgreSQL computes them; a token has the form of its value, no letter or digit of a value stands in it unreplaced (what the alphabets
+ * do not have is refused), and within one form no two values get the same token.
  */
 import { createHmac, hash } from 'node:crypto';
 import type { StepBlock } from '#schemas/config/step-schema.ts';
-import { onText, type Step } from './step.ts';
+import { onText, StepRefusal, type Step } from './step.ts';
 
 type Config<K extends keyof StepBlock> = NonNullable<StepBlock[K]>;
 
@@ -19,6 +20,10 @@ export function hmacStep({ key, algorithm, encoding }: Config<'hmac'>): Step {
 
 const ALPHABETS = ['0123456789', 'abcdefghijklmnopqrstuvwxyz', 'ABCDEFGHIJKLMNOPQRSTUVWXYZ'] as const;
 const PATTERN = ['9', 'a', 'A'] as const;
+/** With the accents that stand by themselves in decomposed text. */
+const LETTER_OR_DIGIT = /[\p{L}\p{N}\p{M}]/u;
+/** The work grows by the square: some milliseconds for so many characters. */
+const LENGTH_MAX = 4096;
 /** Even, so that both halves are mixed alike. As many as NIST's FF3, whose halves are mixed as here: modulo, by addition. */
 const ROUNDS = 8;
 
@@ -31,8 +36,12 @@ interface Symbol {
 export function tokeniseStep({ key }: Config<'tokenise'>): Step {
   const secret = key.reveal();
   return onText((text) => {
+    if (text.length > LENGTH_MAX) throw new StepRefusal(`the value has more than ${LENGTH_MAX} characters`);
     const characters = Array.from(text);
     const symbols = characters.map(symbolOf);
+    if (characters.some((one, i) => symbols[i] === undefined && LETTER_OR_DIGIT.test(one))) {
+      throw new StepRefusal('the value has a letter or digit other than A to Z, a to z and 0 to 9, which would pass in clear');
+    }
     const form = characters.map((one, i) => (symbols[i] === undefined ? one : PATTERN[symbols[i].alphabet]!)).join('');
     const replaced = permute(
       symbols.filter((symbol) => symbol !== undefined),
