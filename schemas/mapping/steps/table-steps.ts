@@ -7,7 +7,7 @@ import type { StepBlock } from '#schemas/config/step-schema.ts';
 import type { CatalogColumn } from '#schemas/table.ts';
 import type { UserFunctions } from './user-function.ts';
 import { buildStep, stepName } from './build-step.ts';
-import { StepRefusal, type Step, type Value } from './step.ts';
+import { onText, StepRefusal, type Step, type Value } from './step.ts';
 import { targetForm, type TargetForm } from './target-form.ts';
 
 export interface TableSteps {
@@ -83,7 +83,9 @@ function compileColumn({ target, from, value, steps, form }: ComputedColumn, { i
   const context = { inputs: from.map((i) => inputs[i]!), ...(functions !== undefined && { functions }) };
   const [first, ...rest] = steps.map((block, i) => named(buildStep(block, context), `step ${i + 1} (${stepName(block)})`));
   const last = named({ takes: 'one', apply: targetForm(form) }, 'the target column');
-  const one = [...(first?.takes === 'one' ? [first, ...rest] : rest), last].map((step) => step.apply as (value: Value) => Value);
+  const one = [...(first?.takes === 'one' ? [first, ...rest] : rest), named(onText(storable), 'the target column'), last].map(
+    (step) => step.apply as (value: Value) => Value,
+  );
   const chain = (start: Value): Value => {
     let text = start;
     for (let i = 0; i < one.length; i++) text = one[i]!(text);
@@ -115,6 +117,12 @@ function compileColumn({ target, from, value, steps, form }: ComputedColumn, { i
       return chain(first.apply(gathered));
     },
   };
+}
+
+/** What UTF-8 cannot write would become U+FFFD on its way, and a NUL stands in no text of PostgreSQL. */
+function storable(text: string): Value {
+  if (text.isWellFormed() && !text.includes('\0')) return text;
+  throw new StepRefusal('what the steps made is no text that PostgreSQL can hold: half a character (a lone surrogate), or a NUL');
 }
 
 /** Says in a refusal which step it was. */

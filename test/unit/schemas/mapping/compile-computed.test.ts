@@ -183,6 +183,17 @@ describe('the row function', () => {
     expect(computed(table, { x: '1', z: '2024-01-01 00:00:00.1234' })).toMatchObject({ column: 's' });
   });
 
+  test('refuses half a character and a NUL, which would arrive as something else', async () => {
+    const table = await tableOf(
+      `{ k: { from: z, steps: [{ cel: 'row.z.substring(0, 1)' }] }, h: { from: x, steps: [{ split: { by: /, take: 1 } }] } }`,
+    );
+    const message = expect.stringContaining('no text that PostgreSQL can hold') as string;
+    expect(computed(table, { z: 'a😀', x: '€/' })).toEqual({ k: 'a', h: '€' });
+    expect(computed(table, { z: '😀a', x: null })).toEqual({ code: 'CF-4002', column: 'k', message });
+    const nul = await tableOf(`{ k: { from: z, steps: [{ map: { values: { a: "x\\0" } } }] } }`);
+    expect(computed(nul, { z: 'a' })).toEqual({ code: 'CF-4002', column: 'k', message });
+  });
+
   test('a change of any of it is another mapping, and nothing else is', async () => {
     const tags = await Promise.all(
       [
