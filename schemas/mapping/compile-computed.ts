@@ -10,11 +10,12 @@ import type { CatalogColumn } from '../table.ts';
 import type { ColumnMapping } from './compiled-mapping.ts';
 import type { ColumnContext } from './compile-columns.ts';
 import type { UserFunctions } from './steps/user-function.ts';
-import { buildStep, stepName } from './steps/build-step.ts';
+import { buildStep, contextAt, stepName } from './steps/build-step.ts';
 import { StepFault, StepRefusal } from './steps/step.ts';
 import { formOf, targetForm } from './steps/target-form.ts';
 import type { ComputedColumn, TableSteps } from './steps/table-steps.ts';
 import { showTable } from './table-pattern.ts';
+import { underDomain } from './type-fit.ts';
 
 /** What a table's `set:` comes to before the columns are put in order. */
 export interface ComputedPart {
@@ -95,13 +96,14 @@ function checkSteps(target: CatalogColumn, set: SetEntry, inputs: readonly Catal
   const before = list.errorCount;
   const context = { inputs, ...(functions !== undefined && { functions }) };
   const about = `"${target.name}"`;
+  const blocks = set.steps.map(({ step }) => step);
   if (set.value !== undefined && !fitsTarget(target, set.value)) {
     list.error('CF-4001', `the value of ${about} has more digits behind the point than ${target.type} keeps`, set);
   }
   set.steps.forEach(({ step, ...place }, i) => {
     const name = stepName(step);
     try {
-      const { takes } = buildStep(step, context);
+      const { takes } = buildStep(step, contextAt(blocks, i, context));
       if (takes === 'many' && i > 0) {
         list.error('CF-4001', `${about}: ${name} takes several columns, so it must be the first step`, place);
       }
@@ -111,7 +113,8 @@ function checkSteps(target: CatalogColumn, set: SetEntry, inputs: readonly Catal
     }
   });
   const [first] = set.steps;
-  const several = first !== undefined && list.errorCount === before && buildStep(first.step, context).takes === 'many';
+  const several =
+    first !== undefined && list.errorCount === before && buildStep(first.step, contextAt(blocks, 0, context)).takes === 'many';
   if (inputs.length > 1 && !several && list.errorCount === before) {
     const remedy = 'Begin with a step that takes several: concat, coalesce, object, cel or call.';
     list.error('CF-4001', `${about} is made of ${inputs.length} columns, but its first step takes one`, first ?? set, remedy);
@@ -168,14 +171,14 @@ export function tableSteps(
 }
 
 /** Steps to which a column's type matters. */
-const TYPED: ReadonlySet<string> = new Set(['object', 'cel', 'call']);
+const TYPED: ReadonlySet<string> = new Set(['object', 'cel', 'call', 'map', 'nullIf']);
 
 /** Of a source column only what a step may see of it counts. */
 function digestOf(computed: readonly ComputedColumn[], inputs: readonly CatalogColumn[], functions: readonly string[]): string {
   const relevant = computed.map(({ target, from, value, steps, form }) => ({
     target,
     from: from.map((i) => inputs[i]!.name),
-    types: steps.some((step) => TYPED.has(stepName(step))) ? from.map((i) => inputs[i]!.baseType) : [],
+    types: steps.some((step) => TYPED.has(stepName(step))) ? from.map((i) => typeOf(inputs[i]!)) : [],
     value,
     steps,
     form,
@@ -183,6 +186,11 @@ function digestOf(computed: readonly ComputedColumn[], inputs: readonly CatalogC
   return createHash('sha256')
     .update(canonicalJson([relevant, functions]))
     .digest('hex');
+}
+
+/** The length of a char(n) decides its blanks. */
+function typeOf(column: CatalogColumn): string {
+  return underDomain(column).typeName === 'bpchar' ? underDomain(column).type : column.baseType;
 }
 
 function canonicalJson(value: unknown): string {

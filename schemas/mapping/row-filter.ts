@@ -57,6 +57,8 @@ function wholeNumber(bits: bigint, signed: boolean): Canonical {
 
 const BOOLEANS: Readonly<Record<string, string>> = { true: 't', t: 't', false: 'f', f: 'f' };
 
+const DATE = /^(?:-?infinity|(?:\d{4}|[1-9]\d{4,6})-\d{2}-\d{2}(?: BC)?)$/;
+
 /** Types with exactly one text per value, and how a value of the file is brought to it. */
 const CANONICAL: Readonly<Record<string, Canonical>> = {
   int2: wholeNumber(16n, true),
@@ -65,7 +67,7 @@ const CANONICAL: Readonly<Record<string, Canonical>> = {
   oid: wholeNumber(32n, false),
   bool: (text) => (Object.hasOwn(BOOLEANS, text.toLowerCase()) ? BOOLEANS[text.toLowerCase()] : undefined),
   uuid: (text) => (/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text) ? text.toLowerCase() : undefined),
-  date: (text) => (/^\d{4}-\d{2}-\d{2}$/.test(text) ? text : undefined),
+  date: (text) => (DATE.test(text) ? text : undefined),
   text: (text) => text,
   varchar: (text) => text,
   bpchar: padded,
@@ -77,6 +79,14 @@ function padded(text: string, { typmod }: CatalogColumn): string | undefined {
   // Code points, as PostgreSQL counts.
   const { length } = Array.from(text);
   return length > typmod - 4 ? undefined : text + ' '.repeat(typmod - 4 - length);
+}
+
+/** Brings a value of the file to the one text that the column's type has for it; undefined for a type with several. */
+export function canonicalOf(column: CatalogColumn): ((text: string) => string | undefined) | undefined {
+  const plain = underDomain(column);
+  if (plain.typtype === 'e') return (text) => text;
+  const canonical = plain.builtin && plain.elementOid === 0 ? CANONICAL[plain.typeName ?? ''] : undefined;
+  return canonical === undefined ? undefined : (text) => canonical(text, plain);
 }
 
 /** Types that a server may compare by their own operator: equal exactly where their texts are. */
@@ -119,16 +129,14 @@ export function compileFilter({ entry, source }: ResolvedTable, list: FindingLis
 
 function compileCondition(column: CatalogColumn, filter: FilterEntry, list: FindingList): FilterCondition | undefined {
   const plain = underDomain(column);
-  const isEnum = plain.typtype === 'e';
-  const canonical =
-    plain.builtin && plain.elementOid === 0 ? CANONICAL[plain.typeName ?? ''] : isEnum ? (text: string): string => text : undefined;
+  const canonical = canonicalOf(column);
   const onlyNull = filter.values.every((value) => value === null);
   if (canonical === undefined && !onlyNull) {
     const remedy = `A filter compares whole numbers, texts, enums, booleans, dates and UUIDs; other types only with null.`;
     list.error('CF-4001', `\`where\` cannot compare column "${column.name}" of type ${column.type}`, filter, remedy);
     return undefined;
   }
-  const values = filter.values.map((value) => (value === null ? null : canonical?.(value, plain)));
+  const values = filter.values.map((value) => (value === null ? null : canonical?.(value)));
   if (values.some((value) => value === undefined)) {
     list.error('CF-1004', `\`where\` compares column "${column.name}" with a value that is no ${column.type}`, filter);
     return undefined;

@@ -53,6 +53,14 @@ export function stepName(block: StepBlock): StepName {
   return stepNames(block)[0]!;
 }
 
+/** What the step at `index` is compiled for, after those before it. */
+export function contextAt(steps: readonly StepBlock[], index: number, context: StepContext): StepContext {
+  const before = steps.slice(0, index).map(stepName);
+  const [column] = context.inputs;
+  if (column === undefined || context.inputs.length > 1 || before.some((name) => name !== 'nullIf' && name !== 'default')) return context;
+  return { ...context, raw: { column, orDefault: before.includes('default') } };
+}
+
 /** @throws StepFault */
 export function buildStep(block: StepBlock, context: StepContext): Step {
   return build(stepName(block), block, context);

@@ -16,6 +16,14 @@ export interface StepContext {
   readonly inputs: readonly CatalogColumn[];
   /** Those that `call` names. */
   readonly functions?: UserFunctions;
+  /** The column whose own value comes to the step; absent where other steps may have changed it. */
+  readonly raw?: RawColumn;
+}
+
+export interface RawColumn {
+  readonly column: CatalogColumn;
+  /** A default may stand in the place of its nulls, as it is written in the file. */
+  readonly orDefault: boolean;
 }
 
 /** A step does not take this value. The message holds no value. */

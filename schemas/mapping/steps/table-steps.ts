@@ -6,7 +6,7 @@
 import type { StepBlock } from '#schemas/config/step-schema.ts';
 import type { CatalogColumn } from '#schemas/table.ts';
 import type { UserFunctions } from './user-function.ts';
-import { buildStep, stepName } from './build-step.ts';
+import { buildStep, contextAt, stepName } from './build-step.ts';
 import { onText, StepRefusal, type Step, type Value } from './step.ts';
 import { targetForm, type TargetForm } from './target-form.ts';
 
@@ -81,7 +81,9 @@ interface CompiledColumn {
 function compileColumn({ target, from, value, steps, form }: ComputedColumn, { inputs, functions }: TableSteps): CompiledColumn {
   if (value !== undefined) return { target, compute: () => value };
   const context = { inputs: from.map((i) => inputs[i]!), ...(functions !== undefined && { functions }) };
-  const [first, ...rest] = steps.map((block, i) => named(buildStep(block, context), `step ${i + 1} (${stepName(block)})`));
+  const [first, ...rest] = steps.map((block, i) =>
+    named(buildStep(block, contextAt(steps, i, context)), `step ${i + 1} (${stepName(block)})`),
+  );
   const last = named({ takes: 'one', apply: targetForm(form) }, 'the target column');
   const one = [...(first?.takes === 'one' ? [first, ...rest] : rest), named(onText(storable), 'the target column'), last].map(
     (step) => step.apply as (value: Value) => Value,

@@ -1,6 +1,10 @@
-/** Steps over plain text. Guarantee: characters are code points, and what a step does not name it leaves as it is. */
+/**
+ * Steps over plain text. Guarantee: characters are code points, and what a step does not name it leaves as it is; values of the file are
+ * compared with a column's own as the column's type writes them (true is t).
+ */
 import type { StepBlock } from '#schemas/config/step-schema.ts';
-import { onText, StepRefusal, type Step, type Value } from './step.ts';
+import { canonicalOf } from '../row-filter.ts';
+import { onText, StepFault, StepRefusal, type Step, type StepContext, type Value } from './step.ts';
 
 type Config<K extends keyof StepBlock> = NonNullable<StepBlock[K]>;
 
@@ -24,18 +28,36 @@ export function defaultStep(instead: Config<'default'>): Step {
   return { takes: 'one', apply: (value) => value ?? instead };
 }
 
-export function nullIfStep(unwanted: Config<'nullIf'>): Step {
-  return onText((text) => (text === unwanted ? null : text));
+export function nullIfStep(unwanted: Config<'nullIf'>, context: StepContext): Step {
+  const forms = new Set(formsOf(unwanted, context));
+  return onText((text) => (forms.has(text) ? null : text));
 }
 
-export function mapStep({ values, else: otherwise }: Config<'map'>): Step {
-  const known = new Map(Object.entries(values));
+/** How a value of the file may come to a step. @throws StepFault where it cannot */
+function formsOf(value: string, { raw }: StepContext): string[] {
+  const canonical = raw === undefined ? undefined : canonicalOf(raw.column);
+  if (raw === undefined || canonical === undefined) return [value];
+  const form = canonical(value);
+  if (raw.orDefault) return form === undefined ? [value] : [form, value];
+  if (form === undefined) throw new StepFault(`column "${raw.column.name}" of type ${raw.column.type} never is "${value}"`);
+  return [form];
+}
+
+export function mapStep({ values, else: otherwise }: Config<'map'>, context: StepContext): Step {
+  const count = Object.keys(values).length;
+  const known = new Map<string, Value>();
+  for (const [key, value] of Object.entries(values)) {
+    for (const form of formsOf(key, context)) {
+      if (known.has(form) && known.get(form) !== value) throw new StepFault(`"${key}" is the same value as another that is listed`);
+      known.set(form, value);
+    }
+  }
   return onText((text) => {
     const found = known.get(text);
     if (found !== undefined) return found;
     if (otherwise === 'keep') return text;
     if (otherwise !== 'fail') return otherwise.value;
-    throw new StepRefusal(`the value is none of the ${known.size} that are listed`);
+    throw new StepRefusal(`the value is none of the ${count} that are listed`);
   });
 }
 

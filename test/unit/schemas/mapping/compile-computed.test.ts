@@ -92,6 +92,31 @@ describe('a wrong set: block', () => {
     `);
   });
 
+  test('compares a column with what its type cannot hold', async () => {
+    const source = 'CREATE TABLE a (id int PRIMARY KEY, b bool, c char(3), n int, d date)';
+    const tables = `  - from: public.a
+    drop: [b, c, n, d]
+    set:
+      p: { from: b, steps: [{ map: { values: { true: x, maybe: y } } }] }
+      q: { from: c, steps: [{ nullIf: abcd }] }
+      r: { from: n, steps: [{ default: none }, { map: { values: { 1: a, none: b } } }] }
+      s: { from: b, steps: [{ map: { values: { true: x, t: y } } }] }
+      t: { from: n, steps: [{ nullIf: 0 }, { nullIf: "1.0" }] }
+      u: { from: d, steps: [{ nullIf: infinity }, { nullIf: 0001-01-01 BC }] }
+`;
+    const { findings } = await compile({
+      source,
+      target: 'CREATE TABLE a (id int PRIMARY KEY, p text, q text, r text, s text, t text, u text)',
+      tables,
+    });
+    expect(told(findings)).toEqual([
+      '9:29 CF-4001 "p": map: column "b" of type boolean never is "maybe"',
+      '10:29 CF-4001 "q": nullIf: column "c" of type character(3) never is "abcd"',
+      '12:29 CF-4001 "s": map: "t" is the same value as another that is listed',
+      '13:44 CF-4001 "t": nullIf: column "n" of type integer never is "1.0"',
+    ]);
+  });
+
   test('key columns cannot be computed, and what is made of several long columns needs the whole old row', async () => {
     const source = 'CREATE TABLE a (id int PRIMARY KEY, x text, y text)';
     const target = 'CREATE TABLE a (id text PRIMARY KEY, xy text)';
@@ -126,14 +151,14 @@ describe('a wrong set: block', () => {
 const SOURCE = 'CREATE TABLE a (id int PRIMARY KEY, x varchar(9), y int, z text); ALTER TABLE a REPLICA IDENTITY FULL';
 const TARGET = 'CREATE TABLE a (id int PRIMARY KEY, xy text, n numeric(5,1), s timestamp(3), k text, z text, h text)';
 
-async function tableOf(set: string, env: Record<string, string> = {}): Promise<TableMapping> {
+async function tableOf(set: string, env: Record<string, string> = {}, source: string = SOURCE): Promise<TableMapping> {
   const { file, findings } = readMigrationFile({
     path: 'm.yaml',
     text: `${HEAD}  - { from: public.a, unmapped: ignore, set: ${set} }\n`,
     env,
   });
   if (file === undefined) throw new Error(told(findings).join('\n'));
-  const result = compileMapping(file, await catalogOf(SOURCE), await catalogOf(TARGET));
+  const result = compileMapping(file, await catalogOf(source), await catalogOf(TARGET));
   if (result.mapping === undefined) throw new Error(told(result.findings).join('\n'));
   return result.mapping.tables[0]!;
 }
@@ -181,6 +206,18 @@ describe('the row function', () => {
       message: expect.stringContaining('more than 1 digits') as string,
     });
     expect(computed(table, { x: '1', z: '2024-01-01 00:00:00.1234' })).toMatchObject({ column: 's' });
+  });
+
+  test('knows values of the file by the form that the type of the column gives them', async () => {
+    const source = 'CREATE TABLE a (id int PRIMARY KEY, x boolean, z char(3))';
+    const set = `{ k: { from: x, steps: [{ map: { values: { true: yes, "false": no } } }] }, z: { from: z, steps: [{ nullIf: "-" }, { map: { values: { A: one }, else: keep } }] },
+      h: { from: x, steps: [{ default: true }, { map: { values: { true: on, false: off } } }] }, xy: { from: z, steps: [trim, { nullIf: "-" }] } }`;
+    const table = await tableOf(set, {}, source);
+    expect(computed(table, { x: 't', z: 'A  ' })).toEqual({ k: 'yes', z: 'one', h: 'on', xy: 'A' });
+    expect(computed(table, { x: 'f', z: '-  ' })).toEqual({ k: 'no', z: null, h: 'off', xy: null });
+    expect(computed(table, { x: null, z: 'B  ' })).toEqual({ k: null, z: 'B  ', h: 'on', xy: 'B' });
+    const wider = await tableOf(set, {}, source.replace('char(3)', 'char(4)'));
+    expect(tableTag(wider)).not.toBe(tableTag(table));
   });
 
   test('refuses half a character and a NUL, which would arrive as something else', async () => {
