@@ -9,10 +9,11 @@ import { didYouMean } from '../nearest-name.ts';
 import type { CatalogColumn } from '../table.ts';
 import type { ColumnMapping } from './compiled-mapping.ts';
 import type { ColumnContext } from './compile-columns.ts';
+import { checkFit } from './computed-fit.ts';
 import type { UserFunctions } from './steps/user-function.ts';
 import { buildStep, contextAt, stepName } from './steps/build-step.ts';
-import { StepFault, StepRefusal } from './steps/step.ts';
-import { formOf, targetForm } from './steps/target-form.ts';
+import { StepFault } from './steps/step.ts';
+import { formOf } from './steps/target-form.ts';
 import type { ComputedColumn, TableSteps } from './steps/table-steps.ts';
 import { showTable } from './table-pattern.ts';
 import { underDomain } from './type-fit.ts';
@@ -92,14 +93,12 @@ function checkTarget(target: CatalogColumn, place: SetEntry, { resolved, list }:
 }
 
 // oxlint-disable-next-line max-params -- one entry, and where it stands
-function checkSteps(target: CatalogColumn, set: SetEntry, inputs: readonly CatalogColumn[], { list, functions }: ColumnContext): boolean {
+function checkSteps(target: CatalogColumn, set: SetEntry, inputs: readonly CatalogColumn[], whole: ColumnContext): boolean {
+  const { list, functions } = whole;
   const before = list.errorCount;
   const context = { inputs, ...(functions !== undefined && { functions }) };
   const about = `"${target.name}"`;
   const blocks = set.steps.map(({ step }) => step);
-  if (set.value !== undefined && !fitsTarget(target, set.value)) {
-    list.error('CF-4001', `the value of ${about} has more digits behind the point than ${target.type} keeps`, set);
-  }
   set.steps.forEach(({ step, ...place }, i) => {
     const name = stepName(step);
     try {
@@ -119,17 +118,8 @@ function checkSteps(target: CatalogColumn, set: SetEntry, inputs: readonly Catal
     const remedy = 'Begin with a step that takes several: concat, coalesce, object, cel or call.';
     list.error('CF-4001', `${about} is made of ${inputs.length} columns, but its first step takes one`, first ?? set, remedy);
   }
+  if (list.errorCount === before) checkFit(target, set, inputs, whole);
   return list.errorCount === before;
-}
-
-function fitsTarget(target: CatalogColumn, value: string | null): boolean {
-  try {
-    targetForm(formOf(target))(value);
-    return true;
-  } catch (error) {
-    if (error instanceof StepRefusal) return false;
-    throw error;
-  }
 }
 
 const TEXT_OID = 25;

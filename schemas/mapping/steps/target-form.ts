@@ -1,6 +1,7 @@
 /**
- * What a target column would silently round. Guarantee: a computed value has no more digits than its column keeps; PostgreSQL rounds
- * them off without a word where text is read as numeric(p,s) or timestamp(p), and refuses by itself what does not fit otherwise.
+ * What a target column would silently round or drop. Guarantee: a computed value has no more digits than its column keeps, a zone where the
+ * column needs one and only there, and no time of day for a date; PostgreSQL rounds, drops and guesses without a word where text is read
+ * as numeric(p,s), a timestamp or a date, and refuses by itself what does not fit otherwise.
  */
 import type { CatalogColumn } from '#schemas/table.ts';
 import { numericSize } from '../type-modifier.ts';
@@ -8,20 +9,29 @@ import { underDomain } from '../type-fit.ts';
 import { fitsScale, parseDecimal } from './decimal.ts';
 import { StepRefusal, type Value } from './step.ts';
 
-/** Digits behind the point that the column keeps, of a number or of a second; absent = all. */
+/** Digits behind the point that the column keeps, of a number or of a second. */
 export interface TargetForm {
-  readonly kind: 'any' | 'number' | 'seconds';
+  readonly kind: 'any' | 'number' | 'seconds' | 'timestamp' | 'timestamptz' | 'date';
   readonly digits: number;
 }
 
-const SECONDS: ReadonlySet<string> = new Set(['timestamp', 'timestamptz', 'time', 'timetz']);
+const SECONDS: Readonly<Record<string, TargetForm['kind']>> = {
+  timestamp: 'timestamp',
+  timestamptz: 'timestamptz',
+  time: 'seconds',
+  timetz: 'seconds',
+};
+/** Microseconds, where the column says nothing. */
+const DIGITS_MAX = 6;
+const ANY: TargetForm = { kind: 'any', digits: 0 };
 
 export function formOf(target: CatalogColumn): TargetForm {
-  const { typeName = '', typmod, elementOid } = underDomain(target);
-  if (elementOid !== 0 || typmod < 0) return { kind: 'any', digits: 0 };
-  if (typeName === 'numeric') return { kind: 'number', digits: numericSize(typmod)?.scale ?? 0 };
-  if (SECONDS.has(typeName)) return { kind: 'seconds', digits: typmod };
-  return { kind: 'any', digits: 0 };
+  const { typeName = '', typmod, elementOid, builtin } = underDomain(target);
+  if (elementOid !== 0 || !builtin) return ANY;
+  if (typeName === 'numeric') return typmod < 0 ? ANY : { kind: 'number', digits: numericSize(typmod)?.scale ?? 0 };
+  if (typeName === 'date') return { kind: 'date', digits: 0 };
+  const kind = Object.hasOwn(SECONDS, typeName) ? SECONDS[typeName] : undefined;
+  return kind === undefined ? ANY : { kind, digits: typmod < 0 ? DIGITS_MAX : typmod };
 }
 
 const FRACTION = /:\d{2}\.(\d+?)0*(?:[^\d]|$)/;
@@ -29,14 +39,34 @@ const FRACTION = /:\d{2}\.(\d+?)0*(?:[^\d]|$)/;
 export function targetForm({ kind, digits }: TargetForm): (value: Value) => Value {
   if (kind === 'any') return (value) => value;
   return (value) => {
-    if (value !== null && !fits(value, kind, digits))
+    if (value === null) return value;
+    if (!fits(value, kind, digits))
       throw new StepRefusal(`the value has more than ${digits} digits behind the point, which the column would round`);
+    const wrong = wrongTime(value, kind);
+    if (wrong !== undefined) throw new StepRefusal(wrong);
     return value;
   };
 }
 
+const CLOCK = /\d{1,2}:\d{2}(?::\d{2}(?:\.\d*)?)?|T\d{4,6}(?:\.\d*)?/;
+/** What may stand behind the time of day and is no zone. */
+const NO_ZONE = /\b(?:[AP]M|BC|AD|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\b/gi;
+const ZONE = /[+-]\d|[a-z]/i;
+const DATE_ZONE = /^\d{4,7}-\d{2}-\d{2} ?(?:Z|UTC|GMT|[+-]\d)/i;
+/** The same moment, or the same day, in every zone. */
+const ENDLESS: ReadonlySet<string> = new Set(['infinity', '-infinity', 'epoch']);
+
+function wrongTime(value: string, kind: TargetForm['kind']): string | undefined {
+  if (kind === 'number' || kind === 'seconds' || ENDLESS.has(value.trim())) return undefined;
+  const clock = CLOCK.exec(value);
+  const hasZone = clock === null ? DATE_ZONE.test(value) : ZONE.test(value.slice(clock.index + clock[0].length).replaceAll(NO_ZONE, ''));
+  if (kind === 'timestamptz') return hasZone ? undefined : 'the value has no zone, and the column would take that of the session';
+  if (hasZone) return 'the value has a zone, which the column would drop';
+  return kind === 'date' && clock !== null ? 'the value has a time of day, which the column would drop' : undefined;
+}
+
 function fits(value: string, kind: TargetForm['kind'], digits: number): boolean {
-  if (kind === 'seconds') return (FRACTION.exec(value)?.[1]?.length ?? 0) <= digits;
+  if (kind !== 'number') return (FRACTION.exec(value)?.[1]?.length ?? 0) <= digits;
   const number = parseDecimal(value.trim());
   // What is no number is the server's to refuse.
   return number === undefined || (digits < 0 ? number.digits % 10n ** BigInt(number.scale - digits) === 0n : fitsScale(number, digits));

@@ -83,7 +83,7 @@ describe('a wrong set: block', () => {
       [
         "9:7 CF-1008 public.a has no column "m"",
         "10:7 CF-1008 "x" is made of column "xx", which public.a does not have; did you mean "x"?",
-        "11:7 CF-4001 the value of "n" has more digits behind the point than numeric(5,1) keeps",
+        "11:7 CF-4001 "n" of type numeric(5,1): the value has more than 1 digits behind the point, which the column would round",
         "12:29 CF-4001 "t": zone: "Europe/Berlni" is not an IANA time zone; did you mean "Europe/Berlin"?",
         "12:64 CF-4001 "t": concat takes several columns, so it must be the first step",
         "13:7 CF-4001 "w" is made of 2 columns, but its first step takes one",
@@ -117,13 +117,50 @@ describe('a wrong set: block', () => {
     ]);
   });
 
+  test('does not follow the rules of types that columns follow', async () => {
+    const source = 'CREATE TABLE a (id int PRIMARY KEY, n numeric, b bigint, t timestamp, z timestamptz, x text, i int)';
+    const target = `CREATE TABLE a (id int PRIMARY KEY, a real, b double precision, c money, d timestamptz, e timestamp, f timestamp,
+      g timestamptz, h date, i bigint, j date, k text, l timestamptz, m double precision)`;
+    const tables = `  - from: public.a
+    drop: [n, b, t, z, x]
+    set:
+      a: { from: n }
+      b: { from: b, steps: [{ default: 0 }] }
+      c: { from: n, steps: [{ decimal: { scale: 2, round: half-up } }] }
+      d: { from: t }
+      e: { from: t, steps: [{ zone: { from: Europe/Berlin } }] }
+      f: { from: z, steps: [{ zone: { to: Europe/Berlin } }] }
+      g: { from: z, steps: [{ zone: { to: Europe/Berlin } }, { default: infinity }] }
+      h: { from: z, steps: [{ zone: { to: Europe/Berlin } }] }
+      i: { from: i }
+      j: { value: 2024-01-01 10:00 }
+      k: { from: t, steps: [{ zone: { from: Europe/Berlin } }] }
+      l: { value: 2024-01-01 }
+      m: { from: n, steps: [{ cast: double precision }] }
+`;
+    const { findings } = await compile({ source, target, tables });
+    expect(told(findings)).toMatchInlineSnapshot(`
+      [
+        "9:7 CF-4001 "a" is real, made of "n", which is numeric: values may be lost or printed otherwise",
+        "10:7 CF-4001 "b" is double precision, which may round what is made of "b"",
+        "11:7 CF-4001 "c" is money, which may round what is made of "n"",
+        "12:7 CF-4001 "d" is timestamp with time zone, made of "t", which is timestamp without time zone: which moment a local time means depends on its time zone",
+        "13:29 CF-4001 "e": \`zone: { from }\` gives a moment, and the column is timestamp without time zone",
+        "15:29 CF-4001 "g": \`zone: { to }\` gives a local time, and the column is timestamp with time zone",
+        "16:29 CF-4001 "h": \`zone: { to }\` gives a local time, and the column is date",
+        "18:7 CF-4001 "j" of type date: the value has a time of day, which the column would drop",
+        "20:7 CF-4001 "l" of type timestamp with time zone: the value has no zone, and the column would take that of the session",
+      ]
+    `);
+  });
+
   test('key columns cannot be computed, and what is made of several long columns needs the whole old row', async () => {
     const source = 'CREATE TABLE a (id int PRIMARY KEY, x text, y text)';
     const target = 'CREATE TABLE a (id text PRIMARY KEY, xy text)';
     const key = await compile({
       source,
       target,
-      tables: '  - { from: public.a, set: { id: { from: id }, xy: { from: [x, y], steps: [concat] } } }\n',
+      tables: '  - { from: public.a, set: { id: { from: id, steps: [trim] }, xy: { from: [x, y], steps: [concat] } } }\n',
     });
     expect(told(key.findings).at(-1)).toBe('6:30 CF-4001 key column "id" of public.a is only used to compute other columns');
     const long = await compile({
@@ -151,14 +188,19 @@ describe('a wrong set: block', () => {
 const SOURCE = 'CREATE TABLE a (id int PRIMARY KEY, x varchar(9), y int, z text); ALTER TABLE a REPLICA IDENTITY FULL';
 const TARGET = 'CREATE TABLE a (id int PRIMARY KEY, xy text, n numeric(5,1), s timestamp(3), k text, z text, h text)';
 
-async function tableOf(set: string, env: Record<string, string> = {}, source: string = SOURCE): Promise<TableMapping> {
+async function tableOf(
+  set: string,
+  env: Record<string, string> = {},
+  source: string = SOURCE,
+  target: string = TARGET,
+): Promise<TableMapping> {
   const { file, findings } = readMigrationFile({
     path: 'm.yaml',
     text: `${HEAD}  - { from: public.a, unmapped: ignore, set: ${set} }\n`,
     env,
   });
   if (file === undefined) throw new Error(told(findings).join('\n'));
-  const result = compileMapping(file, await catalogOf(source), await catalogOf(TARGET));
+  const result = compileMapping(file, await catalogOf(source), await catalogOf(target));
   if (result.mapping === undefined) throw new Error(told(result.findings).join('\n'));
   return result.mapping.tables[0]!;
 }
@@ -199,7 +241,7 @@ describe('the row function', () => {
   });
 
   test('refuses what the target column would round without a word', async () => {
-    const table = await tableOf('{ n: { from: x }, s: { from: z } }');
+    const table = await tableOf('{ n: { from: x, steps: [trim] }, s: { from: z, steps: [trim] } }');
     expect(computed(table, { x: '1.50', z: '2024-01-01 00:00:00.123000' })).toEqual({ n: '1.50', s: '2024-01-01 00:00:00.123000' });
     expect(computed(table, { x: '1.55', z: null })).toMatchObject({
       column: 'n',
@@ -218,6 +260,39 @@ describe('the row function', () => {
     expect(computed(table, { x: null, z: 'B  ' })).toEqual({ k: null, z: 'B  ', h: 'on', xy: 'B' });
     const wider = await tableOf(set, {}, source.replace('char(3)', 'char(4)'));
     expect(tableTag(wider)).not.toBe(tableTag(table));
+  });
+
+  test('refuses a zone that the column would drop or lend, and a time of day that a date would', async () => {
+    const target = 'CREATE TABLE a (id int PRIMARY KEY, l timestamp, m timestamptz, d date)';
+    const table = await tableOf(
+      '{ l: { from: z, steps: [trim] }, m: { from: x, steps: [trim] }, d: { from: w, steps: [trim] } }',
+      {},
+      'CREATE TABLE a (id int PRIMARY KEY, z text, x text, w text)',
+      target,
+    );
+    const [local, moment, day] = ['2024-01-31 10:00:00', '2024-01-31 10:00:00+00', '2024-01-31'];
+    const of = (z: string, x: string, w: string): unknown => {
+      const made = computed(table, { z, x, w });
+      return 'message' in made ? made.column : 'taken';
+    };
+    for (const text of [local, day, '2024-01-31T10:00', '20240131', '0044-03-15 10:00:00 BC', 'Jan 31 10:00:00 2024', 'infinity']) {
+      expect(of(text, moment, day), text).toBe('taken');
+    }
+    for (const text of [
+      moment,
+      '2024-01-31T10:00:00Z',
+      '2024-01-31 10:00-05',
+      '2024-01-31+02',
+      'Wed Jan 31 10:00:00 2024 PST',
+      '2024-01-31 10:00 Europe/Berlin',
+    ]) {
+      expect(of(text, moment, day), text).toBe('l');
+      expect(of(local, text, day), text).toBe('taken');
+    }
+    for (const text of [local, day, '0044-03-15 10:00:00 BC']) expect(of(local, text, day), text).toBe('m');
+    for (const text of [local, moment, '2024-01-31 00:00', '2024-01-31+02']) expect(of(local, moment, text), text).toBe('d');
+    expect(of(local, 'infinity', '-infinity')).toBe('taken');
+    expect(of('2024-01-31 10:00:00.1234567', moment, day)).toBe('l');
   });
 
   test('refuses half a character and a NUL, which would arrive as something else', async () => {
