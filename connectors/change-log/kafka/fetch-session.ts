@@ -9,7 +9,7 @@ import type { TopicPartition } from './cluster.ts';
 import { REQUEST_TIMEOUT_MS, type KafkaClient, type KafkaLog } from './client.ts';
 import { Connections } from './connection.ts';
 import { codeError, isAnswered, isUnknownTopic, KAFKA, kafkaError } from './kafka-error.ts';
-import { nameOf } from './record-reader.ts';
+import { nameOf } from './place-name.ts';
 import { fetchRequest, type FetchAnswer, type PartitionFetched } from './requests.ts';
 
 /** An answer is held several times over: as it came, in one piece, in its partitions' shares, and the next one is on its way. */

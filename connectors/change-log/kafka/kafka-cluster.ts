@@ -12,7 +12,8 @@ import { FetchSession, type FetchOptions } from './fetch-session.ts';
 import { kafkaError, patiently } from './kafka-error.ts';
 import { boundsOf } from './offsets.ts';
 import { Producer } from './producer.ts';
-import { nameOf, readBatches, type StoredBatch } from './record-reader.ts';
+import { nameOf } from './place-name.ts';
+import { readBatches, type StoredBatch } from './record-reader.ts';
 import { batchBytesMax, ensureTopics, listTopics } from './topics.ts';
 
 /** @throws PipelineError CF-3001 when no broker answers, CF-3006 when they refuse us. */

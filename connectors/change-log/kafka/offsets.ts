@@ -8,7 +8,7 @@ import type { Offset } from '../change-log.ts';
 import type { TopicPartition } from './cluster.ts';
 import type { Connections } from './connection.ts';
 import { codeError, isAnswered, kafkaError } from './kafka-error.ts';
-import { nameOf } from './record-reader.ts';
+import { nameOf } from './place-name.ts';
 import { OFFSET_OF, offsetsRequest } from './requests.ts';
 
 const PATIENCE_MS = 15_000;

@@ -14,7 +14,7 @@ import { REQUEST_TIMEOUT_MS, type KafkaClient, type KafkaLog } from './client.ts
 import { Connections, type Sent } from './connection.ts';
 import { codeError, isAnswered, isUnknownTopic, kafkaError } from './kafka-error.ts';
 import { stamped } from './record-batch.ts';
-import { nameOf } from './record-reader.ts';
+import { nameOf } from './place-name.ts';
 import { identityRequest, produceRequest, type PartitionProduced } from './requests.ts';
 
 /** A partition may be without leader for a moment. Nothing was sent yet, so waiting repeats nothing. */

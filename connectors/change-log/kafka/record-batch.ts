@@ -6,6 +6,7 @@ import { constants, gzipSync, zstdCompressSync } from 'node:zlib';
 import { invariant } from '#schemas/errors.ts';
 import type { KafkaHeader, KafkaRecords } from './cluster.ts';
 import { crc32c, crc32cShift } from './crc32c.ts';
+import { giveSlab, joined, takeSlab } from './slabs.ts';
 
 export type Compression = 'none' | 'gzip' | 'zstd';
 
@@ -15,14 +16,13 @@ export const CHECKED_FROM = 21;
 export const CODEC = { none: 0, gzip: 1, snappy: 2, lz4: 3, zstd: 4 } as const;
 export const MAGIC = 2;
 
-const FIRST_SLAB_BYTES = 4 * 1024;
-const SLAB_BYTES_MAX = 256 * 1024;
 /** Setting a compressor up takes as long as compressing this much, and a small batch is one that somebody waits for. */
 const COMPRESSED_FROM_BYTES = 4 * 1024;
 /** Speed over size: the log is read as often as it is written, and a core is worth more than a tenth of its disk. */
 const GZIP_LEVEL = 1;
 const ZSTD_LEVEL = 1;
 const NO_HEADERS: readonly KafkaHeader[] = [];
+const EMPTY: Buffer = Buffer.alloc(0);
 
 /** A record that goes on nearly as it stands; reused from one to the next. */
 export interface PassedRecord {
@@ -50,7 +50,9 @@ export class RecordsBuilder {
   readonly #compression: Compression;
   readonly #names = new Map<string, Buffer>();
   #full: Buffer[] = [];
-  #slab = Buffer.alloc(0);
+  /** Of the full slabs, how many bytes of each. */
+  #filled: number[] = [];
+  #slab = EMPTY;
   #at = 0;
   #count = 0;
   #fullBytes = 0;
@@ -122,19 +124,30 @@ export class RecordsBuilder {
   /** The batch, and the builder is empty again. */
   take(): KafkaRecords {
     invariant(this.#count > 0, 'a record batch has at least one record');
-    const records = [...this.#full, this.#slab.subarray(0, this.#at)];
+    const records = [...this.#full.map((slab, i) => slab.subarray(0, this.#filled[i])), this.#slab.subarray(0, this.#at)];
     const compression = this.#fullBytes + this.#at < COMPRESSED_FROM_BYTES ? 'none' : this.#compression;
     const parts = [Buffer.allocUnsafe(BATCH_HEADER_BYTES), ...compress(records, compression)];
     const bytes = parts.reduce((sum, part) => sum + part.length, 0);
     writeHeader(parts, { bytes, count: this.#count, codec: CODEC[compression], timeMs: this.#firstMs });
     const taken = { count: this.#count, bytes, parts };
-    // The rest of the slab serves the next batch: what was handed out is not written again.
-    this.#slab = this.#slab.subarray(this.#at);
+    this.#release(compression !== 'none');
     this.#full = [];
+    this.#filled = [];
     this.#at = 0;
     this.#count = 0;
     this.#fullBytes = 0;
     return taken;
+  }
+
+  #release(isCopied: boolean): void {
+    if (!isCopied) {
+      // The rest of the slab serves the next batch: what was handed out is not written again.
+      this.#slab = this.#slab.subarray(this.#at);
+      return;
+    }
+    for (const slab of this.#full) giveSlab(slab);
+    giveSlab(this.#slab);
+    this.#slab = EMPTY;
   }
 
   #nameOf(name: string): Buffer {
@@ -149,18 +162,18 @@ export class RecordsBuilder {
   #room(bytes: number): void {
     if (this.#at + bytes <= this.#slab.length) return;
     if (this.#at > 0) {
-      this.#full.push(this.#slab.subarray(0, this.#at));
+      this.#full.push(this.#slab);
+      this.#filled.push(this.#at);
       this.#fullBytes += this.#at;
     }
-    const grown = Math.min(SLAB_BYTES_MAX, Math.max(FIRST_SLAB_BYTES, this.#fullBytes * 2));
-    this.#slab = Buffer.allocUnsafeSlow(Math.max(bytes, grown));
+    this.#slab = takeSlab(this.#fullBytes * 2, bytes);
     this.#at = 0;
   }
 }
 
 function compress(records: readonly Buffer[], compression: Compression): readonly Buffer[] {
   if (compression === 'none') return records;
-  const whole = Buffer.concat(records);
+  const whole = joined(records);
   if (compression === 'gzip') return [gzipSync(whole, { level: GZIP_LEVEL })];
   return [zstdCompressSync(whole, { params: { [constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL } })];
 }

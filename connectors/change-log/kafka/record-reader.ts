@@ -3,12 +3,13 @@
  * control batches and a cut batch at the end are left out, and `next` says where reading goes on. Keys, values and headers are views
  * of the bytes given (or of what they were inflated to): no byte is copied.
  */
-import { gunzipSync, zstdDecompressSync } from 'node:zlib';
-import { messageOf, PipelineError } from '#schemas/errors.ts';
+import { PipelineError } from '#schemas/errors.ts';
 import type { Offset } from '../change-log.ts';
 import type { Fetched, FetchedBatch, FetchedRecord, TopicPartition } from './cluster.ts';
 import { crc32c } from './crc32c.ts';
-import { BATCH_HEADER_BYTES, CHECKED_FROM, CODEC, MAGIC } from './record-batch.ts';
+import { inflate, unreadable } from './inflate.ts';
+import { nameOf } from './place-name.ts';
+import { BATCH_HEADER_BYTES, CHECKED_FROM, MAGIC } from './record-batch.ts';
 
 const CODEC_MASK = 0x07;
 const CONTROL = 0x20;
@@ -193,32 +194,4 @@ class Reader {
     const length = this.varint();
     if (length > 0) this.at += length;
   }
-}
-
-function inflate(bytes: Buffer, codec: number, where: { readonly place: TopicPartition; readonly offset: Offset }): Buffer {
-  try {
-    if (codec === CODEC.none) return bytes;
-    if (codec === CODEC.gzip) return gunzipSync(bytes);
-    if (codec === CODEC.zstd) return zstdDecompressSync(bytes);
-  } catch (error) {
-    throw new PipelineError(
-      'CF-3002',
-      `${nameOf(where.place)}: the batch at offset ${where.offset} cannot be inflated: ${messageOf(error)}`,
-      {
-        cause: error,
-      },
-    );
-  }
-  const name = codec === CODEC.snappy ? 'snappy' : codec === CODEC.lz4 ? 'lz4' : `codec ${codec}`;
-  throw unreadable(where.place, where.offset, `it is compressed with ${name}; none, gzip and zstd are read`);
-}
-
-function unreadable(place: TopicPartition, offset: Offset, why: string): PipelineError {
-  return new PipelineError('CF-3006', `${nameOf(place)}: the batch at offset ${offset} cannot be read: ${why}`, {
-    remedy: 'Set compression.type of the producer, or of the topic, to producer, none, gzip or zstd; what is stored must be written again.',
-  });
-}
-
-export function nameOf(place: TopicPartition): string {
-  return `topic ${place.topic}, partition ${place.partition}`;
 }

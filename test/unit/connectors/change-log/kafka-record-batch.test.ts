@@ -72,6 +72,28 @@ test('what is built reads back: keys, values, nulls, headers, offsets, over all 
   }
 });
 
+test('builders use memory again that others gave back, and no batch that was handed out changes', () => {
+  const seed = seedFromEnvironment();
+  const random = seeded(seed);
+  const open = (['none', 'gzip', 'zstd', 'none', 'zstd'] as const).map((compression) => new RecordsBuilder({ compression }));
+  const given = open.map((): Given[] => []);
+  const taken: { readonly batch: readonly Buffer[]; readonly records: readonly Given[] }[] = [];
+  for (let step = 0; step < 400; step += 1) {
+    const which = random.between(0, open.length - 1);
+    for (const record of randomRecords(random).slice(0, 80)) {
+      given[which]!.push(record);
+      open[which]!.add(record.key, record.value, record.headers);
+    }
+    if (!random.chance(0.3)) continue;
+    taken.push({ batch: open[which]!.take().parts, records: given[which]! });
+    given[which] = [];
+  }
+  for (const { batch, records } of taken) {
+    const read = readRecords(at(0, Buffer.concat(batch)), 0, place).records;
+    expect(read.map(({ key, value }) => [key, value])).toEqual(records.map(({ key, value }) => [key, value]));
+  }
+});
+
 test('a small batch is not compressed: setting a compressor up takes longer', () => {
   const codecOf = (bytes: number): number =>
     encoded([{ key: undefined, value: Buffer.alloc(bytes), headers: [] }], 'zstd').readInt16BE(21) & 0x07;

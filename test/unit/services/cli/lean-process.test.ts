@@ -25,12 +25,21 @@ test('a service starts once more in its process, with less memory for itself', a
   const [first, second, ...more] = await startsOf(['sink', '--help']);
   expect(more).toEqual([]);
   expect(first).toEqual([expect.any(Number), [], ['sink', '--help'], null]);
-  expect(second).toEqual([first![0], ['--max-semi-space-size=8', '--max-old-space-size=1024'], ['sink', '--help'], '2']);
+  expect(second).toEqual([
+    first![0],
+    ['--max-semi-space-size=8', '--max-old-space-size=1024', '--heap-growing-percent=60'],
+    ['sink', '--help'],
+    '2',
+  ]);
 });
 
 test('what the operator has set for a service stays', async () => {
   const [, second] = await startsOf(['reader', '--help'], { MALLOC_ARENA_MAX: '4' }, ['--max-old-space-size=300']);
-  expect(second?.slice(1)).toEqual([['--max-old-space-size=300', '--max-semi-space-size=8'], ['reader', '--help'], '4']);
+  expect(second?.slice(1)).toEqual([
+    ['--max-old-space-size=300', '--max-semi-space-size=8', '--heap-growing-percent=60'],
+    ['reader', '--help'],
+    '4',
+  ]);
 });
 
 test('other commands start once', async () => {
