@@ -67,9 +67,11 @@ const VERSION = 2;
 const U48 = 2 ** 48;
 const NONE = Buffer.alloc(0);
 
-export function encodeEventHeader(header: EventHeader, place?: RawPlace): Buffer {
+/** @param into where the caller has memory for a header without a bitmap and a place */
+export function encodeEventHeader(header: EventHeader, place?: RawPlace, into?: Buffer): Buffer {
   invariant(header.v >= 0 && header.v < U48, 'a record number has 48 bits');
-  const b = Buffer.allocUnsafe(FIXED_BYTES + header.absent.length + (place === undefined ? 0 : PLACE_BYTES));
+  const bytes = FIXED_BYTES + header.absent.length + (place === undefined ? 0 : PLACE_BYTES);
+  const b = into?.length === bytes ? into : Buffer.allocUnsafe(bytes);
   b[0] = VERSION;
   b[1] = header.flags;
   b.writeUInt16BE(header.topic, 2);

@@ -1,6 +1,6 @@
 /**
  * The encoder of one shape in Avro, in Confluent's wire format. Guarantee: one pass over a row, one copy of its bytes into a slab; what is
- * handed out is never written again. A key whose form is not exact carries its exact texts behind the record, where Avro readers stop.
+ * handed out is not written again before `release`. A key whose form is not exact carries its exact texts behind the record, where Avro readers stop.
  */
 import { invariant } from '../errors.ts';
 import { absentFields } from './absent-fields.ts';
@@ -96,6 +96,10 @@ export class AvroEncoder implements RowEncoder {
   plainKey(row: RowFields): Buffer {
     this.#plainKey ??= new PlainKey(this.shape);
     return this.#plainKey.of(row);
+  }
+
+  release(): void {
+    this.#slab.reset();
   }
 
   encodeTruncate(source: WireSource): Buffer {

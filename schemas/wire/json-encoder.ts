@@ -56,6 +56,10 @@ export class JsonEncoder implements RowEncoder {
     };
   }
 
+  release(): void {
+    // Each text is memory of its own.
+  }
+
   /** A key kept outside its row is absent from `after` when it did not change. */
   #keyRow({ before, after }: WireEvent): RowFields {
     invariant(after !== undefined || before !== undefined, 'a change has a row');

@@ -64,7 +64,7 @@ export interface EncodedEvent {
 /** Writes the rows of one shape. Synchronous: the schemas are registered when it is made. */
 export interface RowEncoder {
   readonly shape: WireShape;
-  /** The buffers handed out are never written again. */
+  /** The buffers handed out are written again only after `release`. */
   encode(event: WireEvent): EncodedEvent;
   /** The record key of a row (its key fields must be there); undefined for a table without a key. */
   encodeKey(row: RowFields): Buffer | undefined;
@@ -72,6 +72,8 @@ export interface RowEncoder {
   plainKey(row: RowFields): Buffer;
   /** An op t event of the table. */
   encodeTruncate(source: WireSource): Buffer;
+  /** What encoders of this format handed out is in use no more: the next rows are written over it. */
+  release(): void;
 }
 
 export interface DecodedEvent {

@@ -3,7 +3,7 @@
  * change is a create under the new key and a delete under the old one, of one v.
  */
 import { invariant, PipelineError } from '#schemas/errors.ts';
-import { DEBEZIUM_NEW_KEY, DEBEZIUM_OLD_KEY, EVENT, EVENT_HEADER, EXACT_HEADER, encodeEventHeader, encodeOtherKey, NEW_KEY_HEADER, OLD_KEY_HEADER } from '#schemas/order/event-header.ts'; // prettier-ignore
+import { DEBEZIUM_NEW_KEY, DEBEZIUM_OLD_KEY, EVENT, EVENT_HEADER, EXACT_HEADER, FIXED_BYTES, encodeEventHeader, encodeOtherKey, NEW_KEY_HEADER, OLD_KEY_HEADER } from '#schemas/order/event-header.ts'; // prettier-ignore
 import { KIND, TAG } from '#schemas/pgoutput/message.ts';
 import { isCopyNull, splitCopyLine, unescapeCopyField } from '#schemas/value/copy-text.ts';
 import { ABSENT_FIELD, NULL_FIELD, type EncodedEvent, type RowFields, type WireEvent, type WireSource } from '#schemas/wire/wire.ts';
@@ -44,6 +44,7 @@ export interface RowPlace {
 export class RowScatter {
   #bounds = new Int32Array(64);
   #scratch = Buffer.allocUnsafeSlow(4096);
+  readonly #fixedHeader = Buffer.alloc(FIXED_BYTES);
   /** Given to the builder, which copies them at once. */
   readonly #cf: ReusedHeader = { name: EVENT_HEADER, value: NO_FIELDS };
   readonly #cfx: ReusedHeader = { name: EXACT_HEADER, value: NO_FIELDS };
@@ -59,6 +60,8 @@ export class RowScatter {
 
   /** Takes the insert, update or delete at `m`. */
   change(rows: RawRows, b: Buffer, m: number, place: RowPlace): void {
+    // Parcels copy what they are given.
+    rows.encoder.release();
     switch (b[m]) {
       case TAG.insert:
         this.#insert(rows, b, m + 6, place);
@@ -128,6 +131,7 @@ export class RowScatter {
   /** Takes the chunk's row (COPY text) at `at`; it is row `sub` of its frame. @returns the offset behind it. */
   // oxlint-disable-next-line max-params -- called per row: an options object would be allocated each time
   chunkRow(rows: RawRows, b: Buffer, at: number, sub: number, place: RowPlace): number {
+    rows.encoder.release();
     const next = this.#line(rows, b, at);
     const encoded = this.#encode(rows, { op: 'r', before: undefined, after: rows.after, source: place.source });
     this.#record(rows, encoded, { flags: EVENT.chunk, sub }, place);
@@ -194,7 +198,8 @@ export class RowScatter {
     of: { readonly flags: number; readonly sub: number; readonly oid: number; readonly absent: Buffer },
     { epoch, v }: RowPlace,
   ): Buffer {
-    return encodeEventHeader({ flags: of.flags, topic: table.topic.index, epoch, v, sub: of.sub, oid: of.oid, absent: of.absent });
+    const { flags, sub, oid, absent } = of;
+    return encodeEventHeader({ flags, topic: table.topic.index, epoch, v, sub, oid, absent }, undefined, this.#fixedHeader);
   }
 
   /** The tuple whose column count stands at `at`, as fields. @returns the offset behind it. */
