@@ -48,6 +48,8 @@ export class RoundApplier implements TargetSession {
   readonly #stagedInTransaction = new Set<string>();
   readonly #dirty = new Set<string>();
   #inTransaction = false;
+  /** What the open transaction lacks: asked for before it commits. */
+  readonly #missing: RoundOutcome['missing'][number][] = [];
   /** What the open transaction does to blocked keys. */
   #blocked: BlockedChanges | undefined;
 
@@ -62,8 +64,9 @@ export class RoundApplier implements TargetSession {
       needsCare(round, this.#options.ordered) || this.#meetsBlocked(round, this.#blocked ?? new BlockedChanges(this.#options.blocked));
     const outcome = careful ? await this.#careful(round, begins) : await this.#quick(round, begins);
     failpoint('sink.applied');
+    this.#missing.push(...outcome.missing);
     if (round.commit === undefined) return outcome;
-    for (const missing of outcome.missing) await this.#options.onMissing(missing.table, missing.keys);
+    for (const missing of this.#missing.splice(0)) await this.#options.onMissing(missing.table, missing.keys);
     const committed = this.#run((wire) => wire.execute('COMMIT'));
     failpoint('sink.commit');
     await committed;
@@ -121,7 +124,6 @@ export class RoundApplier implements TargetSession {
       writeWork(this.#options, round.work, { expectations, dirty: this.#dirty, single: round.grain === 'change' });
       // What was deferred is checked now, while the round can still be redone another way.
       if (this.#options.ordered && round.commit !== undefined) wire.execute('SET CONSTRAINTS ALL IMMEDIATE');
-      if (!begins) wire.execute('RELEASE part');
       if (round.commit === undefined) return;
       blocked.write(wire, name, round.commit);
       keeper.advance(wire, round, round.commit);
@@ -130,6 +132,8 @@ export class RoundApplier implements TargetSession {
     for (const { at, count } of expectations) {
       if (results[at]!.count !== count) throw new UnexpectedCount(`${results[at]!.count} rows instead of ${count}`);
     }
+    // Not before the counts were looked at: what they betray is undone up to it. A COMMIT needs no release.
+    if (!begins && round.commit === undefined) await this.#run((wire) => wire.execute('RELEASE part'));
   }
 
   #begin(wire: Wire): void {
@@ -173,6 +177,7 @@ export class RoundApplier implements TargetSession {
   async rollback(): Promise<void> {
     if (!this.#inTransaction) return;
     this.#inTransaction = false;
+    this.#missing.length = 0;
     this.#blocked = undefined;
     for (const stage of this.#stagedInTransaction) this.#staged.delete(stage);
     this.#stagedInTransaction.clear();

@@ -30,6 +30,36 @@ test('a transaction larger than memory is applied in parts and seen at once or n
   expect(await harness.rows("SELECT count(*), count(*) FILTER (WHERE name LIKE '%!') FROM new.item")).toEqual([[String(count), '10']]);
 });
 
+test('a part of a large transaction that misses rows on the target is applied, and what it cannot make whole is asked for', async () => {
+  await using database = await freshDatabase();
+  await using harness = await sinkHarness({ url: database.url, ddl: 'CREATE TABLE item (id int PRIMARY KEY, name text, big text)' });
+  const item = harness.table('item');
+  await harness.follow(item);
+  harness.start();
+  await harness.log.transaction(item.relation, ...[1, 2, 3].map((id) => item.insert(id, 'a', 'big')));
+  await harness.applied();
+  await harness.rows('DELETE FROM new.item WHERE id > 1');
+  const pad = 'x'.repeat(400);
+  const filler = (from: number): Buffer[] => Array.from({ length: 15_000 }, (_, i) => item.insert(from + i, `${pad}${from + i}`, null));
+  const partial = item.update(2, 'c', undefined);
+  const frames = harness.log.frames([
+    ...filler(100),
+    item.update(1, 'c', undefined),
+    ...filler(50_000),
+    partial,
+    ...filler(100_000),
+    item.update(3, 'c', 'whole'),
+  ]);
+  for (let at = 0; at < frames.length; at += 10_000) await harness.log.append(frames.slice(at, at + 10_000));
+  await harness.applied();
+  expect(await harness.rows('SELECT * FROM new.item WHERE id < 100 ORDER BY id')).toEqual([
+    ['1', 'c', 'big'],
+    ['3', 'c', 'whole'],
+  ]);
+  expect(await harness.rows('SELECT count(*) FROM new.item')).toEqual([['45002']]);
+  expect(harness.missing).toEqual([{ table: 'item', keys: [['2']] }]);
+});
+
 test('a transaction that a new epoch interrupts leaves nothing, whole or in parts', async () => {
   await using database = await freshDatabase();
   await using harness = await sinkHarness({ url: database.url, ddl: ITEM });
