@@ -8,8 +8,10 @@ import type { RowFault } from '#schemas/mapping/unmappable-row.ts';
 import { decodeFault, encodeFault, FAULT_HEADER, type FaultRow } from '#schemas/order/fault-header.ts';
 import { NULL_FIELD, type RowFields } from '#schemas/wire/wire.ts';
 
-/** Beyond this only the key is told: the source has the row. */
+/** Beyond this, or beyond its part of what the topic takes, only the key is told: the source has the row. */
 const VALUES_MAX_BYTES = 64 * 1024;
+/** A byte is up to six in JSON, and those are eight in base64. */
+const PART = 1 / 8;
 
 export interface UnmappedChange {
   readonly op: 'c' | 'u' | 'd' | 'r';
@@ -18,9 +20,15 @@ export interface UnmappedChange {
   readonly row: RowFields;
 }
 
-export function faultHeader(fault: RowFault, { op, old, row }: UnmappedChange, table: TableMapping): KafkaHeader {
+export interface FaultPlace {
+  readonly table: TableMapping;
+  /** Of the mapped topic. */
+  readonly sureBytes: number;
+}
+
+export function faultHeader(fault: RowFault, { op, old, row }: UnmappedChange, { table, sureBytes }: FaultPlace): KafkaHeader {
   const { code, message } = fault;
-  const limit = bytesOf(row) + (old === undefined ? 0 : bytesOf(old)) > VALUES_MAX_BYTES;
+  const limit = bytesOf(row) + (old === undefined ? 0 : bytesOf(old)) > Math.min(VALUES_MAX_BYTES, sureBytes * PART);
   const texts = (fields: RowFields): FaultRow => textsOf(fields, table, limit);
   return { name: FAULT_HEADER, value: encodeFault({ code, message, op, ...(old !== undefined && { old: texts(old) }), row: texts(row) }) };
 }

@@ -6,11 +6,11 @@
  * whether it was there or not; in a table without key the old and the new row count separately.
  */
 import type { FetchedRecord, KafkaHeader } from '#connectors/change-log/kafka/cluster.ts';
+import { withoutOldRow } from '#connectors/change-log/kafka/order/large-rows.ts';
 import { partitionOf } from '#connectors/change-log/partitioner.ts';
 import { invariant } from '#schemas/errors.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { tableTag } from '#schemas/mapping/table-tag.ts';
-import { compileRowPredicate, type RowPredicate } from '#schemas/mapping/row-filter.ts';
 import { UnmappableRow, type RowFault } from '#schemas/mapping/unmappable-row.ts';
 import {
   decodeOtherKey,
@@ -25,18 +25,20 @@ import {
 import { FAULT_HEADER } from '#schemas/order/fault-header.ts';
 import {
   ABSENT_FIELD,
-  NULL_FIELD,
   type DecodedEvent,
   type RowEncoder,
   type RowFields,
+  type WireEvent,
   type WireFormat,
   type WireSource,
 } from '#schemas/wire/wire.ts';
+import { eventFilter, type EventFilter } from './event-filter.ts';
 import { EventImage } from './event-image.ts';
 import { planOf, type Plan } from './event-plan.ts';
 import { ownStamps, type EventMarks, type EventStamps } from './event-stamp.ts';
 import { faultHeader, renamedFault } from './fault-header.ts';
 import { isPlain, PlainRows } from './pass-on.ts';
+import type { MappedTopic } from './mapped-topic.ts';
 import { ScratchRow } from './scratch-row.ts';
 
 /** A record for the table's mapped topic. */
@@ -46,6 +48,9 @@ export interface MappedRecord {
   readonly value: Buffer | undefined;
   readonly headers: readonly KafkaHeader[];
 }
+
+/** Its key says where it goes. */
+export type Unplaced = Omit<MappedRecord, 'partition'>;
 
 export type Emit = (record: MappedRecord) => void;
 
@@ -63,6 +68,7 @@ export interface MapperOptions {
   readonly format: WireFormat;
   /** Of the mapped topic, as of the raw one. */
   readonly partitions: number;
+  readonly to: MappedTopic;
   /** What stands beside the events; of our own topics unless told. */
   readonly stamps?: EventStamps;
 }
@@ -87,12 +93,12 @@ const NO_SOURCE: WireSource = { commitLsn: 0n, commitTimeMicros: 0n, xid: 0, sna
 
 export class EventMapper {
   readonly table: TableMapping;
-  readonly topic: string;
+  readonly to: MappedTopic;
   /** Of the table's mapping; stands in each record. */
   readonly tag: number;
   readonly #options: MapperOptions;
   readonly #stamps: EventStamps;
-  readonly #accepts: RowPredicate | undefined;
+  readonly #passes: EventFilter;
   readonly #after: ScratchRow;
   readonly #before: ScratchRow;
   readonly #keyRow: ScratchRow;
@@ -113,11 +119,11 @@ export class EventMapper {
       'the mapped shape is the mapping',
     );
     this.table = table;
-    this.topic = encoder.shape.topic;
+    this.to = options.to;
     this.tag = tableTag(table);
     this.#options = options;
     this.#stamps = options.stamps ?? ownStamps;
-    this.#accepts = table.filter === undefined ? undefined : compileRowPredicate(table.filter);
+    this.#passes = eventFilter(table);
     this.plain = !this.#stamps.isForeign && isPlain(table) ? new PlainRows(options) : undefined;
     this.#after = new ScratchRow(columns.length);
     this.#before = new ScratchRow(columns.length);
@@ -137,13 +143,14 @@ export class EventMapper {
     return other === undefined || format.knows(other) ? undefined : other;
   }
 
+  /** @throws LimitOutdated where nothing was emitted, for the mapped topic has to be asked what it takes first */
   map(record: FetchedRecord, at: Omit<RawPlace, 'mapping'>, emit: Emit): MapOutcome {
     const marks = this.#stamps.read(record);
     if (marks === undefined) return 'foreign';
     const place = { ...at, mapping: this.tag };
     const passing: Passing = { marks, place, moved: this.#movedHeaders(record, marks), emit };
     if (record.value === undefined) return this.#withoutValue(record, passing);
-    const event = this.#options.format.decode(record.value, { absent: marks.absent, exact: record.header(EXACT_HEADER) });
+    const event = this.#decode(record.value, record, marks);
     if (event.op === 't') return this.#truncate(event, passing);
     if (event.op === 'm') return 'left-out';
     const plan = this.#planFor(event.columns);
@@ -154,8 +161,13 @@ export class EventMapper {
       return event.op === 'd' ? this.#delete(event, plan, passing) : this.#create(event, plan, passing);
     } catch (error) {
       if (!(error instanceof UnmappableRow)) throw error;
-      return this.#unmapped(error.fault, change, record);
+      // Read again: what it was read into may hold something else by now.
+      return this.#unmapped(error.fault, { ...change, event: this.#decode(record.value, record, marks) }, record);
     }
+  }
+
+  #decode(value: Buffer, record: FetchedRecord, { absent }: EventMarks): DecodedEvent {
+    return this.#options.format.decode(value, { absent, exact: record.header(EXACT_HEADER) });
   }
 
   /** Which row it is, and why nothing comes of it. Nothing of it was emitted before. */
@@ -164,7 +176,8 @@ export class EventMapper {
     const old = event.before === undefined ? undefined : this.#found(this.#before, event.before, plan);
     let row = event.after === undefined ? old! : this.#found(this.#after, event.after, plan);
     if (event.after !== undefined && hasAbsent(row)) row = this.#complete(row, undefined, record);
-    return this.#putFault(faultHeader(fault, { op, old: event.after === undefined ? undefined : old, row }, this.table), passing);
+    const told = { op, old: event.after === undefined ? undefined : old, row };
+    return this.#putFault(faultHeader(fault, told, { table: this.table, sureBytes: this.to.sureBytes }), passing);
   }
 
   #putFault(fault: KafkaHeader, passing: Passing): MapOutcome {
@@ -176,7 +189,7 @@ export class EventMapper {
 
   #create(event: DecodedEvent, plan: Plan, passing: Passing): MapOutcome {
     // Of a key that changed the row moves here or nowhere: the old key's delete is a record of its own.
-    if (!this.#passes(event.after!, event.before, plan)) return 'left-out';
+    if (!this.#passes(event.after!, event.before, plan.filterFields)) return 'left-out';
     const before = event.before === undefined ? undefined : this.#old(event.before, plan);
     this.#emit(event, { before, after: this.#new(event.after!, event.before, plan) }, passing);
     return 'mapped';
@@ -184,9 +197,9 @@ export class EventMapper {
 
   #update({ event, plan, passing }: Change, record: FetchedRecord): MapOutcome {
     const was = event.before;
-    const enters = this.#passes(event.after!, was, plan);
+    const enters = this.#passes(event.after!, was, plan.filterFields);
     const keyless = this.#keyColumns.length === 0;
-    const left = !keyless || was === undefined || this.#passes(was, undefined, plan);
+    const left = !keyless || was === undefined || this.#passes(was, undefined, plan.filterFields);
     if (!enters && !left) return 'left-out';
     const before = was === undefined ? undefined : this.#old(was, plan);
     let after = enters ? this.#new(event.after!, was, plan) : this.#found(this.#after, event.after!, plan);
@@ -202,22 +215,36 @@ export class EventMapper {
 
   #delete(event: DecodedEvent, plan: Plan, passing: Passing): MapOutcome {
     // With a key the row may be there although its last state does not pass, and the old row may be no more than the key.
-    if (this.#keyColumns.length === 0 && !this.#passes(event.before!, undefined, plan)) return 'left-out';
+    if (this.#keyColumns.length === 0 && !this.#passes(event.before!, undefined, plan.filterFields)) return 'left-out';
     const before = this.#old(event.before!, plan);
     // The tombstone behind it is a raw record too.
-    const { key, value, exact } = this.#options.encoder.encode({ op: 'd', before, after: undefined, source: sourceOf(event) });
-    this.#put({ key, value, headers: this.#headers(passing, NO_BYTES, exact) }, passing);
+    this.#write({ op: 'd', before, after: undefined, source: sourceOf(event) }, passing);
     return 'mapped';
   }
 
   /** Writes a change; of a delete that is none in the raw topic, the tombstone too. */
   #emit(event: DecodedEvent, rows: { before: RowFields | undefined; after: RowFields | undefined }, passing: Passing): void {
     const op = event.op as 'c' | 'u' | 'd' | 'r';
-    const { key, value, absent, exact } = this.#options.encoder.encode({ op, ...rows, source: sourceOf(event) });
-    this.#put({ key, value, headers: this.#headers(passing, absent, exact) }, passing);
+    const key = this.#write({ op, ...rows, source: sourceOf(event) }, passing);
     if (op !== 'd' || key === undefined) return;
     const headers = this.#headers(passing, NO_BYTES, undefined, EVENT.tombstone);
     this.#put({ key, value: undefined, headers }, passing);
+  }
+
+  /** Without its old row where only that makes it fit. @returns its key. @throws UnmappableRow CF-3005 */
+  #write(change: WireEvent, passing: Passing): Buffer | undefined {
+    const { to } = this.#options;
+    const whole = this.#recordOf(change, passing);
+    if (to.takes(whole)) return this.#put(whole, passing);
+    const smaller = withoutOldRow(change, this.#keyColumns);
+    const left = smaller && this.#recordOf(smaller, passing);
+    if (left === undefined || !to.takes(left)) throw to.refusal(change.after ?? change.before!, this.table);
+    return this.#put(left, passing);
+  }
+
+  #recordOf(change: WireEvent, passing: Passing): Unplaced {
+    const { key, value, absent, exact } = this.#options.encoder.encode(change);
+    return { key, value, headers: this.#headers(passing, absent, exact) };
   }
 
   /** A tombstone, or what stands for a row that was too large for the raw topic. */
@@ -244,8 +271,9 @@ export class EventMapper {
     return 'misfit';
   }
 
-  #put({ key, value, headers }: Omit<MappedRecord, 'partition'>, { emit }: Passing): void {
+  #put({ key, value, headers }: Unplaced, { emit }: Passing): Buffer | undefined {
     emit({ partition: key === undefined ? 0 : partitionOf(key, this.#options.partitions), key, value, headers });
+    return key;
   }
 
   #headers({ marks, place, moved }: Passing, absent: Buffer, exact: Buffer | undefined, flags = 0): readonly KafkaHeader[] {
@@ -334,20 +362,6 @@ export class EventMapper {
     return into;
   }
 
-  #passes(row: RowFields, before: RowFields | undefined, plan: Plan): boolean {
-    if (this.#accepts === undefined) return true;
-    const { filterFields } = plan;
-    const values: (string | null)[] = [];
-    for (let i = 0; i < filterFields.length; i++) {
-      const field = filterFields[i]!;
-      const source = row.length[field] === ABSENT_FIELD ? before : row;
-      const length = source?.length[field] ?? ABSENT_FIELD;
-      if (source === undefined || length === ABSENT_FIELD) throw undecided();
-      values.push(length === NULL_FIELD ? null : textAt(source, field));
-    }
-    return this.#accepts(values);
-  }
-
   #planFor(columns: readonly string[]): Plan {
     // A format gives the same list for every record of one schema.
     if (this.#plan?.columns === columns) return this.#plan;
@@ -366,15 +380,6 @@ function otherKeyOf(record: FetchedRecord, { otherKey }: EventMarks): Buffer | u
 /** Where the row came from, if the format tells. */
 function sourceOf(event: DecodedEvent & { readonly source?: WireSource }): WireSource {
   return event.source ?? NO_SOURCE;
-}
-
-function textAt({ buffer, from, length }: RowFields, field: number): string {
-  const start = from[field]!;
-  return buffer.toString('utf8', start, start + length[field]!);
-}
-
-function undecided(): UnmappableRow {
-  return new UnmappableRow('CF-4002', 'a filter column is absent from a change: the table needs REPLICA IDENTITY FULL');
 }
 
 function hasAbsent(row: RowFields): boolean {

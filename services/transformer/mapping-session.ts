@@ -16,6 +16,7 @@ import type { WireFormat } from '#schemas/wire/wire.ts';
 import type { ClaimIndex } from './claim-index.ts';
 import type { MappingLimits } from './limits.ts';
 import type { EventMapper, MapOutcome, MappedRecord } from './map-event.ts';
+import { LimitOutdated } from './mapped-topic.ts';
 import { Outbox, type RawPartition } from './outbox.ts';
 import type { OrderTopics } from './order-topics.ts';
 
@@ -219,9 +220,9 @@ export class MappingSession {
   }
 
   async #map({ partition, batches, next }: Fetched, { index, mapper }: RawTopic, goesOn: () => boolean): Promise<void> {
+    if (!mapper.to.isAsked) await mapper.to.ask();
     if (!goesOn()) return;
     const raw: RawPartition = { topic: index, partition, mapping: mapper.tag };
-    const emit = (record: MappedRecord): void => this.#outbox.add(raw, mapper.topic, record);
     let inSlice = 0;
     for (const record of eachRecord(batches)) {
       if (!this.#passOn(record, raw, mapper)) {
@@ -229,9 +230,10 @@ export class MappingSession {
           await this.#options.format.learn(bytes);
           if (!goesOn()) return;
         }
-        const outcome = mapper.map(record, { partition, offset: record.offset }, emit);
-        this.#options.counts[outcome]++;
-        if (outcome !== 'mapped' && outcome !== 'left-out') this.#options.onOdd(outcome, mapper);
+        if (!this.#mapOne(record, raw, mapper)) {
+          await mapper.to.freshly(() => goesOn() && this.#mapOne(record, raw, mapper));
+          if (!goesOn()) return;
+        }
       }
       if (++inSlice < this.#options.limits.sliceRecords) continue;
       inSlice = 0;
@@ -243,12 +245,26 @@ export class MappingSession {
     this.#outbox.moved(raw, next);
   }
 
+  /** False when the mapped topic has to be asked first what it takes. */
+  #mapOne(record: FetchedRecord, raw: RawPartition, mapper: EventMapper): boolean {
+    const emit = (mapped: MappedRecord): void => this.#outbox.add(raw, mapper.to, mapped);
+    try {
+      const outcome = mapper.map(record, { partition: raw.partition, offset: record.offset }, emit);
+      this.#options.counts[outcome]++;
+      if (outcome !== 'mapped' && outcome !== 'left-out') this.#options.onOdd(outcome, mapper);
+      return true;
+    } catch (error) {
+      if (error instanceof LimitOutdated) return false;
+      throw error;
+    }
+  }
+
   /** False for a record that has to be looked at. */
-  #passOn(record: FetchedRecord, raw: RawPartition, { plain, topic }: EventMapper): boolean {
+  #passOn(record: FetchedRecord, raw: RawPartition, { plain, to }: EventMapper): boolean {
     if (plain === undefined || !(record instanceof ViewedRecord)) return false;
     const passed = plain.pass(record, { partition: raw.partition, offset: record.offset, mapping: raw.mapping });
     if (passed === undefined) return false;
-    this.#outbox.pass(raw, { topic, partition: plain.partition(passed) }, passed);
+    this.#outbox.pass(raw, to, plain.partition(passed), passed);
     this.#options.counts.mapped++;
     return true;
   }

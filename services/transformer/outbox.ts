@@ -36,6 +36,12 @@ export interface RawPartition {
   readonly mapping: number;
 }
 
+/** A mapped topic, and how many bytes of records certainly fit into a batch of it. */
+export interface BoundedTopic {
+  readonly name: string;
+  readonly sureBytes: number;
+}
+
 /** One mapped partition's records of a group. */
 interface Outgoing extends TopicPartition {
   readonly builder: RecordsBuilder;
@@ -96,38 +102,43 @@ export class Outbox {
     this.#options = options;
   }
 
-  add(raw: RawPartition, topic: string, record: MappedRecord): void {
-    const outgoing = this.#placeFor(raw, { topic, partition: record.partition }, record.value?.length ?? 0);
+  add(raw: RawPartition, to: BoundedTopic, record: MappedRecord): void {
+    const { partition, key, value, headers } = record;
+    const outgoing = this.#placeFor(raw, to, partition, value?.length ?? 0);
     const before = outgoing.builder.bytes;
-    outgoing.builder.add(record.key, record.value, record.headers);
-    this.#grew(outgoing, before);
+    outgoing.builder.add(key, value, headers);
+    this.#grew(outgoing, before, to);
   }
 
   /** The same for a record that is passed on. */
-  pass(raw: RawPartition, to: TopicPartition, passed: PassedRecord): void {
-    const outgoing = this.#placeFor(raw, to, passed.record.valueBytes);
+  pass(raw: RawPartition, to: BoundedTopic, partition: number, passed: PassedRecord): void {
+    const outgoing = this.#placeFor(raw, to, partition, passed.record.valueBytes);
     const before = outgoing.builder.bytes;
     outgoing.builder.addPassed(passed);
-    this.#grew(outgoing, before);
+    this.#grew(outgoing, before, to);
   }
 
-  #placeFor(raw: RawPartition, { topic, partition }: TopicPartition, valueBytes: number): Outgoing {
-    let outgoing = this.#outgoing(topic, partition);
+  #placeFor(raw: RawPartition, to: BoundedTopic, partition: number, recordBytes: number): Outgoing {
+    let outgoing = this.#outgoing(to.name, partition);
     // Alone, if it is a large one: only then is the batch as large as the row, which the topic takes.
-    if (outgoing.builder.count > 0 && outgoing.builder.bytes + valueBytes > this.#options.limits.batchBytes) {
+    if (outgoing.builder.count > 0 && outgoing.builder.bytes + recordBytes > this.#batchBytes(to)) {
       this.#seal();
-      outgoing = this.#outgoing(topic, partition);
+      outgoing = this.#outgoing(to.name, partition);
     }
     outgoing.sources.add(this.#state(raw));
     return outgoing;
   }
 
-  #grew({ builder }: Outgoing, before: number): void {
+  #batchBytes({ sureBytes }: BoundedTopic): number {
+    return Math.min(this.#options.limits.batchBytes, sureBytes);
+  }
+
+  #grew({ builder }: Outgoing, before: number, to: BoundedTopic): void {
     const { limits } = this.#options;
     const grown = builder.bytes - before;
     this.#open.bytes += grown;
     this.#heldBytes += grown;
-    if (builder.bytes < limits.batchBytes && this.#open.bytes < limits.groupBytes) return;
+    if (builder.bytes < this.#batchBytes(to) && this.#open.bytes < limits.groupBytes) return;
     this.#seal();
     this.#start();
   }

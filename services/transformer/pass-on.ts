@@ -8,6 +8,7 @@ import type { ViewedRecord } from '#connectors/change-log/kafka/record-reader.ts
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { EVENT, EVENT_HEADER, FIXED_BYTES, PLACE_BYTES, writePlace, type RawPlace } from '#schemas/order/event-header.ts';
 import type { RowEncoder, WireFormat } from '#schemas/wire/wire.ts';
+import type { MappedTopic } from './mapped-topic.ts';
 
 /** Every row of the source is a row of the target, column by column under the same names; and so is the table, which events name. */
 export function isPlain({ from, to, columns, filter }: TableMapping): boolean {
@@ -23,6 +24,8 @@ const NAME = Buffer.from([lengthByte(EVENT_HEADER.length), ...Buffer.from(EVENT_
 const RAW_HEADER = Buffer.from([...NAME, lengthByte(FIXED_BYTES)]);
 const MAPPED_HEADER = Buffer.from([...NAME, lengthByte(FIXED_BYTES + PLACE_BYTES)]);
 const KEY_BYTES_MAX = 1024;
+/** More than stands before the key, and than is written beside what was there. */
+const ADDED_BYTES_MAX = 128;
 /** The number of headers in one byte. */
 const COUNT_MAX = 0x7f;
 
@@ -30,6 +33,7 @@ export interface PlainRowsOptions {
   readonly format: WireFormat;
   readonly encoder: RowEncoder;
   readonly partitions: number;
+  readonly to: MappedTopic;
 }
 
 /** Of one table. */
@@ -51,6 +55,7 @@ export class PlainRows {
     const { bytes, headersAt, valueAt, valueBytes } = record;
     const count = bytes[headersAt]!;
     const cf = headersAt + 1 + RAW_HEADER.length;
+    if (record.end - record.keyAt + ADDED_BYTES_MAX > this.#options.to.sureBytes) return undefined;
     if (valueBytes < 0 || count > COUNT_MAX || !beginsWith(bytes, headersAt + 1, RAW_HEADER)) return undefined;
     if ((bytes[cf + 1]! & ~EVENT.chunk) !== 0) return undefined;
     const head = this.#options.format.head(bytes, valueAt, 'value', this.#options.encoder);

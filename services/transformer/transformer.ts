@@ -19,6 +19,7 @@ import { ClaimIndex } from './claim-index.ts';
 import { foreignStamps } from './event-stamp.ts';
 import { LIMITS, type MappingLimits } from './limits.ts';
 import { EventMapper, type MapOutcome } from './map-event.ts';
+import { MappedTopic } from './mapped-topic.ts';
 import { MappingSession } from './mapping-session.ts';
 import { OrderTopics } from './order-topics.ts';
 
@@ -165,7 +166,7 @@ export class Transformer implements Service {
       },
       onRemoved: (place, start) =>
         this.#options.logger.info({ ...place, start }, 'what was applied before was removed; reading begins here'),
-      onOdd: (outcome, { table, topic }) => this.#tellOnce(outcome, table, topic),
+      onOdd: (outcome, { table, to }) => this.#tellOnce(outcome, table, to.name),
     });
     this.#session = session;
     try {
@@ -189,8 +190,9 @@ export class Transformer implements Service {
       return undefined;
     }
     const { format, partitions } = this.#options;
+    const to = new MappedTopic(known.encoder.shape.topic, this.#options);
     // Its records do not say their relation: it is somebody else's.
-    return new EventMapper({ ...known, format, partitions, ...(oid !== undefined && { stamps: foreignStamps(index) }) });
+    return new EventMapper({ ...known, format, partitions, to, ...(oid !== undefined && { stamps: foreignStamps(index) }) });
   }
 }
 

@@ -31,6 +31,7 @@ import {
 import type { PlannedFrame } from '#test/support/gather-history.ts';
 import { MemoryKafka } from '#test/support/memory-cluster.ts';
 import type { Random } from '#test/support/random.ts';
+import { boundless } from '#test/support/raw-events.ts';
 import { A_SOURCE, rowOf } from '#test/support/wire-rows.ts';
 
 const NAME = 'm';
@@ -146,7 +147,7 @@ export class GatherWorld {
     const { to } = table.mapping;
     const topic = mappedTopic(NAME, to);
     const encoder = await this.#format.encoder({ topic, database: 'd', schema: to.schema, table: to.name, columns: mappedColumns(table) });
-    return new EventMapper({ table: table.mapping, encoder, format: this.#format, partitions: this.partitions });
+    return new EventMapper({ table: table.mapping, encoder, format: this.#format, partitions: this.partitions, to: boundless(topic) });
   }
 
   #push(

@@ -39,7 +39,7 @@ export class MappedCheck {
   raw(index: number, partition: number, record: FetchedRecord): void {
     const mapper = this.#mappers[index]!;
     mapper.map(record, { partition, offset: record.offset }, (mapped) => {
-      const place = `${mapper.topic}/${mapped.partition}`;
+      const place = `${mapper.to.name}/${mapped.partition}`;
       const places = upsert(this.#expected, `${index}/${partition}`, () => new Map<string, Expected[]>());
       upsert(places, place, () => []).push({ offset: record.offset, text: this.#text(mapped) });
     });

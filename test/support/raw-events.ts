@@ -25,6 +25,17 @@ import {
   type WireFormat,
   type WireShape,
 } from '#schemas/wire/wire.ts';
+import { MappedTopic } from '#services/transformer/mapped-topic.ts';
+
+/** A mapped topic that takes whatever comes. */
+export function boundless(name: string): MappedTopic {
+  return bounded(name, Infinity);
+}
+
+/** One that takes so much, once it is asked. */
+export function bounded(name: string, batchBytesMax: number): MappedTopic {
+  return new MappedTopic(name, { cluster: { batchBytesMax: () => Promise.resolve(batchBytesMax) }, compression: 'none' });
+}
 
 /** Text, null, or undefined for absent. */
 export type Row = readonly (string | null | undefined)[];

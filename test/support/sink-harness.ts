@@ -10,7 +10,7 @@ import type { Topic } from '#connectors/change-log/change-log.ts';
 import { openEmbeddedLog } from '#connectors/change-log/embedded/log.ts';
 import { connect } from '#connectors/postgres/session.ts';
 import { postgresStore } from '#connectors/target/postgres/store.ts';
-import type { ColumnEntry, FilterEntry, MigrationFile } from '#schemas/config/migration-file.ts';
+import type { ColumnEntry, FilterEntry, MigrationFile, TableEntry } from '#schemas/config/migration-file.ts';
 import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
 import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { Catalog, CatalogTable } from '#schemas/table.ts';
@@ -37,6 +37,7 @@ export interface HarnessOptions {
   readonly targetDdl?: string;
   readonly existing?: 'refuse' | 'merge' | 'truncate';
   readonly columns?: Readonly<Record<string, ColumnEntry>>;
+  readonly set?: TableEntry['set'];
   readonly onRowError?: 'set-aside';
   readonly where?: Readonly<Record<string, FilterEntry>>;
   readonly sink?: Partial<SinkSettings['settings']['sink']>;
@@ -241,6 +242,7 @@ function migrationFile(options: HarnessOptions): MigrationFile {
         existing: options.existing ?? 'refuse',
         line: 1,
         column: 1,
+        ...(options.set !== undefined && { set: options.set }),
         ...(options.onRowError !== undefined && { onRowError: options.onRowError }),
         ...(options.where !== undefined && { where: options.where }),
       },

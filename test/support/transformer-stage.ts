@@ -20,7 +20,7 @@ import { silentLogger } from '#services/runtime/service.ts';
 import { EventMapper } from '#services/transformer/map-event.ts';
 import { MappedCheck } from './mapped-check.ts';
 import type { Random } from './random.ts';
-import { NO_RELATION, rawShapeOf, scatterChange, tableMapping, type RawRecord } from './raw-events.ts';
+import { boundless, NO_RELATION, rawShapeOf, scatterChange, tableMapping, type RawRecord } from './raw-events.ts';
 import { kafkaSettings, PARTITIONS } from './transformer-process.ts';
 
 const PROGRAM = path.resolve(import.meta.dirname, 'transformer-process.ts');
@@ -61,7 +61,7 @@ export class TransformerStage implements AsyncDisposable {
     const table = tableMapping();
     const raw = await format.encoder({ ...rawShapeOf(table), topic: `${name}.public.item` });
     const encoder = await format.encoder(mappedShape(table, { name, database: 'db', relation: NO_RELATION }));
-    const mapper = new EventMapper({ table, encoder, format, partitions: PARTITIONS });
+    const mapper = new EventMapper({ table, encoder, format, partitions: PARTITIONS, to: boundless(encoder.shape.topic) });
     await cluster.ensureTopics(
       new Map([
         [raw.shape.topic, { partitions: PARTITIONS }],
@@ -167,7 +167,7 @@ export class TransformerStage implements AsyncDisposable {
     await this.caughtUp();
     const check = new MappedCheck(this.#format, [this.#mapper]);
     await this.#each(this.#raw.shape.topic, (partition, record) => check.raw(0, partition, record));
-    await this.#each(this.#mapper.topic, (partition, record) => check.mapped(`${this.#mapper.topic}/${partition}`, record));
+    await this.#each(this.#mapper.to.name, (partition, record) => check.mapped(`${this.#mapper.to.name}/${partition}`, record));
     await this.#each(claimsTopic(this.#name), (_, { value }) => check.claim(JSON.parse(value!.toString('utf8')) as Claim));
     return check;
   }

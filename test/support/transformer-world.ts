@@ -19,7 +19,7 @@ import { Transformer } from '#services/transformer/transformer.ts';
 import { MappedCheck } from './mapped-check.ts';
 import { MemoryKafka, type MemoryCluster } from './memory-cluster.ts';
 import type { Random } from './random.ts';
-import { formatOf, memoryRegistry, NO_RELATION, rawShapeOf, scatterChange, type RawRecord, type RowChange } from './raw-events.ts';
+import { boundless, formatOf, memoryRegistry, NO_RELATION, rawShapeOf, scatterChange, type RawRecord, type RowChange } from './raw-events.ts'; // prettier-ignore
 
 const NAME = 'm';
 
@@ -93,7 +93,7 @@ export class TransformerWorld {
     for (const table of options.tables) {
       const encoder = await format.encoder(mappedShape(table, { name: NAME, database: 'db', relation: NO_RELATION }));
       encoders.push(await format.encoder(rawShapeOf(table)));
-      mappers.push(new EventMapper({ table, encoder, format, partitions: options.partitions }));
+      mappers.push(new EventMapper({ table, encoder, format, partitions: options.partitions, to: boundless(encoder.shape.topic) }));
     }
     for (let id = 1; (await registry.schema(id)) !== undefined; id++) await format.learn(Buffer.from([0, 0, 0, 0, id]));
     return new TransformerWorld(options, { registry, format, encoders, mappers });
@@ -200,7 +200,7 @@ export class TransformerWorld {
   #look(): void {
     for (let partition = 0; partition < this.#options.partitions; partition++) {
       this.#encoders.forEach(({ shape }, index) => this.#new(shape.topic, partition, (record) => this.check.raw(index, partition, record)));
-      for (const { topic } of this.#mappers) this.#new(topic, partition, (record) => this.check.mapped(`${topic}/${partition}`, record));
+      for (const { to } of this.#mappers) this.#new(to.name, partition, (record) => this.check.mapped(`${to.name}/${partition}`, record));
     }
     this.#new(claimsTopic(NAME), 0, ({ value }) => this.check.claim(JSON.parse(value!.toString('utf8')) as Claim));
   }

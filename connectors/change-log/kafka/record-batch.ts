@@ -23,6 +23,10 @@ const GZIP_LEVEL = 1;
 const ZSTD_LEVEL = 1;
 const NO_HEADERS: readonly KafkaHeader[] = [];
 const EMPTY: Buffer = Buffer.alloc(0);
+const VARINT_BYTES_MAX = 5;
+/** Length, attributes, two deltas, lengths of key and value, number of headers. */
+const RECORD_HEAD_BYTES_MAX = 1 + 6 * VARINT_BYTES_MAX;
+const HEADER_HEAD_BYTES_MAX = 2 * VARINT_BYTES_MAX;
 
 /** A record that goes on nearly as it stands; reused from one to the next. */
 export interface PassedRecord {
@@ -223,6 +227,13 @@ export function stamped(records: KafkaRecords, stamp: Stamp): KafkaRecords {
   const difference = crc32c(before.subarray(CHECKED_FROM)) ^ crc32c(header.subarray(CHECKED_FROM));
   header.writeUInt32BE((before.readUInt32BE(17) ^ crc32cShift(difference, records.bytes - BATCH_HEADER_BYTES)) >>> 0, 17);
   return { ...records, parts: [header, ...rest] };
+}
+
+/** No fewer than the record has in a batch. */
+export function recordBytesMax(key: Buffer | undefined, value: Buffer | undefined, headers: readonly KafkaHeader[]): number {
+  let bytes = RECORD_HEAD_BYTES_MAX + (key?.length ?? 0) + (value?.length ?? 0);
+  for (const header of headers) bytes += HEADER_HEAD_BYTES_MAX + 3 * header.name.length + header.value.length;
+  return bytes;
 }
 
 /** Bytes of a zigzag varint of a number in [0, 2^31), or of −1. */

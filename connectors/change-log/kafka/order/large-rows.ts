@@ -19,7 +19,7 @@ export function valueBytesMax(batchBytes: number): number {
 /** What of the event can be stored, if anything can. */
 export function fitting(rows: RawRows, event: WireEvent, compression: Compression, encoded: EncodedEvent): EncodedEvent | undefined {
   if (fits(rows, compression, encoded)) return encoded;
-  const smaller = withoutOldRow(rows, event);
+  const smaller = withoutOldRow(event, rows.keyFields);
   const left = smaller && rows.encoder.encode(smaller);
   return left !== undefined && fits(rows, compression, left) ? left : undefined;
 }
@@ -31,7 +31,7 @@ function fits({ table }: RawRows, compression: Compression, { key, value, exact 
 }
 
 /** Where the row has a key its old version is only good for other readers. */
-function withoutOldRow({ keyFields }: RawRows, event: WireEvent): WireEvent | undefined {
+export function withoutOldRow(event: WireEvent, keyFields: RawRows['keyFields'] | readonly number[]): WireEvent | undefined {
   if (keyFields.length === 0 || event.before === undefined) return undefined;
   if (event.op !== 'd') return { ...event, before: undefined };
   const { before } = event;

@@ -54,7 +54,7 @@ export interface RawTable {
   readonly catalog: CatalogTable;
   readonly topic: RawTopic;
   readonly partitions: number;
-  /** What the topic takes, and what of that a value may have; asked again for a table of which a row was too large. */
+  /** What the topic takes, and what of that a value may have; from then on asked anew each time for a table of which a row was too large. */
   batchBytesMax: number;
   valueBytesMax: number;
   hadTooLarge: boolean;
@@ -107,14 +107,15 @@ export class RawTables {
     if (known === undefined) await cluster.ensureTopics(new Map([[topicName, { partitions }]]));
     const index = known?.topic.index ?? (await register(topicName, catalog));
     const columns = known?.columns ?? this.#columns(asStreamed(catalog), catalog);
-    const table: RawTable = { catalog, topic: { index, name: topicName }, partitions, columns, ...(await this.#limits(topicName)) };
+    const limits = await this.#limits(topicName);
+    const table: RawTable = { catalog, topic: { index, name: topicName }, partitions, columns, hadTooLarge: false, ...limits };
     this.#tables.set(topicName, table);
     return table;
   }
 
-  async #limits(topic: string): Promise<Pick<RawTable, 'batchBytesMax' | 'valueBytesMax' | 'hadTooLarge'>> {
+  async #limits(topic: string): Promise<Pick<RawTable, 'batchBytesMax' | 'valueBytesMax'>> {
     const batchBytesMax = await this.#options.cluster.batchBytesMax(topic);
-    return { batchBytesMax, valueBytesMax: valueBytesMax(batchBytesMax), hadTooLarge: false };
+    return { batchBytesMax, valueBytesMax: valueBytesMax(batchBytesMax) };
   }
 
   #columns(relation: Relation, catalog: CatalogTable): readonly WireColumn[] {

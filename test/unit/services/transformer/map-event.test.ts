@@ -17,6 +17,7 @@ import { mappedShape } from '#schemas/wire/shape.ts';
 import type { RowEncoder, WireFormat } from '#schemas/wire/wire.ts';
 import { EventMapper, type MappedRecord, type MapOutcome } from '#services/transformer/map-event.ts';
 import {
+  boundless,
   fetched,
   formatOf,
   memoryRegistry,
@@ -45,7 +46,7 @@ async function bench(table: TableMapping, columns = SOURCE_COLUMNS): Promise<Ben
   const format = formatOf(memoryRegistry());
   const encoder = await format.encoder(mappedShape(table, { name: 'm', database: 'db', relation: NO_RELATION }));
   const raw = await format.encoder(rawShapeOf(table, columns));
-  return { format, raw, mapper: new EventMapper({ table, encoder, format, partitions: PARTITIONS }) };
+  return { format, raw, mapper: new EventMapper({ table, encoder, format, partitions: PARTITIONS, to: boundless(encoder.shape.topic) }) };
 }
 
 /** What is to be seen of a mapped record, in the mapped columns' order: content, item_id. */

@@ -4,6 +4,7 @@ import type { Claim } from '#schemas/order/order-record.ts';
 import { LIMITS } from '#services/transformer/limits.ts';
 import { Outbox, type RawPartition } from '#services/transformer/outbox.ts';
 import { MemoryKafka } from '#test/support/memory-cluster.ts';
+import { boundless } from '#test/support/raw-events.ts';
 import { seeded, seedFromEnvironment, type Random } from '#test/support/random.ts';
 
 const MAPPED = 'm.mapped.public.a';
@@ -36,7 +37,7 @@ async function mapped(random: Random): Promise<MemoryKafka> {
       // A filter takes some.
       if (random.chance(0.2)) continue;
       const value = Buffer.from(JSON.stringify({ raw: raw.partition, offset }));
-      outbox.add(raw, MAPPED, { partition: random.between(0, PARTITIONS - 1), key: undefined, value, headers: [] });
+      outbox.add(raw, boundless(MAPPED), { partition: random.between(0, PARTITIONS - 1), key: undefined, value, headers: [] });
     }
     outbox.moved(raw, next[at]!);
     if (random.chance(0.3)) outbox.flush();

@@ -10,6 +10,7 @@ import { mappedShape } from '#schemas/wire/shape.ts';
 import type { RowEncoder, WireFormat } from '#schemas/wire/wire.ts';
 import { EventMapper } from '#services/transformer/map-event.ts';
 import {
+  bounded,
   column,
   formatOf,
   memoryRegistry,
@@ -32,11 +33,13 @@ interface Bench {
   readonly mapper: EventMapper;
 }
 
-async function bench(table: TableMapping, columns = SOURCE_COLUMNS): Promise<Bench> {
+async function bench(table: TableMapping, columns = SOURCE_COLUMNS, batchBytesMax = Infinity): Promise<Bench> {
   const format = formatOf(memoryRegistry());
   const encoder = await format.encoder(mappedShape(table, { name: 'm', database: 'db', relation: NO_RELATION }));
   const raw = await format.encoder(rawShapeOf(table, columns));
-  return { format, raw, mapper: new EventMapper({ table, encoder, format, partitions: PARTITIONS }) };
+  const to = bounded(encoder.shape.topic, batchBytesMax);
+  await to.ask();
+  return { format, raw, mapper: new EventMapper({ table, encoder, format, partitions: PARTITIONS, to }) };
 }
 
 function stored(builder: RecordsBuilder, baseOffset: number): ViewedRecord[] {
@@ -126,6 +129,13 @@ test.each(LOOKED_AT)('%s is looked at', async (_, change, index) => {
   const on = await bench(plainMapping({}));
   const { passed } = await bothWays(on, scatterChange(on.raw, change, AT)[index]!);
   expect(passed).toBeUndefined();
+});
+
+test('a row that the mapped topic may not take is looked at', async () => {
+  const on = await bench(plainMapping({}), SOURCE_COLUMNS, 20_000);
+  const row = (bytes: number): RawRecord => scatterChange(on.raw, { op: 'c', after: ['7', 'a', 'x'.repeat(bytes), null] }, AT)[0]!;
+  expect((await bothWays(on, row(15_000))).passed).toBeDefined();
+  expect((await bothWays(on, row(19_000))).passed).toBeUndefined();
 });
 
 test('a row in another shape than was mapped is looked at', async () => {
