@@ -132,6 +132,11 @@ export class ClaimBook {
     }
   }
 
+  /** Up to where it is claimed without a gap, whatever `reach` has taken. */
+  covered(raw: RawKey): Offset {
+    return this.#covered(raw, this.#of(raw));
+  }
+
   /** Something is claimed beyond `to`, and what comes before it is not there. */
   isApart(raw: RawKey, to: Offset): boolean {
     return this.#of(raw).apart.some(({ offset }) => offset >= to);

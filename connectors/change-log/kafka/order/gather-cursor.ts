@@ -31,7 +31,7 @@ const ORDER_BYTES_MAX = 8 * 1024 * 1024;
 const SEGMENTS_MAX = 4096;
 const CLAIMS_MAX = 65_536;
 const POLL_MS = 50;
-/** A roll-out of a new file takes a moment. */
+/** A roll-out of a new file takes a moment; what is mapped anew may take hours, and goes on. */
 const PATIENCE_MS = 30_000;
 
 export interface GatherCursorOptions {
@@ -55,7 +55,7 @@ export interface GatherCursorOptions {
   readonly claimsBefore: Offset;
   readonly mappedEnd: (topic: string, partition: number) => Offset | undefined;
   readonly rowsBytesMax?: number;
-  /** So long rows may be waited for that were mapped by another file, and not by this one. */
+  /** So long rows may be waited for that were mapped by another file, and not by this one, while nothing more of them is. */
   readonly patienceMs?: number;
 }
 
@@ -63,6 +63,13 @@ export interface GatherCursorOptions {
 interface Narrow {
   readonly limits: ReadonlyMap<RawKey, Offset>;
   readonly end: Offset;
+}
+
+/** A raw partition that is claimed elsewhere and not here: how much was claimed on the way there, and since when no more. */
+interface Vain {
+  readonly raw: RawKey;
+  readonly covered: Offset;
+  readonly since: number;
 }
 
 export class GatherCursor implements Cursor {
@@ -82,7 +89,7 @@ export class GatherCursor implements Cursor {
   #assembling = false;
   #mark: Bookmark | undefined;
   #markWanted = false;
-  #vainSince: number | undefined;
+  #vain: Vain | undefined;
   #bytes: number;
   #trail: readonly Cut[];
   #closed = false;
@@ -131,29 +138,33 @@ export class GatherCursor implements Cursor {
 
   /** @throws PipelineError CF-3003, CF-3006 when what comes next is not there, for too long, and others have it or what is behind it is. */
   async #fetch(fetcher: Fetcher, signal: AbortSignal): Promise<readonly Fetched[] | undefined> {
-    const vain = this.#waitsInVain(this.#queue.head);
-    if (vain === undefined) {
-      this.#vainSince = undefined;
+    const missed = this.#waitsInVain(this.#queue.head);
+    if (missed === undefined) {
+      this.#vain = undefined;
       return fetcher.next(signal);
     }
-    this.#vainSince ??= performance.now();
-    const leftMs = this.#vainSince + (this.#options.patienceMs ?? PATIENCE_MS) - performance.now();
-    if (leftMs <= 0) throw vain;
+    const { raw, covered, error } = missed;
+    // Who maps it is on the way there, however slowly.
+    if (this.#vain?.raw !== raw || this.#vain.covered < covered) this.#vain = { raw, covered, since: performance.now() };
+    const leftMs = this.#vain.since + (this.#options.patienceMs ?? PATIENCE_MS) - performance.now();
+    if (leftMs <= 0) throw error;
     const fetched = await fetcher.next(AbortSignal.any([signal, AbortSignal.timeout(Math.ceil(leftMs))]));
     return fetched ?? (signal.aborted || this.#closed ? undefined : []);
   }
 
-  #waitsInVain(queued: QueuedSegment | undefined): PipelineError | undefined {
+  #waitsInVain(queued: QueuedSegment | undefined): (Omit<Vain, 'since'> & { readonly error: PipelineError }) | undefined {
     if (queued === undefined || this.#isClaimed(queued)) return undefined;
     for (const { topic, partition, to } of queued.segment.ranges) {
       const raw = rawKey(topic, partition);
       if (!this.#options.reassembler.maps(topic) || this.#claims.reach(raw, to)) continue;
-      if (this.#claims.isApart(raw, to)) return notMapped({ topic: this.#queue.topic(topic).topic, partition }, this.#rows.taken(raw));
-      if (this.#claims.isOthers(raw, to)) {
-        return new PipelineError('CF-3006', 'transformers map by another migration file than this sink', {
-          remedy: 'Start transformers and sinks with the same file.',
-        });
-      }
+      const { topic: name, partitions } = this.#queue.topic(topic);
+      if (this.#claims.isApart(raw, to))
+        return { raw, covered: this.#claims.covered(raw), error: notMapped({ topic: name, partition }, this.#rows.taken(raw)) };
+      if (!this.#claims.isOthers(raw, to)) continue;
+      // Of whichever partition: then somebody maps the table by this file, and comes to this one.
+      let covered = 0;
+      for (let each = 0; each < partitions; each++) covered += this.#claims.covered(rawKey(topic, each));
+      return { raw, covered, error: othersMap() };
     }
     return undefined;
   }
@@ -367,6 +378,12 @@ export class GatherCursor implements Cursor {
     });
     return { mapped, raw };
   }
+}
+
+function othersMap(): PipelineError {
+  return new PipelineError('CF-3006', 'transformers map by another migration file than this sink', {
+    remedy: 'Start transformers and sinks with the same file.',
+  });
 }
 
 /** @returns whether it is paused now. */

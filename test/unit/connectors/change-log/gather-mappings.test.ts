@@ -1,5 +1,5 @@
 /** The file changes while transformers of the old one still run: what they mapped counts for nobody who reads by the new one. */
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, onTestFinished, test, vi } from 'vitest';
 import { GatherTopic } from '#connectors/change-log/kafka/order/gather-topic.ts';
 import type { GatherPlace } from '#connectors/change-log/kafka/order/bookmark.ts';
 import { ScatterTopic } from '#connectors/change-log/kafka/order/scatter-topic.ts';
@@ -93,6 +93,15 @@ class World {
           if (entry.mapping === tableTag(mapping)) offsets.set(entry.partition, entry.offset);
       return [...offsets.values()].reduce((sum, offset) => sum + offset, 0) >= records;
     });
+  }
+
+  /** A claim of the raw partition that has records, without outputs. */
+  async claim(mapping: TableMapping, from: number, offset: number): Promise<void> {
+    const partition = [0, 1, 2].find((number) => this.#records(rawTopic('m', WHOLE.from), number).length > 0)!;
+    const claim: Claim = { t: 'claim', entries: [{ topic: 0, partition, mapping: tableTag(mapping), from, offset, ends: {} }] };
+    const builder = new RecordsBuilder();
+    builder.add(undefined, Buffer.from(JSON.stringify(claim)));
+    await this.kafka.client().produce([{ topic: claimsTopic('m'), partition: 0, records: builder.take() }]);
   }
 
   async mapped(records: number): Promise<void> {
@@ -207,6 +216,47 @@ test('rows that only transformers of another file map are not waited for without
   const gather = world.gather(fileOf(WHOLE), 50);
   await gather.prepare(undefined);
   await expect(next(gather, 0)).rejects.toMatchObject({ code: 'CF-3006', message: expect.stringContaining('another migration file') });
+  await world.close();
+});
+
+/** Of three rows in one raw partition the second is not claimed by the file yet, but something behind it is. */
+const AHEAD: readonly (readonly [string, string, (world: World) => Promise<void>])[] = [
+  [
+    'by another file',
+    'CF-3006',
+    async (world) => {
+      world.transformer(fileOf(NARROW));
+      await world.claimed(NARROW, 3);
+    },
+  ],
+  ['apart from what was claimed before', 'CF-3003', async (world) => world.claim(WHOLE, 2, 3)],
+];
+
+test.each(AHEAD)('what was mapped %s is waited for as long as mapping goes on towards it, however slowly', async (_, code, ahead) => {
+  const world = new World();
+  await world.begin();
+  await world.write('1', '1', '1');
+  world.kafka.ensureTopic(mappedTopic('m', WHOLE.to), { partitions: PARTITIONS });
+  world.kafka.ensureTopic(claimsTopic('m'), { partitions: 1 });
+  await ahead(world);
+  const gather = world.gather(fileOf(WHOLE), 1_000);
+  await gather.prepare(undefined);
+  const cursor = gather.read(0, 0);
+  const now = vi.spyOn(performance, 'now').mockReturnValue(0);
+  onTestFinished(() => now.mockRestore());
+  /** What is there comes at once, in this process. */
+  const allRead = async (): Promise<void> => {
+    for (let polls = 0; polls < 3; polls++) expect(await cursor.poll()).toBeUndefined();
+  };
+  await allRead();
+  await world.claim(WHOLE, 0, 1);
+  now.mockReturnValue(900);
+  await allRead();
+  now.mockReturnValue(1_800);
+  await allRead();
+  now.mockReturnValue(2_000);
+  await expect(cursor.poll()).rejects.toMatchObject({ code });
+  await cursor.close();
   await world.close();
 });
 
