@@ -1,7 +1,8 @@
 /**
  * Retention of a migration's own topics. Guarantee: what is removed is never needed again: it lies below a bookmark that is written to the
  * target, and `retainBytes` of what was applied since stay besides (trail.ts); the order is cut at a checkpoint, which says what stood
- * before it (order-tail.ts). Topics of another connector, control records and rows set aside are never touched.
+ * before it (order-tail.ts). Topics of another connector, control records and rows set aside are never touched. A partition that cannot be
+ * cut, or whose topic was deleted, keeps no other from being cut.
  *
  * Whoever cuts may have been replaced meanwhile: the bookmark was true when it was written, and stays true.
  */
@@ -16,29 +17,46 @@ interface PlannedCut extends TopicPartition {
 }
 
 export interface TopicTrimmerOptions {
-  readonly cluster: Pick<KafkaCluster, 'trim'>;
+  readonly cluster: Pick<KafkaCluster, 'topics' | 'trim'>;
   /** Of the migration. */
   readonly name: string;
   readonly retainBytes: number;
 }
 
+/** Each may have been waited for: then it is rather the brokers, and the rest is for the next time. */
+const FAILURES_MAX = 3;
+
 export class TopicTrimmer {
   readonly #options: TopicTrimmerOptions;
   /** Where each partition was cut last. */
   readonly #done = new Map<string, Offset>();
+  /** Those that could not be cut come last, so that they never take the place of one that can. */
+  readonly #failed = new Set<string>();
 
   constructor(options: TopicTrimmerOptions) {
     this.#options = options;
   }
 
-  /** @param place of a bookmark that is durable. @throws what Kafka answers: the rest is cut at a later time */
+  /** @param place of a bookmark that is durable. @throws the first of what Kafka answers: that is cut at a later time */
   async trim(place: GatherPlace): Promise<void> {
-    for (const { before, ...at } of this.#plan(place)) {
-      const key = `${at.topic} ${at.partition}`;
-      if (before <= (this.#done.get(key) ?? 0)) continue;
-      await this.#options.cluster.trim(at, before);
-      this.#done.set(key, before);
+    const { cluster, name } = this.#options;
+    const due = this.#plan(place).filter((cut) => cut.before > (this.#done.get(keyOf(cut)) ?? 0));
+    if (due.length === 0) return;
+    const present = new Set(await cluster.topics(`${name}.`));
+    const failures: unknown[] = [];
+    for (const cut of due.toSorted((a, b) => Number(this.#failed.has(keyOf(a))) - Number(this.#failed.has(keyOf(b))))) {
+      const { before, ...at } = cut;
+      if (!present.has(at.topic)) continue;
+      try {
+        await cluster.trim(at, before);
+        this.#done.set(keyOf(cut), before);
+        this.#failed.delete(keyOf(cut));
+      } catch (error) {
+        this.#failed.add(keyOf(cut));
+        if (failures.push(error) === FAILURES_MAX) break;
+      }
     }
+    if (failures.length > 0) throw failures[0];
   }
 
   /** Raw topics last: what the order and the claims still name is there. */
@@ -57,4 +75,8 @@ export class TopicTrimmer {
     }
     return plan;
   }
+}
+
+function keyOf({ topic, partition }: TopicPartition): string {
+  return `${topic} ${partition}`;
 }

@@ -1,8 +1,10 @@
 /** Up to where topics may be cut, from the bookmarks of before. */
 import { expect, test } from 'vitest';
+import type { TopicPartition } from '#connectors/change-log/kafka/cluster.ts';
 import type { Cut, GatherPlace } from '#connectors/change-log/kafka/order/bookmark.ts';
 import { dueCut, trailOf } from '#connectors/change-log/kafka/order/trail.ts';
 import { TopicTrimmer } from '#connectors/change-log/kafka/order/trim-topics.ts';
+import { PipelineError } from '#schemas/errors.ts';
 
 function placeAt(bytes: number, trail: readonly Cut[] = []): GatherPlace {
   return {
@@ -62,10 +64,43 @@ test('a cut never reaches above what the bookmark itself needs, whatever a place
   });
 });
 
+/** Of topics that all exist but `deleted`; those that `isStuck` says cannot be cut. */
+function trimmerOf(cuts: string[], isStuck: (topic: string) => boolean, deleted = ''): TopicTrimmer {
+  const all = ['m.mapped.progress', 'm.order', 'm.mapped.public.a', 'm.public.a'];
+  const trim = async ({ topic }: TopicPartition, before: number): Promise<void> => {
+    cuts.push(`${topic} ${before}`);
+    if (isStuck(topic)) throw new PipelineError('CF-3001', `${topic} has no leader`);
+    if (topic === deleted) throw new Error('it is waited for');
+  };
+  return new TopicTrimmer({ cluster: { trim, topics: async () => all.filter((topic) => topic !== deleted) }, name: 'm', retainBytes: 0 });
+}
+
+test('a partition that cannot be cut keeps no other from it, and is tried again', async () => {
+  const cuts: string[] = [];
+  let stuck = ['m.mapped.progress', 'm.order'];
+  const trimmer = trimmerOf(cuts, (topic) => stuck.includes(topic));
+  const place = walked(40, 10, 0);
+  await expect(trimmer.trim(place)).rejects.toThrow('m.mapped.progress has no leader');
+  expect(cuts).toEqual(['m.mapped.progress 40', 'm.order 40', 'm.mapped.public.a 40', 'm.public.a 40']);
+  stuck = ['m.order'];
+  await expect(trimmer.trim(place)).rejects.toThrow('m.order has no leader');
+  expect(cuts.splice(4)).toEqual(['m.mapped.progress 40', 'm.order 40']);
+  // Of what fails every time the rest does not wait.
+  stuck = ['m.mapped.progress', 'm.order', 'm.mapped.public.a'];
+  await expect(trimmer.trim(walked(50, 10, 0))).rejects.toThrow('no leader');
+  await expect(trimmer.trim(walked(50, 10, 0))).rejects.toThrow('no leader');
+  expect(cuts).toContain('m.public.a 50');
+});
+
+test('a topic that was deleted is passed over', async () => {
+  const cuts: string[] = [];
+  await trimmerOf(cuts, () => false, 'm.order').trim(walked(40, 10, 0));
+  expect(cuts).toEqual(['m.mapped.progress 40', 'm.mapped.public.a 40', 'm.public.a 40']);
+});
+
 test('topics of another connector are left alone, and nothing is cut twice', async () => {
   const cuts: string[] = [];
-  const cluster = { trim: async ({ topic }: { readonly topic: string }, before: number) => void cuts.push(`${topic} ${before}`) };
-  const trimmer = new TopicTrimmer({ cluster, name: 'm', retainBytes: 0 });
+  const trimmer = trimmerOf(cuts, () => false);
   const place = walked(40, 10, 0);
   await trimmer.trim(place);
   expect(cuts).toEqual(['m.mapped.progress 40', 'm.order 40', 'm.mapped.public.a 40', 'm.public.a 40']);
