@@ -8,8 +8,8 @@
  */
 import type { Offset } from '#connectors/change-log/change-log.ts';
 import type { Fetched, KafkaCluster, TopicPartition } from '#connectors/change-log/kafka/cluster.ts';
+import { keptFrom } from '#connectors/change-log/kafka/order/lost-records.ts';
 import { recordsIn } from '#connectors/change-log/kafka/record-reader.ts';
-import { PipelineError } from '#schemas/errors.ts';
 import type { Claim, ClaimEntry } from '#schemas/order/order-record.ts';
 import type { MappingLimits } from './limits.ts';
 import type { RawPartition } from './outbox.ts';
@@ -114,7 +114,8 @@ export class ClaimIndex {
       fetcher.seek({ topic: this.#topic, partition: 0 }, from);
       for (let next = from; next < to;) {
         const fetched = await fetcher.next(signal).catch((error: unknown) => {
-          const start = removedBelow(error);
+          // What the claims below said is applied, or is mapped again.
+          const start = keptFrom(error);
           next = start;
           fetcher.seek({ topic: this.#topic, partition: 0 }, start);
           return [];
@@ -141,11 +142,4 @@ export class ClaimIndex {
 
 function keyOf({ topic, partition, mapping }: RawPartition): string {
   return `${topic} ${partition} ${mapping}`;
-}
-
-/** What the claims below said is applied, or is mapped again. @throws the error, when it is another one */
-function removedBelow(error: unknown): Offset {
-  const start = error instanceof PipelineError && error.code === 'CF-3003' ? error.details['start'] : undefined;
-  if (typeof start !== 'number' || Number((error as PipelineError).details['offset']) >= start) throw error;
-  return start;
 }

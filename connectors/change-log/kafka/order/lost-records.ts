@@ -21,6 +21,13 @@ export function lostMapped(place: TopicPartition, at: Offset, claimed: Offset): 
   return lostRecords(place, at, `claims name its records up to ${claimed}`);
 }
 
+/** Where reading goes on when what it came to was removed meanwhile, by who knows that nobody needs it. @throws the error, when it is another one */
+export function keptFrom(error: unknown): Offset {
+  const { offset, start } = error instanceof PipelineError && error.code === 'CF-3003' ? error.details : {};
+  if (typeof start !== 'number' || Number(offset) >= start) throw error;
+  return start;
+}
+
 /** Rows that a sink needs, mapped by its file, are not all there. */
 export function notMapped({ topic, partition }: TopicPartition, from: Offset): PipelineError {
   return new PipelineError(

@@ -1,9 +1,13 @@
-/** Reads the order topic. Guarantee: every record kept of [from, to) is visited once, in order. */
+/**
+ * Reads the order topic. Guarantee: every record kept of [from, to) is visited once, in order; where the beginning is cut meanwhile (by a
+ * sink, at a checkpoint) the next one visited is the first that is kept, and who folds them (order-tail.ts) sees whether that is a checkpoint.
+ */
 import { PipelineError } from '#schemas/errors.ts';
 import { decodeOrderRecord, type OrderRecord } from '#schemas/order/order-record.ts';
 import type { Offset } from '#connectors/change-log/change-log.ts';
 import type { KafkaCluster } from '../cluster.ts';
 import { recordsIn } from '../record-reader.ts';
+import { keptFrom } from './lost-records.ts';
 
 /** Without an answer for so long, reading is given up; whoever reads tries again. */
 const ANSWER_TIMEOUT_MS = 60_000;
@@ -27,7 +31,11 @@ export async function readOrder(part: OrderPart, visit: (record: OrderRecord, of
   try {
     fetcher.seek(place, from);
     for (let next = from; next < to;) {
-      const fetched = await fetcher.next(AbortSignal.timeout(ANSWER_TIMEOUT_MS));
+      const fetched = await fetcher.next(AbortSignal.timeout(ANSWER_TIMEOUT_MS)).catch((error: unknown) => {
+        next = keptFrom(error);
+        fetcher.seek(place, next);
+        return [];
+      });
       if (fetched === undefined) throw new PipelineError('CF-3001', `topic ${topic} could not be read: Kafka does not answer`);
       for (const { offset, value } of fetched.flatMap(recordsIn)) {
         if (offset >= to || (value !== undefined && !visit(decodeOrderRecord(value), offset))) return;

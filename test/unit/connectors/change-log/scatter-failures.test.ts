@@ -12,6 +12,7 @@ import {
   type OrderRecord,
 } from '#schemas/order/order-record.ts';
 import { avroFormat } from '#schemas/wire/avro-format.ts';
+import { cutWhileRead } from '#test/support/cut-while-read.ts';
 import * as frames from '#test/support/frames.ts';
 import { MemoryKafka, type Fate, type MemoryKafkaOptions } from '#test/support/memory-cluster.ts';
 import { memoryRegistry } from '#test/support/raw-events.ts';
@@ -363,6 +364,18 @@ describe('an order that was cut at a checkpoint', () => {
     await world.cutOrder();
     await topic.begin(3);
     expect([topic.end(), topic.lastCommit()?.commitLsn]).toEqual([8, 20n]);
+  });
+
+  test('goes on for a reader that is just reading it', async () => {
+    const world = new World();
+    const topic = world.reader();
+    await topic.begin(1);
+    await append(topic, transaction(10));
+    await topic.begin(2);
+    await append(topic, transaction(20));
+    const next = world.reader(cutWhileRead(world.kafka.client(), { topic: ORDER, partition: 0 }, world.checkpoint().at));
+    await next.begin(3);
+    expect([next.start(), next.end(), next.lastCommit()?.commitLsn]).toEqual([4, 8, 20n]);
   });
 
   test('is refused when it was cut anywhere else', async () => {
