@@ -8,7 +8,13 @@
  */
 import type { KafkaCluster, KafkaRecords, ProduceBatch, Produced, TopicPartition } from '#connectors/change-log/kafka/cluster.ts';
 import { lostMapped } from '#connectors/change-log/kafka/order/lost-records.ts';
-import { RecordsBuilder, type Compression, type PassedRecord } from '#connectors/change-log/kafka/record-batch.ts';
+import {
+  passedBytesMax,
+  recordBytesMax,
+  RecordsBuilder,
+  type Compression,
+  type PassedRecord,
+} from '#connectors/change-log/kafka/record-batch.ts';
 import type { Offset } from '#connectors/change-log/change-log.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import type { Claim, ClaimEntry } from '#schemas/order/order-record.ts';
@@ -104,7 +110,7 @@ export class Outbox {
 
   add(raw: RawPartition, to: BoundedTopic, record: MappedRecord): void {
     const { partition, key, value, headers } = record;
-    const outgoing = this.#placeFor(raw, to, partition, value?.length ?? 0);
+    const outgoing = this.#placeFor(raw, to, partition, recordBytesMax(key, value, headers));
     const before = outgoing.builder.bytes;
     outgoing.builder.add(key, value, headers);
     this.#grew(outgoing, before, to);
@@ -112,7 +118,7 @@ export class Outbox {
 
   /** The same for a record that is passed on. */
   pass(raw: RawPartition, to: BoundedTopic, partition: number, passed: PassedRecord): void {
-    const outgoing = this.#placeFor(raw, to, partition, passed.record.valueBytes);
+    const outgoing = this.#placeFor(raw, to, partition, passedBytesMax(passed));
     const before = outgoing.builder.bytes;
     outgoing.builder.addPassed(passed);
     this.#grew(outgoing, before, to);

@@ -236,6 +236,10 @@ export function recordBytesMax(key: Buffer | undefined, value: Buffer | undefine
   return bytes;
 }
 
+export function passedBytesMax({ record, keyBytes, headersBytes, restAt }: PassedRecord): number {
+  return RECORD_HEAD_BYTES_MAX + Math.max(0, keyBytes) + record.valueBytes + headersBytes + record.end - restAt;
+}
+
 /** Bytes of a zigzag varint of a number in [0, 2^31), or of −1. */
 function sizeOf(value: number): number {
   const zigzag = value < 0 ? 1 : value * 2;

@@ -6,7 +6,7 @@ import { invariant } from '#schemas/errors.ts';
 import type { Range, Segment, SkeletonFrame } from '#schemas/order/order-record.ts';
 import type { Offset } from '#connectors/change-log/change-log.ts';
 import type { KafkaHeader, KafkaRecords, ProduceBatch, Produced } from '../cluster.ts';
-import { RecordsBuilder, type Compression } from '../record-batch.ts';
+import { recordBytesMax, RecordsBuilder, type Compression } from '../record-batch.ts';
 
 /** Half of what a broker takes by default, which is 1 MiB: only a row of its own can be larger. */
 const BATCH_BYTES_MAX = 512 * 1024;
@@ -35,7 +35,8 @@ export class ParcelPlace {
 
   add(key: Buffer | undefined, value: Buffer | undefined, headers: readonly KafkaHeader[]): void {
     const builder = this.#builder;
-    if (builder.count > 0 && builder.bytes + (value?.length ?? 0) > BATCH_BYTES_MAX) this.#full.push(builder.take());
+    const bytes = recordBytesMax(key, value, headers);
+    if (builder.count > 0 && builder.bytes + bytes > BATCH_BYTES_MAX) this.#full.push(builder.take());
     builder.add(key, value, headers);
   }
 
