@@ -7,7 +7,6 @@
  * yet are paused. Where one partition holds the next segment's rows behind too many of later
  * ones, those are let go of (`#narrow`) and read again once the segments before them are through.
  */
-import { PipelineError } from '#schemas/errors.ts';
 import type { Claim } from '#schemas/order/order-record.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import type { Cursor, Offset, ReadBatch } from '#connectors/change-log/change-log.ts';
@@ -16,13 +15,14 @@ import type { Fetched, FetchedRecord, Fetcher, KafkaCluster, TopicPartition } fr
 import { recordsIn } from '../record-reader.ts';
 import { rawKey, type Cut, type GatherPlace, type RawKey, type RawPlaceMark, type ReadingPlace } from './bookmark.ts';
 import { ClaimBook } from './claims.ts';
-import { checkStored, notMapped } from './lost-records.ts';
+import { checkStored, notMapped, othersMap } from './lost-records.ts';
 import type { MappedPlace, MappedPlaces } from './mapped-places.ts';
 import { rowOf, toldBy } from './mapped-record.ts';
 import type { Reassembler } from './reassemble.ts';
 import { ownBytes, RowBuffer, type MappedRow } from './row-buffer.ts';
 import type { QueuedSegment, SegmentQueue } from './segment-queue.ts';
 import { trailOf } from './trail.ts';
+import { VainWait, type Missed } from './vain-wait.ts';
 
 /** Mapped records that wait for their segment, unpacked. As they come, ahead of the segments that want them, they may be a part of it. */
 const ROWS_BYTES_MAX = 32 * 1024 * 1024;
@@ -65,13 +65,6 @@ interface Narrow {
   readonly end: Offset;
 }
 
-/** A raw partition that is claimed elsewhere and not here: how much was claimed on the way there, and since when no more. */
-interface Vain {
-  readonly raw: RawKey;
-  readonly covered: Offset;
-  readonly since: number;
-}
-
 export class GatherCursor implements Cursor {
   readonly #options: GatherCursorOptions;
   readonly #queue: SegmentQueue;
@@ -89,7 +82,7 @@ export class GatherCursor implements Cursor {
   #assembling = false;
   #mark: Bookmark | undefined;
   #markWanted = false;
-  #vain: Vain | undefined;
+  readonly #wait: VainWait;
   #bytes: number;
   #trail: readonly Cut[];
   #closed = false;
@@ -109,6 +102,7 @@ export class GatherCursor implements Cursor {
     this.#bytes = options.place.bytes ?? 0;
     this.#trail = options.place.trail ?? [];
     this.#rowsBytesMax = options.rowsBytesMax ?? ROWS_BYTES_MAX;
+    this.#wait = new VainWait(options.patienceMs ?? PATIENCE_MS);
     this.#orderNext = options.place.order;
     this.#claimsNext = options.place.claims;
   }
@@ -138,21 +132,13 @@ export class GatherCursor implements Cursor {
 
   /** @throws PipelineError CF-3003, CF-3006 when what comes next is not there, for too long, and others have it or what is behind it is. */
   async #fetch(fetcher: Fetcher, signal: AbortSignal): Promise<readonly Fetched[] | undefined> {
-    const missed = this.#waitsInVain(this.#queue.head);
-    if (missed === undefined) {
-      this.#vain = undefined;
-      return fetcher.next(signal);
-    }
-    const { raw, covered, error } = missed;
-    // Who maps it is on the way there, however slowly.
-    if (this.#vain?.raw !== raw || this.#vain.covered < covered) this.#vain = { raw, covered, since: performance.now() };
-    const leftMs = this.#vain.since + (this.#options.patienceMs ?? PATIENCE_MS) - performance.now();
-    if (leftMs <= 0) throw error;
-    const fetched = await fetcher.next(AbortSignal.any([signal, AbortSignal.timeout(Math.ceil(leftMs))]));
+    const leftMs = this.#wait.leftMs(this.#missed(this.#queue.head));
+    if (leftMs === undefined) return fetcher.next(signal);
+    const fetched = await fetcher.next(AbortSignal.any([signal, AbortSignal.timeout(leftMs)]));
     return fetched ?? (signal.aborted || this.#closed ? undefined : []);
   }
 
-  #waitsInVain(queued: QueuedSegment | undefined): (Omit<Vain, 'since'> & { readonly error: PipelineError }) | undefined {
+  #missed(queued: QueuedSegment | undefined): Missed | undefined {
     if (queued === undefined || this.#isClaimed(queued)) return undefined;
     for (const { topic, partition, to } of queued.segment.ranges) {
       const raw = rawKey(topic, partition);
@@ -378,12 +364,6 @@ export class GatherCursor implements Cursor {
     });
     return { mapped, raw };
   }
-}
-
-function othersMap(): PipelineError {
-  return new PipelineError('CF-3006', 'transformers map by another migration file than this sink', {
-    remedy: 'Start transformers and sinks with the same file.',
-  });
 }
 
 /** @returns whether it is paused now. */

@@ -40,6 +40,13 @@ export function notMapped({ topic, partition }: TopicPartition, from: Offset): P
   );
 }
 
+/** Rows of a table whose claims are all another file's. */
+export function othersMap(): PipelineError {
+  return new PipelineError('CF-3006', 'transformers map by another migration file than this sink', {
+    remedy: 'Start transformers and sinks with the same file.',
+  });
+}
+
 /** What a claim names was acknowledged before it was written. @throws PipelineError CF-3002 */
 export function checkStored({ entries }: Claim, endOf: (topic: string, partition: number) => Offset | undefined): void {
   for (const { ends } of entries) {
