@@ -1,31 +1,6 @@
 import { expect, test } from 'vitest';
-import { buildStep } from '#schemas/mapping/steps/build-step.ts';
 import type { Value } from '#schemas/mapping/steps/step.ts';
-import type { StepBlock } from '#schemas/config/step-schema.ts';
-import { connect } from '#connectors/postgres/session.ts';
-import { freshDatabase } from '#test/support/postgres.ts';
-
-/** The step as a function of one text. */
-function step(block: StepBlock): (text: string) => Value {
-  const built = buildStep(block, { inputs: [] });
-  return (text) => (built.takes === 'one' ? built.apply(text) : built.apply([text]));
-}
-
-/** One column of answers for one array of texts, in a session in UTC. */
-async function ask(sql: string, ...lists: readonly (readonly string[])[]): Promise<(string | null)[]> {
-  await using database = await freshDatabase(18);
-  const client = await connect(database.url, { applicationName: 'test', role: 'source' });
-  try {
-    await client.query("SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'");
-    const names = lists.map((_, i) => `v${i + 1}`).join(', ');
-    const arrays = lists.map((_, i) => `$${i + 1}::text[]`).join(', ');
-    const query = `SELECT (${sql})::text AS v FROM unnest(${arrays}) WITH ORDINALITY AS u(${names}, n) ORDER BY n`;
-    const { rows } = await client.query<{ v: string | null }>(query, [...lists]);
-    return rows.map(({ v }) => v);
-  } finally {
-    await client.end();
-  }
-}
+import { ask, step } from '#test/support/ask-postgres.ts';
 
 const [FROM, UNTIL] = [Temporal.Instant.from('2020-01-01T00:00Z'), Temporal.Instant.from('2028-01-01T00:00Z')];
 

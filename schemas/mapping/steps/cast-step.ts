@@ -31,8 +31,12 @@ function readerOf({ base, modifiers, array }: TypeName): Reader | undefined {
   if (array || !Object.hasOwn(READERS, base)) return undefined;
   const [precision, scale = 0] = modifiers;
   if (precision === undefined) return READERS[base];
-  return base === 'numeric' ? numeric(precision, scale) : undefined;
+  if (base !== 'numeric' || precision < 1 || precision > DIGITS_MAX || Math.abs(scale) > DIGITS_MAX) return undefined;
+  return numeric(precision, scale);
 }
+
+/** PostgreSQL's own bound of precision and scale. */
+const DIGITS_MAX = 1000;
 
 function numeric(precision: number, scale: number): Reader {
   const above = 10n ** BigInt(precision);

@@ -6,7 +6,7 @@ import { StepRefusal } from './step.ts';
 
 export type Rounding = 'half-up' | 'half-down' | 'half-even' | 'up' | 'down' | 'ceiling' | 'floor';
 
-/** The number is `digits` / 10^`scale`. */
+/** The number is `digits` / 10^`scale`; a negative scale counts places before the point, as in numeric(3,-2). */
 export interface Decimal {
   readonly digits: bigint;
   readonly scale: number;
@@ -33,7 +33,7 @@ export function parseDecimal(text: string): Decimal | undefined {
 }
 
 export function decimalText({ digits, scale }: Decimal): string {
-  if (scale === 0) return digits.toString();
+  if (scale <= 0) return (scale === 0 ? digits : digits * power(-scale)).toString();
   const negative = digits < 0n;
   const text = (negative ? -digits : digits).toString().padStart(scale + 1, '0');
   const at = text.length - scale;
@@ -46,7 +46,7 @@ function power(exponent: number): bigint {
   return POWERS[exponent] ?? 10n ** BigInt(exponent);
 }
 
-/** True when no digit but zeros stands beyond `scale`. */
+/** True when no digit but zeros stands beyond `scale`, which may be negative. */
 export function fitsScale({ digits, scale: has }: Decimal, scale: number): boolean {
   return has <= scale || digits % power(has - scale) === 0n;
 }

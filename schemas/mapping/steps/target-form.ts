@@ -40,12 +40,15 @@ export function targetForm({ kind, digits }: TargetForm): (value: Value) => Valu
   if (kind === 'any') return (value) => value;
   return (value) => {
     if (value === null) return value;
-    if (!fits(value, kind, digits))
-      throw new StepRefusal(`the value has more than ${digits} digits behind the point, which the column would round`);
+    if (!fits(value, kind, digits)) throw new StepRefusal(`the value has ${tooManyDigits(digits)}, which the column would round`);
     const wrong = wrongTime(value, kind);
     if (wrong !== undefined) throw new StepRefusal(wrong);
     return value;
   };
+}
+
+function tooManyDigits(digits: number): string {
+  return digits < 0 ? `a digit other than 0 in its last ${-digits} places before the point` : `more than ${digits} digits behind the point`;
 }
 
 const CLOCK = /\d{1,2}:\d{2}(?::\d{2}(?:\.\d*)?)?|T\d{4,6}(?:\.\d*)?/;
@@ -69,5 +72,5 @@ function fits(value: string, kind: TargetForm['kind'], digits: number): boolean 
   if (kind !== 'number') return (FRACTION.exec(value)?.[1]?.length ?? 0) <= digits;
   const number = parseDecimal(value.trim());
   // What is no number is the server's to refuse.
-  return number === undefined || (digits < 0 ? number.digits % 10n ** BigInt(number.scale - digits) === 0n : fitsScale(number, digits));
+  return number === undefined || fitsScale(number, digits);
 }
