@@ -4,6 +4,7 @@
  * has read as its column's type, stands there as that only where its text is one in JSON, else as a string: the object stays JSON.
  */
 import type { ColumnMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { isJson } from '#schemas/mapping/steps/json-text.ts';
 import type { CatalogColumn } from '#schemas/table.ts';
 import type { Packer } from './packer.ts';
 
@@ -46,15 +47,6 @@ export function provenKind(text: string, kind: JsonKind): JsonKind {
   if (kind === 'number') return NUMBER.test(text) ? kind : 'text';
   if (kind === 'boolean') return BOOLEAN.test(text) ? kind : 'text';
   return kind === 'json' && isJson(text) ? kind : 'text';
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 export function packJsonValue(packer: Packer, b: Buffer, span: { readonly from: number; readonly end: number }, kind: JsonKind): void {

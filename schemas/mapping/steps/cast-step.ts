@@ -5,6 +5,7 @@
 import type { StepBlock } from '#schemas/config/step-schema.ts';
 import { parseTypeName, type TypeName } from '../type-name.ts';
 import { decimalText, fitsScale, parseDecimal, rescale } from './decimal.ts';
+import { isJson, isJsonb } from './json-text.ts';
 import { onText, StepFault, StepRefusal, type Step } from './step.ts';
 import { parseTimestamp, timestampText } from './timestamp-text.ts';
 
@@ -18,13 +19,26 @@ export function castStep({ to, onError }: NonNullable<StepBlock['cast']>): Step 
     throw new StepFault(`a step cannot cast to ${type === undefined ? 'this' : to}`, `It casts to ${Object.keys(READERS).join(', ')}.`);
   }
   if (typeof onError === 'object' && reader(onError.value) === undefined) throw new StepFault(`the value of onError is no ${to} either`);
+  const trims = !KEEPS_BLANKS.has(type!.base);
   return onText((text) => {
-    const value = reader(text.trim());
+    const value = reader(trims ? withoutBlanks(text) : text);
     if (value !== undefined) return value;
     if (onError === 'null') return null;
     if (onError !== 'fail') return onError.value;
     throw new StepRefusal(`the value is no ${to}`);
   });
+}
+
+/** PostgreSQL reads these without taking blanks off, or with blanks of JSON's own. */
+const KEEPS_BLANKS: ReadonlySet<string> = new Set(['uuid', 'json', 'jsonb']);
+/** What PostgreSQL skips around a value: fewer than Unicode has. */
+const BLANK: ReadonlySet<string | undefined> = new Set([' ', '\t', '\n', '\v', '\f', '\r']);
+
+function withoutBlanks(text: string): string {
+  let [start, end] = [0, text.length];
+  while (start < end && BLANK.has(text[start])) start++;
+  while (start < end && BLANK.has(text[end - 1])) end--;
+  return text.slice(start, end);
 }
 
 function readerOf({ base, modifiers, array }: TypeName): Reader | undefined {
@@ -79,15 +93,6 @@ function float(largest: number): Reader {
   };
 }
 
-function json(text: string): string | undefined {
-  try {
-    JSON.parse(text);
-    return text;
-  } catch {
-    return undefined;
-  }
-}
-
 function date(text: string): string | undefined {
   if (text === 'infinity' || text === '-infinity') return text;
   const parsed = /^\d{4,7}-\d{2}-\d{2}(?: BC)?$/.test(text) ? parseTimestamp(text) : undefined;
@@ -109,7 +114,6 @@ const READERS: Readonly<Record<string, Reader>> = {
   'double precision': float(Number.MAX_VALUE),
   real: float(3.402_823_466_385_288_6e38),
   uuid: (text) => UUID.exec(text)?.slice(1, 6).join('-').toLowerCase(),
-  json,
-  // A NUL within is JSON, and no jsonb.
-  jsonb: (text) => (text.includes(String.raw`\u0000`) ? undefined : json(text)),
+  json: (text) => (isJson(text) ? text : undefined),
+  jsonb: (text) => (isJsonb(text) ? text : undefined),
 };

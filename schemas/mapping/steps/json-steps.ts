@@ -3,7 +3,7 @@ import type { StepBlock } from '#schemas/config/step-schema.ts';
 import type { CatalogColumn } from '#schemas/table.ts';
 import { underDomain } from '../type-fit.ts';
 import { elementsOf } from './array-text.ts';
-import { decode, findInJson } from './json-text.ts';
+import { decode, findInJson, isJson } from './json-text.ts';
 import { onText, StepFault, StepRefusal, type Step, type StepContext } from './step.ts';
 
 type Config<K extends keyof StepBlock> = NonNullable<StepBlock[K]>;
@@ -14,10 +14,13 @@ export function extractStep(pointer: Config<'extract'>): Step {
     .slice(1)
     .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'));
   return onText((text) => {
+    if (!isJson(text)) throw new StepRefusal('the value is no JSON');
     const found = findInJson(text, path);
     if (found === undefined || found === 'null') return null;
-    const value = found.startsWith('"') ? decode(found) : found;
-    if (value.includes('\0')) throw new StepRefusal('the JSON text holds a NUL, which no text of PostgreSQL can');
+    if (!found.startsWith('"')) return found;
+    const value = decode(found);
+    if (value.includes('\0') || !value.isWellFormed())
+      throw new StepRefusal('the JSON text holds a NUL or half a character (a lone surrogate), which no text of PostgreSQL can');
     return value;
   });
 }

@@ -1,17 +1,30 @@
 /**
- * JSON as text, without taking it apart. Guarantee: a value found keeps its own spelling (numbers of any size), and of a name that
- * stands twice the last one counts, as in PostgreSQL.
+ * JSON as text. Guarantee: what PostgreSQL's json type refuses is refused and all else taken, at any depth; a value found keeps its own
+ * spelling (numbers of any size), and of a name that stands twice the last one counts, as in jsonb.
  */
-import { StepRefusal } from './step.ts';
 
-const BLANK = /[ \t\n\r]/;
-const BARE_END = /[,\]}\s]/;
+/** True for what PostgreSQL's json takes: its grammar is that of ECMA-404, as JSON.parse's is. */
+export function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
-/** Text of the value at a path; undefined where there is none. @throws StepRefusal for what is no JSON. */
+const OTHER_ESCAPES = /\\[^u]/g;
+const NUL_OR_HALF = /\\u0000|\\ud[89ab]..(?!\\ud[c-f])|(?<!\\ud[89ab]..)\\ud[c-f]/i;
+
+/** True for what jsonb takes too: it decodes its texts, and a NUL or half a character is none. */
+export function isJsonb(text: string): boolean {
+  return isJson(text) && !(text.includes(String.raw`\u`) && NUL_OR_HALF.test(text.replaceAll(OTHER_ESCAPES, '  ')));
+}
+
+/** Text of the value at a path; undefined where there is none. `text` is JSON. */
 export function findInJson(text: string, path: readonly string[]): string | undefined {
   const scanner = new Scanner(text);
   let span = scanner.value(0);
-  if (scanner.blanks(span.end) !== text.length) throw malformed();
   for (const part of path) {
     const inner = scanner.child(span.start, part);
     if (inner === undefined) return undefined;
@@ -25,10 +38,10 @@ interface Span {
   readonly end: number;
 }
 
-function malformed(): StepRefusal {
-  return new StepRefusal('the value is no JSON');
-}
+const BLANK = /[ \t\n\r]/;
+const BARE_END = /[,\]} \t\n\r]/;
 
+/** Finds its way in what is known to be JSON. */
 class Scanner {
   readonly #text: string;
 
@@ -36,20 +49,13 @@ class Scanner {
     this.#text = text;
   }
 
-  blanks(at: number): number {
-    let p = at;
-    while (p < this.#text.length && BLANK.test(this.#text[p]!)) p++;
-    return p;
-  }
-
   value(at: number): Span {
-    const start = this.blanks(at);
+    const start = this.#blanks(at);
     const first = this.#text[start];
     if (first === '"') return { start, end: this.#string(start) };
     if (first === '{' || first === '[') return { start, end: this.#skip(start) };
     let end = start;
     while (end < this.#text.length && !BARE_END.test(this.#text[end]!)) end++;
-    if (end === start) throw malformed();
     return { start, end };
   }
 
@@ -65,65 +71,57 @@ class Scanner {
     return found;
   }
 
+  #blanks(at: number): number {
+    let p = at;
+    while (p < this.#text.length && BLANK.test(this.#text[p]!)) p++;
+    return p;
+  }
+
+  /** Offset behind the string at `start`. */
   #string(start: number): number {
-    for (let p = start + 1; p < this.#text.length; p++) {
-      const c = this.#text[p];
-      if (c === '\\') p++;
-      else if (c === '"') return p + 1;
-    }
-    throw malformed();
+    let p = start + 1;
+    for (; this.#text[p] !== '"'; p++) if (this.#text[p] === '\\') p++;
+    return p + 1;
   }
 
   /** Offset behind the object or array at `start`. */
   #skip(start: number): number {
     let depth = 0;
-    for (let p = start; p < this.#text.length; p++) {
+    for (let p = start; ; p++) {
       const c = this.#text[p];
       if (c === '"') p = this.#string(p) - 1;
       else if (c === '{' || c === '[') depth++;
-      else if (c === '}' || c === ']') {
-        depth--;
-        if (depth === 0) return p + 1;
-      }
+      else if ((c === '}' || c === ']') && --depth === 0) return p + 1;
     }
-    throw malformed();
   }
 
   #members(start: number, visit: (key: string, value: Span) => void): void {
-    let p = this.blanks(start + 1);
+    let p = this.#blanks(start + 1);
     while (this.#text[p] !== '}') {
-      if (this.#text[p] !== '"') throw malformed();
       const end = this.#string(p);
-      const colon = this.blanks(end);
-      if (this.#text[colon] !== ':') throw malformed();
-      const value = this.value(colon + 1);
+      const value = this.value(this.#blanks(end) + 1);
       visit(this.#text.slice(p, end), value);
-      p = this.#next(value.end, '}');
+      p = this.#next(value.end);
     }
   }
 
   #elements(start: number, visit: (value: Span) => void): void {
-    let p = this.blanks(start + 1);
+    let p = this.#blanks(start + 1);
     while (this.#text[p] !== ']') {
       const value = this.value(p);
       visit(value);
-      p = this.#next(value.end, ']');
+      p = this.#next(value.end);
     }
   }
 
-  #next(at: number, close: string): number {
-    const p = this.blanks(at);
-    if (this.#text[p] === close) return p;
-    if (this.#text[p] !== ',') throw malformed();
-    return this.blanks(p + 1);
+  /** Offset of the next member or element, or of the closing bracket. */
+  #next(at: number): number {
+    const p = this.#blanks(at);
+    return this.#text[p] === ',' ? this.#blanks(p + 1) : p;
   }
 }
 
-/** A JSON string's own characters. @throws StepRefusal */
+/** A JSON string's own characters. */
 export function decode(json: string): string {
-  try {
-    return JSON.parse(json) as string;
-  } catch {
-    throw malformed();
-  }
+  return json.includes('\\') ? (JSON.parse(json) as string) : json.slice(1, -1);
 }

@@ -38,6 +38,8 @@ function made(block: StepBlock, value: Value | readonly Value[], inputs: readonl
   }
 }
 
+const NO_TEXT = '! the JSON text holds a NUL or half a character (a lone surrogate), which no text of PostgreSQL can';
+
 const CASES: readonly (readonly [string, StepBlock, readonly (readonly [Value, Value])[]])[] = [
   [
     'trim',
@@ -201,7 +203,13 @@ const CASES: readonly (readonly [string, StepBlock, readonly (readonly [Value, V
       ['{"a/b": []}', null],
       ['{"a/b": [null]}', null],
       ['{', '! the value is no JSON'],
-      ['{"a/b": ["\\u0000"]}', '! the JSON text holds a NUL, which no text of PostgreSQL can'],
+      ['{"a/b": ["\\u0000"]}', NO_TEXT],
+      ['{"a/b": ["\\ud800"]}', NO_TEXT],
+      ['{"a/b": ["\\ud83d\\ude00"]}', '😀'],
+      ['{"a/b": ["x"], "c": nul}', '! the value is no JSON'],
+      ['{"a/b": [\'x\']}', '! the value is no JSON'],
+      ['{"a/b": [01]}', '! the value is no JSON'],
+      ['{"a/b": [1}]}', '! the value is no JSON'],
     ],
   ],
   [
