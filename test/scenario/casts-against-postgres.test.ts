@@ -1,6 +1,7 @@
 /** Casts of a step beside PostgreSQL's own: what passes is a value there too, in the same spelling, and nothing was rounded on the way. */
 import { expect, test } from 'vitest';
 import { ask, takenBy } from '#test/support/ask-postgres.ts';
+import { seeded, seedFromEnvironment } from '#test/support/random.ts';
 
 const NUMBERS = ['0', '-0', '0.00', '1', '100', '-100', '100.00', '12300', '1.23e4', '99900', '99949', '99950', '1e5', '150', '49', '50'];
 const ODD_NUMBERS = ['0.005', '.00012', '1e-5', '123e-7', '99999', '1e2147', 'NaN', ' 7e2 ', '', 'x', '-0.00099'];
@@ -17,4 +18,114 @@ test.for(['numeric(3,-2)', 'numeric(1,-4)', 'numeric(5)', 'numeric(5,2)', 'numer
 
 test.for(['numeric(0)', 'numeric(1001,2)', 'numeric(3,1001)', 'numeric(3,-1001)'])('%s is no type', (to) => {
   expect(() => takenBy({ cast: { to, onError: 'fail' } })).toThrow('cannot cast to');
+});
+
+const UUIDS = [
+  'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11',
+  'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11',
+  '{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}',
+  'a0eebc999c0b4ef8bb6d6bb9bd380a11',
+  'a0ee-bc99-9c0b-4ef8-bb6d-6bb9-bd38-0a11',
+  '{a0eebc99-9c0b4ef8-bb6d6bb9-bd380a11}',
+  '{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11',
+  'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}',
+  '{{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}}',
+  ' a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11',
+  'a0eebc99--9c0b-4ef8-bb6d-6bb9bd380a11',
+  'a0e-ebc99-9c0b-4ef8-bb6d-6bb9bd380a11',
+  '-a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11',
+  'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11-',
+  'g0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11',
+  'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a1',
+  '{}',
+  '',
+];
+
+test('a cast to uuid takes what PostgreSQL takes, in its spelling', async () => {
+  const expected = (await ask(`CASE WHEN pg_input_is_valid(v1, 'uuid') THEN v1::uuid END`, UUIDS)).map((value) => value ?? undefined);
+  expect(UUIDS.map(takenBy({ cast: { to: 'uuid', onError: 'fail' } }))).toEqual(expected);
+  expect(expected.filter((value) => value !== undefined)).toEqual(Array.from({ length: 6 }, () => UUIDS[0]));
+});
+
+const FLOATS = [
+  '0',
+  '-0',
+  '-0.0',
+  '0e9',
+  '1e-05',
+  '0.0001',
+  '0.00001',
+  '1e14',
+  '1e15',
+  '1e16',
+  '123456',
+  '999999.5',
+  '1000000',
+  '1e23',
+  '-1e23',
+];
+const EDGES = [
+  '5e-324',
+  '2.4703282292062327e-324',
+  '2.4703282292062328e-324',
+  '1.7976931348623157e308',
+  '1.7976931348623158e308',
+  '1.7976931348623159e308',
+  '1e-400',
+  '1e400',
+  '1e-45',
+  '7e-46',
+  '7.1e-46',
+  '3.4028235e38',
+  '3.40282356e38',
+  '3.4028235677973366e38',
+  '3.40282356779733661637539395458142568447e38',
+  '3.40282356779733661637539395458142568448e38',
+  '7.006492321624085354618e-46',
+  // Around the middle of two reals, too near for a double to tell.
+  '1.00000005960464477539062',
+  '1.000000059604644775390625',
+  '1.00000005960464477539063',
+  '1.00000017881393432617187499',
+  '1.000000178813934326171875',
+  '1.00000017881393432617187501',
+  '9007199254740993',
+  '9007199254740993.00000000000001',
+];
+const WORDS = ['NaN', 'nan', 'Infinity', '-Infinity', '+Infinity', 'inf', '-INF', 'infinity', '', 'x', '1,5', ' 2.50 ', '.5', '5.', '+7'];
+
+/** Numbers of every size, shortly and fully written; halves of what a type can tell apart; powers of two, whose neighbours lie unevenly. */
+function floats(seed: number): string[] {
+  const random = seeded(seed);
+  const bits = new DataView(new ArrayBuffer(8));
+  const made: string[] = [];
+  for (let i = 0; i < 20_000; i++) {
+    bits.setUint32(0, random.between(0, 0xffffffff));
+    bits.setUint32(4, random.between(0, 0xffffffff));
+    const [double, real] = [bits.getFloat64(0), bits.getFloat32(0)];
+    made.push(String(double), String(real), `${random.between(1, 999_999)}e${random.between(-60, 60)}`);
+  }
+  for (let power = -1074; power < 1024; power++) made.push(String(2 ** power), (2 ** power).toPrecision(25));
+  for (let digits = 1; digits < 1000; digits++) for (let tens = 10; tens < 25; tens++) made.push(`${digits}e${tens}`);
+  for (let i = 0; i < 5000; i++) {
+    const odd = BigInt(random.between(2 ** 23, 2 ** 24 - 1)) * 2n + 1n;
+    const shift = random.between(0, 60);
+    made.push(
+      String(odd << BigInt(shift)),
+      String((odd << BigInt(shift)) + 1n),
+      String((odd << BigInt(shift)) - 1n),
+      String(Number(odd) / 2 ** shift),
+    );
+  }
+  return made;
+}
+
+test.for(['double precision', 'real'])('a cast to %s gives the nearest number in the spelling of PostgreSQL', async (to) => {
+  const seed = seedFromEnvironment();
+  process.stdout.write(`floats: CROSSFADE_SEED=${seed}\n`);
+  const values = [...FLOATS, ...EDGES, ...WORDS, ...floats(seed)];
+  const expected = await ask(`CASE WHEN pg_input_is_valid(v1, '${to}') THEN v1::${to} END`, values);
+  const taken = takenBy({ cast: { to, onError: 'fail' } });
+  const unlike = values.flatMap((value, i) => (taken(value) === (expected[i] ?? undefined) ? [] : [[value, taken(value), expected[i]]]));
+  expect(unlike).toEqual([]);
 });

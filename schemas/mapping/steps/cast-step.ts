@@ -5,6 +5,7 @@
 import type { StepBlock } from '#schemas/config/step-schema.ts';
 import { parseTypeName, type TypeName } from '../type-name.ts';
 import { decimalText, fitsScale, parseDecimal, rescale } from './decimal.ts';
+import { doubleText, realText } from './float-text.ts';
 import { isJson, isJsonb } from './json-text.ts';
 import { onText, StepFault, StepRefusal, type Step } from './step.ts';
 import { parseTimestamp, timestampText } from './timestamp-text.ts';
@@ -73,7 +74,15 @@ function whole(bits: bigint): Reader {
 
 const TRUE: ReadonlySet<string> = new Set(['t', 'true', 'y', 'yes', 'on', '1']);
 const FALSE: ReadonlySet<string> = new Set(['f', 'false', 'n', 'no', 'off', '0']);
-const UUID = /^\{?([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})\}?$/i;
+/** A hyphen may stand behind any four digits. */
+const UUID = /^(?:[0-9a-f]{4}-?){7}[0-9a-f]{4}$/i;
+
+function uuid(text: string): string | undefined {
+  const bare = text.startsWith('{') && text.endsWith('}') ? text.slice(1, -1) : text;
+  if (!UUID.test(bare)) return undefined;
+  const digits = bare.replaceAll('-', '').toLowerCase();
+  return `${digits.slice(0, 8)}-${digits.slice(8, 12)}-${digits.slice(12, 16)}-${digits.slice(16, 20)}-${digits.slice(20)}`;
+}
 
 function timestamp(withZone: boolean): Reader {
   return (text) => {
@@ -82,14 +91,6 @@ function timestamp(withZone: boolean): Reader {
     // Without a zone of its own the server would lend it the session's.
     if (parsed === undefined || (parsed.offsetSeconds === undefined) === withZone) return undefined;
     return withZone ? text : timestampText(parsed.days, parsed.micros);
-  };
-}
-
-function float(largest: number): Reader {
-  return (text) => {
-    if (text === 'NaN' || text === 'Infinity' || text === '-Infinity') return text;
-    if (parseDecimal(text) === undefined) return undefined;
-    return Math.abs(Number(text)) <= largest ? text : undefined;
   };
 }
 
@@ -111,9 +112,9 @@ const READERS: Readonly<Record<string, Reader>> = {
   date,
   'timestamp without time zone': timestamp(false),
   'timestamp with time zone': timestamp(true),
-  'double precision': float(Number.MAX_VALUE),
-  real: float(3.402_823_466_385_288_6e38),
-  uuid: (text) => UUID.exec(text)?.slice(1, 6).join('-').toLowerCase(),
+  'double precision': doubleText,
+  real: realText,
+  uuid,
   json: (text) => (isJson(text) ? text : undefined),
   jsonb: (text) => (isJsonb(text) ? text : undefined),
 };
