@@ -17,6 +17,8 @@ export interface CatalogColumn {
   readonly builtin: boolean;
   /** Element type OID when the type is an array, else 0. */
   readonly elementOid: number;
+  /** Of an array: what stands between its elements where that is no comma (box has a semicolon). */
+  readonly delimiter?: string;
   /** Of an array declared with several; PostgreSQL does not hold values to it. */
   readonly dimensions?: number;
   readonly notNull: boolean;
@@ -34,7 +36,7 @@ export interface CatalogColumn {
   /** What a domain rests on, down to the last type that is not a domain. */
   readonly domainBase?: Pick<
     CatalogColumn,
-    'typeOid' | 'typmod' | 'type' | 'baseType' | 'typtype' | 'builtin' | 'elementOid' | 'extension' | 'typeName'
+    'typeOid' | 'typmod' | 'type' | 'baseType' | 'typtype' | 'builtin' | 'elementOid' | 'delimiter' | 'extension' | 'typeName'
   >;
   /** The default, or the expression of a generated column, as SQL. */
   readonly defaultSql?: string;

@@ -62,6 +62,7 @@ export const COLUMN_QUERY: string = json(`
       SELECT d.oid, pg_catalog.json_strip_nulls(pg_catalog.json_build_object('typeOid', b.oid::bigint, 'typmod', d.typmod, 'typtype', b.typtype,
              'type', pg_catalog.format_type(b.oid, d.typmod), 'baseType', pg_catalog.format_type(b.oid, -1),
              'builtin', b.typnamespace = 'pg_catalog'::regnamespace, 'elementOid', COALESCE(e.oid::bigint, 0), 'typeName', COALESCE(e.typname, b.typname),
+             'delimiter', NULLIF(e.typdelim, ','),
              'extension', (SELECT x.extname FROM pg_catalog.pg_depend y JOIN pg_catalog.pg_extension x ON x.oid = y.refobjid
                             WHERE y.classid = 'pg_catalog.pg_type'::regclass AND y.objid = COALESCE(e.oid, b.oid) AND y.objsubid = 0 AND y.deptype = 'e'))) AS base
         FROM domain d JOIN pg_catalog.pg_type b ON b.oid = d.base LEFT JOIN pg_catalog.pg_type e ON e.oid = b.typelem AND e.typarray = b.oid
@@ -73,7 +74,7 @@ export const COLUMN_QUERY: string = json(`
   SELECT a.attrelid::bigint AS "table", a.attname AS name, a.atttypid::bigint AS "typeOid", a.atttypmod AS typmod,
          pg_catalog.format_type(a.atttypid, a.atttypmod) AS type, pg_catalog.format_type(a.atttypid, -1) AS "baseType",
          t.typtype AS typtype, t.typnamespace = 'pg_catalog'::regnamespace AS builtin,
-         COALESCE(et.oid::bigint, 0) AS "elementOid",
+         COALESCE(et.oid::bigint, 0) AS "elementOid", NULLIF(et.typdelim, ',') AS delimiter,
          a.attnotnull AS "notNull", CASE WHEN a.attndims > 1 THEN a.attndims END AS dimensions, a.attgenerated AS generated, a.attidentity AS identity,
          a.atthasdef AND a.attgenerated = '' AS "hasDefault", t.typlen AS "typeLength",
          e.extname AS extension, COALESCE(et.typname, t.typname) AS "typeName",

@@ -169,6 +169,7 @@ function digestOf(computed: readonly ComputedColumn[], inputs: readonly CatalogC
     target,
     from: from.map((i) => inputs[i]!.name),
     types: steps.some((step) => TYPED.has(stepName(step))) ? from.map((i) => typeOf(inputs[i]!)) : [],
+    delimiters: steps.some((step) => stepName(step) === 'element') ? delimitersOf(from.map((i) => inputs[i]!)) : undefined,
     value,
     steps,
     form,
@@ -176,6 +177,12 @@ function digestOf(computed: readonly ComputedColumn[], inputs: readonly CatalogC
   return createHash('sha256')
     .update(canonicalJson([relevant, functions]))
     .digest('hex');
+}
+
+/** Undefined where all are commas. */
+function delimitersOf(columns: readonly CatalogColumn[]): (string | undefined)[] | undefined {
+  const delimiters = columns.map((column) => underDomain(column).delimiter);
+  return delimiters.some((one) => one !== undefined) ? delimiters : undefined;
 }
 
 /** The length of a char(n) decides its blanks. */

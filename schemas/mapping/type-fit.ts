@@ -56,7 +56,7 @@ export function fitTypes(source: CatalogColumn, target: CatalogColumn, world: Ty
 /** The column as if it were declared with the type under its domain. */
 export function underDomain(column: CatalogColumn): CatalogColumn {
   if (column.typtype !== 'd' || column.domainBase === undefined) return column;
-  const { extension: _, ...rest } = column;
+  const { extension: _, delimiter: _comma, ...rest } = column;
   return { ...rest, ...column.domainBase };
 }
 

@@ -1,6 +1,9 @@
 import { expect, test } from 'vitest';
+import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
 import type { Value } from '#schemas/mapping/steps/step.ts';
+import { rowFunction, type Field } from '#schemas/mapping/steps/table-steps.ts';
 import { ask, step } from '#test/support/ask-postgres.ts';
+import { catalogOf, fileOf, told } from '#test/support/compile.ts';
 
 const [FROM, UNTIL] = [Temporal.Instant.from('2020-01-01T00:00Z'), Temporal.Instant.from('2028-01-01T00:00Z')];
 
@@ -172,6 +175,36 @@ test.for(['sha256', 'sha512', 'md5'] as const)('%s is the same in SQL', async (a
   expect(TEXTS.map(step({ hash: { algorithm, encoding: 'base64' } }))).toEqual(
     await ask(`encode(sha256(convert_to(v1, 'UTF8')), 'base64')`, TEXTS),
   );
+});
+
+const BOXES = '{(2,2),(1,1);(4,4),(3,3)}';
+const BOXES_IN_TWO = '{{(2,2),(1,1);(4,4),(3,3)};{(6,6),(5,5);(8,8),(7,7)}}';
+
+test('an array of boxes is parted by semicolons, whether in a domain, of a domain, or within another', async () => {
+  const source =
+    'CREATE DOMAIN area AS box; CREATE DOMAIN areas AS box[]; CREATE TABLE a (id int PRIMARY KEY, b box[], c areas, d area[], e text[], f box[]); ALTER TABLE a REPLICA IDENTITY FULL';
+  const file = fileOf(`  - from: public.a
+    drop: [b, c, d, e, f]
+    set:
+      p: { from: b, steps: [{ element: 2 }] }
+      q: { from: c, steps: [{ element: -1 }] }
+      r: { from: d, steps: [{ element: 1 }] }
+      s: { from: [f, c], steps: [coalesce, { element: 2 }, { element: 1 }] }
+      t: { from: e, steps: [{ element: 1 }] }
+`);
+  const target = 'CREATE TABLE a (id int PRIMARY KEY, p text, q text, r text, s text, t text)';
+  const { mapping, findings } = compileMapping(file, await catalogOf(source), await catalogOf(target));
+  expect(told(findings)).toEqual([]);
+  const { steps, compute } = rowFunction(mapping!.tables[0]!.steps!);
+  const row: Readonly<Record<string, string>> = { b: BOXES, c: BOXES, d: BOXES, e: '{a;b,c}', f: BOXES_IN_TWO };
+  const into: Field[] = [];
+  const refusal = compute(
+    steps.inputs.map(({ name }) => row[name]),
+    into,
+  );
+  expect(refusal).toBeUndefined();
+  const [first, second, third] = await ask('(v1::box[])[v2::int]', [BOXES, BOXES, '{(6,6),(5,5);(8,8),(7,7)}'], ['1', '2', '1']);
+  expect(into).toEqual([second, second, first, third, 'a;b']);
 });
 
 test('an array element, a part of a text, a JSON value and a normal form are the same in SQL', async () => {

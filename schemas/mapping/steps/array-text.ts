@@ -1,7 +1,7 @@
 /** PostgreSQL's text form of an array, one level of it. Guarantee: elements come unquoted, inner arrays as their own text. */
 
-/** Undefined for what is no array. */
-export function elementsOf(text: string): (string | null)[] | undefined {
+/** Undefined for what is no array. `delimiter`: a comma for every type but box, and some of extensions. */
+export function elementsOf(text: string, delimiter: string): (string | null)[] | undefined {
   // Bounds other than the usual stand before: [0:1]={a,b}.
   const start = text.startsWith('[') ? text.indexOf('=') + 1 : 0;
   if (text[start] !== '{' || !text.endsWith('}')) return undefined;
@@ -9,7 +9,7 @@ export function elementsOf(text: string): (string | null)[] | undefined {
   const last = text.length - 1;
   let p = start + 1;
   while (p < last) {
-    const end = endOfElement(text, p, last);
+    const end = endOfElement(text, { from: p, last, delimiter });
     if (end === undefined) return undefined;
     elements.push(elementText(text.slice(p, end)));
     p = end + 1;
@@ -17,7 +17,13 @@ export function elementsOf(text: string): (string | null)[] | undefined {
   return elements;
 }
 
-function endOfElement(text: string, from: number, last: number): number | undefined {
+interface Rest {
+  readonly from: number;
+  readonly last: number;
+  readonly delimiter: string;
+}
+
+function endOfElement(text: string, { from, last, delimiter }: Rest): number | undefined {
   let depth = 0;
   let quoted = false;
   for (let p = from; p < last; p++) {
@@ -26,7 +32,7 @@ function endOfElement(text: string, from: number, last: number): number | undefi
     else if (c === '"') quoted = !quoted;
     else if (!quoted && c === '{') depth++;
     else if (!quoted && c === '}') depth--;
-    else if (!quoted && depth === 0 && c === ',') return p;
+    else if (!quoted && depth === 0 && c === delimiter) return p;
   }
   return quoted || depth !== 0 ? undefined : last;
 }

@@ -20,6 +20,7 @@ import {
   splitStep,
   trimStep,
 } from './text-steps.ts';
+import { underDomain } from '../type-fit.ts';
 import { zoneStep } from './zone-step.ts';
 
 type Builders = { readonly [K in StepName]-?: (config: NonNullable<StepBlock[K]>, context: StepContext) => Step };
@@ -57,8 +58,19 @@ export function stepName(block: StepBlock): StepName {
 export function contextAt(steps: readonly StepBlock[], index: number, context: StepContext): StepContext {
   const before = steps.slice(0, index).map(stepName);
   const [column] = context.inputs;
-  if (column === undefined || context.inputs.length > 1 || before.some((name) => name !== 'nullIf' && name !== 'default')) return context;
-  return { ...context, raw: { column, orDefault: before.includes('default') } };
+  const delimiter = delimiterAfter(before, context);
+  const own = { ...context, ...(delimiter !== undefined && { delimiter }) };
+  if (column === undefined || context.inputs.length > 1 || before.some((name) => name !== 'nullIf' && name !== 'default')) return own;
+  return { ...own, raw: { column, orDefault: before.includes('default') } };
+}
+
+/** Behind these an array is still one of the columns', or an array within it. */
+const KEEP_ARRAYS: ReadonlySet<StepName> = new Set<StepName>(['nullIf', 'default', 'coalesce', 'trim', 'element']);
+
+function delimiterAfter(before: readonly StepName[], { inputs }: StepContext): string | undefined {
+  if (!before.every((name) => KEEP_ARRAYS.has(name))) return undefined;
+  const delimiters = new Set(inputs.map((column) => underDomain(column).delimiter));
+  return delimiters.size === 1 ? [...delimiters][0] : undefined;
 }
 
 /** @throws StepFault */

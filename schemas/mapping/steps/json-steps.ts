@@ -51,9 +51,9 @@ function writerOf(column: CatalogColumn): (text: string) => string {
   return (text) => JSON.stringify(text);
 }
 
-export function elementStep(nth: Config<'element'>): Step {
+export function elementStep(nth: Config<'element'>, { delimiter = ',' }: StepContext): Step {
   return onText((text) => {
-    const elements = elementsOf(text);
+    const elements = elementsOf(text, delimiter);
     if (elements === undefined) throw new StepRefusal('the value is no array');
     return elements.at(nth > 0 ? nth - 1 : nth) ?? null;
   });

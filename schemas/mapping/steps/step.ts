@@ -18,6 +18,8 @@ export interface StepContext {
   readonly functions?: UserFunctions;
   /** The column whose own value comes to the step; absent where other steps may have changed it. */
   readonly raw?: RawColumn;
+  /** Between the elements of the array that comes to the step; absent: a comma. */
+  readonly delimiter?: string;
 }
 
 export interface RawColumn {
