@@ -1,8 +1,12 @@
-/** Runs in a worker of its own: loads one file of the user's and answers calls of its functions. Guarantee: one answer for each call. */
+/**
+ * Runs in a worker of its own: loads one file of the user's and answers calls of its functions. Guarantee: one answer for each call, by the
+ * very text that was hashed; the file on disk is not looked at.
+ */
+import { registerHooks } from 'node:module';
 import { workerData, type MessagePort } from 'node:worker_threads';
 import type { Answer, Call, WorkerStart } from './open-functions.ts';
 
-const { url, port, signal } = workerData as WorkerStart & { readonly port: MessagePort };
+const { url, text, port, signal } = workerData as WorkerStart & { readonly port: MessagePort };
 
 let loaded: Readonly<Record<string, unknown>> = {};
 
@@ -27,6 +31,14 @@ function send(answer: Answer): void {
   Atomics.store(signal, 0, 1);
   Atomics.notify(signal, 0);
 }
+
+registerHooks({
+  resolve: (specifier, context, next) => (specifier === url ? { url, shortCircuit: true } : next(specifier, context)),
+  load: (wanted, context, next) =>
+    wanted === url
+      ? { format: url.endsWith('ts') ? 'module-typescript' : 'module', source: text, shortCircuit: true }
+      : next(wanted, context),
+});
 
 port.on('message', (call: Call) => send(answerTo(call)));
 try {

@@ -1,8 +1,9 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, expect, test } from 'vitest';
+import { afterAll, expect, test, vi } from 'vitest';
 import { openFunctions } from '#connectors/user-functions/open-functions.ts';
+import { UserFunctionFailure } from '#schemas/mapping/steps/user-function.ts';
 
 const directory = await mkdtemp(join(tmpdir(), 'crossfade-functions-'));
 afterAll(() => rm(directory, { recursive: true, force: true }));
@@ -56,6 +57,43 @@ test('a file that is missing, broken, not alone or without the function is told 
     'a file of functions stands alone',
   );
   await expect(openFunctions(await fileOf('export const a = 1;'), ['a'])).rejects.toThrow('exports no function a');
+});
+
+/** Counts its starts in `starts`, and fails from the second on while `broken` is there. */
+function fragile(starts: string, broken: string): string {
+  return `import { appendFileSync, existsSync } from 'node:fs';
+appendFileSync(${JSON.stringify(starts)}, '.');
+if (existsSync(${JSON.stringify(broken)})) throw new Error('no more');
+export function endless(): never { for (;;); }
+export const one = (): number => 1;
+`;
+}
+
+test('what was hashed is what runs, also in a worker that had to be started again after the file has changed or gone', async () => {
+  const text = 'export function endless(): never { for (;;); }\nexport const version = (): number => 1;\n';
+  const path = await fileOf(text);
+  const functions = await openFunctions(path, ['endless', 'version']);
+  for (const change of [(): Promise<void> => writeFile(path, text.replace('=> 1', '=> 2')), (): Promise<void> => rm(path)]) {
+    await change();
+    expect(() => functions.get('endless')!.call({})).toThrow('longer than');
+    expect(functions.get('version')!.call({})).toBe(1);
+  }
+});
+
+test('a worker that does not start again refuses each row at once, is tried again after a pause, and then answers', async () => {
+  const [starts, broken] = [join(directory, 'starts'), join(directory, 'broken')];
+  const path = await fileOf(fragile(starts, broken));
+  const started = async (): Promise<number> => (await readFile(starts, 'utf8')).length;
+  const functions = await openFunctions(path, ['endless', 'one'], 2000);
+  await writeFile(broken, '');
+  expect(() => functions.get('endless')!.call({})).toThrow('longer than');
+  const refused = "the function's worker does not start again: no more";
+  expect(() => functions.get('one')!.call({})).toThrow(new UserFunctionFailure(refused));
+  for (let row = 0; row < 100; row++) expect(() => functions.get('one')!.call({})).toThrow(refused);
+  expect(await started()).toBe(2);
+  await rm(broken);
+  await vi.waitFor(() => expect(functions.get('one')!.call({})).toBe(1), { timeout: 20_000, interval: 20 });
+  expect(await started()).toBe(3);
 });
 
 test('a call costs little, and another text has another digest', async () => {
