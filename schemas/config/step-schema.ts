@@ -10,7 +10,15 @@ const KEY_LENGTH_MIN = 16;
 const EXPRESSION_LENGTH_MAX = 4000;
 const DECIMAL = /^[+-]?\d+(?:\.\d+)?$/;
 
-const text = z.union([z.string(), z.number(), z.boolean()], expected('a value')).transform(String);
+/** NUL stands in no text of PostgreSQL, and half a character (a lone surrogate) in none of UTF-8. */
+function isStorable(value: string): boolean {
+  return value.isWellFormed() && !value.includes('\0');
+}
+
+const UNSTORABLE = { error: 'expected a text that PostgreSQL can hold, without NUL (\\0) or half of a character' };
+
+const text = z.union([z.string(), z.number(), z.boolean()], expected('a value')).transform(String).refine(isStorable, UNSTORABLE);
+const plainText = z.string(expected('a text')).refine(isStorable, UNSTORABLE);
 const textOrNull = z.union([text, z.null()], expected('a value, or null'));
 const decimal = text.refine((value) => DECIMAL.test(value), { error: 'expected a decimal number, for example 100 or 1.19' });
 const zoneName = z.string(expected('an IANA time zone, for example Europe/Berlin'));
@@ -38,9 +46,12 @@ const nth = z.int(expected('a whole number, 1 for the first, -1 for the last')).
 
 const concat = z.union(
   [
-    z.string().transform((sep) => ({ sep, nulls: 'skip' as const })),
+    z
+      .string()
+      .refine(isStorable, UNSTORABLE)
+      .transform((sep) => ({ sep, nulls: 'skip' as const })),
     z.strictObject({
-      sep: z.string(expected('a text')).default(''),
+      sep: plainText.default(''),
       nulls: z.union([nullWord, oneOf(['skip', 'null', 'empty'])], expected('skip, null or empty')).default('skip'),
     }),
   ],
@@ -149,7 +160,7 @@ const blocks = z.strictObject(
       .strictObject({
         keepStart: whole(0, 1000).default(0),
         keepEnd: whole(0, 1000).default(0),
-        with: z.string(expected('a text')).default('*'),
+        with: plainText.default('*'),
       })
       .optional(),
     cel: z

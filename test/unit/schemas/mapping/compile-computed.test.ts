@@ -48,6 +48,34 @@ describe('a wrong set: block', () => {
     `);
   });
 
+  test('has each constant told that no text of PostgreSQL can be', () => {
+    const tables = `  - from: public.a
+    set:
+      b: { value: "a\\0b" }
+      c: { value: "\\ud83d" }
+      d: { from: x, steps: [{ default: "\\0" }, { nullIf: "\\udc00" }, { map: { values: { A: "\\0" }, else: { value: "\\0" } } }] }
+      e: { from: x, steps: [{ cast: { to: int, onError: { value: "\\0" } } }, { mask: { with: "\\0" } }] }
+      f: { from: [x, y], steps: [{ concat: "\\0" }] }
+      g: { from: [x, y], steps: [{ concat: { sep: "\\ud83d" } }] }
+      h: { value: "\\ud83d\\ude00 \\t" }
+`;
+    const said = 'expected a text that PostgreSQL can hold, without NUL (\\0) or half of a character';
+    expect(read(tables)).toEqual(
+      [
+        '8:19 CF-1004 "tables[0].set.b.value"',
+        '9:19 CF-1004 "tables[0].set.c.value"',
+        '10:40 CF-1004 "tables[0].set.d.steps[0].default"',
+        '10:58 CF-1004 "tables[0].set.d.steps[1].nullIf"',
+        '10:92 CF-1004 "tables[0].set.d.steps[2].map.values.A"',
+        '10:115 CF-1004 "tables[0].set.d.steps[2].map.else.value"',
+        '11:66 CF-1004 "tables[0].set.e.steps[0].cast.onError.value"',
+        '11:94 CF-1004 "tables[0].set.e.steps[1].mask.with"',
+        '12:44 CF-1004 "tables[0].set.f.steps[0].concat"',
+        '13:51 CF-1004 "tables[0].set.g.steps[0].concat.sep"',
+      ].map((place) => `${place}: ${said}`),
+    );
+  });
+
   test('steps that stand under columns are told where they belong', () => {
     expect(read('  - { from: public.a, columns: { b: { to: c, default: x } } }\n')).toEqual([
       '6:46 CF-1004 "default" in "tables[0].columns.b" is a step: write it under set:, by target column',
@@ -302,7 +330,7 @@ describe('the row function', () => {
     const message = expect.stringContaining('no text that PostgreSQL can hold') as string;
     expect(computed(table, { z: 'a😀', x: '€/' })).toEqual({ k: 'a', h: '€' });
     expect(computed(table, { z: '😀a', x: null })).toEqual({ code: 'CF-4002', column: 'k', message });
-    const nul = await tableOf(`{ k: { from: z, steps: [{ map: { values: { a: "x\\0" } } }] } }`);
+    const nul = await tableOf(`{ k: { from: z, steps: [{ cel: 'row.z + "\\u0000"' }] } }`);
     expect(computed(nul, { z: 'a' })).toEqual({ code: 'CF-4002', column: 'k', message });
   });
 
