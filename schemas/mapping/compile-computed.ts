@@ -53,6 +53,7 @@ export function compileComputed(context: ColumnContext): ComputedPart {
       target: target.name,
       targetType: target.type,
       targetBaseType: target.baseType,
+      ...(target.typtype === 'd' && { targetUnderDomain: underDomain(target).baseType }),
       source: computedColumn(target.name, names),
     });
     part.computed.push({

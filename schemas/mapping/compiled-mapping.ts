@@ -15,6 +15,8 @@ export interface ColumnMapping {
   /** Target column's type with and without modifier, as SQL. */
   readonly targetType: string;
   readonly targetBaseType: string;
+  /** What the type of a computed column rests on, where it is a domain. */
+  readonly targetUnderDomain?: string;
   /** Of a computed column (see `TableMapping.steps`) no column of the source, but the text that comes out of its steps. */
   readonly source: CatalogColumn;
   /** Undefined: the source's text is read by the target type's input function. */

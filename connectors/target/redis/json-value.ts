@@ -34,9 +34,9 @@ const KIND_OF_NAME: ReadonlyMap<string, JsonKind> = new Map([
   ['jsonb', 'json'],
 ]);
 
-/** Of a computed column: by the type of the column that it stands for. */
-export function computedKind({ targetBaseType }: ColumnMapping): JsonKind {
-  return KIND_OF_NAME.get(targetBaseType) ?? 'text';
+/** Of a computed column: by the type of the column that it stands for, below any domain. */
+export function computedKind({ targetBaseType, targetUnderDomain = targetBaseType }: ColumnMapping): JsonKind {
+  return KIND_OF_NAME.get(targetUnderDomain) ?? 'text';
 }
 
 const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;

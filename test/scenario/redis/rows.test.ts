@@ -67,6 +67,32 @@ describeWithRedis('rows in Redis', () => {
     ]);
   });
 
+  test('a domain stands in a JSON object as the type that it rests on, computed or not', async () => {
+    await using from = await freshDatabase(18);
+    await using redis = await startRedis();
+    await execute(
+      from.url,
+      'CREATE DOMAIN amount AS int CHECK (value > 0); CREATE DOMAIN small_amount AS amount; CREATE DOMAIN flag AS bool; CREATE DOMAIN doc AS jsonb',
+      'CREATE TABLE v (id int PRIMARY KEY, a amount, s small_amount, f flag, d doc, ca amount, cs small_amount, cf flag, cd doc)',
+      'ALTER TABLE v REPLICA IDENTITY FULL',
+      `INSERT INTO v VALUES (1, 7, 8, true, '[1]', 7, 8, false, '{"a": 1}')`,
+    );
+    await using stack = new AsyncDisposableStack();
+    const same = ['ca', 'cs', 'cf', 'cd'].map((name) => `${name}: { from: ${name}, steps: [trim] }`).join(', ');
+    stack.use(
+      await startInstance({
+        source: from.url,
+        target: redis.url,
+        rest: `tables:\n  - { from: public.v, set: { ${same} }, redis: { key: "v:{id}", form: json } }\n`,
+      }),
+    );
+    const text = async (): Promise<string> => ((await redis.client.get('v:1')) ?? '').replace(/^\{"_cf":"[0-9a-f]{32}",/, '{');
+    const row = '{"id":1,"a":7,"s":8,"f":true,"d":[1],"ca":7,"cs":8,"cf":false,"cd":{"a": 1}}';
+    await vi.waitFor(async () => expect(await text()).toBe(row), WAIT);
+    await execute(from.url, 'UPDATE v SET a = 9, ca = 9');
+    await vi.waitFor(async () => expect(await text()).toBe(row.replaceAll('a":7', 'a":9')), WAIT);
+  });
+
   test('a row expires so long after its last change, and leaves nothing behind in the end', async () => {
     await using from = await freshDatabase(18);
     await using redis = await startRedis();
