@@ -66,13 +66,14 @@ interface StoredTable extends Omit<TableProgress, 'lsn' | 'heldLsn' | 'rowsEstim
   readonly floor?: string;
 }
 
-function formIn({ form, ttl, columns, dropped, steps }: StoredTable): RowForm {
+function formIn({ form, ttl, columns, dropped, steps, where }: StoredTable): RowForm {
   return {
     form,
     ...(ttl !== undefined && { ttl }),
     ...(columns !== undefined && { columns }),
     ...(dropped !== undefined && { dropped }),
     ...(steps !== undefined && { steps }),
+    ...(where !== undefined && { where }),
   };
 }
 
@@ -83,6 +84,7 @@ function readTable({
   columns: _columns,
   dropped: _dropped,
   steps: _steps,
+  where: _where,
   ...table
 }: StoredTable): TableProgress {
   return {

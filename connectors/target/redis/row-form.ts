@@ -2,7 +2,8 @@
  * What the rows of a table were written as. Guarantee: a file under which rows that stand there would not be what a new copy makes of them
  * is told from every other: they are written again only when they change.
  */
-import { isComputed, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { createHash } from 'node:crypto';
+import { isComputed, type RowFilter, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 
 export interface RowForm {
   /** Form, key and sets. */
@@ -15,10 +16,12 @@ export interface RowForm {
   readonly dropped?: readonly string[];
   /** Digest of what computes columns; '' where nothing does. */
   readonly steps?: string;
+  /** Digest of `where`; '' without. A row outside of it is not touched any more, one that is now within comes when it changes. */
+  readonly where?: string;
 }
 
 /** `before`: as it was stored last; a column that is gone may still stand in rows, so it is not forgotten. */
-export function rowFormOf({ redis, columns, dropped, steps }: TableMapping, before?: RowForm): RowForm {
+export function rowFormOf({ redis, columns, dropped, steps, filter }: TableMapping, before?: RowForm): RowForm {
   const written = new Set(columns.map(({ source }) => source.name));
   const gone = [...(before?.dropped ?? []), ...(before?.columns ?? []).map(([source]) => source)].filter((name) => !written.has(name));
   return {
@@ -27,7 +30,19 @@ export function rowFormOf({ redis, columns, dropped, steps }: TableMapping, befo
     columns: columns.filter((_, i) => !isComputed(steps, i)).map(({ source, target }) => [source.name, target] as const),
     dropped: [...new Set([...dropped, ...gone])],
     steps: steps?.digest ?? '',
+    where: filter === undefined ? '' : digestOf(filter),
   };
+}
+
+/** Neither the order of conditions nor that of their values says anything. */
+function digestOf({ conditions }: RowFilter): string {
+  const said = conditions.map(({ column, op, values }) => JSON.stringify([column, op, [...new Set(values)].toSorted(nullFirst)]));
+  return createHash('sha256').update(JSON.stringify(said.toSorted())).digest('hex');
+}
+
+function nullFirst(a: string | null, b: string | null): number {
+  if (a === null || b === null) return Number(b === null) - Number(a === null);
+  return a < b ? -1 : Number(a > b);
 }
 
 /**
@@ -41,6 +56,7 @@ export function strangersTo(table: TableMapping, stored: RowForm): string[] {
   if (stored.ttl !== undefined && stored.ttl !== now.ttl) found.push(`${ttlText(stored.ttl)}, the file says ${ttlText(now.ttl!)}`);
   found.push(...strangeColumns(table, stored));
   if (stored.steps !== undefined && stored.steps !== now.steps) found.push('computed by other steps (`set`) than the file has');
+  if (stored.where !== undefined && stored.where !== now.where) found.push('chosen by another `where` than the file has');
   return found;
 }
 

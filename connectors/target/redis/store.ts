@@ -135,7 +135,7 @@ class RedisTarget implements Target {
       if (strange.length === 0) continue;
       throw new PipelineError('CF-5006', `rows of ${table.to.schema}.${table.to.name} stand in Redis ${strange.join('; ')}`, {
         remedy:
-          'Write form, key, sets, ttl, columns and set as they were (a column that is new at the source: drop: [NAME]); or begin anew: stop, drop the slot, remove the data directory, the keys of the tables and those under crossfade:{NAME}.',
+          'Write form, key, sets, ttl, columns, set and where as they were (a column that is new at the source: drop: [NAME]); or begin anew: stop, drop the slot, remove the data directory, the keys of the tables and those under crossfade:{NAME}.',
       });
     }
   }

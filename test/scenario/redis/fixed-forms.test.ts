@@ -73,6 +73,16 @@ describeWithRedis('a file that says something else than before', () => {
     ]);
   });
 
+  test('about where is refused, whether rows would stay that it leaves out or rows be missing that it lets in; another order is no other', async () => {
+    const where = (text: string): CompiledMapping => file(`${PLAIN}, where: { ${text} }`);
+    const other = `${REFUSED} chosen by another \`where\` than the file has`;
+    const both = where('country: [de, fr, null], owner: { not: [x, y] }');
+    expect(await openInTurn(file(PLAIN), where('country: de'), file(PLAIN))).toEqual([undefined, other, undefined]);
+    expect(
+      await openInTurn(both, where('owner: { not: [y, x] }, country: [null, fr, de]'), where('country: [de, fr]'), file(PLAIN), both),
+    ).toEqual([undefined, undefined, other, other, undefined]);
+  });
+
   test('because the source has a new column is taken where that is NULL in all rows, and else refused; one that is gone may go', async () => {
     const grown = file(PLAIN, GROWN);
     expect(await openInTurn(file(PLAIN), grown, file(`${PLAIN}, drop: [city]`, GROWN))).toEqual([

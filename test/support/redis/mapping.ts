@@ -14,12 +14,14 @@ const OIDS: Readonly<Record<string, number>> = {
   'double precision': 701,
   numeric: 1700,
 };
+const NAMES: Readonly<Record<string, string>> = { boolean: 'bool', bigint: 'int8', integer: 'int4', 'double precision': 'float8' };
 const WIDTHS: Readonly<Record<string, number>> = { boolean: 1, bigint: 8, integer: 4, 'double precision': 8 };
 
 export function column(name: string, type: string): CatalogColumn {
   return {
     name,
     typeOid: OIDS[type]!,
+    typeName: NAMES[type] ?? type,
     typmod: -1,
     type,
     baseType: type,
