@@ -70,8 +70,8 @@ export function serversOf(client: RedisClient): readonly Redis[] {
 const TRANSIENT =
   /\b(NOSCRIPT|LOADING|MASTERDOWN|READONLY|OOM|BUSY|CLUSTERDOWN|TRYAGAIN|MOVED|ASK|NOREPLICAS|MISCONF|UNBLOCKED|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENOTFOUND)\b|Connection is closed|Connection ended|isn't writeable|Command timed out|Failed to refresh slots|max retries per request|Too many Cluster/i;
 
-/** Within a script Redis 6.2 says it in words. */
-const DENIED = /\b(NOAUTH|WRONGPASS|NOPERM)\b|user executing the script/;
+/** Within a script it is said in words, by Redis 6.2 and by later ones. */
+const DENIED = /\b(NOAUTH|WRONGPASS|NOPERM)\b|user executing the script|ACL failure in script/;
 
 /** A new session may do better. */
 export function isTransientReply(error: unknown): boolean {

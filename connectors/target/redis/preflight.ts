@@ -6,6 +6,7 @@ import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { ZERO_LSN } from '#schemas/lsn.ts';
 import { connectRedis, serversOf, type RedisClient } from './connection.ts';
 import { ownKeys } from './names.ts';
+import { checkRights } from './rights.ts';
 import { readStoredProgress } from './progress.ts';
 import { hasKeys } from './table-keys.ts';
 
@@ -22,14 +23,22 @@ export async function checkRedis(address: RedisAddress, name: string, mapping: C
   try {
     const findings: Finding[] = [];
     const checks: string[] = [];
+    for (const server of serversOf(client)) findings.push(...(await checkRights(server, { address, name, tables: mapping?.tables ?? [] })));
+    checks.push('target: rights');
+    const lacksRights = findings.length > 0;
+    const stored = await readStoredProgress(client, name, ownKeys(name)).catch((error: unknown) => {
+      if (lacksRights) return undefined;
+      throw error;
+    });
+    const resumed =
+      stored !== undefined && (stored.progress.appliedLsn !== undefined || stored.tables.some(({ lsn }) => (lsn ?? ZERO_LSN) > ZERO_LSN));
+    // What follows needs them.
+    if (lacksRights) return { findings: withoutRepeats(findings), resumed, checks };
     for (const server of serversOf(client)) {
       const info = parseInfo(await server.info());
       findings.push(...(await checkServer(info, address, async (setting) => readSetting(server, setting))));
     }
     checks.push('target: server', 'target: persistence', 'target: eviction');
-    const stored = await readStoredProgress(client, name, ownKeys(name));
-    const resumed =
-      stored !== undefined && (stored.progress.appliedLsn !== undefined || stored.tables.some(({ lsn }) => (lsn ?? ZERO_LSN) > ZERO_LSN));
     if (stored === undefined && mapping !== undefined) findings.push(...(await checkKeys(client, mapping)));
     checks.push('target: keys');
     return { findings: withoutRepeats(findings), resumed, checks };

@@ -100,6 +100,43 @@ describeWithRedis('with a Redis target', () => {
     expect([refused.exitCode, refused.envelope.error?.code]).toEqual([3, 'CF-5002']);
   });
 
+  test('check names the commands and keys that a user may not use, and the line that grants them', async () => {
+    await using from = await freshDatabase(18);
+    await using redis = await startRedis();
+    await execute(from.url, ...SOURCE);
+    const url = redis.url.replace('redis://', 'redis://mover:secret@');
+    const table = (rest: string): string => `  - { from: public.account, redis: { key: "acct:{id}"${rest} } }`;
+    const rights = async (...words: string[]): Promise<unknown> =>
+      redis.client.call('ACL', 'SETUSER', 'mover', 'reset', 'on', '>secret', ...words);
+    const told = async (tables: string): Promise<string[]> => {
+      const { envelope } = await stage(from.url, url, tables).run('check');
+      return envelope.findings.map(({ severity, code, message, remedy }) => `${severity} ${code} ${message}. ${remedy ?? ''}`);
+    };
+    const missing = (commands: string, line: string): string =>
+      `error CF-5002 the user mover of Redis may not run ${commands}. Run on the server: ACL SETUSER mover ${line}`;
+    const unreached = (keys: string, line: string): string =>
+      `error CF-5002 the user mover of Redis may not reach the keys ${keys}. Run on the server: ACL SETUSER mover ${line}`;
+    await rights('~crossfade:*', '~acct:*', '+@all', '-expire', '-persist', '-getrange');
+    expect(await told(table(''))).toEqual([missing('PERSIST', '+persist')]);
+    expect(await told(table(', ttl: 60'))).toEqual([missing('EXPIRE', '+expire')]);
+    expect(await told(table(', form: json, ttl: 60'))).toEqual([missing('GETRANGE', '+getrange')]);
+    await redis.client.call('ACL', 'SETUSER', 'mover', '+persist');
+    expect(await told(table(''))).toEqual([]);
+    expect(await told(table(', sets: ["by:{owner}"]'))).toEqual([unreached('by:*', '~by:*')]);
+    await rights('~acct:*', '+@all');
+    expect(await told(table(''))).toEqual([unreached('crossfade:*', '~crossfade:*')]);
+    await rights('~crossfade:*', '~acct:*', '+@all', '-@scripting');
+    expect(await told(table(''))).toEqual([missing('EVAL', '+@scripting')]);
+    await rights('~crossfade:*', '~acct:*', '+@read', '+@scripting', '+@connection');
+    const [readOnly = ''] = await told(table(''));
+    expect(readOnly).toMatch(/may not run HSET, .*HINCRBY, SET, DEL, UNLINK, PEXPIRE, ZADD, ZREMRANGEBYRANK, INFO, HDEL, PERSIST\. /);
+    const line = /ACL SETUSER mover (.+)$/.exec(readOnly)?.[1] ?? '';
+    await redis.client.call('ACL', 'SETUSER', 'mover', ...line.split(' '));
+    expect(await told(table(''))).toEqual([]);
+    // The very look has left nothing behind, and taken nothing away.
+    expect(await redis.client.dbsize()).toBe(0);
+  });
+
   test('check tells of a server that may lose rows, of keys that are there already, and of a wrong password', async () => {
     await using from = await freshDatabase(18);
     await using redis = await startRedis({ appendonly: 'no', 'maxmemory-policy': 'allkeys-lru', requirepass: 'open-sesame' });
