@@ -100,6 +100,12 @@ export const catalogue = {
   'CF-4001': entry(2, 'operator', 'Source and target do not fit under this mapping.', 'Mend the file or the tables as named.'),
   'CF-4002': entry(1, 'operator', 'A row cannot be mapped.', 'Change the mapping or the row, then resume.'),
   'CF-4003': entry(2, 'operator', 'A row of a table without a key cannot be set aside.', 'Give the table a primary key, or let it halt.'),
+  'CF-4004': entry(
+    1,
+    'operator',
+    'The source truncated a table for which the file says `truncates: halt`.',
+    'Look what it was for; `crossfade resume` then copies the table again as the source has it now.',
+  ),
   'CF-5001': entry(3, 'timed', 'The target cannot be reached.', 'Check host, port, and that the server accepts connections.'),
   'CF-5002': entry(3, 'operator', 'The target role lacks a privilege.', 'Run the GRANT named.'),
   'CF-5003': entry(1, 'operator', 'The target rejected a row; its table is held.', 'Mend the cause on the target, then resume.'),

@@ -39,11 +39,17 @@ export interface TableBatch {
   readonly truncate: boolean;
   /** Place of the (last) truncate. */
   readonly truncatedAt: Place | undefined;
+  /** Where rows are softly deleted: when, by entry; and when all that were there before the batch were truncated. */
+  readonly deletedAt: ReadonlyMap<number, PgMicros>;
+  readonly truncatedTime: PgMicros;
   /** Row changes of the source that went into it. */
   readonly changes: number;
   /** Every row exists that was not created in this batch; false while the table is copying. */
   readonly strict: boolean;
 }
+
+/** Commit time of a transaction: microseconds since 2000-01-01 UTC. */
+export type PgMicros = bigint;
 
 /** Why a key's change is no row of the target. */
 export interface UnmappedEntry {
@@ -73,6 +79,8 @@ export interface ChunkBatch {
   readonly truncate: boolean;
   /** The rows may exist on the target. */
   readonly mayExist: boolean;
+  /** Of the chunk's transaction. */
+  readonly time: PgMicros;
   /** Rows that could not be mapped, which are no lines: what is known of them by target column. */
   readonly unmapped: readonly UnmappedLine[];
 }
@@ -82,6 +90,8 @@ export interface DeleteBatch {
   readonly kind: 'keys';
   readonly table: TableMapping;
   readonly keys: readonly (readonly string[])[];
+  /** Of the transaction that found them gone. */
+  readonly time: PgMicros;
 }
 
 export type Work = TableBatch | ChunkBatch | DeleteBatch;

@@ -50,6 +50,10 @@ export interface TableEntry {
   readonly unmapped: 'error' | 'ignore';
   readonly where?: Readonly<Record<string, FilterEntry>>;
   readonly existing: 'refuse' | 'merge' | 'truncate';
+  /** Absent: a row that the source deletes goes. */
+  readonly deletes?: DeletesEntry;
+  /** Absent: ignore where deletes are ignored, else apply. */
+  readonly truncates?: 'apply' | 'ignore' | 'halt';
   /** The entry says so, or the file's `sink` block and not the entry; absent = halt. */
   readonly onRowError?: 'set-aside';
   /** Absent: as the defaults say, where the target is Redis. */
@@ -70,6 +74,16 @@ export interface ColumnEntry {
   readonly line: number;
   readonly column: number;
 }
+
+/** Names columns of the target. */
+export type DeletesEntry = { readonly line: number; readonly column: number } & (
+  | { readonly mode: 'ignore' }
+  | {
+      readonly mode: 'soft';
+      readonly flag?: { readonly column: string; readonly value: string; readonly alive?: string | null };
+      readonly at?: string;
+    }
+);
 
 /** A target column that is computed. */
 export interface SetEntry {

@@ -3,6 +3,7 @@
  * `name`, `source`, `target` and `tables` has a safe default. The same schema gives the JSON Schema for editors.
  */
 import { z } from 'zod';
+import { deletesOption, truncatesOption } from './deletes-schema.ts';
 import { expected, flag, oneOf, sqlName, whole } from './file-terms.ts';
 import { redisAddress, redisTable } from './redis-schema.ts';
 import { setEntries } from './step-schema.ts';
@@ -85,6 +86,8 @@ const tableEntry = z.strictObject(
       .record(z.string(), filterEntry, expected('a block of column: value'))
       .optional()
       .describe('Only rows whose columns have these values.'),
+    deletes: deletesOption.describe('What becomes of the row when the source deletes it; hard (it goes) when absent.'),
+    truncates: truncatesOption.describe('What a TRUNCATE of the source does; absent: apply, or ignore where deletes are ignored.'),
     existing: oneOf(['refuse', 'merge', 'truncate']).default('refuse').describe('What to do with rows that the target table already has.'),
     onRowError: oneOf(['halt', 'set-aside'])
       .optional()
@@ -232,7 +235,6 @@ export const LATER_KEYS: ReadonlySet<string> = new Set([
   'checks',
   'cutover',
   'defaults',
-  'deletes',
   'explode',
   'hooks',
   'key',
@@ -252,6 +254,5 @@ export const LATER_KEYS: ReadonlySet<string> = new Set([
   'tests',
   'throttle',
   'transport',
-  'truncate',
   'union',
 ]);

@@ -5,7 +5,8 @@
 import { catalogue } from '../error-catalogue.ts';
 import type { Finding } from '../errors.ts';
 import { explainIssues } from './explain-issue.ts';
-import type { ColumnEntry, FilterEntry, MigrationFile, RedisEntry, TableEntry, TargetAddress } from './migration-file.ts';
+import type { DeletesInput } from './deletes-schema.ts';
+import type { ColumnEntry, DeletesEntry, FilterEntry, MigrationFile, RedisEntry, TableEntry, TargetAddress } from './migration-file.ts';
 import { migrationSchema, type ParsedMigration } from './migration-schema.ts';
 import type { RedisTableInput } from './redis-schema.ts';
 import { buildSet } from './build-set.ts';
@@ -145,6 +146,8 @@ function buildTable(table: ParsedTable, index: number, source: YamlSource, wrong
     unmapped: table.unmapped,
     ...(table.where !== undefined && { where: buildFilters(table.where, (name) => source.keyPlace([...at, 'where', name])) }),
     existing: table.existing,
+    ...buildDeletes(table.deletes, source.keyPlace([...at, 'deletes'])),
+    ...(table.truncates !== undefined && { truncates: table.truncates }),
     ...(table.redis !== undefined && { redis: buildRedis(table.redis, source.keyPlace([...at, 'redis'])) }),
     ...source.valuePlace([...at, 'from']),
   };
@@ -158,6 +161,14 @@ function buildColumn(entry: ParsedTable['columns'][string]): Omit<ColumnEntry, '
     ...(entry.zone !== undefined && { zone: entry.zone }),
     drop: entry.drop ?? false,
   };
+}
+
+function buildDeletes(deletes: DeletesInput | undefined, place: Place): { readonly deletes?: DeletesEntry } {
+  if (deletes === undefined || deletes === 'hard') return {};
+  if (deletes === 'ignore') return { deletes: { mode: 'ignore', ...place } };
+  const { column, value = 'true', alive, at } = deletes.soft;
+  const flag = column === undefined ? undefined : { column, value, ...(alive !== undefined && { alive }) };
+  return { deletes: { mode: 'soft', ...(flag !== undefined && { flag }), ...(at !== undefined && { at }), ...place } };
 }
 
 function buildRedis({ ttl, key, form, sets }: RedisTableInput, place: Place): RedisEntry {

@@ -8,6 +8,7 @@ import { didYouMean } from '../nearest-name.ts';
 import { quoteIdent, quoteTable, type CatalogColumn } from '../table.ts';
 import type { ColumnMapping } from './compiled-mapping.ts';
 import { compileCast } from './compile-cast.ts';
+import { markedColumns } from './compile-deletes.ts';
 import { compileComputed, entriesOf, tableSteps } from './compile-computed.ts';
 import type { FilePlace, FindingList } from './finding-list.ts';
 import type { ResolvedTable } from './resolve-tables.ts';
@@ -36,6 +37,7 @@ export function compileColumns(context: ColumnContext): CompiledColumns {
   const dropped: string[] = [];
   const fed = new Map<string, string>();
   const set = new Map(entriesOf(context).map(([target, entry]) => [target.name, entry]));
+  const marks = new Set(markedColumns(context.resolved.entry));
   const read = new Set([...set.values()].flatMap((entry) => entry.from));
   for (const column of source.columns) {
     const entry = entryOf(context, column.name);
@@ -67,7 +69,7 @@ export function compileColumns(context: ColumnContext): CompiledColumns {
   const computed = compileComputed(context);
   for (const target of context.resolved.target.columns) {
     if (set.has(target.name)) checkWritable(target, set.get(target.name)!, context);
-    else if (!fed.has(target.name)) checkUnfed(target, context);
+    else if (!fed.has(target.name) && !marks.has(target.name)) checkUnfed(target, context);
   }
   const steps = tableSteps(computed, columns.length, context.functions);
   return { columns: [...columns, ...computed.columns], dropped, ...(steps !== undefined && { steps }) };

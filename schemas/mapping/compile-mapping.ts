@@ -8,6 +8,7 @@ import type { Finding } from '../errors.ts';
 import { didYouMean } from '../nearest-name.ts';
 import { quoteTable, type Catalog, type CatalogTable } from '../table.ts';
 import { compileColumns, type ColumnContext } from './compile-columns.ts';
+import { compileDeletes, warnOfOrphans } from './compile-deletes.ts';
 import { compileKey } from './compile-key.ts';
 import { tableId, type CompiledMapping, type TableMapping } from './compiled-mapping.ts';
 import { FindingList } from './finding-list.ts';
@@ -27,12 +28,14 @@ export function compileMapping(file: MigrationFile, source: Catalog, target: Cat
   const world = typeWorld(source, target);
   const resolved = resolveTables(file, source, target, list);
   checkColumnNames(resolved, list);
-  const tables: TableMapping[] = [];
+  const compiledTables: (readonly [TableMapping, ResolvedTable])[] = [];
   for (const one of resolved) {
     if (one.source.unlogged || one.source.leaves.some((leaf) => leaf.unlogged === true)) reportUnlogged(one, list);
     const compiled = compileTable(one, { world, list, functions: file.functions });
-    if (compiled !== undefined) tables.push(compiled);
+    if (compiled !== undefined) compiledTables.push([compiled, one]);
   }
+  warnOfOrphans(compiledTables, list);
+  const tables = compiledTables.map(([table]) => table);
   if (tables.length === 0 && list.errorCount === 0) list.error('CF-1008', 'the file matches no table', file.tables[0] ?? {});
   const findings = list.findings.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0));
   if (list.errorCount > 0) return { findings };
@@ -54,6 +57,8 @@ function compileTable(resolved: ResolvedTable, shared: Omit<ColumnContext, 'reso
   }
   const key = compileKey({ ...context, columns, steps, filter, columnsFit });
   if (key === undefined) return undefined;
+  const fates = compileDeletes(context, { targetKey: key.targetKey, columns });
+  if (fates === undefined) return undefined;
   if (entry.onRowError !== undefined && key.targetKey.length === 0) reportUnnamed(resolved, list);
   const fed = new Set(columns.map((column) => column.target));
   return {
@@ -65,6 +70,7 @@ function compileTable(resolved: ResolvedTable, shared: Omit<ColumnContext, 'reso
     ...(filter !== undefined && { filter }),
     ...(steps !== undefined && { steps }),
     existing: entry.existing,
+    ...fates,
     dropped,
     unmapped: entry.unmapped,
     ...(entry.onRowError !== undefined && { onRowError: entry.onRowError }),
@@ -113,7 +119,7 @@ function reportUnnamed({ source, entry }: ResolvedTable, list: FindingList): voi
 export function hashTables(tables: readonly TableMapping[]): string {
   const relevant = tables
     .toSorted((a, b) => (tableId(a.from) < tableId(b.from) ? -1 : 1))
-    .map(({ from, to, columns, sourceKey, targetKey, filter, redis, steps }) => [
+    .map(({ from, to, columns, sourceKey, targetKey, filter, redis, steps, deletes, truncates }) => [
       [from.schema, from.name],
       [to.schema, to.name],
       columns.map((column) => [
@@ -129,6 +135,7 @@ export function hashTables(tables: readonly TableMapping[]): string {
       filter?.conditions.map((condition) => [condition.column, condition.op, condition.values]) ?? [],
       ...(redis === undefined ? [] : [[redis.key.text, redis.form, redis.sets.map(({ text }) => text)]]),
       ...(steps === undefined ? [] : [steps.digest]),
+      ...(deletes === undefined && truncates === undefined ? [] : [{ deletes, truncates }]),
     ]);
   return createHash('sha256').update(JSON.stringify(relevant)).digest('hex');
 }

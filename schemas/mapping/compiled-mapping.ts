@@ -30,6 +30,27 @@ export interface ColumnCast {
   readonly sql: string;
 }
 
+export type DeletePolicy = 'ignore' | SoftDelete;
+
+/** At least one of the two. */
+export interface SoftDelete {
+  readonly flag?: SoftFlag;
+  readonly at?: SoftTime;
+}
+
+/** Column of the target with one value on deleted rows and another on all others, in its type's canonical text. */
+export interface SoftFlag {
+  readonly column: string;
+  readonly dead: string;
+  readonly alive: string | null;
+}
+
+/** Column of the target with the commit time of the deleting transaction (of type timestamp: in UTC); null on all other rows. */
+export interface SoftTime {
+  readonly column: string;
+  readonly type: string;
+}
+
 export type ExistingPolicy = 'refuse' | 'merge' | 'truncate';
 
 export interface TableMapping {
@@ -47,6 +68,10 @@ export interface TableMapping {
   /** What computes the last of `columns`; absent = every value passes as it is. */
   readonly steps?: TableSteps;
   readonly existing: ExistingPolicy;
+  /** What becomes of a row that the source deletes: it goes (absent), it stays as it is, or it stays and is marked. */
+  readonly deletes?: DeletePolicy;
+  /** What a TRUNCATE of the source does: it takes the rows as their deletes would (absent), nothing, or it halts the table. */
+  readonly truncates?: 'ignore' | 'halt';
   /** What becomes of a row that the target refuses: it halts its table (absent), or is set aside and blocks its key only. */
   readonly onRowError?: 'set-aside';
   /** Source columns that the file drops or ignores, or that are generated. */

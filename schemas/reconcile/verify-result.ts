@@ -39,12 +39,17 @@ export interface TableVerdict {
   readonly to: string;
   /** Rows that the mapping selects on the source, at the LSN named. */
   readonly rowsSource: number;
+  /** Without those that are softly deleted. */
   readonly rowsTarget: number;
   readonly missing: number;
   readonly extra: number;
   readonly different: number;
   /** How many of these are rows set aside; absent: none. */
   readonly held?: number;
+  /** Rows of the target that the source deleted and the file has marked; among no other count. Absent: the table has no soft deletes. */
+  readonly softlyDeleted?: number;
+  /** Rows of the target that the source lacks, where the file ignores deletes or truncates: no differences. Absent: none. */
+  readonly kept?: number;
   readonly sample: readonly DifferenceSample[];
   /**
    * Target columns that were held against what the mapping's own function makes of the source, not against SQL of verify's own: a fault of

@@ -104,6 +104,10 @@ export function verifyOutcome(result: VerifyResult, { paint }: Pick<CommandConte
   let text = renderTable(['table', 'source', 'target', 'missing', 'extra', 'different', 'verdict'], rows, [1, 2, 3, 4, 5]);
   const shared = result.tables.flatMap(({ to, sharedFunctionOnly = [] }) => sharedFunctionOnly.map((column) => `${to}.${column}`));
   if (shared.length > 0) text += `\nHeld against the mapping's own function only, not against SQL of verify's own: ${listNames(shared)}`;
+  for (const { to, softlyDeleted = 0, kept = 0 } of result.tables) {
+    if (softlyDeleted > 0) text += `\n${to}: ${formatCount(softlyDeleted)} rows of the target are softly deleted`;
+    if (kept > 0) text += `\n${to}: ${formatCount(kept)} rows of the target are not at the source, and stay as the file says`;
+  }
   const findings = [...result.tables.flatMap(differenceFindings), ...inconclusiveFindings(result.tables)];
   const where = result.at.lsn === null ? '' : ` at ${result.at.lsn}`;
   const tables = result.tables.length === 1 ? 'one table' : `${result.tables.length} tables`;

@@ -6,6 +6,7 @@ import type pg from 'pg';
 import { invariant } from '#schemas/errors.ts';
 import { formatLsn } from '#schemas/lsn.ts';
 import { quoteTable } from '#schemas/table.ts';
+import { keepsUnmarked } from '#schemas/mapping/kept-rows.ts';
 import type { DifferenceSample, Inconclusive, TableVerdict } from '#schemas/reconcile/verify-result.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import type { Side } from '#connectors/probe/postgres/held-snapshot.ts';
@@ -13,7 +14,14 @@ import { readShapes } from '#connectors/probe/postgres/shape.ts';
 import type { DigestPlan } from '#connectors/probe/postgres/row-sql.ts';
 import { rowsAt, rowsOf, sumsOf } from '#connectors/probe/postgres/computed-scan.ts';
 import { keyId, normalizeOnTarget } from '#connectors/probe/postgres/rows-by-key.ts';
-import { addTo, type BucketSum, type Scan, type TableProbe, type Texts } from '#connectors/probe/postgres/table-scan.ts';
+import {
+  addTo,
+  countSoftlyDeleted,
+  type BucketSum,
+  type Scan,
+  type TableProbe,
+  type Texts,
+} from '#connectors/probe/postgres/table-scan.ts';
 import type { AlignedTable, Alignment } from './align.ts';
 import type { VerifyLimits } from './limits.ts';
 import { mergeRows, withDeltas, type RowDifference } from './merge.ts';
@@ -137,12 +145,14 @@ async function compareKeyed(scans: BothScans, table: AlignedTable, { alignment, 
   const [rowsAtSource, rowsTarget] = [total(source), total(target)];
   for (const row of touched.sourceRows) addTo(source, row.bucket, row.sum, -1n);
   for (const row of touched.targetRows) addTo(target, row.bucket, row.sum, -1n);
-  const tally = new Tally(limits.samples, table.held);
+  const tally = new Tally(limits.samples, table);
   for (const one of touched.differences) tally.add(one, 1);
   const dirty = dirtyBuckets(source, target);
   if (dirty.length > 0) await listDifferences(scans, dirty, { touched, tally });
+  const softlyDeleted = await countSoftlyDeleted(scans.target);
   return {
     ...verdictOf(table.probe, tally),
+    ...(softlyDeleted !== undefined && { softlyDeleted }),
     rowsSource: rowsAtSource - touched.sourceRows.length + touched.rowsAtApplied,
     rowsTarget,
     lsn: formatLsn(alignment.applied),
@@ -154,14 +164,21 @@ class Tally {
   readonly sample: DifferenceSample[] = [];
   readonly max: number;
   held = 0;
+  kept = 0;
   readonly #heldKeys: ReadonlySet<string>;
+  readonly #keeps: boolean;
 
-  constructor(max: number, heldKeys: ReadonlySet<string>) {
+  constructor(max: number, { held, probe }: Pick<AlignedTable, 'held' | 'probe'>) {
     this.max = max;
-    this.#heldKeys = heldKeys;
+    this.#heldKeys = held;
+    this.#keeps = keepsUnmarked(probe.mapping);
   }
 
   add(difference: DifferenceSample, rows: number): void {
+    if (difference.kind === 'extra' && this.#keeps) {
+      this.kept += rows;
+      return;
+    }
     const held = this.#count(difference.kind, rows, difference.sourceKey);
     if (this.sample.length < this.max) this.sample.push(held ? { ...difference, cause: 'held' } : difference);
   }
@@ -185,6 +202,7 @@ function verdictOf(probe: TableProbe, tally: Tally): Omit<TableVerdict, 'rowsSou
     to: `${to.schema}.${to.name}`,
     ...tally.counts,
     ...(tally.held > 0 && { held: tally.held }),
+    ...(tally.kept > 0 && { kept: tally.kept }),
     sample: tally.sample,
     ...(steps !== undefined && { sharedFunctionOnly: steps.computed.map(({ target }) => target) }),
   };
@@ -271,7 +289,7 @@ async function compareKeyless(scans: BothScans, table: AlignedTable, { alignment
       message: 'a changed row is not whole in the stream: REPLICA IDENTITY FULL is needed',
     });
   for (const { bucket, a, b, rows } of deltas) addTo(source, bucket, { rows: 1n, a, b }, rows > 0n ? 1n : -1n);
-  const tally = new Tally(limits.samples, table.held);
+  const tally = new Tally(limits.samples, table);
   const dirty = dirtyBuckets(source, target);
   if (dirty.length > 0) await listKeyless(scans, dirty, { deltas, tally });
   return { ...verdictOf(table.probe, tally), rowsSource: total(source), rowsTarget: total(target), lsn: formatLsn(alignment.applied) };

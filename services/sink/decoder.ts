@@ -14,14 +14,15 @@ import {
   type OurMessage,
 } from '#schemas/frame/frame.ts';
 import { toLsn, type Lsn } from '#schemas/lsn.ts';
+import { keepsUnmarked } from '#schemas/mapping/kept-rows.ts';
 import type { DescribeRows } from '#schemas/mapping/mapped-side.ts';
 import { decodeMessage, decodeRelation, decodeTruncate, TAG, toUnixMs, type Relation } from '#schemas/pgoutput/message.ts';
 import { guarded } from '#schemas/test-hooks.ts';
-import type { Place, Position } from '#connectors/target/target.ts';
+import type { PgMicros, Place, Position } from '#connectors/target/target.ts';
 import { bindRelation, type BoundRelation, type RelationResolver } from './bind-relation.ts';
 import type { RowsUnit, Span } from './frame-scanner.ts';
 import { projectChunk } from './project-chunk.ts';
-import { TableFold } from './table-fold.ts';
+import { TableFold, type CommitClock } from './table-fold.ts';
 import type { SinkTable } from './sink-table.ts';
 
 interface Route {
@@ -52,6 +53,7 @@ export class Decoder {
   #endLow: number;
   #timeAt: { buffer: Buffer; at: number } | undefined;
   #offset: Offset;
+  readonly #clock = new Clock();
   /** Commit LSN of the transaction under way, and how many row messages of it were seen. */
   #commitHigh: number;
   #commitLow: number;
@@ -148,7 +150,7 @@ export class Decoder {
         const { table, bound } = route;
         const state = table.state;
         if (state !== 'following' && state !== 'copying') continue;
-        (table.fold ?? openFold(route)).add(bound, b, m);
+        if (!(table.fold ?? this.#openFold(route)).add(bound, b, m)) this.#nextFold(route).add(bound, b, m);
         this.#counted(table);
       } else if (tag === TAG.begin) {
         this.#begin(b, m);
@@ -170,6 +172,8 @@ export class Decoder {
     if (this.#skipping) return;
     this.#commitHigh = high;
     this.#commitLow = b.readUInt32BE(m + 5);
+    this.#clock.high = b.readInt32BE(m + 9);
+    this.#clock.low = b.readUInt32BE(m + 13);
     this.#rows = 0;
   }
 
@@ -241,10 +245,18 @@ export class Decoder {
       if (route === undefined || offset < route.table.skipBelow || emptied.has(route.table)) continue;
       const { table } = route;
       if (table.state === 'held' || table.state === 'waiting') continue;
+      if (table.mapping.truncates !== undefined) {
+        emptied.add(table);
+        this.#counted(table);
+        if (table.mapping.truncates === 'halt') this.#halt(table);
+        continue;
+      }
       // Some leaves only: their rows cannot be told apart on the target; the reader has them copied again.
       if (!this.#options.resolver.emptiesAll(table.mapping, oids)) continue;
       emptied.add(table);
-      (table.fold ?? openFold(route)).clear(this.place());
+      // Rows that stay reach the target before they are marked.
+      const fold = table.mapping.deletes === undefined ? (table.fold ?? this.#openFold(route)) : this.#nextFold(route);
+      fold.clear(this.place());
       this.#counted(table);
     }
   }
@@ -256,8 +268,26 @@ export class Decoder {
     if (route === undefined || offset < route.table.skipBelow) return;
     const { table, bound } = route;
     if (table.state !== 'following' && table.state !== 'copying') return;
-    (table.fold ?? openFold(route)).refuse(bound, frame, at, fault);
+    if (!(table.fold ?? this.#openFold(route)).refuse(bound, frame, at, fault)) this.#nextFold(route).refuse(bound, frame, at, fault);
     this.#counted(table);
+  }
+
+  /** Held as for a row that the target refuses, so that only a resume ends it. */
+  #halt(table: SinkTable): void {
+    const fault = { code: 'CF-4004', message: 'the source truncated the table, and the file says `truncates: halt`' } as const;
+    const nothing = { columns: [], rows: [], rowCount: 0, truncate: false, mayExist: true, time: this.#clock.time };
+    table.lane.push({ kind: 'chunk', table: table.mapping, ...nothing, unmapped: [{ fault, values: {} }] }, 0);
+  }
+
+  #openFold({ table, bound }: Route): TableFold {
+    const fold = (table.fold = new TableFold(bound, table.state === 'following', this.#clock));
+    table.lane.opened(table);
+    return fold;
+  }
+
+  #nextFold(route: Route): TableFold {
+    if (route.table.fold !== undefined) route.table.lane.cut();
+    return this.#openFold(route);
   }
 
   #message(frame: Buffer): void {
@@ -274,7 +304,14 @@ export class Decoder {
     if (table.awaitsChunk && header.truncate) table.state = 'copying';
     const chunk = projectChunk(table.mapping, header, rows);
     table.lane.push(
-      { kind: 'chunk', table: table.mapping, ...chunk, truncate: header.truncate, mayExist: table.expectsRows(header.recopy) },
+      {
+        kind: 'chunk',
+        table: table.mapping,
+        ...chunk,
+        truncate: header.truncate && !keepsUnmarked(table.mapping),
+        mayExist: table.expectsRows(header.recopy),
+        time: this.#clock.time,
+      },
       rows.length,
     );
     table.newRows += chunk.rowCount;
@@ -286,12 +323,17 @@ export class Decoder {
     const table = this.#options.tableOf({ schema, name });
     if (table === undefined || table.state === 'held' || offset < table.skipBelow || keys.length === 0) return;
     const order = table.mapping.sourceKey.map((column) => keyColumns.indexOf(column));
-    table.lane.push({ kind: 'keys', table: table.mapping, keys: keys.map((key) => order.map((i) => key[i]!)) }, 64 * keys.length);
+    const asked = keys.map((key) => order.map((i) => key[i]!));
+    table.lane.push({ kind: 'keys', table: table.mapping, keys: asked, time: this.#clock.time }, 64 * keys.length);
   }
 }
 
-function openFold({ table, bound }: Route): TableFold {
-  const fold = (table.fold = new TableFold(bound, table.state === 'following'));
-  table.lane.opened(table);
-  return fold;
+/** Two numbers for each transaction, so that the hot loop allocates nothing. */
+class Clock implements CommitClock {
+  high = 0;
+  low = 0;
+
+  get time(): PgMicros {
+    return (BigInt(this.high) << 32n) | BigInt(this.low);
+  }
 }

@@ -90,6 +90,11 @@ export class Lane {
     this.#moved = true;
   }
 
+  /** What comes next of any table is applied after all that is gathered now. */
+  cut(): void {
+    this.#closeFolds();
+  }
+
   addMarker(id: string): void {
     this.#markers.push(id);
     this.#moved = true;

@@ -1,6 +1,7 @@
 /** What the sink knows about one table while it runs. Guarantee: mirrors the table's row in crossfade.table_progress plus what is in flight. */
 import type { Offset } from '#connectors/change-log/change-log.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { mayOutlive } from '#schemas/mapping/kept-rows.ts';
 import type { TableProgress } from '#connectors/target/target.ts';
 import type { Lane } from './lane.ts';
 import type { TableFold } from './table-fold.ts';
@@ -100,7 +101,7 @@ export class SinkTable {
   /** True when the next chunk's rows should be expected on the target. */
   expectsRows(recopy: boolean): boolean {
     if (this.mapping.targetKey.length === 0) return false;
-    if (recopy || this.mapping.existing === 'merge') return true;
+    if (mayOutlive(this.mapping) || recopy || this.mapping.existing === 'merge') return true;
     if (this.#wary === 0) return false;
     this.#wary--;
     return true;

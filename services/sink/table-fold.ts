@@ -2,14 +2,30 @@
  * Folds a table's changes to one entry per key, column by column. Guarantee: applying the entries to the table as it was before the
  * first change gives what applying the changes one after another would have given: an absent column keeps what stood there before
  * (in the batch, or on the target), a delete clears, a key change is the old key's delete and the new key's create.
+ *
+ * Where the file keeps rows that the source deletes, a row written in the batch has to reach the target before its delete does: a change
+ * that takes such a row away is not taken (`add` says so), and begins the table's next batch.
  */
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { UnmappableRow, type RowFault } from '#schemas/mapping/unmappable-row.ts';
 import { TAG } from '#schemas/pgoutput/message.ts';
-import { OP, type Layout, type Place, type TableBatch, type TupleRef, type UnmappedEntry } from '#connectors/target/target.ts';
+import {
+  OP,
+  type Layout,
+  type PgMicros,
+  type Place,
+  type TableBatch,
+  type TupleRef,
+  type UnmappedEntry,
+} from '#connectors/target/target.ts';
 import { overlayTuple, relayTuple } from '#schemas/pgoutput/tuple.ts';
 import type { BoundRelation } from './bind-relation.ts';
 import { scanned, scanTuple, type RowKey } from './tuple-key.ts';
+
+/** Commit time of the transaction under way. */
+export interface CommitClock {
+  readonly time: PgMicros;
+}
 
 const FIRST_CAPACITY = 256;
 const FULL_OLD_TUPLE = 0x4f; // O
@@ -22,6 +38,8 @@ export class TableFold implements TableBatch {
   readonly strict: boolean;
   readonly carries = new Map<number, TupleRef>();
   readonly unmapped = new Map<number, UnmappedEntry>();
+  readonly deletedAt = new Map<number, PgMicros>();
+  truncatedTime: PgMicros = 0n;
   ops: Uint8Array = new Uint8Array(FIRST_CAPACITY);
   buffers: Buffer[] = [];
   at: Int32Array = new Int32Array(FIRST_CAPACITY);
@@ -32,21 +50,27 @@ export class TableFold implements TableBatch {
   truncatedAt: Place | undefined;
   readonly #entries = new Map<RowKey, number>();
   readonly #keyless: boolean;
+  /** Deleted rows stay on the target. */
+  readonly #keeps: boolean;
+  readonly #clock: CommitClock;
 
-  constructor(bound: BoundRelation, strict: boolean) {
+  constructor(bound: BoundRelation, strict: boolean, clock: CommitClock) {
     this.table = bound.table;
     this.layout = bound.layout;
     this.strict = strict;
     this.#keyless = bound.layout.key.length === 0;
+    this.#keeps = bound.table.deletes !== undefined;
+    this.#clock = clock;
     if (this.#keyless) this.counts = new Int32Array(FIRST_CAPACITY);
   }
 
-  /** Takes one insert, update or delete: the message at `m` in `b`. */
-  add(bound: BoundRelation, b: Buffer, m: number): void {
+  /** Takes one insert, update or delete: the message at `m` in `b`. @returns false when the next batch has to. */
+  add(bound: BoundRelation, b: Buffer, m: number): boolean {
+    if (this.#keeps && this.#takesWritten(bound, b, m)) return false;
     this.changes++;
     if (bound.layout !== this.layout || bound.passes !== undefined || bound.image !== undefined || this.#keyless) {
       this.#addSlowly(bound, b, m);
-      return;
+      return true;
     }
     const tag = b[m];
     if (tag === TAG.insert) {
@@ -58,15 +82,18 @@ export class TableFold implements TableBatch {
     } else {
       this.#updateWithOld(b, m + 6);
     }
+    return true;
   }
 
   clear(place: Place): void {
     this.truncate = true;
     this.truncatedAt = place;
+    this.truncatedTime = this.#clock.time;
     this.changes++;
     this.#entries.clear();
     this.carries.clear();
     this.unmapped.clear();
+    this.deletedAt.clear();
     this.buffers = [];
     this.counts.fill(0);
     this.size = 0;
@@ -81,7 +108,7 @@ export class TableFold implements TableBatch {
   #create(key: RowKey, b: Buffer, at: number): void {
     const entry = this.#entries.get(key);
     if (entry === undefined) this.#append(key, OP.put | OP.fresh, b, at);
-    else this.#set(entry, (this.ops[entry]! & OP.kind) === OP.delete ? OP.put | OP.recreate : OP.put, b, at);
+    else this.#set(entry, (this.ops[entry]! & OP.kind) === OP.delete && !this.#keeps ? OP.put | OP.recreate : OP.put, b, at);
   }
 
   #update(b: Buffer, at: number): void {
@@ -162,8 +189,11 @@ export class TableFold implements TableBatch {
 
   #remove(key: RowKey, b: Buffer, at: number): void {
     const entry = this.#entries.get(key);
+    // A row that was deleted before keeps its time.
+    if (entry !== undefined && this.deletedAt.has(entry)) return;
     if (entry === undefined) this.#append(key, OP.delete, b, at);
     else this.#set(entry, OP.delete, b, at);
+    if (this.#keeps) this.deletedAt.set(entry ?? this.size - 1, this.#clock.time);
   }
 
   #set(entry: number, op: number, b: Buffer, at: number): void {
@@ -171,6 +201,7 @@ export class TableFold implements TableBatch {
     this.ops[entry] = op;
     this.buffers[entry] = b;
     this.at[entry] = at;
+    if (this.#keeps) this.deletedAt.delete(entry);
     if ((op & OP.carry) === 0 && this.carries.size > 0) this.carries.delete(entry);
   }
 
@@ -183,10 +214,12 @@ export class TableFold implements TableBatch {
     return this.unmapped.has(entry);
   }
 
-  /** The mapping makes nothing of the message at `m` in `b`: its key is left as it was before the batch, or a table without a key held. */
-  refuse(bound: BoundRelation, b: Buffer, m: number, fault: RowFault): void {
+  /** The mapping makes nothing of the message at `m` in `b`: its key is left as it was before the batch, or a table without a key held. @returns as `add` */
+  refuse(bound: BoundRelation, b: Buffer, m: number, fault: RowFault): boolean {
+    if (this.#keeps && this.#takesWritten(bound, b, m)) return false;
     this.changes++;
     this.#refuse(this.#relaid(bound, imageOf(bound, readChange(bound, b, m), undefined)), fault);
+    return true;
   }
 
   #refuse({ old, next }: Change, fault: RowFault): void {
@@ -248,6 +281,20 @@ export class TableFold implements TableBatch {
     }
   }
 
+  /** Whether the change takes away a row that the batch holds. */
+  #takesWritten(bound: BoundRelation, b: Buffer, m: number): boolean {
+    const change = readChange(bound, b, m);
+    const { old, next } = this.#relaid(bound, imageOf(bound, change, undefined));
+    const key = (row: TupleRef): RowKey => {
+      scanTuple(row.buffer, row.at, this.layout);
+      return scanned.key;
+    };
+    const nextKey = next && key(next);
+    const gone = old !== undefined && key(old) !== nextKey ? key(old) : leaves(bound, change) ? nextKey : undefined;
+    const entry = gone === undefined ? undefined : this.#entries.get(gone);
+    return entry !== undefined && (this.ops[entry]! & OP.kind) !== OP.delete && !this.unmapped.has(entry);
+  }
+
   /** In this fold's order of columns. */
   #relaid(bound: BoundRelation, change: Change): Change {
     if (bound.layout === this.layout) return change;
@@ -283,6 +330,16 @@ export class TableFold implements TableBatch {
       throw new UnmappableRow('CF-2008', `${this.table.from.schema}.${this.table.from.name} has no key and needs REPLICA IDENTITY FULL`);
     const entry = this.#entries.get(scanned.key) ?? this.#append(scanned.key, OP.put, row.buffer, row.at);
     this.counts[entry]! += by;
+  }
+}
+
+/** A row that the mapping makes nothing of leaves nothing. */
+function leaves(bound: BoundRelation, change: Change): boolean {
+  try {
+    return change.next !== undefined && !passesOf(bound, change, false).enters;
+  } catch (error) {
+    if (error instanceof UnmappableRow) return false;
+    throw error;
   }
 }
 

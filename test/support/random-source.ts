@@ -26,6 +26,8 @@ export class RandomSource {
   readonly person = new Map<string, Row>();
   readonly pair = new Map<string, Row>();
   readonly loose: Row[] = [];
+  /** Hears of each row with a key that goes, as it was. */
+  onGone: (table: 'person' | 'pair', row: Row) => void = () => undefined;
   readonly #random: (below: number) => number;
   readonly #frames: { readonly person: TableFrames; readonly pair: TableFrames; readonly loose: TableFrames };
 
@@ -61,6 +63,7 @@ export class RandomSource {
     const old = this.person.get(id);
     const kind = this.#random(200);
     if (kind === 0) {
+      for (const row of this.person.values()) this.onGone('person', row);
       this.person.clear();
       return person.truncate();
     }
@@ -70,6 +73,7 @@ export class RandomSource {
       return person.insert(...row);
     }
     if (kind < 40) {
+      this.onGone('person', old);
       this.person.delete(id);
       return person.delete(id, null, null, null);
     }
@@ -84,6 +88,7 @@ export class RandomSource {
       this.person.set(id, next);
       return person.update(...sent);
     }
+    this.onGone('person', old);
     this.person.delete(id);
     next[0] = sent[0] = moved;
     this.person.set(moved, next);
@@ -99,6 +104,7 @@ export class RandomSource {
       return pair.insert(...row);
     }
     if (this.#random(3) === 0) {
+      this.onGone('pair', this.pair.get(key)!);
       this.pair.delete(key);
       return pair.delete(row[0], row[1], null);
     }

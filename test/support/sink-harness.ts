@@ -10,7 +10,7 @@ import type { Topic } from '#connectors/change-log/change-log.ts';
 import { openEmbeddedLog } from '#connectors/change-log/embedded/log.ts';
 import { connect } from '#connectors/postgres/session.ts';
 import { postgresStore } from '#connectors/target/postgres/store.ts';
-import type { ColumnEntry, FilterEntry, MigrationFile, TableEntry } from '#schemas/config/migration-file.ts';
+import type { ColumnEntry, DeletesEntry, FilterEntry, MigrationFile, TableEntry } from '#schemas/config/migration-file.ts';
 import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
 import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { Catalog, CatalogTable } from '#schemas/table.ts';
@@ -40,6 +40,9 @@ export interface HarnessOptions {
   readonly set?: TableEntry['set'];
   readonly onRowError?: 'set-aside';
   readonly where?: Readonly<Record<string, FilterEntry>>;
+  readonly deletes?: DeletesEntry;
+  readonly truncates?: 'apply' | 'ignore' | 'halt';
+  readonly exclude?: readonly string[];
   readonly sink?: Partial<SinkSettings['settings']['sink']>;
   /** For the sink; the same as `url` when absent. */
   readonly sinkUrl?: string;
@@ -236,7 +239,7 @@ function migrationFile(options: HarnessOptions): MigrationFile {
       {
         from: 'old.*',
         to: 'new.*',
-        exclude: [],
+        exclude: options.exclude ?? [],
         columns: options.columns ?? {},
         unmapped: 'error',
         existing: options.existing ?? 'refuse',
@@ -245,6 +248,8 @@ function migrationFile(options: HarnessOptions): MigrationFile {
         ...(options.set !== undefined && { set: options.set }),
         ...(options.onRowError !== undefined && { onRowError: options.onRowError }),
         ...(options.where !== undefined && { where: options.where }),
+        ...(options.deletes !== undefined && { deletes: options.deletes }),
+        ...(options.truncates !== undefined && { truncates: options.truncates }),
       },
     ],
     settings: {} as MigrationFile['settings'],

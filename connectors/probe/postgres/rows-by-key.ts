@@ -9,7 +9,7 @@ import { queryRows } from '#connectors/postgres/session.ts';
 import { outputText } from './column-sql.ts';
 import { REFUSED } from './row-image.ts';
 import { digestSelect, type DigestPlan } from './row-sql.ts';
-import { fromItem, valueExpressions, type BucketSum, type Scan, type TableProbe, type Texts } from './table-scan.ts';
+import { conditions, fromItem, valueExpressions, type BucketSum, type Scan, type TableProbe, type Texts } from './table-scan.ts';
 
 export interface ProbedRow {
   readonly key: Texts;
@@ -74,6 +74,8 @@ async function fetchRows(scan: Scan, mask: bigint, keys: readonly Texts[]): Prom
     return comparable ? `${ref} = (u.k${i})::${type}` : `(${outputText(ref)}) = u.k${i}`;
   });
   const unnest = `unnest(${columns.map((_, i) => `$${i + 1}::text[]`).join(', ')}) AS u(${columns.map((_, i) => `k${i}`).join(', ')})`;
+  // A softly deleted row is none; of the source's rows `selected` tells.
+  if (side === 'target') matches.push(...conditions(probe, side));
   const from = `${unnest} JOIN ${fromItem(probe, side, scan.shape)} ON ${matches.join(' AND ')}`;
   const select = digestSelect(scan.plan, { from, where: [], values, key: computed ? values.map((_, i) => i) : probe.key, extra });
   const names = extra.map(({ name }) => `, d.${name}${name === 'selected' ? '::text AS selected' : ''}`).join('');

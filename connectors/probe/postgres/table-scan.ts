@@ -5,6 +5,7 @@
 import type pg from 'pg';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { quoteIdent, quoteTable } from '#schemas/table.ts';
+import { aliveSql, softDeleteOf } from '#schemas/mapping/kept-rows.ts';
 import { filterSql } from '#schemas/mapping/row-filter.ts';
 import { queryRows } from '#connectors/postgres/session.ts';
 import { columnSql, outputText, type ColumnSql } from './column-sql.ts';
@@ -62,8 +63,21 @@ export function valueExpressions(probe: TableProbe, side: Side): string[] {
   });
 }
 
+/** Of the rows that count: those that the mapping selects, and on the target those that are not softly deleted. */
 export function conditions(probe: TableProbe, side: Side): string[] {
-  return side === 'source' && probe.mapping.filter ? [filterSql(probe.mapping.filter, (column) => `t.${quoteIdent(column)}`)] : [];
+  const { filter } = probe.mapping;
+  if (side === 'source') return filter ? [filterSql(filter, (column) => `t.${quoteIdent(column)}`)] : [];
+  const soft = softDeleteOf(probe.mapping);
+  return soft === undefined ? [] : [aliveSql(soft, 't.')];
+}
+
+/** Rows of the target that are softly deleted: no scan sees them. Undefined where none is. */
+export async function countSoftlyDeleted({ client, probe, side, shape }: Scan): Promise<number | undefined> {
+  const soft = softDeleteOf(probe.mapping);
+  if (soft === undefined) return undefined;
+  const sql = `SELECT count(1)::text AS n FROM ${fromItem(probe, side, shape)} WHERE NOT (${aliveSql(soft, 't.')})`;
+  const [row] = await queryRows(client, sql);
+  return Number(row!['n']);
 }
 
 export interface Scan {

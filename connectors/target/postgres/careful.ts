@@ -17,7 +17,15 @@ import { setAsideDeletes, setAsideInBatch, setAsideInChunk, setAsideKeys, setsAs
 import { replaceAll, upsertAll, deleteKeys, type Findings } from './replace-rows.ts';
 import { attempted, run } from './attempt.ts';
 import { withoutUnmapped } from './unmapped-rows.ts';
-import { truncateTables, writeAdditions, writeChunk, writeDeletes, writeRemovals, type WriteOptions } from './table-writer.ts';
+import {
+  truncateTables,
+  writeAdditions,
+  writeChunk,
+  writeDeletes,
+  writeRemovals,
+  writeSoftTruncates,
+  type WriteOptions,
+} from './table-writer.ts';
 import type { StatementError } from './wire.ts';
 
 /** Every use of a temporary table begins with emptying it: what an undone attempt left there is unknown. */
@@ -33,8 +41,10 @@ export async function applyCarefully(options: ApplierOptions, round: Round, bloc
 async function applyRun(context: SetAside, items: readonly Work[], findings: Findings): Promise<void> {
   const { options } = context;
   const work = admitted(context, items, findings).toSorted((a, b) => options.rank(a.table) - options.rank(b.table));
-  const truncated = work.filter((item): item is TableBatch => item.kind === 'fold' && item.truncate).map((item) => item.table);
-  if (truncated.length > 0) await truncateCarefully(options, truncated);
+  const truncated = work.filter((item): item is TableBatch => item.kind === 'fold' && item.truncate);
+  const emptied = truncated.filter(({ table }) => options.sqlOf(table).soft === undefined).map(({ table }) => table);
+  if (emptied.length > 0) await truncateCarefully(options, emptied);
+  if (truncated.length > emptied.length) await run(options, () => writeSoftTruncates(options, truncated));
   for (const item of work) await applyItem(context, item, findings);
   if (options.ordered) await deleteLast(context, work, findings);
 }

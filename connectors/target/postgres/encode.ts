@@ -123,13 +123,18 @@ function writeCopyField(wire: Wire, b: Buffer, start: number, end: number): void
   wire.pos = pos;
 }
 
-/** Key columns only, in key order. */
-export function writeCopyKey(wire: Wire, b: Buffer, at: number, layout: Layout): void {
+/** Key columns only, in key order, and a last field of ours if there is one. */
+// oxlint-disable-next-line max-params -- a tuple, and what stands behind it
+export function writeCopyKey(wire: Wire, b: Buffer, at: number, layout: Layout, last?: string): void {
   scratch.read(b, at);
   layout.key.forEach((i, n) => {
     if (n > 0) wire.buffer[wire.pos++] = 0x09;
     writeCopyField(wire, b, scratch.start[i]!, scratch.end[i]!);
   });
+  if (last !== undefined) {
+    wire.room(last.length + 16);
+    wire.pos += wire.buffer.write(`\t${last}`, wire.pos, 'latin1');
+  }
   wire.buffer[wire.pos++] = 0x0a;
 }
 

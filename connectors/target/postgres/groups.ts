@@ -1,7 +1,8 @@
 /**
  * Sorts a batch's entries by what the target has to do with them. Guarantee: every entry is in exactly one group, but a `recreate`
- * one in two (deleted, then inserted), and groups are lists of entry numbers, so nothing is copied.
+ * one in two (deleted, then inserted) and a delete that the file ignores, and groups are lists of entry numbers, so nothing is copied.
  */
+import { mayOutlive } from '#schemas/mapping/kept-rows.ts';
 import { OP, type TableBatch, type Work } from '#connectors/target/target.ts';
 import { presentColumns } from './encode.ts';
 
@@ -32,7 +33,7 @@ export function groupEntries(batch: TableBatch, ordered = false): Groups {
     const op = batch.ops[i]!;
     const kind = op & OP.kind;
     if (kind === OP.delete) {
-      deletes.push(i);
+      if (batch.table.deletes !== 'ignore') deletes.push(i);
     } else if (kind === OP.patch) {
       const columns = presentColumns(batch.buffers[i]!, batch.at[i]!, batch.layout);
       const into = (op & OP.carry) === 0 ? patches : carries;
@@ -42,7 +43,7 @@ export function groupEntries(batch: TableBatch, ordered = false): Groups {
     } else {
       const recreate = !ordered && (op & OP.recreate) !== 0;
       if (recreate) deletes.push(i);
-      if ((recreate || (op & OP.fresh) !== 0) && batch.strict) fresh.push(i);
+      if ((recreate || (op & OP.fresh) !== 0) && batch.strict && !mayOutlive(batch.table)) fresh.push(i);
       else puts.push(i);
     }
   }

@@ -1,7 +1,7 @@
 /** The rows of a batch or a chunk one by one, by number. Guarantee: nothing is changed; what is left out leaves the others as they were. */
 import { decodeTuple } from '#schemas/pgoutput/message.ts';
 import { copyFieldText, splitCopyLine } from '#schemas/value/copy-text.ts';
-import { OP, type ChunkBatch, type TableBatch, type TupleRef, type UnmappedEntry } from '#connectors/target/target.ts';
+import { OP, type ChunkBatch, type PgMicros, type TableBatch, type TupleRef, type UnmappedEntry } from '#connectors/target/target.ts';
 import { blockedKey, type RowValues } from './blocked-rows.ts';
 import { keyText } from './encode.ts';
 
@@ -29,9 +29,12 @@ export function withoutEntries(batch: TableBatch, dropped: ReadonlySet<number>):
     if (carried !== undefined) carries.set(i, carried);
   });
   const unmapped = new Map<number, UnmappedEntry>();
+  const deletedAt = new Map<number, PgMicros>();
   kept.forEach((entry, i) => {
     const why = batch.unmapped.get(entry);
     if (why !== undefined) unmapped.set(i, why);
+    const time = batch.deletedAt.get(entry);
+    if (time !== undefined) deletedAt.set(i, time);
   });
   return {
     kind: 'fold',
@@ -46,6 +49,8 @@ export function withoutEntries(batch: TableBatch, dropped: ReadonlySet<number>):
     unmapped,
     truncate: batch.truncate,
     truncatedAt: batch.truncatedAt,
+    deletedAt,
+    truncatedTime: batch.truncatedTime,
     changes: batch.changes,
     strict: batch.strict,
   };

@@ -9,7 +9,7 @@ import type { ApplierOptions } from './apply.ts';
 import { run } from './attempt.ts';
 import { writeCopyKey, writeCopyRow, writeCopyRowWithOldKey } from './encode.ts';
 import type { Groups, PatchGroup } from './groups.ts';
-import { tupleColumns } from './table-writer.ts';
+import { deleteTime, tupleColumns } from './table-writer.ts';
 import type { StatementResult } from './wire.ts';
 
 export interface Findings {
@@ -18,7 +18,22 @@ export interface Findings {
   readonly collided: TableMapping[];
 }
 
+/** Deletes of the source, as the file has them. */
 export async function deleteKeys(options: ApplierOptions, batch: TableBatch, entries: readonly number[]): Promise<void> {
+  if (entries.length === 0) return;
+  const { wire } = options;
+  const sql = options.sqlOf(batch.table);
+  await run(options, () => {
+    wire.execute(sql.clearStage('d'));
+    wire.copyStart(sql.copyKeys(true));
+    for (const i of entries) writeCopyKey(wire, batch.buffers[i]!, batch.at[i]!, batch.layout, deleteTime(sql, batch, i));
+    wire.copyEnd();
+    wire.execute(sql.deleteByKeys());
+  });
+}
+
+/** Takes away rows that are written anew. */
+export async function removeKeys(options: ApplierOptions, batch: TableBatch, entries: readonly number[]): Promise<void> {
   if (entries.length === 0) return;
   const { wire } = options;
   const sql = options.sqlOf(batch.table);
@@ -27,7 +42,7 @@ export async function deleteKeys(options: ApplierOptions, batch: TableBatch, ent
     wire.copyStart(sql.copyKeys());
     for (const i of entries) writeCopyKey(wire, batch.buffers[i]!, batch.at[i]!, batch.layout);
     wire.copyEnd();
-    wire.execute(sql.deleteByKeys());
+    wire.execute(sql.removeByKeys());
   });
 }
 
@@ -86,7 +101,12 @@ export async function replaceAll(options: ApplierOptions, replacement: Replaceme
   await run(options, () => wire.execute(sql.clearStage('f')));
   for (const group of groups.carries) await completeRows(options, batch, { ...group, from: 'old' }, findings);
   for (const group of groups.patches) await completeRows(options, batch, { ...group, from: 'own' }, findings);
-  await deleteKeys(options, batch, [...groups.deletes, ...groups.puts.filter((i) => (batch.ops[i]! & OP.recreate) === 0)]);
+  await deleteKeys(options, batch, groups.deletes);
+  await removeKeys(
+    options,
+    batch,
+    groups.puts.filter((i) => (batch.ops[i]! & OP.recreate) === 0),
+  );
   const columns = tupleColumns(batch.layout);
   await run(options, () => {
     stageRows(options, batch, columns, entries);

@@ -1,11 +1,15 @@
 /**
- * Gives a held table another chance. Guarantee: in one transaction under the epoch the target table is emptied and marked as copying,
+ * Gives a held table another chance. Guarantee: in one transaction under the epoch the target table is emptied (where the file keeps rows,
+ * they stay: softly deleted until the copy brings them again, or as they are) and the table marked as copying,
  * with no row set aside any more and its held position kept until `resumed` says that the re-copy is durable; a crash in between is found at the next start.
  */
+import type pg from 'pg';
 import { PipelineError } from '#schemas/errors.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { keepsUnmarked, softDeleteOf } from '#schemas/mapping/kept-rows.ts';
 import { quoteTable } from '#schemas/table.ts';
 import type { PostgresTarget } from './open-target.ts';
+import { TableSql } from './statements.ts';
 
 /** No round may be under way on the target's own session. */
 export async function emptyHeldTable(target: PostgresTarget, table: TableMapping): Promise<void> {
@@ -17,14 +21,7 @@ export async function emptyHeldTable(target: PostgresTarget, table: TableMapping
     if (guard.rows[0] === undefined || BigInt(guard.rows[0].epoch) < progress.epoch) {
       throw new PipelineError('CF-5005', `another sink has taken over migration ${name}`);
     }
-    await client.query('SAVEPOINT emptied');
-    try {
-      await client.query(`TRUNCATE ${quoteTable(table.to)}`);
-    } catch {
-      // Others refer to it, or the role lacks the privilege.
-      await client.query('ROLLBACK TO emptied');
-      await client.query(`DELETE FROM ${quoteTable(table.to)}`);
-    }
+    await emptyTable(client, table);
     await client.query(
       `UPDATE crossfade.table_progress SET state = 'copying', error = NULL, held_key = NULL, rows_copied = 0, held_offset = coalesce(held_offset, 0),
          updated_at = now() WHERE name = $1 AND source_schema = $2 AND source_table = $3`,
@@ -39,6 +36,25 @@ export async function emptyHeldTable(target: PostgresTarget, table: TableMapping
   } catch (error) {
     await client.query('ROLLBACK').catch(() => undefined);
     throw error;
+  }
+}
+
+async function emptyTable(client: pg.Client, table: TableMapping): Promise<void> {
+  const soft = softDeleteOf(table);
+  if (keepsUnmarked(table)) return;
+  if (soft !== undefined) {
+    // Which of them the source deleted meanwhile the copy tells: it makes the others alive again.
+    const sql = new TableSql(table, 0, undefined).deleteAllSoftly();
+    await client.query(sql, soft.at === undefined ? [] : [new Date().toISOString()]);
+    return;
+  }
+  await client.query('SAVEPOINT emptied');
+  try {
+    await client.query(`TRUNCATE ${quoteTable(table.to)}`);
+  } catch {
+    // Others refer to it, or the role lacks the privilege.
+    await client.query('ROLLBACK TO emptied');
+    await client.query(`DELETE FROM ${quoteTable(table.to)}`);
   }
 }
 

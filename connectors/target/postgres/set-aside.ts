@@ -15,8 +15,8 @@ import { belongsToRow, BLOCKED_MAX, blockedKey, type BlockedChanges, type RowVal
 import { writeCopyKey } from './encode.ts';
 import { groupEntries, type Groups } from './groups.ts';
 import { chunkKey, chunkLines, chunkPart, chunkValues, type ChunkLines, entryKey, entryValues, withoutEntries } from './refusable-rows.ts';
-import { completeRows, deleteKeys, stageRows, upsertAll, type Findings } from './replace-rows.ts';
-import { tupleColumns, writeChunk, writeDeletes } from './table-writer.ts';
+import { completeRows, deleteKeys, removeKeys, stageRows, upsertAll, type Findings } from './replace-rows.ts';
+import { tupleColumns, writeChunk, writeDeletes, writeRemovalsByKey } from './table-writer.ts';
 import type { StatementError } from './wire.ts';
 
 export interface SetAside {
@@ -127,7 +127,8 @@ async function searchBatch(options: ApplierOptions, batch: TableBatch, search: S
   for (const group of groups.patches)
     await search.write(group.entries, async (entries) => completeRows(options, batch, { ...group, entries, from: 'own' }, NOTHING()));
   const replaced = groups.puts.filter((i) => (batch.ops[i]! & OP.recreate) === 0);
-  await search.write([...groups.deletes, ...replaced], async (part) => deleteKeys(options, batch, part));
+  await search.write(groups.deletes, async (part) => deleteKeys(options, batch, part));
+  await search.write(replaced, async (part) => removeKeys(options, batch, part));
   await run(options, () => options.wire.execute(sql.deleteByFinal()));
   const puts = new Set(groups.puts);
   const rows = [...groups.puts, ...partial].filter((i) => !search.refused.has(i));
@@ -224,7 +225,7 @@ async function replaceLines(
   };
   const remove = async (part: readonly number[]): Promise<void> => {
     const keys = part.map((line) => JSON.parse(chunkKey(chunk, lines, line)) as string[]);
-    await run(options, () => writeDeletes(options, { kind: 'keys', table: chunk.table, keys }));
+    await run(options, () => writeRemovalsByKey(options, chunk.table, keys));
   };
   for (let rows = [...refused.keys()]; rows.length > 0;) {
     const search = searchIn<number>(context, chunk.table);

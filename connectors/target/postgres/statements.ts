@@ -1,9 +1,11 @@
 /**
  * SQL for one target table. Guarantee: identifiers are quoted, a value reaches its column only through the target type's own input
- * or the declared cast, and no value is ever cast to a type with a modifier (an explicit cast would cut it silently).
+ * or the declared cast, and no value is ever cast to a type with a modifier (an explicit cast would cut it silently). Where rows are softly
+ * deleted, every row written is marked alive, and a part of a row is written to a living one only.
  */
-import type { ColumnMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
-import { quoteIdent, quoteTable, type CatalogTable } from '#schemas/table.ts';
+import type { ColumnMapping, SoftDelete, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { aliveSql, livingMarks, mayOutlive, softDeleteOf } from '#schemas/mapping/kept-rows.ts';
+import { quoteIdent, quoteLiteral, quoteTable, type CatalogTable } from '#schemas/table.ts';
 import { mayHaveTwins, needsNamedType } from './key-type.ts';
 
 export type StageKind = 's' | 'd' | 'f';
@@ -15,7 +17,14 @@ export class TableSql {
   /** Indexes in `table.columns` of the key, in the order of `targetKey`. */
   readonly key: readonly number[];
   readonly partitioned: boolean;
-  readonly hasCasts: boolean;
+  /** Rows cannot go straight into the target: values are cast, or marks are added. */
+  readonly isStaged: boolean;
+  /** A row that is new at the source may be there. */
+  readonly mayOutlive: boolean;
+  /** Deletes mark rows instead. */
+  readonly soft: SoftDelete | undefined;
+  /** What a row that is written has beside its values. */
+  readonly #marks: readonly { readonly column: string; readonly sql: string }[];
   /** Key columns: never in SET. */
   readonly #unsettable: ReadonlySet<string>;
   /** Columns that an upsert of a row with an equal key leaves alone. */
@@ -28,7 +37,10 @@ export class TableSql {
     this.name = quoteTable(table.to);
     this.key = table.targetKey.map((name) => table.columns.findIndex((column) => column.target === name));
     this.partitioned = catalog?.kind === 'p';
-    this.hasCasts = table.columns.some((column) => column.cast !== undefined);
+    this.soft = softDeleteOf(table);
+    this.mayOutlive = mayOutlive(table);
+    this.#marks = (this.soft === undefined ? [] : livingMarks(this.soft)).map(({ column, sql }) => ({ column: quoteIdent(column), sql }));
+    this.isStaged = this.soft !== undefined || table.columns.some((column) => column.cast !== undefined);
     this.#unsettable = new Set(table.targetKey);
     this.#unwritten = new Set(this.key.filter((i) => !mayHaveTwins(table.columns[i]!)).map((i) => table.columns[i]!.target));
   }
@@ -72,13 +84,23 @@ export class TableSql {
     const keys = this.key.map((i) => this.#target(i)).join(', ');
     const set = columns
       .filter((i) => !this.#unwritten.has(this.#column(i).target))
-      .map((i) => `${this.#target(i)} = EXCLUDED.${this.#target(i)}`);
+      .map((i) => `${this.#target(i)} = EXCLUDED.${this.#target(i)}`)
+      .concat(this.#aliveSet());
     return set.length === 0 ? ` ON CONFLICT (${keys}) DO NOTHING` : ` ON CONFLICT (${keys}) DO UPDATE SET ${set.join(', ')}`;
+  }
+
+  #aliveSet(): string[] {
+    return this.#marks.map(({ column, sql }) => `${column} = ${sql}`);
+  }
+
+  /** Behind a condition. */
+  #andAlive(qualifier: string): string {
+    return this.soft === undefined ? '' : ` AND ${aliveSql(this.soft, qualifier)}`;
   }
 
   /** True when an update with these columns has something to set. */
   settable(columns: readonly number[]): boolean {
-    return columns.some((i) => !this.#unsettable.has(this.#column(i).target));
+    return this.#marks.length > 0 || columns.some((i) => !this.#unsettable.has(this.#column(i).target));
   }
 
   get all(): readonly number[] {
@@ -100,6 +122,7 @@ export class TableSql {
       return cast === undefined || kind === 'f' ? `${this.#target(i)} AS ${as}` : `NULL::${cast.fromType} AS ${as}`;
     };
     const columns = kind === 'd' ? this.key.map((i, n) => typed(i, `k${n}`)) : this.all.map((i) => typed(i, `c${i}`));
+    if (kind === 'd' && this.soft?.at !== undefined) columns.push(`${quoteIdent(this.soft.at.column)} AS a`);
     // `f0…` is the old key of a row whose absent columns are taken from there.
     if (kind === 's') columns.push(...this.key.map((i, n) => typed(i, `f${n}`)));
     return `CREATE TEMP TABLE cf_${kind}${this.id} ON COMMIT DELETE ROWS AS SELECT ${columns.join(', ')} FROM ${this.name} WITH NO DATA`;
@@ -115,8 +138,11 @@ export class TableSql {
     return `COPY ${this.stage('s')} (${names.join(', ')}) FROM STDIN`;
   }
 
-  copyKeys(): string {
-    return `COPY ${this.stage('d')} (${this.key.map((_, n) => `k${n}`).join(', ')}) FROM STDIN`;
+  /** `timed`: with the time of each delete, where the table has a column for it. */
+  copyKeys(timed = false): string {
+    const names = this.key.map((_, n) => `k${n}`);
+    if (timed && this.soft?.at !== undefined) names.push('a');
+    return `COPY ${this.stage('d')} (${names.join(', ')}) FROM STDIN`;
   }
 
   clearStage(kind: StageKind): string {
@@ -125,8 +151,8 @@ export class TableSql {
 
   insertFromStage(columns: readonly number[]): string {
     return this.#cached('insert-stage', columns, () => {
-      const values = columns.map((i) => this.#value(i, `s.c${i}`)).join(', ');
-      return `${this.#insertHead(columns)} SELECT ${values} FROM ${this.stage('s')} s`;
+      const values = columns.map((i) => this.#value(i, `s.c${i}`));
+      return `${this.#insertHead(columns)} SELECT ${this.#withMarks(values)} FROM ${this.stage('s')} s`;
     });
   }
 
@@ -135,15 +161,22 @@ export class TableSql {
   }
 
   #insertHead(columns: readonly number[]): string {
-    return `INSERT INTO ${this.name} (${columns.map((i) => this.#target(i)).join(', ')})${this.#overriding()}`;
+    const names = [...columns.map((i) => this.#target(i)), ...this.#marks.map(({ column }) => column)];
+    return `INSERT INTO ${this.name} (${names.join(', ')})${this.#overriding()}`;
+  }
+
+  /** Values for `#insertHead`. */
+  #withMarks(values: readonly string[]): string {
+    return [...values, ...this.#marks.map(({ sql }) => sql)].join(', ');
   }
 
   updateFromStage(columns: readonly number[]): string {
     return this.#cached('update-stage', columns, () => {
       const set = columns
         .filter((i) => !this.#unsettable.has(this.#column(i).target))
-        .map((i) => `${this.#target(i)} = ${this.#value(i, `s.c${i}`)}`);
-      return `UPDATE ${this.name} t SET ${set.join(', ')} FROM ${this.stage('s')} s WHERE ${this.#keyEquals('c')}`;
+        .map((i) => `${this.#target(i)} = ${this.#value(i, `s.c${i}`)}`)
+        .concat(this.#aliveSet());
+      return `UPDATE ${this.name} t SET ${set.join(', ')} FROM ${this.stage('s')} s WHERE ${this.#keyEquals('c')}${this.#andAlive('t.')}`;
     });
   }
 
@@ -152,14 +185,32 @@ export class TableSql {
     return this.key.map((i, n) => `t.${this.#target(i)} = ${this.#value(i, `s.${names}${names === 'c' ? i : n}`)}`).join(' AND ');
   }
 
-  deleteByKeys(): string {
+  /** Whatever the file says of deletes: to write the rows anew. */
+  removeByKeys(): string {
     return `DELETE FROM ${this.name} t USING ${this.stage('d')} s WHERE ${this.#keyEquals('k')}`;
+  }
+
+  deleteByKeys(): string {
+    if (this.soft === undefined) return this.removeByKeys();
+    return `UPDATE ${this.name} t SET ${this.#deadSet('s.a')} FROM ${this.stage('d')} s WHERE ${this.#keyEquals('k')}${this.#andAlive('t.')}`;
+  }
+
+  #deadSet(time: string): string {
+    const { flag, at } = this.soft!;
+    const set = flag === undefined ? [] : [`${quoteIdent(flag.column)} = ${quoteLiteral(flag.dead)}`];
+    if (at !== undefined) set.push(`${quoteIdent(at.column)} = ${time}`);
+    return set.join(', ');
+  }
+
+  /** All rows, where they are softly deleted. Parameter: the time, where the table has a column for it. */
+  deleteAllSoftly(): string {
+    return `UPDATE ${this.name} SET ${this.#deadSet('$1')} WHERE ${aliveSql(this.soft!)}`;
   }
 
   /** Rows of the stage that the target does not have. */
   missingFromStage(): string {
     const keys = this.key.map((i) => `s.c${i}::text`).join(', ');
-    return `SELECT ${keys} FROM ${this.stage('s')} s WHERE NOT EXISTS (SELECT FROM ${this.name} t WHERE ${this.#keyEquals('c')})`;
+    return `SELECT ${keys} FROM ${this.stage('s')} s WHERE NOT EXISTS (SELECT FROM ${this.name} t WHERE ${this.#keyEquals('c')}${this.#andAlive('t.')})`;
   }
 
   /** Staged keys for which `f` has no row. */
@@ -174,7 +225,7 @@ export class TableSql {
     const given = new Set(columns);
     const values = this.all.map((i) => (given.has(i) ? this.#value(i, `s.c${i}`) : `t.${this.#target(i)}`)).join(', ');
     const into = this.all.map((i) => `c${i}`).join(', ');
-    return `INSERT INTO ${this.stage('f')} (${into}) SELECT ${values} FROM ${this.stage('s')} s JOIN ${this.name} t ON ${this.#keyEquals(from === 'own' ? 'c' : 'f')}`;
+    return `INSERT INTO ${this.stage('f')} (${into}) SELECT ${values} FROM ${this.stage('s')} s JOIN ${this.name} t ON ${this.#keyEquals(from === 'own' ? 'c' : 'f')}${this.#andAlive('t.')}`;
   }
 
   /** Partial rows without the row they complete, as if absent were null: only with the guard `carry` switched off. */
@@ -189,13 +240,13 @@ export class TableSql {
   }
 
   insertFromFinal(): string {
-    return `${this.#insertHead(this.all)} SELECT ${this.all.map((i) => `f.c${i}`).join(', ')} FROM ${this.stage('f')} f`;
+    return `${this.#insertHead(this.all)} SELECT ${this.#withMarks(this.all.map((i) => `f.c${i}`))} FROM ${this.stage('f')} f`;
   }
 
   /** Only the rows whose keys stand in `d`. */
   insertFromFinalByKeys(): string {
     const equal = this.key.map((i, n) => `f.c${i} = ${this.#value(i, `s.k${n}`)}`).join(' AND ');
-    return `${this.#insertHead(this.all)} SELECT ${this.all.map((i) => `f.c${i}`).join(', ')} FROM ${this.stage('f')} f JOIN ${this.stage('d')} s ON ${equal}`;
+    return `${this.#insertHead(this.all)} SELECT ${this.#withMarks(this.all.map((i) => `f.c${i}`))} FROM ${this.stage('f')} f JOIN ${this.stage('d')} s ON ${equal}`;
   }
 
   upsertFromFinal(): string {
@@ -214,8 +265,8 @@ export class TableSql {
 
   insertOne(columns: readonly number[]): string {
     return this.#cached('insert-one', columns, () => {
-      const values = columns.map((i, n) => this.#parameter(i, n + 1)).join(', ');
-      return `${this.#insertHead(columns)} VALUES (${values})`;
+      const values = columns.map((i, n) => this.#parameter(i, n + 1));
+      return `${this.#insertHead(columns)} VALUES (${this.#withMarks(values)})`;
     });
   }
 
@@ -233,7 +284,7 @@ export class TableSql {
         if (this.key.includes(i)) where.push(`${this.#target(i)} = ${this.#keyParameter(i, n + 1)}`);
         else set.push(`${this.#target(i)} = ${value}`);
       });
-      return `UPDATE ${this.name} SET ${set.join(', ')} WHERE ${where.join(' AND ')}`;
+      return `UPDATE ${this.name} SET ${[...set, ...this.#aliveSet()].join(', ')} WHERE ${where.join(' AND ')}${this.#andAlive('')}`;
     });
   }
 
@@ -246,11 +297,23 @@ export class TableSql {
     });
   }
 
-  /** Parameters: the key in the order of `targetKey`. */
+  #whereKey(): string {
+    return this.key.map((i, n) => `${this.#target(i)} = ${this.#keyParameter(i, n + 1)}`).join(' AND ');
+  }
+
+  /** As `removeByKeys`. Parameters: the key in the order of `targetKey`. */
+  removeOne(): string {
+    return this.#cached('remove-one', [], () => `DELETE FROM ${this.name} WHERE ${this.#whereKey()}`);
+  }
+
+  /** Parameters: the key in the order of `targetKey`, and the time where the table has a column for it. */
   deleteOne(): string {
-    return this.#cached('delete-one', [], () => {
-      const where = this.key.map((i, n) => `${this.#target(i)} = ${this.#keyParameter(i, n + 1)}`).join(' AND ');
-      return `DELETE FROM ${this.name} WHERE ${where}`;
-    });
+    if (this.soft === undefined) return this.removeOne();
+    const time = `$${this.key.length + 1}`;
+    return this.#cached(
+      'delete-one',
+      [],
+      () => `UPDATE ${this.name} SET ${this.#deadSet(time)} WHERE ${this.#whereKey()}${this.#andAlive('')}`,
+    );
   }
 }

@@ -6,8 +6,17 @@
  * there. Small groups (the latency path): one prepared statement per row, all in the same round trip.
  */
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { momentText } from '#schemas/mapping/kept-rows.ts';
 import { quoteTable } from '#schemas/table.ts';
-import { OP, type ChunkBatch, type DeleteBatch, type Layout, type TableBatch, type Work } from '#connectors/target/target.ts';
+import {
+  OP,
+  type ChunkBatch,
+  type DeleteBatch,
+  type Layout,
+  type PgMicros,
+  type TableBatch,
+  type Work,
+} from '#connectors/target/target.ts';
 import { bindKey, bindRow, presentColumns, writeCopyKey, writeCopyRow } from './encode.ts';
 import { distinctRuns, groupEntries, type Groups } from './groups.ts';
 import type { StageKind, TableSql } from './statements.ts';
@@ -39,7 +48,8 @@ export interface WriteOptions {
 
 /** Entries of a key change that is all there is in the batch: the old key's delete and the new key's row. */
 export function soleMove(batch: TableBatch, single: boolean): { readonly from: number; readonly to: number } | undefined {
-  if (!single || batch.size !== 2 || batch.layout.key.length === 0) return undefined;
+  // The row of the old key stays where the file keeps deleted rows.
+  if (!single || batch.size !== 2 || batch.layout.key.length === 0 || batch.table.deletes !== undefined) return undefined;
   const kinds = [0, 1].map((i) => batch.ops[i]! & OP.kind);
   const from = kinds.indexOf(OP.delete);
   return from < 0 || kinds[1 - from] === OP.delete ? undefined : { from, to: 1 - from };
@@ -65,10 +75,10 @@ function useStage(target: WriterTarget, sql: TableSql, kind: StageKind, options:
 /** Temporary tables that the quick way needs for this work. */
 export function neededStages(work: Work, sql: TableSql): readonly StageKind[] {
   if (work.kind === 'keys') return [];
-  if (work.kind === 'chunk') return work.mayExist || sql.hasCasts ? ['s'] : [];
+  if (work.kind === 'chunk') return work.mayExist || sql.isStaged ? ['s'] : [];
   if (work.layout.key.length === 0) {
     if (work.counts.subarray(0, work.size).some((count) => count < 0)) return ['s', 'f'];
-    return sql.hasCasts ? ['s'] : [];
+    return sql.isStaged ? ['s'] : [];
   }
   if (work.size <= SMALL_ROWS) return [];
   const deletes = work.ops.subarray(0, work.size).some((op) => (op & OP.kind) === OP.delete || (op & OP.recreate) !== 0);
@@ -105,8 +115,10 @@ function writeFolds(target: WriterTarget, batches: readonly TableBatch[], option
     options.expectations.push({ at: target.wire.statements - 1, count: 1 });
     return;
   }
-  const truncated = batches.filter((batch) => batch.truncate).map((batch) => batch.table);
-  if (truncated.length > 0) target.wire.execute(truncateTables(truncated));
+  const truncated = batches.filter((batch) => batch.truncate);
+  const emptied = truncated.filter(({ table }) => target.sqlOf(table).soft === undefined);
+  if (emptied.length > 0) target.wire.execute(truncateTables(emptied.map(({ table }) => table)));
+  writeSoftTruncates(target, truncated);
   const folds = batches.map((batch) => ({ batch, groups: groupEntries(batch, target.ordered) }));
   folds.sort((a, b) => target.rank(a.batch.table) - target.rank(b.batch.table));
   const deletes = (): void => {
@@ -127,6 +139,24 @@ export function truncateTables(tables: readonly TableMapping[]): string {
   return `TRUNCATE ${tables.map((table) => quoteTable(table.to)).join(', ')}`;
 }
 
+/** Of those tables that keep their rows. */
+export function writeSoftTruncates(target: WriterTarget, batches: readonly TableBatch[]): void {
+  for (const { table, truncatedTime } of batches) {
+    const sql = target.sqlOf(table);
+    if (sql.soft !== undefined) target.wire.execute(sql.deleteAllSoftly(), timeParameter(sql, truncatedTime));
+  }
+}
+
+/** What stands behind the key in the parameters of a delete. */
+function timeParameter({ soft }: TableSql, time: PgMicros): readonly string[] {
+  return soft?.at === undefined ? [] : [momentText(time)];
+}
+
+/** When the row of an entry was deleted, where the table has a column for it. */
+export function deleteTime({ soft }: TableSql, batch: TableBatch, entry: number): string | undefined {
+  return soft?.at === undefined ? undefined : momentText(batch.deletedAt.get(entry)!);
+}
+
 /** Mapped columns in tuple order, as indexes in `TableMapping.columns`. */
 export function tupleColumns(layout: Layout): readonly number[] {
   return [...layout.columns].filter((i) => i >= 0);
@@ -138,15 +168,17 @@ export function writeDeleteGroup(target: WriterTarget, batch: TableBatch, entrie
   const sql = target.sqlOf(batch.table);
   if (batch.size <= SMALL_ROWS) {
     for (const i of entries) {
-      wire.bindHead(sql.deleteOne(), batch.layout.key.length);
+      const time = deleteTime(sql, batch, i);
+      wire.bindHead(sql.deleteOne(), batch.layout.key.length + (time === undefined ? 0 : 1));
       bindKey(wire, batch.buffers[i]!, batch.at[i]!, batch.layout);
+      if (time !== undefined) wire.bindText(time);
       wire.bindEnd();
     }
     return;
   }
   useStage(target, sql, 'd', options);
-  wire.copyStart(sql.copyKeys());
-  for (const i of entries) writeCopyKey(wire, batch.buffers[i]!, batch.at[i]!, batch.layout);
+  wire.copyStart(sql.copyKeys(true));
+  for (const i of entries) writeCopyKey(wire, batch.buffers[i]!, batch.at[i]!, batch.layout, deleteTime(sql, batch, i));
   wire.copyEnd();
   wire.execute(sql.deleteByKeys());
 }
@@ -154,7 +186,7 @@ export function writeDeleteGroup(target: WriterTarget, batch: TableBatch, entrie
 function writeRows(target: WriterTarget, batch: TableBatch, groups: Groups, options: WriteOptions): void {
   const sql = target.sqlOf(batch.table);
   const all = tupleColumns(batch.layout);
-  const strict = batch.strict && !sql.partitioned && sql.settable(all);
+  const strict = batch.strict && !sql.partitioned && !sql.mayOutlive && sql.settable(all);
   for (const group of groups.patches) {
     if (sql.settable(group.columns))
       writeGroup(target, batch, group.entries, { ...options, columns: group.columns, how: batch.strict ? 'update' : 'update-if-there' });
@@ -183,7 +215,7 @@ export function writeGroup(target: WriterTarget, batch: TableBatch, entries: rea
     }
     return;
   }
-  const direct = how === 'insert' && !sql.hasCasts;
+  const direct = how === 'insert' && !sql.isStaged;
   if (!direct) useStage(target, sql, 's', options);
   wire.copyStart(direct ? sql.copyTarget(columns) : sql.copyStage(columns));
   for (const i of entries) writeCopyRow(wire, batch.buffers[i]!, batch.at[i]!, batch.layout.columns);
@@ -201,13 +233,13 @@ export function writeAdditions(target: WriterTarget, batch: TableBatch, options:
   const sql = target.sqlOf(batch.table);
   const columns = tupleColumns(batch.layout);
   if (!batch.counts.subarray(0, batch.size).some((count) => count > 0)) return;
-  if (sql.hasCasts) useStage(target, sql, 's', options);
-  wire.copyStart(sql.hasCasts ? sql.copyStage(columns) : sql.copyTarget(columns));
+  if (sql.isStaged) useStage(target, sql, 's', options);
+  wire.copyStart(sql.isStaged ? sql.copyStage(columns) : sql.copyTarget(columns));
   for (let i = 0; i < batch.size; i++) {
     for (let n = batch.counts[i]!; n > 0; n--) writeCopyRow(wire, batch.buffers[i]!, batch.at[i]!, batch.layout.columns);
   }
   wire.copyEnd();
-  if (sql.hasCasts) wire.execute(sql.insertFromStage(columns));
+  if (sql.isStaged) wire.execute(sql.insertFromStage(columns));
 }
 
 export function writeRemovals(target: WriterTarget, batch: TableBatch, options: WriteOptions): void {
@@ -238,9 +270,10 @@ export function writeChunk(target: WriterTarget, chunk: ChunkBatch, options: Wri
   const { wire } = target;
   const sql = target.sqlOf(chunk.table);
   // TRUNCATE is refused where a foreign key of another table points here, be it empty.
-  if (chunk.truncate) wire.execute(target.ordered ? `DELETE FROM ${quoteTable(chunk.table.to)}` : truncateTables([chunk.table]));
+  if (chunk.truncate && sql.soft !== undefined) wire.execute(sql.deleteAllSoftly(), timeParameter(sql, chunk.time));
+  else if (chunk.truncate) wire.execute(target.ordered ? `DELETE FROM ${quoteTable(chunk.table.to)}` : truncateTables([chunk.table]));
   if (chunk.rowCount === 0) return;
-  const staged = chunk.mayExist || sql.hasCasts;
+  const staged = chunk.mayExist || sql.isStaged;
   if (staged) useStage(target, sql, 's', options);
   wire.copyStart(staged ? sql.copyStage(chunk.columns) : sql.copyTarget(chunk.columns));
   for (const rows of chunk.rows) wire.copyBlob(rows);
@@ -249,6 +282,13 @@ export function writeChunk(target: WriterTarget, chunk: ChunkBatch, options: Wri
 }
 
 export function writeDeletes(target: WriterTarget, work: DeleteBatch): void {
-  const text = target.sqlOf(work.table).deleteOne();
-  for (const key of work.keys) target.wire.execute(text, key);
+  if (work.table.deletes === 'ignore') return;
+  const sql = target.sqlOf(work.table);
+  const time = timeParameter(sql, work.time);
+  for (const key of work.keys) target.wire.execute(sql.deleteOne(), [...key, ...time]);
+}
+
+/** Takes the rows away whatever the file says of deletes: they are written anew. */
+export function writeRemovalsByKey(target: WriterTarget, table: TableMapping, keys: readonly (readonly string[])[]): void {
+  for (const key of keys) target.wire.execute(target.sqlOf(table).removeOne(), key);
 }

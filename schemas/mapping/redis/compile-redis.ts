@@ -62,12 +62,19 @@ function checkEntry(entry: TableEntry, list: FindingList): void {
       entry,
       'Take `onRowError: set-aside` out: a row that Redis refuses halts its table.',
     );
+  if (entry.deletes !== undefined || (entry.truncates ?? 'apply') !== 'apply')
+    list.error(
+      'CF-4001',
+      `rows of ${entry.from} that the source deletes or truncates go from Redis too: nothing else is offered there`,
+      entry.deletes ?? entry,
+      'Take `deletes` and `truncates` out.',
+    );
   if (entry.redis?.ttlSeconds !== undefined && entry.redis.sets.length > 0)
     list.error('CF-4001', `${entry.from} has both ttl and sets: a row that expires could not leave its sets`, place, 'Write one of them.');
 }
 
 /** PostgreSQL's text is what passes anyway. */
-function withoutCasts(entry: TableEntry): TableEntry {
+function withoutCasts({ deletes: _deletes, truncates: _truncates, ...entry }: TableEntry): TableEntry {
   const columns = Object.entries(entry.columns).map(([name, { cast: _cast, zone: _zone, ...column }]) => [name, column] as const);
   return { ...entry, columns: Object.fromEntries(columns) };
 }

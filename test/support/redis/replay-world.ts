@@ -134,7 +134,7 @@ export class ReplayWorld {
 
   /** Changes [from, to) folded; without `commits` it is a part that no progress covers. */
   #round(from: number, to: number, commits: boolean): Round {
-    const fold = new TableFold(this.#bound, true);
+    const fold = new TableFold(this.#bound, true, { time: 0n });
     for (let i = from; i < to; i++) {
       const frame = this.#changes[i];
       if (frame === undefined) fold.clear(this.#place(i + 1));
