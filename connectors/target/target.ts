@@ -39,7 +39,10 @@ export interface TableBatch {
   readonly truncate: boolean;
   /** Place of the (last) truncate. */
   readonly truncatedAt: Place | undefined;
-  /** Where rows are softly deleted: when, by entry; and when all that were there before the batch were truncated. */
+  /**
+   * Where the file keeps rows that the source deletes: entries whose row is gone, and since when. A put or a patch among them is the row's last
+   * version. `truncatedTime`: of all rows that were there before the batch.
+   */
   readonly deletedAt: ReadonlyMap<number, PgMicros>;
   readonly truncatedTime: PgMicros;
   /** Row changes of the source that went into it. */

@@ -106,7 +106,7 @@ function compileFlag(flag: NonNullable<SoftEntry['flag']>, place: FilePlace, con
     list.error('CF-4001', `${about} is NOT NULL, and \`deletes\` does not say what a living row has there`, place, 'Write `alive: VALUE`.');
     return undefined;
   }
-  return { column: column.name, dead, alive };
+  return { column: column.name, dead, alive, type: column.baseType };
 }
 
 /** Of a boolean the other one. */
@@ -129,7 +129,7 @@ function compileTime(name: string, place: FilePlace, context: ColumnContext): So
   const column = findMark(name, place, context);
   if (column === undefined) return undefined;
   const about = `"${name}" of ${showTable(resolved.target)}`;
-  const { typeName = '', baseType } = underDomain(column);
+  const { typeName = '' } = underDomain(column);
   if (typeName !== 'timestamptz' && typeName !== 'timestamp') {
     list.error('CF-4001', `${about} is ${column.type}; a deleted row's time needs timestamptz (or timestamp, in UTC)`, place);
     return undefined;
@@ -139,7 +139,7 @@ function compileTime(name: string, place: FilePlace, context: ColumnContext): So
     list.error('CF-4001', `${about} is NOT NULL, and a living row has no time of deletion`, place, remedy);
     return undefined;
   }
-  return { column: name, type: baseType };
+  return { column: name, zoned: typeName === 'timestamptz' };
 }
 
 /** A value that the source frees with a row stays taken on the target. */

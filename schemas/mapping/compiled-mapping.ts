@@ -43,12 +43,15 @@ export interface SoftFlag {
   readonly column: string;
   readonly dead: string;
   readonly alive: string | null;
+  /** As SQL, without a modifier. */
+  readonly type: string;
 }
 
 /** Column of the target with the commit time of the deleting transaction (of type timestamp: in UTC); null on all other rows. */
 export interface SoftTime {
   readonly column: string;
-  readonly type: string;
+  /** False: of type timestamp. */
+  readonly zoned: boolean;
 }
 
 export type ExistingPolicy = 'refuse' | 'merge' | 'truncate';

@@ -29,17 +29,26 @@ export function aliveSql({ flag, at }: SoftDelete, qualifier = ''): string {
     : `${qualifier}${quoteIdent(flag.column)} IS DISTINCT FROM ${quoteLiteral(flag.dead)}`;
 }
 
-/** Of the target's columns: what a living row has in them, as SQL. */
-export function livingMarks({ flag, at }: SoftDelete): readonly { readonly column: string; readonly sql: string }[] {
-  const marks = at === undefined ? [] : [{ column: at.column, sql: 'NULL' }];
-  if (flag !== undefined) marks.unshift({ column: flag.column, sql: flag.alive === null ? 'NULL' : quoteLiteral(flag.alive) });
+/**
+ * What a row has in its marking columns. `moment`: SQL of type timestamptz that gives the time of its delete; where that gives null (or without
+ * it) the row lives.
+ */
+export function marksSql({ flag, at }: SoftDelete, moment?: string): readonly { readonly column: string; readonly sql: string }[] {
+  const marks: { column: string; sql: string }[] = [];
+  if (flag !== undefined) {
+    const [alive, dead] = [flag.alive === null ? 'NULL' : quoteLiteral(flag.alive), quoteLiteral(flag.dead)];
+    const sql = moment === undefined ? alive : `(CASE WHEN ${moment} IS NULL THEN ${alive} ELSE ${dead} END)::${flag.type}`;
+    marks.push({ column: flag.column, sql });
+  }
+  if (at !== undefined)
+    marks.push({ column: at.column, sql: moment === undefined ? 'NULL' : at.zoned ? moment : `(${moment} AT TIME ZONE 'UTC')` });
   return marks;
 }
 
 const PG_EPOCH_MS = 946_684_800_000;
 const MICROS_PER_MS = 1000n;
 
-/** Microseconds since 2000-01-01 UTC (as pgoutput has them) as text that both types of timestamp read as that moment in UTC. */
+/** Microseconds since 2000-01-01 UTC (as pgoutput has them) as a timestamptz is written. */
 export function momentText(pgMicros: bigint): string {
   const ms = pgMicros / MICROS_PER_MS;
   const micros = pgMicros % MICROS_PER_MS;

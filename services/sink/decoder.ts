@@ -150,7 +150,7 @@ export class Decoder {
         const { table, bound } = route;
         const state = table.state;
         if (state !== 'following' && state !== 'copying') continue;
-        if (!(table.fold ?? this.#openFold(route)).add(bound, b, m)) this.#nextFold(route).add(bound, b, m);
+        (table.fold ?? this.#openFold(route)).add(bound, b, m);
         this.#counted(table);
       } else if (tag === TAG.begin) {
         this.#begin(b, m);
@@ -268,7 +268,7 @@ export class Decoder {
     if (route === undefined || offset < route.table.skipBelow) return;
     const { table, bound } = route;
     if (table.state !== 'following' && table.state !== 'copying') return;
-    if (!(table.fold ?? this.#openFold(route)).refuse(bound, frame, at, fault)) this.#nextFold(route).refuse(bound, frame, at, fault);
+    (table.fold ?? this.#openFold(route)).refuse(bound, frame, at, fault);
     this.#counted(table);
   }
 

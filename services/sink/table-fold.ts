@@ -3,8 +3,8 @@
  * first change gives what applying the changes one after another would have given: an absent column keeps what stood there before
  * (in the batch, or on the target), a delete clears, a key change is the old key's delete and the new key's create.
  *
- * Where the file keeps rows that the source deletes, a row written in the batch has to reach the target before its delete does: a change
- * that takes such a row away is not taken (`add` says so), and begins the table's next batch.
+ * Where the file keeps rows that the source deletes, an entry that was written in the batch and then deleted stays, with the time of the
+ * delete: the target gets the row's last version, marked.
  */
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { UnmappableRow, type RowFault } from '#schemas/mapping/unmappable-row.ts';
@@ -64,13 +64,12 @@ export class TableFold implements TableBatch {
     if (this.#keyless) this.counts = new Int32Array(FIRST_CAPACITY);
   }
 
-  /** Takes one insert, update or delete: the message at `m` in `b`. @returns false when the next batch has to. */
-  add(bound: BoundRelation, b: Buffer, m: number): boolean {
-    if (this.#keeps && this.#takesWritten(bound, b, m)) return false;
+  /** Takes one insert, update or delete: the message at `m` in `b`. */
+  add(bound: BoundRelation, b: Buffer, m: number): void {
     this.changes++;
     if (bound.layout !== this.layout || bound.passes !== undefined || bound.image !== undefined || this.#keyless) {
       this.#addSlowly(bound, b, m);
-      return true;
+      return;
     }
     const tag = b[m];
     if (tag === TAG.insert) {
@@ -82,7 +81,6 @@ export class TableFold implements TableBatch {
     } else {
       this.#updateWithOld(b, m + 6);
     }
-    return true;
   }
 
   clear(place: Place): void {
@@ -192,7 +190,7 @@ export class TableFold implements TableBatch {
     // A row that was deleted before keeps its time.
     if (entry !== undefined && this.deletedAt.has(entry)) return;
     if (entry === undefined) this.#append(key, OP.delete, b, at);
-    else this.#set(entry, OP.delete, b, at);
+    else if (!this.#keeps || this.unmapped.has(entry)) this.#set(entry, OP.delete, b, at);
     if (this.#keeps) this.deletedAt.set(entry ?? this.size - 1, this.#clock.time);
   }
 
@@ -214,12 +212,10 @@ export class TableFold implements TableBatch {
     return this.unmapped.has(entry);
   }
 
-  /** The mapping makes nothing of the message at `m` in `b`: its key is left as it was before the batch, or a table without a key held. @returns as `add` */
-  refuse(bound: BoundRelation, b: Buffer, m: number, fault: RowFault): boolean {
-    if (this.#keeps && this.#takesWritten(bound, b, m)) return false;
+  /** The mapping makes nothing of the message at `m` in `b`: its key is left as it was before the batch, or a table without a key held. */
+  refuse(bound: BoundRelation, b: Buffer, m: number, fault: RowFault): void {
     this.changes++;
     this.#refuse(this.#relaid(bound, imageOf(bound, readChange(bound, b, m), undefined)), fault);
-    return true;
   }
 
   #refuse({ old, next }: Change, fault: RowFault): void {
@@ -281,20 +277,6 @@ export class TableFold implements TableBatch {
     }
   }
 
-  /** Whether the change takes away a row that the batch holds. */
-  #takesWritten(bound: BoundRelation, b: Buffer, m: number): boolean {
-    const change = readChange(bound, b, m);
-    const { old, next } = this.#relaid(bound, imageOf(bound, change, undefined));
-    const key = (row: TupleRef): RowKey => {
-      scanTuple(row.buffer, row.at, this.layout);
-      return scanned.key;
-    };
-    const nextKey = next && key(next);
-    const gone = old !== undefined && key(old) !== nextKey ? key(old) : leaves(bound, change) ? nextKey : undefined;
-    const entry = gone === undefined ? undefined : this.#entries.get(gone);
-    return entry !== undefined && (this.ops[entry]! & OP.kind) !== OP.delete && !this.unmapped.has(entry);
-  }
-
   /** In this fold's order of columns. */
   #relaid(bound: BoundRelation, change: Change): Change {
     if (bound.layout === this.layout) return change;
@@ -330,16 +312,6 @@ export class TableFold implements TableBatch {
       throw new UnmappableRow('CF-2008', `${this.table.from.schema}.${this.table.from.name} has no key and needs REPLICA IDENTITY FULL`);
     const entry = this.#entries.get(scanned.key) ?? this.#append(scanned.key, OP.put, row.buffer, row.at);
     this.counts[entry]! += by;
-  }
-}
-
-/** A row that the mapping makes nothing of leaves nothing. */
-function leaves(bound: BoundRelation, change: Change): boolean {
-  try {
-    return change.next !== undefined && !passesOf(bound, change, false).enters;
-  } catch (error) {
-    if (error instanceof UnmappableRow) return false;
-    throw error;
   }
 }
 

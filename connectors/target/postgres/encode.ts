@@ -123,18 +123,13 @@ function writeCopyField(wire: Wire, b: Buffer, start: number, end: number): void
   wire.pos = pos;
 }
 
-/** Key columns only, in key order, and a last field of ours if there is one. */
-// oxlint-disable-next-line max-params -- a tuple, and what stands behind it
-export function writeCopyKey(wire: Wire, b: Buffer, at: number, layout: Layout, last?: string): void {
+/** Key columns only, in key order. */
+export function writeCopyKey(wire: Wire, b: Buffer, at: number, layout: Layout): void {
   scratch.read(b, at);
   layout.key.forEach((i, n) => {
     if (n > 0) wire.buffer[wire.pos++] = 0x09;
     writeCopyField(wire, b, scratch.start[i]!, scratch.end[i]!);
   });
-  if (last !== undefined) {
-    wire.room(last.length + 16);
-    wire.pos += wire.buffer.write(`\t${last}`, wire.pos, 'latin1');
-  }
   wire.buffer[wire.pos++] = 0x0a;
 }
 
@@ -143,6 +138,13 @@ export function writeCopyRowWithOldKey(wire: Wire, row: { b: Buffer; at: number 
   writeCopyRow(wire, row.b, row.at, layout.columns);
   wire.buffer[wire.pos - 1] = 0x09;
   writeCopyKey(wire, old.b, old.at, layout);
+}
+
+/** A further field at the end of the line that was written last; it needs no escapes. */
+export function writeCopyTail(wire: Wire, field: string): void {
+  wire.buffer[wire.pos - 1] = 0x09;
+  wire.room(field.length + 16);
+  wire.pos += wire.buffer.write(`${field}\n`, wire.pos, 'latin1');
 }
 
 function bindField(wire: Wire, b: Buffer, start: number, end: number): void {

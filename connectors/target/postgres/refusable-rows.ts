@@ -20,6 +20,14 @@ export function entryValues(batch: TableBatch, entry: number): RowValues | undef
   return values;
 }
 
+/** What was written to these rows before they were deleted is left out. */
+export function asDeletes(batch: TableBatch, entries: readonly number[]): TableBatch {
+  if (batch.table.deletes === undefined || entries.length === 0) return batch;
+  const ops = batch.ops.slice();
+  for (const i of entries) ops[i] = OP.delete;
+  return { ...batch, ops };
+}
+
 export function withoutEntries(batch: TableBatch, dropped: ReadonlySet<number>): TableBatch {
   if (dropped.size === 0) return batch;
   const kept = Array.from({ length: batch.size }, (_, i) => i).filter((i) => !dropped.has(i));

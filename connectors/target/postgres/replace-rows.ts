@@ -9,7 +9,7 @@ import type { ApplierOptions } from './apply.ts';
 import { run } from './attempt.ts';
 import { writeCopyKey, writeCopyRow, writeCopyRowWithOldKey } from './encode.ts';
 import type { Groups, PatchGroup } from './groups.ts';
-import { deleteTime, tupleColumns } from './table-writer.ts';
+import { tupleColumns, writeCopyTime } from './table-writer.ts';
 import type { StatementResult } from './wire.ts';
 
 export interface Findings {
@@ -26,7 +26,10 @@ export async function deleteKeys(options: ApplierOptions, batch: TableBatch, ent
   await run(options, () => {
     wire.execute(sql.clearStage('d'));
     wire.copyStart(sql.copyKeys(true));
-    for (const i of entries) writeCopyKey(wire, batch.buffers[i]!, batch.at[i]!, batch.layout, deleteTime(sql, batch, i));
+    for (const i of entries) {
+      writeCopyKey(wire, batch.buffers[i]!, batch.at[i]!, batch.layout);
+      writeCopyTime(wire, sql, batch, i);
+    }
     wire.copyEnd();
     wire.execute(sql.deleteByKeys());
   });
@@ -75,9 +78,13 @@ export async function upsertAll(options: ApplierOptions, batch: TableBatch, grou
 /** What an undone attempt or an earlier part left goes first. */
 export function stageRows(options: ApplierOptions, batch: TableBatch, columns: readonly number[], entries: readonly number[]): void {
   const { wire } = options;
-  wire.execute(options.sqlOf(batch.table).clearStage('s'));
-  wire.copyStart(options.sqlOf(batch.table).copyStage(columns));
-  for (const i of entries) writeCopyRow(wire, batch.buffers[i]!, batch.at[i]!, batch.layout.columns);
+  const sql = options.sqlOf(batch.table);
+  wire.execute(sql.clearStage('s'));
+  wire.copyStart(sql.copyStage(columns, { time: true }));
+  for (const i of entries) {
+    writeCopyRow(wire, batch.buffers[i]!, batch.at[i]!, batch.layout.columns);
+    writeCopyTime(wire, sql, batch, i);
+  }
   wire.copyEnd();
 }
 
@@ -127,12 +134,13 @@ export async function completeRows(
   const carry = group.from === 'old' && guarded('carry');
   const results = await run(options, () => {
     wire.execute(sql.clearStage('s'));
-    wire.copyStart(sql.copyStage(group.columns, group.from === 'old'));
+    wire.copyStart(sql.copyStage(group.columns, { oldKey: group.from === 'old', time: true }));
     for (const i of group.entries) {
       const row = { b: batch.buffers[i]!, at: batch.at[i]! };
       const old = batch.carries.get(i);
       if (group.from === 'old') writeCopyRowWithOldKey(wire, row, { b: old!.buffer, at: old!.at }, batch.layout);
       else writeCopyRow(wire, row.b, row.at, batch.layout.columns);
+      writeCopyTime(wire, sql, batch, i);
     }
     wire.copyEnd();
     wire.execute(group.from === 'own' || carry ? sql.completeFromStage(group.columns, group.from) : sql.stageToFinal(group.columns));

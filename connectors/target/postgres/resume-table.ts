@@ -45,7 +45,7 @@ async function emptyTable(client: pg.Client, table: TableMapping): Promise<void>
   if (soft !== undefined) {
     // Which of them the source deleted meanwhile the copy tells: it makes the others alive again.
     const sql = new TableSql(table, 0, undefined).deleteAllSoftly();
-    await client.query(sql, soft.at === undefined ? [] : [new Date().toISOString()]);
+    await client.query(sql, [new Date().toISOString()]);
     return;
   }
   await client.query('SAVEPOINT emptied');

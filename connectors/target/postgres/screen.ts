@@ -8,7 +8,7 @@ import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { OP, type TableBatch, type Work } from '#connectors/target/target.ts';
 import { blockedKey, type BlockedChanges } from './blocked-rows.ts';
 import { keyText } from './encode.ts';
-import { chunkKeys, chunkLines, entryKey, entryValues, withoutEntries } from './refusable-rows.ts';
+import { asDeletes, chunkKeys, chunkLines, entryKey, entryValues, withoutEntries } from './refusable-rows.ts';
 
 export function screen(work: Work, blocked: BlockedChanges): Work {
   const { table } = work;
@@ -34,6 +34,7 @@ function releaseIfBlocked(blocked: BlockedChanges, table: TableMapping, key: str
 /** `keys`: those blocked before the batch, whose entries stand in no order. */
 function screenBatch(batch: TableBatch, blocked: BlockedChanges, keys: ReadonlySet<string>): TableBatch {
   const dropped = new Set<number>();
+  const gone: number[] = [];
   for (let i = 0; i < batch.size; i++) {
     const key = entryKey(batch, i);
     const carried = batch.carries.get(i);
@@ -49,13 +50,14 @@ function screenBatch(batch: TableBatch, blocked: BlockedChanges, keys: ReadonlyS
         values: entryValues(batch, i),
       });
     } else if (keys.has(key)) {
-      if ((batch.ops[i]! & OP.kind) === OP.delete) {
+      if ((batch.ops[i]! & OP.kind) === OP.delete || batch.deletedAt.has(i)) {
         blocked.release(batch.table, key);
+        gone.push(i);
       } else {
         dropped.add(i);
         blocked.queue(batch.table, key);
       }
     }
   }
-  return withoutEntries(batch, dropped);
+  return withoutEntries(asDeletes(batch, gone), dropped);
 }

@@ -1,11 +1,11 @@
 /**
  * SQL for one target table. Guarantee: identifiers are quoted, a value reaches its column only through the target type's own input
  * or the declared cast, and no value is ever cast to a type with a modifier (an explicit cast would cut it silently). Where rows are softly
- * deleted, every row written is marked alive, and a part of a row is written to a living one only.
+ * deleted, every row that is written is marked (alive, or since when it is not), and a part of a row is written to a living one only.
  */
 import type { ColumnMapping, SoftDelete, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
-import { aliveSql, livingMarks, mayOutlive, softDeleteOf } from '#schemas/mapping/kept-rows.ts';
-import { quoteIdent, quoteLiteral, quoteTable, type CatalogTable } from '#schemas/table.ts';
+import { aliveSql, marksSql, mayOutlive, softDeleteOf } from '#schemas/mapping/kept-rows.ts';
+import { quoteIdent, quoteTable, type CatalogTable } from '#schemas/table.ts';
 import { mayHaveTwins, needsNamedType } from './key-type.ts';
 
 export type StageKind = 's' | 'd' | 'f';
@@ -23,8 +23,6 @@ export class TableSql {
   readonly mayOutlive: boolean;
   /** Deletes mark rows instead. */
   readonly soft: SoftDelete | undefined;
-  /** What a row that is written has beside its values. */
-  readonly #marks: readonly { readonly column: string; readonly sql: string }[];
   /** Key columns: never in SET. */
   readonly #unsettable: ReadonlySet<string>;
   /** Columns that an upsert of a row with an equal key leaves alone. */
@@ -39,7 +37,6 @@ export class TableSql {
     this.partitioned = catalog?.kind === 'p';
     this.soft = softDeleteOf(table);
     this.mayOutlive = mayOutlive(table);
-    this.#marks = (this.soft === undefined ? [] : livingMarks(this.soft)).map(({ column, sql }) => ({ column: quoteIdent(column), sql }));
     this.isStaged = this.soft !== undefined || table.columns.some((column) => column.cast !== undefined);
     this.#unsettable = new Set(table.targetKey);
     this.#unwritten = new Set(this.key.filter((i) => !mayHaveTwins(table.columns[i]!)).map((i) => table.columns[i]!.target));
@@ -85,12 +82,18 @@ export class TableSql {
     const set = columns
       .filter((i) => !this.#unwritten.has(this.#column(i).target))
       .map((i) => `${this.#target(i)} = EXCLUDED.${this.#target(i)}`)
-      .concat(this.#aliveSet());
+      .concat(this.#marks().map(({ column }) => `${column} = EXCLUDED.${column}`));
     return set.length === 0 ? ` ON CONFLICT (${keys}) DO NOTHING` : ` ON CONFLICT (${keys}) DO UPDATE SET ${set.join(', ')}`;
   }
 
-  #aliveSet(): string[] {
-    return this.#marks.map(({ column, sql }) => `${column} = ${sql}`);
+  /** What a row has beside its values: see `marksSql`. */
+  #marks(moment?: string): { readonly column: string; readonly sql: string }[] {
+    const marks = this.soft === undefined ? [] : marksSql(this.soft, moment);
+    return marks.map(({ column, sql }) => ({ column: quoteIdent(column), sql }));
+  }
+
+  #markSet(moment: string): string[] {
+    return this.#marks(moment).map(({ column, sql }) => `${column} = ${sql}`);
   }
 
   /** Behind a condition. */
@@ -100,7 +103,7 @@ export class TableSql {
 
   /** True when an update with these columns has something to set. */
   settable(columns: readonly number[]): boolean {
-    return this.#marks.length > 0 || columns.some((i) => !this.#unsettable.has(this.#column(i).target));
+    return this.soft !== undefined || columns.some((i) => !this.#unsettable.has(this.#column(i).target));
   }
 
   get all(): readonly number[] {
@@ -122,7 +125,8 @@ export class TableSql {
       return cast === undefined || kind === 'f' ? `${this.#target(i)} AS ${as}` : `NULL::${cast.fromType} AS ${as}`;
     };
     const columns = kind === 'd' ? this.key.map((i, n) => typed(i, `k${n}`)) : this.all.map((i) => typed(i, `c${i}`));
-    if (kind === 'd' && this.soft?.at !== undefined) columns.push(`${quoteIdent(this.soft.at.column)} AS a`);
+    // When the row was deleted.
+    if (this.soft !== undefined) columns.push('NULL::timestamptz AS a');
     // `f0…` is the old key of a row whose absent columns are taken from there.
     if (kind === 's') columns.push(...this.key.map((i, n) => typed(i, `f${n}`)));
     return `CREATE TEMP TABLE cf_${kind}${this.id} ON COMMIT DELETE ROWS AS SELECT ${columns.join(', ')} FROM ${this.name} WITH NO DATA`;
@@ -132,16 +136,17 @@ export class TableSql {
     return this.#cached('copy', columns, () => `COPY ${this.name} (${columns.map((i) => this.#target(i)).join(', ')}) FROM STDIN`);
   }
 
-  copyStage(columns: readonly number[], oldKey = false): string {
+  copyStage(columns: readonly number[], beside: { readonly oldKey?: boolean; readonly time?: boolean } = {}): string {
     const names = columns.map((i) => `c${i}`);
-    if (oldKey) names.push(...this.key.map((_, n) => `f${n}`));
+    if (beside.oldKey === true) names.push(...this.key.map((_, n) => `f${n}`));
+    if (beside.time === true && this.soft !== undefined) names.push('a');
     return `COPY ${this.stage('s')} (${names.join(', ')}) FROM STDIN`;
   }
 
-  /** `timed`: with the time of each delete, where the table has a column for it. */
+  /** `timed`: with the time of each delete, where rows are softly deleted. */
   copyKeys(timed = false): string {
     const names = this.key.map((_, n) => `k${n}`);
-    if (timed && this.soft?.at !== undefined) names.push('a');
+    if (timed && this.soft !== undefined) names.push('a');
     return `COPY ${this.stage('d')} (${names.join(', ')}) FROM STDIN`;
   }
 
@@ -152,7 +157,7 @@ export class TableSql {
   insertFromStage(columns: readonly number[]): string {
     return this.#cached('insert-stage', columns, () => {
       const values = columns.map((i) => this.#value(i, `s.c${i}`));
-      return `${this.#insertHead(columns)} SELECT ${this.#withMarks(values)} FROM ${this.stage('s')} s`;
+      return `${this.#insertHead(columns)} SELECT ${this.#withMarks(values, 's.a')} FROM ${this.stage('s')} s`;
     });
   }
 
@@ -161,13 +166,13 @@ export class TableSql {
   }
 
   #insertHead(columns: readonly number[]): string {
-    const names = [...columns.map((i) => this.#target(i)), ...this.#marks.map(({ column }) => column)];
+    const names = [...columns.map((i) => this.#target(i)), ...this.#marks().map(({ column }) => column)];
     return `INSERT INTO ${this.name} (${names.join(', ')})${this.#overriding()}`;
   }
 
   /** Values for `#insertHead`. */
-  #withMarks(values: readonly string[]): string {
-    return [...values, ...this.#marks.map(({ sql }) => sql)].join(', ');
+  #withMarks(values: readonly string[], moment: string): string {
+    return [...values, ...this.#marks(moment).map(({ sql }) => sql)].join(', ');
   }
 
   updateFromStage(columns: readonly number[]): string {
@@ -175,7 +180,7 @@ export class TableSql {
       const set = columns
         .filter((i) => !this.#unsettable.has(this.#column(i).target))
         .map((i) => `${this.#target(i)} = ${this.#value(i, `s.c${i}`)}`)
-        .concat(this.#aliveSet());
+        .concat(this.#markSet('s.a'));
       return `UPDATE ${this.name} t SET ${set.join(', ')} FROM ${this.stage('s')} s WHERE ${this.#keyEquals('c')}${this.#andAlive('t.')}`;
     });
   }
@@ -196,15 +201,12 @@ export class TableSql {
   }
 
   #deadSet(time: string): string {
-    const { flag, at } = this.soft!;
-    const set = flag === undefined ? [] : [`${quoteIdent(flag.column)} = ${quoteLiteral(flag.dead)}`];
-    if (at !== undefined) set.push(`${quoteIdent(at.column)} = ${time}`);
-    return set.join(', ');
+    return this.#markSet(time).join(', ');
   }
 
-  /** All rows, where they are softly deleted. Parameter: the time, where the table has a column for it. */
+  /** All rows, where they are softly deleted. Parameter: the time. */
   deleteAllSoftly(): string {
-    return `UPDATE ${this.name} SET ${this.#deadSet('$1')} WHERE ${aliveSql(this.soft!)}`;
+    return `UPDATE ${this.name} SET ${this.#deadSet('$1::timestamptz')} WHERE ${aliveSql(this.soft!)}`;
   }
 
   /** Rows of the stage that the target does not have. */
@@ -225,13 +227,18 @@ export class TableSql {
     const given = new Set(columns);
     const values = this.all.map((i) => (given.has(i) ? this.#value(i, `s.c${i}`) : `t.${this.#target(i)}`)).join(', ');
     const into = this.all.map((i) => `c${i}`).join(', ');
-    return `INSERT INTO ${this.stage('f')} (${into}) SELECT ${values} FROM ${this.stage('s')} s JOIN ${this.name} t ON ${this.#keyEquals(from === 'own' ? 'c' : 'f')}${this.#andAlive('t.')}`;
+    return `INSERT INTO ${this.stage('f')} (${into}${this.#andTime('')}) SELECT ${values}${this.#andTime('s.')} FROM ${this.stage('s')} s JOIN ${this.name} t ON ${this.#keyEquals(from === 'own' ? 'c' : 'f')}${this.#andAlive('t.')}`;
   }
 
   /** Partial rows without the row they complete, as if absent were null: only with the guard `carry` switched off. */
   stageToFinal(columns: readonly number[]): string {
     const values = columns.map((i) => this.#value(i, `s.c${i}`)).join(', ');
-    return `INSERT INTO ${this.stage('f')} (${columns.map((i) => `c${i}`).join(', ')}) SELECT ${values} FROM ${this.stage('s')} s`;
+    const into = columns.map((i) => `c${i}`).join(', ');
+    return `INSERT INTO ${this.stage('f')} (${into}${this.#andTime('')}) SELECT ${values}${this.#andTime('s.')} FROM ${this.stage('s')} s`;
+  }
+
+  #andTime(qualifier: string): string {
+    return this.soft === undefined ? '' : `, ${qualifier}a`;
   }
 
   deleteByFinal(): string {
@@ -240,13 +247,19 @@ export class TableSql {
   }
 
   insertFromFinal(): string {
-    return `${this.#insertHead(this.all)} SELECT ${this.#withMarks(this.all.map((i) => `f.c${i}`))} FROM ${this.stage('f')} f`;
+    return `${this.#insertHead(this.all)} SELECT ${this.#withMarks(
+      this.all.map((i) => `f.c${i}`),
+      'f.a',
+    )} FROM ${this.stage('f')} f`;
   }
 
   /** Only the rows whose keys stand in `d`. */
   insertFromFinalByKeys(): string {
     const equal = this.key.map((i, n) => `f.c${i} = ${this.#value(i, `s.k${n}`)}`).join(' AND ');
-    return `${this.#insertHead(this.all)} SELECT ${this.#withMarks(this.all.map((i) => `f.c${i}`))} FROM ${this.stage('f')} f JOIN ${this.stage('d')} s ON ${equal}`;
+    return `${this.#insertHead(this.all)} SELECT ${this.#withMarks(
+      this.all.map((i) => `f.c${i}`),
+      'f.a',
+    )} FROM ${this.stage('f')} f JOIN ${this.stage('d')} s ON ${equal}`;
   }
 
   upsertFromFinal(): string {
@@ -266,7 +279,7 @@ export class TableSql {
   insertOne(columns: readonly number[]): string {
     return this.#cached('insert-one', columns, () => {
       const values = columns.map((i, n) => this.#parameter(i, n + 1));
-      return `${this.#insertHead(columns)} VALUES (${this.#withMarks(values)})`;
+      return `${this.#insertHead(columns)} VALUES (${this.#withMarks(values, `$${columns.length + 1}::timestamptz`)})`;
     });
   }
 
@@ -284,7 +297,7 @@ export class TableSql {
         if (this.key.includes(i)) where.push(`${this.#target(i)} = ${this.#keyParameter(i, n + 1)}`);
         else set.push(`${this.#target(i)} = ${value}`);
       });
-      return `UPDATE ${this.name} SET ${[...set, ...this.#aliveSet()].join(', ')} WHERE ${where.join(' AND ')}${this.#andAlive('')}`;
+      return `UPDATE ${this.name} SET ${[...set, ...this.#markSet(`$${columns.length + 1}::timestamptz`)].join(', ')} WHERE ${where.join(' AND ')}${this.#andAlive('')}`;
     });
   }
 
@@ -306,10 +319,10 @@ export class TableSql {
     return this.#cached('remove-one', [], () => `DELETE FROM ${this.name} WHERE ${this.#whereKey()}`);
   }
 
-  /** Parameters: the key in the order of `targetKey`, and the time where the table has a column for it. */
+  /** Parameters: the key in the order of `targetKey`, and the time where rows are softly deleted. */
   deleteOne(): string {
     if (this.soft === undefined) return this.removeOne();
-    const time = `$${this.key.length + 1}`;
+    const time = `$${this.key.length + 1}::timestamptz`;
     return this.#cached(
       'delete-one',
       [],

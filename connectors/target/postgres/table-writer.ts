@@ -17,7 +17,7 @@ import {
   type TableBatch,
   type Work,
 } from '#connectors/target/target.ts';
-import { bindKey, bindRow, presentColumns, writeCopyKey, writeCopyRow } from './encode.ts';
+import { bindKey, bindRow, presentColumns, writeCopyKey, writeCopyRow, writeCopyTail } from './encode.ts';
 import { distinctRuns, groupEntries, type Groups } from './groups.ts';
 import type { StageKind, TableSql } from './statements.ts';
 import type { Wire } from './wire.ts';
@@ -149,12 +149,17 @@ export function writeSoftTruncates(target: WriterTarget, batches: readonly Table
 
 /** What stands behind the key in the parameters of a delete. */
 function timeParameter({ soft }: TableSql, time: PgMicros): readonly string[] {
-  return soft?.at === undefined ? [] : [momentText(time)];
+  return soft === undefined ? [] : [momentText(time)];
 }
 
-/** When the row of an entry was deleted, where the table has a column for it. */
-export function deleteTime({ soft }: TableSql, batch: TableBatch, entry: number): string | undefined {
-  return soft?.at === undefined ? undefined : momentText(batch.deletedAt.get(entry)!);
+function entryTime(batch: TableBatch, entry: number): string | null {
+  const time = batch.deletedAt.get(entry);
+  return time === undefined ? null : momentText(time);
+}
+
+/** Behind an entry's values or key in a staging table: when its row was deleted. */
+export function writeCopyTime(wire: Wire, { soft }: TableSql, batch: TableBatch, entry: number): void {
+  if (soft !== undefined) writeCopyTail(wire, entryTime(batch, entry) ?? '\\N');
 }
 
 /** Mapped columns in tuple order, as indexes in `TableMapping.columns`. */
@@ -166,19 +171,22 @@ export function writeDeleteGroup(target: WriterTarget, batch: TableBatch, entrie
   if (entries.length === 0) return;
   const { wire } = target;
   const sql = target.sqlOf(batch.table);
+  const marks = sql.soft === undefined ? 0 : 1;
   if (batch.size <= SMALL_ROWS) {
     for (const i of entries) {
-      const time = deleteTime(sql, batch, i);
-      wire.bindHead(sql.deleteOne(), batch.layout.key.length + (time === undefined ? 0 : 1));
+      wire.bindHead(sql.deleteOne(), batch.layout.key.length + marks);
       bindKey(wire, batch.buffers[i]!, batch.at[i]!, batch.layout);
-      if (time !== undefined) wire.bindText(time);
+      if (marks > 0) wire.bindText(entryTime(batch, i));
       wire.bindEnd();
     }
     return;
   }
   useStage(target, sql, 'd', options);
   wire.copyStart(sql.copyKeys(true));
-  for (const i of entries) writeCopyKey(wire, batch.buffers[i]!, batch.at[i]!, batch.layout, deleteTime(sql, batch, i));
+  for (const i of entries) {
+    writeCopyKey(wire, batch.buffers[i]!, batch.at[i]!, batch.layout);
+    writeCopyTime(wire, sql, batch, i);
+  }
   wire.copyEnd();
   wire.execute(sql.deleteByKeys());
 }
@@ -207,9 +215,11 @@ export function writeGroup(target: WriterTarget, batch: TableBatch, entries: rea
   const sql = target.sqlOf(batch.table);
   if (batch.size <= SMALL_ROWS) {
     const text = how === 'insert' ? sql.insertOne(columns) : how === 'upsert' ? sql.upsertOne(columns) : sql.updateOne(columns);
+    const marks = sql.soft === undefined ? 0 : 1;
     for (const i of entries) {
-      wire.bindHead(text, columns.length);
+      wire.bindHead(text, columns.length + marks);
       bindRow(wire, batch.buffers[i]!, batch.at[i]!, batch.layout);
+      if (marks > 0) wire.bindText(entryTime(batch, i));
       wire.bindEnd();
       if (how === 'update') options.expectations.push({ at: wire.statements - 1, count: 1 });
     }
@@ -217,8 +227,11 @@ export function writeGroup(target: WriterTarget, batch: TableBatch, entries: rea
   }
   const direct = how === 'insert' && !sql.isStaged;
   if (!direct) useStage(target, sql, 's', options);
-  wire.copyStart(direct ? sql.copyTarget(columns) : sql.copyStage(columns));
-  for (const i of entries) writeCopyRow(wire, batch.buffers[i]!, batch.at[i]!, batch.layout.columns);
+  wire.copyStart(direct ? sql.copyTarget(columns) : sql.copyStage(columns, { time: true }));
+  for (const i of entries) {
+    writeCopyRow(wire, batch.buffers[i]!, batch.at[i]!, batch.layout.columns);
+    if (!direct) writeCopyTime(wire, sql, batch, i);
+  }
   wire.copyEnd();
   if (direct) return;
   wire.execute(
