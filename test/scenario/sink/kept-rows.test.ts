@@ -73,7 +73,7 @@ async function open(url: string, options: Partial<HarnessOptions> = {}): Promise
 }
 
 const rowsOf = (harness: SinkHarness): Promise<(string | null)[][]> =>
-  harness.rows(`SELECT id::text, name, big, deleted::text, ${TIME} FROM new.item ORDER BY id`);
+  harness.rows(`SELECT id::text, name, big, deleted::text, ${TIME} FROM new.item ORDER BY item.id`);
 
 describe('a softly deleted row', () => {
   test('is marked with the commit time, keeps its last values, and lives again when its key comes back', async () => {
@@ -127,6 +127,21 @@ describe('a softly deleted row', () => {
     ]);
   });
 
+  test.each([1, 60])('keeps the time of its first delete, whatever is deleted with it (%i rows)', async (rows) => {
+    await using database = await freshDatabase();
+    await using harness = await open(database.url);
+    const item = harness.table('item');
+    const ids = Array.from({ length: rows }, (_, i) => i + 1);
+    await harness.follow(item);
+    harness.start();
+    await harness.log.transaction(item.relation, ...ids.map((id) => item.insert(id, 'a', null)));
+    const first = await harness.log.transaction(...ids.map((id) => item.delete(id, null, null)));
+    await harness.applied();
+    await harness.log.transaction(...ids.map((id) => item.delete(id, null, null)));
+    await harness.applied();
+    expect(await rowsOf(harness)).toEqual(ids.map((id) => [String(id), 'a', null, 'true', String(first)]));
+  });
+
   test('is no row to a change that leaves columns out: its key is asked for again', async () => {
     await using database = await freshDatabase();
     await using harness = await open(database.url);
@@ -173,7 +188,7 @@ describe('a softly deleted row', () => {
     await harness.log.transaction(item.update(1, 'bad', 'B'), item.update(2, 'b2', null));
     await harness.applied();
     expect(harness.setAside).toHaveLength(1);
-    const time = await harness.log.transaction(item.delete(1, null, null));
+    const time = await harness.log.transaction(item.update(1, 'c', 'C'), item.delete(1, null, null));
     await harness.applied();
     expect(await harness.rows('SELECT key FROM crossfade.blocked')).toEqual([]);
     expect(await rowsOf(harness)).toEqual([
