@@ -20,9 +20,10 @@ const soft = z
     expected(EXAMPLE),
   )
   .superRefine((block, context) => {
-    const wrong = (path: string, message: string): void => context.addIssue({ code: 'custom', path: [path], message });
+    const wrong = (key: string, message: string): void => context.addIssue({ code: 'custom', path: [key], message });
     if (block.column !== undefined) return;
-    if (block.at === undefined) wrong('column', 'is missing; expected the column that tells a deleted row (or at: the one with its time)');
+    const neither = 'expected column, the one that tells a deleted row, or at, the one with its time';
+    if (block.at === undefined) context.addIssue({ code: 'custom', path: [], message: neither });
     if (block.value !== undefined) wrong('value', 'has no meaning without column');
     if (block.alive !== undefined) wrong('alive', 'has no meaning without column');
   });

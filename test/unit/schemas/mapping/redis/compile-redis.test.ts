@@ -53,6 +53,15 @@ describe('a mapping onto Redis', () => {
     ]);
   });
 
+  test('offers neither soft deletes nor ignored ones', () => {
+    const refused = (name: string): string =>
+      `7:5 CF-4001 rows of public.${name} that the source deletes or truncates go from Redis too: nothing else is offered there`;
+    expect(wrong('  - from: public.account\n    deletes: { soft: { at: owner } }\n')).toEqual([refused('account')]);
+    expect(wrong('  - from: public.account\n    deletes: ignore\n')).toEqual([refused('account')]);
+    expect(wrong('  - from: public.account\n    truncates: halt\n')).toEqual([refused('account').replace('7:5', '6:11')]);
+    expect(wrong('  - from: public.account\n    deletes: hard\n    truncates: apply\n')).toEqual([]);
+  });
+
   test('refuses a table without a key, a partial identity, and our own field’s name', () => {
     const loose = { name: 'loose', columns: ['v integer'] };
     expect(wrong('  - from: public.loose\n', [loose])).toEqual([
