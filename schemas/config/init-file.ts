@@ -1,45 +1,80 @@
 /**
  * The first migration file (`crossfade init`). Guarantee: it is a valid file of this version's grammar, its URLs are references to the
- * environment, and every table that it cannot decide about stands there as a question, never silently left out.
+ * environment, what it declares loses nothing, and every table and column that it cannot decide about stands at its place as a question,
+ * never silently left out. Tables without any question pass `check` as they stand.
  */
-import { compileMapping } from '../mapping/compile-mapping.ts';
-import { nearestTable } from '../mapping/suggest-table.ts';
 import { showTable } from '../mapping/table-pattern.ts';
 import type { Catalog, CatalogTable } from '../table.ts';
+import { draftEntries, type EntryDraft } from './init/draft-entries.ts';
+import { matchTables, type OpenTable, type TableMatches } from './init/match-tables.ts';
+import { ask, comment, QUESTION, renderEntry, renderGlob, scalar } from './init/render-entries.ts';
+import type { MigrationFile } from './migration-file.ts';
 import { NAME_LENGTH_MAX } from './migration-schema.ts';
 import { readMigrationFile } from './read-migration-file.ts';
 
 export interface InitOptions {
   /** Absent: made from the source database's name. */
   readonly name?: string;
-  /** Names of the environment variables that hold the URLs. */
-  readonly sourceVariable?: string;
-  readonly targetVariable?: string;
+  /** Where editors find the grammar's JSON Schema, as seen from the file. */
+  readonly schema?: string;
 }
 
-interface Entry {
-  readonly from: string;
-  readonly to?: string;
-  readonly exclude: readonly string[];
-  readonly existing: boolean;
-  readonly note: string;
+export interface InitFile {
+  readonly text: string;
+  /** Lines that begin with `# ?`. */
+  readonly questions: number;
 }
 
-export function renderInitFile(source: Catalog, target: Catalog, options: InitOptions = {}): string {
-  const [sourceVariable, targetVariable] = [options.sourceVariable ?? 'SOURCE_URL', options.targetVariable ?? 'TARGET_URL'];
-  const planned = planEntries(source, target);
+export function renderInitFile(source: Catalog, target: Catalog, options: InitOptions = {}): InitFile {
+  const isEmpty = target.tables.length === 0;
+  const against = isEmpty ? asTarget(source) : target;
+  const matched = matchTables(source, against);
+  const drafts = draftEntries(matched, source, against, emptyFile());
+  const body = renderTables(drafts, matched, isEmpty);
+  const unfed =
+    isEmpty || matched.unfed.length === 0 ? [] : ['', comment(`Nothing goes to these tables of the target: ${names(matched.unfed)}`)];
   const lines = [
     'crossfade: 1',
     `name: ${options.name ?? nameFrom(source.database)}`,
-    `source: { postgres: "\${${sourceVariable}}" } # ${source.database}, PostgreSQL ${versionOf(source)}`,
-    `target: { postgres: "\${${targetVariable}}" } # ${target.database}, PostgreSQL ${versionOf(target)}`,
+    `source: { postgres: "\${SOURCE_URL}" } ${comment(`${source.database}, PostgreSQL ${versionOf(source)}`)}`,
+    `target: { postgres: "\${TARGET_URL}" } ${comment(`${target.database}, PostgreSQL ${versionOf(target)}`)}`,
     'tables:',
-    ...(planned.entries.length > 0 ? planned.entries.flatMap(renderEntry) : ['  - from: "*.*" # nothing matches by name yet']),
+    ...body,
+    ...unfed,
   ];
-  const file = `${lines.join('\n')}\n`;
-  const questions = [...planned.questions, ...compiledQuestions(file, source, target, [sourceVariable, targetVariable])];
-  if (questions.length === 0) return file;
-  return `${file}\n# Open questions:\n${questions.map((question) => `# - ${question}\n`).join('')}`;
+  const questions = lines.filter((line) => line.trimStart().startsWith(QUESTION)).length;
+  const head = [
+    ...(options.schema === undefined ? [] : [comment(`yaml-language-server: $schema=${options.schema}`)]),
+    ...(questions === 0
+      ? []
+      : [comment(`${questions === 1 ? '1 question is' : `${questions} questions are`} open: the lines that begin with "${QUESTION}".`)]),
+  ];
+  return { text: `${[...head, ...lines].join('\n')}\n`, questions };
+}
+
+/** An empty target gets what `check --ddl` drafts from the source. */
+function asTarget(source: Catalog): Catalog {
+  const tables = source.tables
+    .filter((table) => table.extension === undefined)
+    .map((table) => ({
+      ...table,
+      rowEstimate: 0,
+      columns: table.columns.map((column) => (column.identity === 'a' ? { ...column, identity: 'd' as const } : column)),
+    }));
+  return { ...source, tables };
+}
+
+/** What the entries are compiled in. */
+function emptyFile(): MigrationFile {
+  const url = 'postgres://host/database';
+  const text = JSON.stringify({
+    crossfade: 1,
+    name: 'init',
+    source: { postgres: url },
+    target: { postgres: url },
+    tables: [{ from: '*.*' }],
+  });
+  return readMigrationFile({ path: 'init', text, env: {} }).file!;
 }
 
 function versionOf(catalog: Catalog): string {
@@ -54,96 +89,79 @@ function nameFrom(database: string): string {
   return plain.slice(0, NAME_LENGTH_MAX) || 'migration';
 }
 
-interface Plan {
-  readonly entries: Entry[];
-  readonly questions: string[];
+function names(tables: readonly CatalogTable[]): string {
+  return tables.map(showTable).join(', ');
 }
 
-function planEntries(source: Catalog, target: Catalog): Plan {
-  const plan: Plan = { entries: [], questions: [] };
-  const bySchema = Map.groupBy(
-    source.tables.filter((table) => table.extension === undefined),
-    (table) => table.schema,
-  );
-  for (const [schema, tables] of bySchema) planSchema({ schema, tables, target }, plan);
-  return plan;
-}
-
-interface SchemaPlan {
-  readonly schema: string;
-  readonly tables: readonly CatalogTable[];
-  readonly target: Catalog;
-}
-
-function planSchema({ schema, tables, target }: SchemaPlan, plan: Plan): void {
-  const toSchema = bestSchema(tables, schema, target);
-  const targets = new Map(target.tables.filter((table) => table.schema === toSchema).map((table) => [table.name, table]));
-  const matched = tables.filter((table) => targets.has(table.name) && !isUnlogged(table));
-  const left = tables.filter((table) => !matched.includes(table));
-  const glob = (name: string): string => showTable({ schema: name, name: 'x' }).replace(/x$/, '*');
-  if (target.tables.length === 0) {
-    plan.entries.push({
-      from: glob(schema),
-      exclude: tables.filter(isUnlogged).map(showTable),
-      existing: false,
-      note: `${tables.length} tables, none on the target yet`,
-    });
-    plan.questions.push(`The target has no table yet. \`crossfade check --ddl\` prints CREATE TABLE for those of ${schema}.`);
-    return;
+/** One glob for the tables of a schema that need no word, one entry for each of the others. */
+function renderTables(drafts: readonly EntryDraft[], matched: TableMatches, isEmpty: boolean): string[] {
+  const left = [
+    ...matched.unlogged.map((table) => ({ table, question: askUnlogged(table) })),
+    ...matched.open.map((open) => ({ table: open.source, question: askOpen(open) })),
+  ].toSorted((a, b) => (showTable(a.table) < showTable(b.table) ? -1 : 1));
+  const plain = Map.groupBy(drafts.filter(isPlain), ({ match }) => JSON.stringify([match.source.schema, match.target.schema]));
+  const lines: string[] = [];
+  const asked = new Set<CatalogTable>();
+  for (const group of plain.values()) {
+    const { source, target } = group[0]!.match;
+    const exclude = left.filter(({ table }) => table.schema === source.schema && !asked.has(table));
+    for (const { table } of exclude) asked.add(table);
+    const from = globOf(source.schema);
+    lines.push(
+      ...renderGlob({
+        from,
+        ...(target.schema !== source.schema && { to: globOf(target.schema) }),
+        note: isEmpty
+          ? `${count(group.length)}, none on the target yet`
+          : `${count(group.length)} ${group.length === 1 ? 'matches' : 'match'} by name`,
+        exclude,
+        questions: isEmpty ? [ASK_EMPTY] : askExisting(group.map(({ match }) => match.target)),
+      }),
+    );
   }
-  for (const table of left) plan.questions.push(askAbout(table, target));
-  if (matched.length === 0) return;
-  plan.entries.push({
-    from: glob(schema),
-    ...(toSchema !== schema && { to: glob(toSchema) }),
-    exclude: left.map(showTable),
-    existing: matched.some((table) => (targets.get(table.name)?.rowEstimate ?? 0) > 0),
-    note: `${matched.length} ${matched.length === 1 ? 'table matches' : 'tables match'} by name`,
-  });
-}
-
-/** The schema of the same name where it has any of the tables, else the one that has most of them. */
-function bestSchema(tables: readonly CatalogTable[], schema: string, target: Catalog): string {
-  const names = new Set(tables.map((table) => table.name));
-  const counts = new Map<string, number>();
-  for (const table of target.tables) if (names.has(table.name)) counts.set(table.schema, (counts.get(table.schema) ?? 0) + 1);
-  if (counts.has(schema)) return schema;
-  return [...counts].toSorted((a, b) => b[1] - a[1])[0]?.[0] ?? schema;
-}
-
-function isUnlogged(table: CatalogTable): boolean {
-  return table.unlogged || table.leaves.some((leaf) => leaf.unlogged === true);
-}
-
-function askAbout(table: CatalogTable, target: Catalog): string {
-  if (isUnlogged(table)) return `${showTable(table)} is unlogged, so its changes cannot be followed. Leave it out, or SET LOGGED?`;
-  const near = nearestTable(table, target.tables);
-  const rows = table.rowEstimate > 0 ? ` (about ${table.rowEstimate} rows)` : '';
-  if (near !== undefined) {
-    const [from, to] = [scalar(showTable(table)), scalar(showTable(near))];
-    return `${showTable(table)}${rows} has no table of that name on the target. Is it ${showTable(near)}? Then add:  - { from: ${from}, to: ${to} }`;
+  for (const draft of drafts.filter((one) => !isPlain(one))) {
+    const questions = [...draft.questions, ...askExisting([draft.match.target])];
+    lines.push(...renderEntry({ ...draft, questions }));
   }
-  return `${showTable(table)}${rows} has no table of that name on the target. Name its target with \`to:\`, or leave it out.`;
+  if (lines.length === 0) lines.push('  - from: "*.*" # nothing matches by name yet');
+  else if (isEmpty && plain.size === 0) lines.push(`  ${ask(ASK_EMPTY)}`);
+  return [...lines, ...left.filter(({ table }) => !asked.has(table)).map(({ question }) => `  ${ask(question)}`)];
 }
 
-function renderEntry(entry: Entry): string[] {
-  const lines = [`  - from: ${scalar(entry.from)} # ${entry.note}`];
-  if (entry.to !== undefined) lines.push(`    to: ${scalar(entry.to)}`);
-  if (entry.exclude.length > 0) lines.push('    exclude:', ...entry.exclude.map((name) => `      - ${scalar(name)}`));
-  if (entry.existing) lines.push('    # existing: merge # some of the target tables hold rows: merge, or truncate them first?');
-  return lines;
+const ASK_EMPTY = 'The target has no table yet: `crossfade check --ddl` prints CREATE TABLE for all of them.';
+
+function count(tables: number): string {
+  return `${tables} ${tables === 1 ? 'table' : 'tables'}`;
 }
 
-function scalar(text: string): string {
-  return /^[A-Za-z_][\w.*]*$/.test(text) ? text : JSON.stringify(text);
+function globOf(schema: string): string {
+  return showTable({ schema, name: 'x' }).replace(/x$/, '*');
 }
 
-/** What the mapping compiler has to say about the file as it stands. */
-function compiledQuestions(text: string, source: Catalog, target: Catalog, variables: readonly string[]): string[] {
-  const env = Object.fromEntries(variables.map((name) => [name, 'postgres://user@host/database']));
-  const { file } = readMigrationFile({ path: 'init', text, env });
-  if (file === undefined) return [];
-  // Tables that the target lacks are asked about above.
-  const findings = compileMapping(file, source, target).findings.filter((finding) => finding.code !== 'CF-1008');
-  return findings.map(({ message, remedy }) => `${message}${message.endsWith('?') ? '' : '.'} ${remedy}`.replaceAll(/\s+/g, ' '));
+function isPlain({ match, columns, drops, questions, notes, personal }: EntryDraft): boolean {
+  return match.source.name === match.target.name && [columns, drops, questions, notes, personal].every((list) => list.length === 0);
+}
+
+function askExisting(targets: readonly CatalogTable[]): string[] {
+  const filled = targets.filter(({ rowEstimate }) => rowEstimate > 0);
+  if (filled.length === 0) return [];
+  return [
+    `${names(filled)} of the target ${filled.length === 1 ? 'holds' : 'hold'} rows already. Write  existing: merge  or  existing: truncate`,
+  ];
+}
+
+function rowsOf(table: CatalogTable): string {
+  return table.rowEstimate > 0 ? ` (about ${table.rowEstimate} rows)` : '';
+}
+
+function askUnlogged(table: CatalogTable): string {
+  return `${showTable(table)}${rowsOf(table)} is unlogged, so its changes cannot be followed. Leave it out, or SET LOGGED?`;
+}
+
+function askOpen({ source, candidates }: OpenTable): string {
+  const about = `${showTable(source)}${rowsOf(source)} has no table of that name on the target and is left out.`;
+  const [first] = candidates;
+  if (first === undefined) return `${about} Name its target with \`to:\`, or leave it so.`;
+  const which = candidates.map(({ target, why }) => `${showTable(target)} (${why})`).join(', or ');
+  return `${about} Is it ${which}? Then add  - { from: ${scalar(showTable(source))}, to: ${scalar(showTable(first.target))} }`;
 }

@@ -222,11 +222,26 @@ export const migrationSchema = z.strictObject(
 
 export type ParsedMigration = z.output<typeof migrationSchema>;
 
-/** JSON Schema (draft 7, which editors read) of the file. */
+/** JSON Schema (draft 7, which editors read) of the file as it stands, with its references to the environment. */
 export function migrationJsonSchema(): Record<string, unknown> {
-  const { $schema, ...schema } = z.toJSONSchema(migrationSchema, { target: 'draft-7', io: 'input' });
+  const { $schema, ...schema } = z.toJSONSchema(migrationSchema, {
+    target: 'draft-7',
+    io: 'input',
+    override: ({ jsonSchema }) => allowReference(jsonSchema),
+  });
   return { $schema, title: 'Crossfade migration file, version 1', ...schema };
 }
+
+/** What is said of a text holds for what a reference stands for, not for the reference. */
+function allowReference(schema: z.core.JSONSchema.BaseSchema): void {
+  if (schema.type !== 'string') return;
+  delete schema.format;
+  if ((schema.minLength ?? 0) > 1) delete schema.minLength;
+  // Called again for what is wrapped as optional.
+  if (schema.pattern?.endsWith(REFERENCE) === false) schema.pattern += REFERENCE;
+}
+
+const REFERENCE = String.raw`|\$\{`;
 
 /** Keys that the design has and this version does not: another message than for a typo. Matched on the key's own name. */
 export const LATER_KEYS: ReadonlySet<string> = new Set([

@@ -3,8 +3,10 @@
  * password is written as a reference to the environment.
  */
 import { writeFile } from 'node:fs/promises';
-import { isAbsolute, join } from 'node:path';
+import { dirname, isAbsolute, join, relative, sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { renderInitFile } from '#schemas/config/init-file.ts';
+import { QUESTION } from '#schemas/config/init/render-entries.ts';
 import { NAME_LENGTH_MAX, NAME_PATTERN } from '#schemas/config/migration-schema.ts';
 import { messageOf, PipelineError, type Finding } from '#schemas/errors.ts';
 import { infoFinding } from '#schemas/finding.ts';
@@ -14,7 +16,7 @@ import { DEFAULT_FILE } from './migration-input.ts';
 
 export const initCommand: CommandSpec = {
   name: 'init',
-  about: 'Write the first migration file: tables are matched by name, what is open stands there as a question.',
+  about: 'Write the first migration file: tables and columns are matched by name and type, what is open stands there as a question.',
   examples: [
     ['crossfade init --source postgres://me@old/shop --target postgres://me@new/shop', 'writes migration.yaml'],
     ['crossfade init --source "$SOURCE_URL" --target "$TARGET_URL" -o -', 'prints it'],
@@ -40,13 +42,22 @@ async function run(context: CommandContext): Promise<Outcome> {
   const name = readName(options.text('name'));
   const output = options.text('output') ?? common.file ?? DEFAULT_FILE;
   const { source, target } = await readCatalogs(urls);
-  const rendered = renderInitFile(source, target, name === undefined ? {} : { name });
-  const { text, findings } = withUrls(rendered, urls);
-  if (output === '-') return { summary: '', result: { path: null, text }, text, findings: [] };
-  const path = isAbsolute(output) ? output : join(io.directory, output);
+  const path = output === '-' ? join(io.directory, DEFAULT_FILE) : isAbsolute(output) ? output : join(io.directory, output);
+  const rendered = renderInitFile(source, target, { schema: schemaFrom(path), ...(name !== undefined && { name }) });
+  const { text, findings } = withUrls(rendered.text, urls);
+  const { questions } = rendered;
+  if (output === '-') return { summary: '', result: { path: null, text, questions }, text, findings: [] };
   await write(path, output, text, options.flag('force'));
   const next = output === DEFAULT_FILE ? 'crossfade check' : `crossfade check -f ${output}`;
-  return { summary: `${output} is written; read its questions, then: ${next}`, result: { path: output, text }, findings };
+  const open = questions === 0 ? 'read it' : `answer its ${questions === 1 ? 'question' : `${questions} questions`} ("${QUESTION}")`;
+  return { summary: `${output} is written; ${open}, then: ${next}`, result: { path: output, text, questions }, findings };
+}
+
+const SCHEMA = fileURLToPath(new URL('../../schemas/config/migration.schema.json', import.meta.url));
+
+/** As an editor that opens the file finds it. */
+function schemaFrom(path: string): string {
+  return relative(dirname(path), SCHEMA).split(sep).join('/');
 }
 
 function readUrl(side: 'source' | 'target', text = ''): string {

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { migrationJsonSchema, parseBytes } from '#schemas/config/migration-schema.ts';
 import { readMigrationFile, type MigrationReading } from '#schemas/config/read-migration-file.ts';
@@ -213,5 +215,10 @@ describe('entries', () => {
     const schema = migrationJsonSchema();
     expect(schema).toMatchObject({ $schema: 'http://json-schema.org/draft-07/schema#', additionalProperties: false });
     expect(schema['required']).toEqual(['crossfade', 'name', 'source', 'target', 'tables']);
+  });
+
+  test('the JSON Schema in the tree is that of the grammar (node scripts/write-schema.mjs writes it anew)', () => {
+    const path = join(import.meta.dirname, '..', '..', '..', '..', 'schemas', 'config', 'migration.schema.json');
+    expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual(JSON.parse(JSON.stringify(migrationJsonSchema())));
   });
 });
