@@ -81,12 +81,20 @@ function phraseOf(name: string): string {
     .join(' ');
 }
 
+/** What stands behind a year: of a birth date the year is left. */
+const FIRST_OF_YEAR: Readonly<Record<string, string>> = {
+  date: '-01-01',
+  timestamp: '-01-01 00:00:00',
+  timestamptz: '-01-01 00:00:00+00',
+};
+
 /** The steps that would mask it, as the file writes them; undefined where the target's type leaves only another value. */
 export function maskingSteps(kind: PersonalKind, column: string, target: CatalogColumn): string | undefined {
   const plain = underDomain(target);
   const type = plain.typeName ?? plain.baseType;
-  if (kind === 'birth date' && type === 'date' && /^[A-Za-z_]\w*$/.test(column))
-    return `[{ cel: 'row.${column}.substring(0, 4) + "-01-01"' }]`;
+  const firstOfYear = FIRST_OF_YEAR[type];
+  if (kind === 'birth date' && firstOfYear !== undefined && /^[A-Za-z_]\w*$/.test(column))
+    return `[{ cel: 'row.${column}.substring(0, 4) + "${firstOfYear}"' }]`;
   if (!TEXT.has(type)) return undefined;
   if (kind === 'name' || kind === 'postal address') return '[{ mask: { keepStart: 1 } }]';
   if (kind === 'password or secret' || kind === 'birth date') return '[{ mask: {} }]';

@@ -57,9 +57,17 @@ export const PAGILA: SampleDatabase = {
   ],
 };
 
+function pathOf({ name }: SampleDatabase): string {
+  return join(DATA, `${name}.sql`);
+}
+
+export function hasSample(sample: SampleDatabase): boolean {
+  return existsSync(pathOf(sample));
+}
+
 export async function loadSample(url: string, sample: SampleDatabase): Promise<void> {
-  const path = join(DATA, `${sample.name}.sql`);
-  if (!existsSync(path)) throw new Skipped(`${path} is not there`);
+  const path = pathOf(sample);
+  if (!hasSample(sample)) throw new Skipped(`${path} is not there`);
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   try {

@@ -149,7 +149,7 @@ describe('the first file', () => {
   });
 
   test('marks what looks like personal data, and its proposals work as they stand', async () => {
-    const ddl = `CREATE TABLE customer (id int PRIMARY KEY, email text, "homePhone" text, first_name text, birth_date date, last_ip inet,
+    const ddl = `CREATE TABLE customer (id int PRIMARY KEY, email text, "homePhone" text, first_name text, birth_date date, born timestamp, dob timestamptz, last_ip inet,
       iban varchar(34), card_number text, ssn text, password_hash text, email_verified boolean, address_id int, postal_code text, note text);
       CREATE TABLE login (user_name text PRIMARY KEY)`;
     const catalog = await catalogOf(ddl);
@@ -163,6 +163,8 @@ describe('the first file', () => {
       '    #   homePhone: { from: homePhone, steps: [{ tokenise: { key: "${PII_KEY}" } }] } # phone number',
       '    #   first_name: { from: first_name, steps: [{ mask: { keepStart: 1 } }] } # name',
       '    #   birth_date: { from: birth_date, steps: [{ cel: \'row.birth_date.substring(0, 4) + "-01-01"\' }] } # birth date',
+      '    #   born: { from: born, steps: [{ cel: \'row.born.substring(0, 4) + "-01-01 00:00:00"\' }] } # birth date',
+      '    #   dob: { from: dob, steps: [{ cel: \'row.dob.substring(0, 4) + "-01-01 00:00:00+00"\' }] } # birth date',
       '    #   iban: { from: iban, steps: [{ tokenise: { key: "${PII_KEY}" } }] } # bank account',
       '    #   card_number: { from: card_number, steps: [{ tokenise: { key: "${PII_KEY}" } }] } # payment card',
       '    #   ssn: { from: ssn, steps: [{ tokenise: { key: "${PII_KEY}" } }] } # identity number',
@@ -174,7 +176,7 @@ describe('the first file', () => {
     expect(questions).toBe(0);
     const masked = compileText(text.replaceAll(/^ {4}# (set:| {2}\S)/gm, '    $1'), catalog, catalog);
     expect(masked.findings).toEqual([]);
-    expect(masked.mapping?.tables.find(({ to }) => to.name === 'customer')?.steps?.computed).toHaveLength(9);
+    expect(masked.mapping?.tables.find(({ to }) => to.name === 'customer')?.steps?.computed).toHaveLength(11);
   });
 
   test('holds whatever names a catalogue has', async () => {
