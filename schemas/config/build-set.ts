@@ -20,11 +20,22 @@ export function buildSet(
       const [kind] = stepNames(step);
       const key = [...place, kind!, 'key'];
       if ((kind === 'hmac' || kind === 'tokenise') && !source.isSecret(key)) wrong('a key is given by reference only, as ${ENV}', key);
-      return { step, ...source.valuePlace(place) };
+      return { step, ...hidden(source, place), ...source.valuePlace(place) };
     });
     const { value, from = [] } = entry;
-    const built: SetEntry = { from, ...(value !== undefined && { value }), steps, ...source.keyPlace([...at, name]) };
+    const built: SetEntry = {
+      from,
+      ...(value !== undefined && { value }),
+      ...hidden(source, [...at, name, 'value']),
+      steps,
+      ...source.keyPlace([...at, name]),
+    };
     Object.defineProperty(entries, name, { value: built, enumerable: true, configurable: true, writable: true });
   }
   return entries;
+}
+
+/** The mark of what came out of the environment. */
+export function hidden(source: YamlSource, at: Path): { readonly fromEnvironment?: true } {
+  return source.holdsSecret(at) ? { fromEnvironment: true } : {};
 }

@@ -32,6 +32,7 @@ export interface RedisEntry {
   readonly form: 'hash' | 'json';
   readonly ttlSeconds?: number;
   readonly sets: readonly string[];
+  readonly fromEnvironment?: true;
   readonly line: number;
   readonly column: number;
 }
@@ -91,6 +92,8 @@ export interface SetEntry {
   readonly from: readonly string[];
   /** The constant. */
   readonly value?: string | null;
+  /** The constant came out of the environment: it must not be shown. */
+  readonly fromEnvironment?: true;
   readonly steps: readonly PlacedStep[];
   readonly line: number;
   readonly column: number;
@@ -98,6 +101,8 @@ export interface SetEntry {
 
 export interface PlacedStep {
   readonly step: StepBlock;
+  /** Something in it came out of the environment: it must not be shown. */
+  readonly fromEnvironment?: true;
   readonly line: number;
   readonly column: number;
 }
@@ -106,6 +111,8 @@ export interface PlacedStep {
 export interface FilterEntry {
   readonly op: 'in' | 'not-in';
   readonly values: readonly (string | null)[];
+  /** Some value came out of the environment: it must not be shown. */
+  readonly fromEnvironment?: true;
   readonly line?: number;
   readonly column?: number;
 }

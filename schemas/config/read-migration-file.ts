@@ -9,7 +9,7 @@ import type { DeletesInput } from './deletes-schema.ts';
 import type { ColumnEntry, DeletesEntry, FilterEntry, MigrationFile, RedisEntry, TableEntry, TargetAddress } from './migration-file.ts';
 import { migrationSchema, type ParsedMigration } from './migration-schema.ts';
 import type { RedisTableInput } from './redis-schema.ts';
-import { buildSet } from './build-set.ts';
+import { buildSet, hidden } from './build-set.ts';
 import { keepsTextInSet } from './step-schema.ts';
 import { readYaml, type Path, type Place, type YamlSource } from './yaml-source.ts';
 
@@ -144,11 +144,11 @@ function buildTable(table: ParsedTable, index: number, source: YamlSource, wrong
     columns,
     ...(Object.keys(table.set).length > 0 && { set: buildSet(table.set, [...at, 'set'], source, wrong) }),
     unmapped: table.unmapped,
-    ...(table.where !== undefined && { where: buildFilters(table.where, (name) => source.keyPlace([...at, 'where', name])) }),
+    ...(table.where !== undefined && { where: buildFilters(table.where, [...at, 'where'], source) }),
     existing: table.existing,
     ...buildDeletes(table.deletes, source.keyPlace([...at, 'deletes'])),
     ...(table.truncates !== undefined && { truncates: table.truncates }),
-    ...(table.redis !== undefined && { redis: buildRedis(table.redis, source.keyPlace([...at, 'redis'])) }),
+    ...(table.redis !== undefined && { redis: buildRedis(table.redis, [...at, 'redis'], source) }),
     ...source.valuePlace([...at, 'from']),
   };
 }
@@ -171,15 +171,18 @@ function buildDeletes(deletes: DeletesInput | undefined, place: Place): { readon
   return { deletes: { mode: 'soft', ...(flag !== undefined && { flag }), ...(at !== undefined && { at }), ...place } };
 }
 
-function buildRedis({ ttl, key, form, sets }: RedisTableInput, place: Place): RedisEntry {
-  return { form, sets, ...(key !== undefined && { key }), ...(ttl !== undefined && { ttlSeconds: ttl }), ...place };
+function buildRedis({ ttl, key, form, sets }: RedisTableInput, at: Path, source: YamlSource): RedisEntry {
+  const place = source.keyPlace(at);
+  return { form, sets, ...(key !== undefined && { key }), ...(ttl !== undefined && { ttlSeconds: ttl }), ...hidden(source, at), ...place };
 }
 
-function buildFilters(
-  where: NonNullable<ParsedTable['where']>,
-  placeOf: (name: string) => { line: number; column: number },
-): Record<string, FilterEntry> {
-  return Object.fromEntries(Object.entries(where).map(([name, filter]) => [name, { ...buildFilter(filter), ...placeOf(name) }]));
+function buildFilters(where: NonNullable<ParsedTable['where']>, at: Path, source: YamlSource): Record<string, FilterEntry> {
+  return Object.fromEntries(
+    Object.entries(where).map(([name, filter]) => {
+      const place = [...at, name];
+      return [name, { ...buildFilter(filter), ...hidden(source, place), ...source.keyPlace(place) }];
+    }),
+  );
 }
 
 function buildFilter(filter: ParsedFilter): FilterEntry {

@@ -36,6 +36,8 @@ export interface YamlSource {
   keyPlace(path: Path): Place;
   /** True when the value at this path came out of the environment: it must not be shown. */
   isSecret(path: Path): boolean;
+  /** True when anything at or below this path came out of the environment. */
+  holdsSecret(path: Path): boolean;
 }
 
 export interface YamlInput {
@@ -67,7 +69,7 @@ class Reading {
   readonly #lines = new LineCounter();
   readonly #values = new Map<string, number>();
   readonly #keys = new Map<string, number>();
-  readonly #secrets = new Set<string>();
+  readonly #secrets = new Map<string, Path>();
   #document: Document | undefined;
   #visited = 0;
   #aliases = 0;
@@ -76,11 +78,12 @@ class Reading {
     this.#input = input;
   }
 
-  places(): Pick<YamlSource, 'valuePlace' | 'keyPlace' | 'isSecret'> {
+  places(): Pick<YamlSource, 'valuePlace' | 'keyPlace' | 'isSecret' | 'holdsSecret'> {
     return {
       valuePlace: (path) => this.#placeOf(this.#values, path),
       keyPlace: (path) => (this.#keys.has(pathKey(path)) ? this.#placeOf(this.#keys, path) : this.#placeOf(this.#values, path)),
       isSecret: (path) => this.#secrets.has(pathKey(path)),
+      holdsSecret: (path) => this.#secrets.values().some((secret) => path.every((part, i) => part === secret[i])),
     };
   }
 
@@ -195,7 +198,7 @@ class Reading {
         );
         return '';
       }
-      this.#secrets.add(pathKey(path));
+      this.#secrets.set(pathKey(path), path);
       return value;
     });
   }

@@ -132,10 +132,14 @@ export function hashTables(tables: readonly TableMapping[]): string {
       ]),
       sourceKey,
       targetKey,
-      filter?.conditions.map((condition) => [condition.column, condition.op, condition.values]) ?? [],
+      filter?.conditions.map(({ column, op, values }) => [column, op, values.toSorted(byText)]).toSorted(byText) ?? [],
       ...(redis === undefined ? [] : [[redis.key.text, redis.form, redis.sets.map(({ text }) => text)]]),
       ...(steps === undefined ? [] : [steps.digest]),
       ...(deletes === undefined && truncates === undefined ? [] : [{ deletes, truncates }]),
     ]);
   return createHash('sha256').update(JSON.stringify(relevant)).digest('hex');
+}
+
+function byText(a: unknown, b: unknown): number {
+  return String(a) < String(b) ? -1 : 1;
 }

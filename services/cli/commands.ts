@@ -7,6 +7,7 @@ import { dlqCommand } from './dlq.ts';
 import { explainCommand } from './explain.ts';
 import { initCommand } from './init.ts';
 import { pauseCommand, resumeCommand } from './pause.ts';
+import { planCommand } from './plan.ts';
 import { repairCommand } from './repair.ts';
 import { controlCommand, readerCommand, reconcilerCommand, sinkCommand, transformerCommand } from './service.ts';
 import { statusCommand } from './status.ts';
@@ -18,6 +19,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   demoCommand,
   initCommand,
   checkCommand,
+  planCommand,
   upCommand,
   readerCommand,
   transformerCommand,
@@ -37,7 +39,6 @@ export const COMMANDS: readonly CommandSpec[] = [
 
 /** Named in the design, not built yet: they get an answer of their own. */
 export const LATER_COMMANDS: readonly string[] = [
-  'plan',
   'flags',
   'cutover',
   'rollback',

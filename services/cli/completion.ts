@@ -54,7 +54,7 @@ function renderBash(words: readonly Word[]): string {
   const cases = words.map(({ command, options }) => `    ${command}) words="${options.map(({ long }) => long).join(' ')}" ;;`);
   return `_crossfade() {
   local current="\${COMP_WORDS[COMP_CWORD]}" previous="\${COMP_WORDS[COMP_CWORD-1]}" words=""
-  case "$previous" in -f|--file|-o|--output|--keys|--data) COMPREPLY=($(compgen -f -- "$current")); return ;; esac
+  case "$previous" in -f|--file|-o|--output|--out|--against|--keys|--data) COMPREPLY=($(compgen -f -- "$current")); return ;; esac
   if [ "$COMP_CWORD" -eq 1 ]; then words="${words.map(({ command }) => command).join(' ')} --help --version"; else
     case "\${COMP_WORDS[1]}" in
 ${cases.join('\n')}

@@ -10,8 +10,8 @@ import { freshDatabase } from '#test/support/postgres.ts';
 
 interface Spelling {
   readonly schema: string;
-  table(name: string): string;
-  column(name: string): string;
+  readonly table: (name: string) => string;
+  readonly column: (name: string) => string;
 }
 
 const camel = (name: string): string => name.replaceAll(/_([a-z])/g, (_match, letter: string) => letter.toUpperCase());

@@ -70,8 +70,7 @@ function isMaskable({ steps, isKey }: PersonalDraft): boolean {
 
 /** One line, whatever a name holds. */
 export function comment(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- none of them may stand in YAML
-  return `# ${text.replaceAll(/[\s\u0000-\u001f\u007f-\u009f]+/g, ' ').trim()}`;
+  return `# ${text.replaceAll(/[\s\p{Cc}]+/gu, ' ').trim()}`;
 }
 
 export function ask(question: string): string {

@@ -1,0 +1,168 @@
+/**
+ * Compiled mapping and catalogues → plan. Guarantee: pure; every table that is moved, every column that is not, and every table that is left
+ * out stands in it.
+ */
+import type { FilterEntry, MigrationFile } from '../config/migration-file.ts';
+import type { Finding } from '../errors.ts';
+import { tableId, type CompiledMapping, type TableMapping } from '../mapping/compiled-mapping.ts';
+import { likelyPersonal } from '../mapping/personal-data.ts';
+import type { ResolvedTable } from '../mapping/resolve-tables.ts';
+import { showTable } from '../mapping/table-pattern.ts';
+import { typeWorld, type TypeWorld } from '../mapping/type-fit.ts';
+import type { Catalog, CatalogOddity, CatalogTable } from '../table.ts';
+import { describeColumns } from './describe-column.ts';
+import type { PlanDocument, PlanDrop, PlanPlace, PlanScope, PlanTable, PlanVersions } from './plan-document.ts';
+import { planHash } from './plan-hash.ts';
+import { LIMITS, METHOD } from './plan-terms.ts';
+
+export interface PlanInput {
+  readonly file: MigrationFile;
+  readonly mapping: CompiledMapping;
+  readonly resolved: readonly ResolvedTable[];
+  readonly source: Catalog;
+  /** Of a Redis target the one that its mapping was compiled against. */
+  readonly target: Catalog;
+  readonly findings: readonly Finding[];
+  readonly versions: Omit<PlanVersions, 'grammar'>;
+}
+
+export function buildPlan({ file, mapping, resolved, source, target, findings, versions }: PlanInput): PlanDocument {
+  const byPair = new Map(resolved.map((one) => [pairOf(one.source, one.to), one]));
+  const world = typeWorld(source, target);
+  const tables = mapping.tables
+    .map((table) => describeTable(table, byPair.get(pairOf(table.from, table.to))!, world))
+    .toSorted((a, b) => (`${a.from} ${a.to}` < `${b.from} ${b.to}` ? -1 : 1));
+  return {
+    name: file.name,
+    hash: planHash(file, mapping),
+    mappingHash: mapping.hash,
+    versions: { ...versions, grammar: 1 },
+    source: { server: serverOf(source), address: addressOf(file.source.postgres) },
+    target: targetOf(file, target),
+    slot: { budgetBytes: file.settings.slot.budgetBytes ?? null, onBudget: file.settings.slot.onBudget },
+    scope: scopeOf(tables, source, mapping),
+    tables,
+    warnings: findings.filter(({ severity }) => severity === 'warning').map(({ code, message, remedy }) => ({ code, message, remedy })),
+    method: METHOD,
+    limits: LIMITS,
+  };
+}
+
+type TableName = Parameters<typeof tableId>[0];
+
+function pairOf(from: TableName, to: TableName): string {
+  return JSON.stringify([tableId(from), tableId(to)]);
+}
+
+function serverOf({ serverVersion }: Catalog): string {
+  return `PostgreSQL ${Math.floor(serverVersion / 10_000)}.${serverVersion % 10_000}`;
+}
+
+/** Host, port and database: neither user nor password, nor what settings may hold. */
+function addressOf(url: string): string {
+  const { protocol, host, pathname } = new URL(url);
+  return `${protocol}//${host}${pathname}`;
+}
+
+function targetOf({ target }: MigrationFile, catalog: Catalog): PlanPlace {
+  if (target.redis === undefined) return { server: serverOf(catalog), address: addressOf(target.postgres) };
+  return { server: target.redis.cluster ? 'Redis Cluster' : 'Redis', address: addressOf(target.redis.url) };
+}
+
+function scopeOf(tables: readonly PlanTable[], source: Catalog, mapping: CompiledMapping): PlanScope {
+  const moved = new Set(mapping.tables.map(({ from }) => tableId(from)));
+  const sum = (figure: (table: PlanTable) => number): number => tables.reduce((total, table) => total + figure(table), 0);
+  return {
+    tables: tables.length,
+    rows: sum(({ rows }) => rows),
+    bytes: sum(({ bytes }) => bytes),
+    leftOut: source.tables.filter((table) => !moved.has(tableId(table)) && table.extension === undefined).map(showTable),
+    notMoved: notMoved(source),
+  };
+}
+
+const ODDITIES: readonly (readonly [kind: CatalogOddity['kind'], name: string])[] = [
+  ['view', 'views'],
+  ['materialized-view', 'materialised views'],
+  ['foreign-table', 'foreign tables'],
+  ['rule', 'rules of tables'],
+];
+
+function notMoved({ oddities, sequences, largeObjects }: Catalog): string[] {
+  const named = ODDITIES.map(([kind, name]) => {
+    const found = oddities.filter((one) => one.kind === kind);
+    return found.length === 0 ? undefined : `${name}: ${found.map(showTable).join(', ')}`;
+  });
+  return [
+    ...named.filter((line) => line !== undefined),
+    ...(sequences.length === 0 ? [] : [`the state of ${sequences.length === 1 ? '1 sequence' : `${sequences.length} sequences`}`]),
+    ...(largeObjects === 0 ? [] : [`${largeObjects} large objects`]),
+  ];
+}
+
+/** What this version does for every table. */
+const FATES = { deletes: 'it goes on the target too', truncates: 'it empties the target table too' } as const;
+
+function describeTable(table: TableMapping, resolved: ResolvedTable, world: TypeWorld): PlanTable {
+  const { source, entry, target } = resolved;
+  const fed = new Set(table.columns.map((column) => column.target));
+  const { redis } = table;
+  return {
+    from: showTable(table.from),
+    to: showTable(table.to),
+    rows: source.rowEstimate,
+    bytes: source.bytes,
+    partitions: source.leaves.length,
+    key: { source: table.sourceKey, target: table.targetKey, identity: identityOf(source) },
+    columns: describeColumns({ table, resolved, world }),
+    dropped: describeDrops(table, resolved),
+    unfed: (target?.columns ?? [])
+      .filter(({ name }) => !fed.has(name))
+      .map((column) => ({
+        column: column.name,
+        type: column.type,
+        becomes: column.generated !== '' ? 'computed by the target' : column.hasDefault || column.identity !== '' ? 'its default' : 'null',
+      })),
+    filter: Object.entries(entry.where ?? {}).map(([name, filter]) => describeFilter(name, filter)),
+    policies: { existing: table.existing, ...FATES, onRowError: table.onRowError ?? 'halt', unmapped: table.unmapped ?? 'error' },
+    ...(redis !== undefined && { redis: describeRedis(redis, entry.redis?.fromEnvironment === true) }),
+  };
+}
+
+function identityOf(source: CatalogTable): string {
+  if (source.replicaIdentity === 'f') return 'the whole former row (REPLICA IDENTITY FULL)';
+  return source.replicaIdentity === 'i' ? `the unique index ${source.identityKey?.indexName ?? ''}` : 'the primary key';
+}
+
+function describeDrops(table: TableMapping, { source, entry }: ResolvedTable): PlanDrop[] {
+  return table.dropped.flatMap((name): PlanDrop[] => {
+    const column = source.columns.find((one) => one.name === name);
+    if (column === undefined) return [];
+    const declared = Object.hasOwn(entry.columns, name) && entry.columns[name]?.drop === true;
+    const why =
+      column.generated !== ''
+        ? 'generated on the source, so not in its stream'
+        : declared
+          ? 'dropped by the file'
+          : 'the target lacks it (unmapped: ignore)';
+    const personal = likelyPersonal(column, source.name);
+    return [{ column: name, type: column.type, why, ...(personal !== undefined && { personal }) }];
+  });
+}
+
+function describeFilter(column: string, { op, values, fromEnvironment }: FilterEntry): string {
+  const shown =
+    fromEnvironment === true
+      ? 'a value from the environment'
+      : values.map((value) => (value === null ? 'null' : JSON.stringify(value))).join(', ');
+  if (values.length === 1 || fromEnvironment === true) return `${column} ${op === 'in' ? 'is' : 'is not'} ${shown}`;
+  return `${column} is ${op === 'in' ? 'one' : 'none'} of ${shown}`;
+}
+
+function describeRedis(
+  { key, form, ttlSeconds, sets }: NonNullable<TableMapping['redis']>,
+  hidden: boolean,
+): NonNullable<PlanTable['redis']> {
+  const show = (text: string): string => (hidden ? 'from the environment' : text);
+  return { key: show(key.text), form, ttlSeconds: ttlSeconds ?? null, sets: sets.map(({ text }) => show(text)) };
+}

@@ -1,0 +1,249 @@
+/** The plan as headings, tables and lists, whatever form they are written in. Guarantee: everything in the plan is in the layout. */
+import type { PlanColumn, PlanDocument, PlanDrop, PlanTable } from './plan-document.ts';
+
+/** Text, or a name or value as it stands in a file or catalogue. */
+export type Inline = string | { readonly code: string } | { readonly strong: string };
+export type Line = readonly Inline[];
+
+export type Block =
+  | { readonly kind: 'heading'; readonly level: 1 | 2 | 3; readonly text: Line }
+  | { readonly kind: 'text'; readonly text: Line }
+  | { readonly kind: 'list'; readonly items: readonly Line[] }
+  | {
+      readonly kind: 'table';
+      readonly head: readonly string[];
+      readonly rows: readonly (readonly Line[])[];
+      readonly right?: readonly number[];
+    };
+
+export function layoutPlan(plan: PlanDocument, changes?: readonly string[]): Block[] {
+  return [
+    heading(1, ['Migration plan: ', code(plan.name)]),
+    table(
+      ['', ''],
+      [
+        [['Plan'], [code(plan.hash)]],
+        [['Mapping'], [code(plan.mappingHash)]],
+        [['Source'], [`${plan.source.server}, `, code(plan.source.address)]],
+        [['Target'], [`${plan.target.server}, `, code(plan.target.address)]],
+        [['WAL held back'], [budgetOf(plan)]],
+        [['Versions'], [`Crossfade ${plan.versions.crossfade}, grammar ${plan.versions.grammar}, time zones ${plan.versions.timeZones}`]],
+      ],
+    ),
+    ...(changes === undefined ? [] : layoutChanges(changes)),
+    heading(2, ['Scope']),
+    text([`${count(plan.scope.tables, 'table')}, about ${figure(plan.scope.rows)} rows, ${bytes(plan.scope.bytes)}.`]),
+    table(
+      ['Source table', 'Target table', 'Rows (about)', 'Size', 'To be read'],
+      plan.tables.map((one) => [[code(one.from)], [code(one.to)], [figure(one.rows)], [bytes(one.bytes)], [marksOf(one)]]),
+      [2, 3],
+    ),
+    ...listed(
+      'Tables of the source that stay where they are:',
+      plan.scope.leftOut.map((name) => [code(name)]),
+    ),
+    ...listed(
+      'Not moved by this migration:',
+      plan.scope.notMoved.map((line) => [line]),
+    ),
+    ...layoutAttention(plan),
+    heading(2, ['Tables']),
+    ...plan.tables.flatMap(layoutTable),
+    heading(2, ['Method']),
+    { kind: 'list', items: plan.method.map((line) => [line]) },
+    heading(2, ['Limits']),
+    { kind: 'list', items: plan.limits.map((line) => [line]) },
+  ];
+}
+
+function budgetOf({ slot: { budgetBytes, onBudget } }: PlanDocument): string {
+  if (budgetBytes === null) return 'as much as it takes';
+  const beyond = onBudget === 'drop' ? 'the slot is dropped and the migration given up' : 'a warning';
+  return `at most ${bytes(budgetBytes)}; beyond: ${beyond}`;
+}
+
+function layoutChanges(changes: readonly string[]): Block[] {
+  const title = heading(2, ['What changes']);
+  if (changes.length === 0) return [title, text(['Nothing: both files mean the same.'])];
+  return [title, { kind: 'list', items: changes.map((line) => [line]) }];
+}
+
+/** In one place what a reviewer must not miss. */
+function layoutAttention(plan: PlanDocument): Block[] {
+  const columns = plan.tables.flatMap((one) => one.columns.map((column) => ({ one, column })));
+  const losses = columns.filter(({ column }) => column.lossy.length + column.irreversible.length > 0);
+  const personal = [
+    ...columns.flatMap(({ one, column }) =>
+      column.personal === undefined
+        ? []
+        : [[[code(`${one.to}.${column.target}`)], [sourceNames(column)], [column.personal.kind], treatment(column.personal)]],
+    ),
+    ...plan.tables.flatMap((one) =>
+      one.dropped.flatMap((drop) =>
+        drop.personal === undefined ? [] : [[[], [`${one.from}.${drop.column}`], [drop.personal], ['not moved']]],
+      ),
+    ),
+  ];
+  return [
+    heading(2, ['To be read before signing']),
+    ...titled('Lossy or irreversible columns', losses.length === 0, () =>
+      table(
+        ['Target column', 'From', 'Lossy', 'Irreversible'],
+        losses.map(({ one, column }) => [
+          [code(`${one.to}.${column.target}`)],
+          [sourceNames(column)],
+          [column.lossy.join('; ')],
+          [column.irreversible.join('; ')],
+        ]),
+      ),
+    ),
+    ...titled('Columns that look like personal data', personal.length === 0, () =>
+      table(['Target column', 'From', 'Looks like', 'What is done'], personal),
+    ),
+    ...titled('Warnings', plan.warnings.length === 0, () => ({
+      kind: 'list',
+      items: plan.warnings.map(({ code: number, message, remedy }) => [code(number), ` ${message}. ${remedy}`]),
+    })),
+  ];
+}
+
+function titled(title: string, isEmpty: boolean, block: () => Block): Block[] {
+  return [heading(3, [title]), isEmpty ? text(['None.']) : block()];
+}
+
+function layoutTable(one: PlanTable): Block[] {
+  const partitions = one.partitions === 0 ? '' : `, ${count(one.partitions, 'partition')}`;
+  return [
+    heading(3, [code(one.from), ' → ', code(one.to)]),
+    text([`About ${figure(one.rows)} rows, ${bytes(one.bytes)}${partitions}.`]),
+    { kind: 'list', items: [keyLine(one), filterLine(one), ...policyLines(one)] },
+    table(
+      ['Target column', 'Type', 'From', 'Type there', 'Conversion', 'Marks'],
+      one.columns.map((column) => [
+        [code(column.target)],
+        [code(column.type)],
+        [sourceNames(column)],
+        column.from.length === 0 ? [] : [code([...new Set(column.from.map(({ type }) => type))].join(', '))],
+        [column.conversion.join('; then ')],
+        columnMarks(column),
+      ]),
+    ),
+    ...listed('Source columns that are not moved:', one.dropped.map(dropLine)),
+    ...listed(
+      'Target columns that nothing goes to:',
+      one.unfed.map(({ column, type, becomes }) => [code(column), ` (${type}): ${becomes}`]),
+    ),
+  ];
+}
+
+function keyLine({ key }: PlanTable): Line {
+  if (key.source.length === 0) return ['Key: none. Rows are told apart by all their columns.'];
+  const same = key.source.join() === key.target.join();
+  return [
+    'Key: ',
+    code(key.source.join(', ')),
+    ...(same ? [] : [' → ', code(key.target.join(', '))]),
+    `, kept. The stream tells rows apart by ${key.identity}.`,
+  ];
+}
+
+function filterLine({ filter }: PlanTable): Line {
+  return filter.length === 0 ? ['Rows: all.'] : [`Rows: only those where ${filter.join(', and ')}.`];
+}
+
+const EXISTING = {
+  refuse: 'the start is refused',
+  merge: 'they stay, and rows of the source are written over those of the same key',
+  truncate: 'they are removed first',
+} as const;
+
+function policyLines({ policies, redis }: PlanTable): Line[] {
+  const { existing, deletes, truncates, onRowError, unmapped } = policies;
+  return [
+    [`Rows that are on the target already: ${EXISTING[existing]} (`, code(`existing: ${existing}`), ').'],
+    [`A row that the source deletes: ${deletes}. A TRUNCATE of the source: ${truncates}.`],
+    [
+      `A row that cannot be mapped or applied: ${onRowError === 'halt' ? 'the table halts' : 'it is set aside, and its key waits'} (`,
+      code(`onRowError: ${onRowError}`),
+      ').',
+    ],
+    [
+      `A column added to the source later: ${unmapped === 'error' ? 'the table halts' : 'it is left out'} (`,
+      code(`unmapped: ${unmapped}`),
+      ').',
+    ],
+    ...(redis === undefined ? [] : [redisLine(redis)]),
+  ];
+}
+
+function redisLine({ key, form, ttlSeconds, sets }: NonNullable<PlanTable['redis']>): Line {
+  const expiry = ttlSeconds === null ? '' : `, expires ${ttlSeconds} s after its last change`;
+  return ['In Redis: key ', code(key), `, as ${form}${expiry}`, ...(sets.length === 0 ? [] : ['; sets ', code(sets.join(', '))])];
+}
+
+function dropLine({ column, type, why, personal }: PlanDrop): Line {
+  return [code(column), ` (${type}): ${why}${personal === undefined ? '' : `; looks like personal data: ${personal}`}`];
+}
+
+function sourceNames({ from }: PlanColumn): Inline {
+  return from.length === 0 ? '–' : { code: from.map(({ column }) => column).join(', ') };
+}
+
+function columnMarks({ lossy, irreversible, personal }: PlanColumn): Line {
+  const marks: Line[] = [
+    ...(lossy.length === 0 ? [] : [[{ strong: 'lossy' }, `: ${lossy.join('; ')}`]]),
+    ...(irreversible.length === 0 ? [] : [[{ strong: 'irreversible' }, `: ${irreversible.join('; ')}`]]),
+    ...(personal === undefined ? [] : [[{ strong: 'personal data?' }, ` ${personal.kind}: `, ...treatment(personal)]]),
+  ];
+  return marks.flatMap((mark, i) => (i === 0 ? mark : ['. ', ...mark]));
+}
+
+function treatment({ treatment: words, inClear }: NonNullable<PlanColumn['personal']>): Line {
+  return inClear ? [{ strong: words }] : [words];
+}
+
+function marksOf({ columns, dropped, filter }: PlanTable): string {
+  const marks = [
+    [columns.filter(({ lossy }) => lossy.length > 0).length, 'lossy'],
+    [columns.filter(({ irreversible }) => irreversible.length > 0).length, 'irreversible'],
+    [columns.filter(({ personal }) => personal !== undefined).length, 'personal?'],
+    [dropped.length, 'not moved'],
+  ] as const;
+  return [...marks.filter(([n]) => n > 0).map(([n, what]) => `${n} ${what}`), ...(filter.length > 0 ? ['filtered'] : [])].join(', ');
+}
+
+function heading(level: 1 | 2 | 3, line: Line): Block {
+  return { kind: 'heading', level, text: line };
+}
+
+function text(line: Line): Block {
+  return { kind: 'text', text: line };
+}
+
+function table(head: readonly string[], rows: readonly (readonly Line[])[], right?: readonly number[]): Block {
+  return { kind: 'table', head, rows, ...(right !== undefined && { right }) };
+}
+
+function listed(title: string, items: readonly Line[]): Block[] {
+  return items.length === 0 ? [] : [text([title]), { kind: 'list', items }];
+}
+
+function code(name: string): Inline {
+  return { code: name };
+}
+
+function count(n: number, noun: string): string {
+  return `${figure(n)} ${noun}${n === 1 ? '' : 's'}`;
+}
+
+function figure(n: number): string {
+  return Math.round(n).toLocaleString('en-US');
+}
+
+const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
+
+function bytes(n: number): string {
+  const unit = Math.min(UNITS.length - 1, n < 1024 ? 0 : Math.floor(Math.log2(n) / 10));
+  const value = n / 1024 ** unit;
+  return `${unit === 0 ? value : value.toFixed(value < 10 ? 1 : 0)} ${UNITS[unit]}`;
+}

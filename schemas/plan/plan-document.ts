@@ -1,0 +1,114 @@
+/**
+ * What a migration file means for its two catalogues, as a document that people read and sign (`crossfade plan`). Guarantee: plain data
+ * without a secret: no credentials, no key, and nothing that came out of the environment.
+ */
+import type { ErrorCode } from '../errors.ts';
+
+export interface PlanDocument {
+  readonly name: string;
+  /** Of the document's meaning: what becomes of rows, and the policies. Volumes, comments and order are not in it. */
+  readonly hash: string;
+  readonly mappingHash: string;
+  readonly versions: PlanVersions;
+  readonly source: PlanPlace;
+  readonly target: PlanPlace;
+  /** How much WAL the slot may hold back (null: any amount), and what becomes of the migration beyond it. */
+  readonly slot: { readonly budgetBytes: number | null; readonly onBudget: 'warn' | 'drop' };
+  readonly scope: PlanScope;
+  readonly tables: readonly PlanTable[];
+  readonly warnings: readonly PlanWarning[];
+  readonly method: readonly string[];
+  readonly limits: readonly string[];
+}
+
+export interface PlanVersions {
+  readonly crossfade: string;
+  readonly grammar: 1;
+  /** Edition of the time zone rules that zone steps follow. */
+  readonly timeZones: string;
+}
+
+export interface PlanPlace {
+  /** `PostgreSQL 18.4`, `Redis`. */
+  readonly server: string;
+  /** Without credentials and settings. */
+  readonly address: string;
+}
+
+export interface PlanScope {
+  readonly tables: number;
+  /** Estimates of the source's own statistics. */
+  readonly rows: number;
+  readonly bytes: number;
+  /** Tables of the source that this file does not move. */
+  readonly leftOut: readonly string[];
+  /** What else the source has and nothing moves: views, sequences … */
+  readonly notMoved: readonly string[];
+}
+
+export interface PlanTable {
+  readonly from: string;
+  readonly to: string;
+  readonly rows: number;
+  readonly bytes: number;
+  readonly partitions: number;
+  readonly key: PlanKey;
+  /** In the mapping's order. */
+  readonly columns: readonly PlanColumn[];
+  readonly dropped: readonly PlanDrop[];
+  /** Target columns that nothing goes to. */
+  readonly unfed: readonly { readonly column: string; readonly type: string; readonly becomes: string }[];
+  /** Conditions in words, all of which hold; empty: every row. */
+  readonly filter: readonly string[];
+  readonly policies: PlanPolicies;
+  readonly redis?: { readonly key: string; readonly form: string; readonly ttlSeconds: number | null; readonly sets: readonly string[] };
+}
+
+export interface PlanKey {
+  readonly source: readonly string[];
+  readonly target: readonly string[];
+  /** By what the stream tells of a changed row. */
+  readonly identity: string;
+}
+
+export interface PlanColumn {
+  readonly target: string;
+  readonly type: string;
+  readonly from: readonly { readonly column: string; readonly type: string }[];
+  /** In words, in the order in which it is done. */
+  readonly conversion: readonly string[];
+  /** Why a value may come out as less than it was. */
+  readonly lossy: readonly string[];
+  /** Why the source's value cannot be told from the target. */
+  readonly irreversible: readonly string[];
+  readonly personal?: PlanPersonal;
+}
+
+export interface PlanPersonal {
+  readonly kind: string;
+  readonly treatment: string;
+  /** It arrives as it is. */
+  readonly inClear: boolean;
+}
+
+export interface PlanDrop {
+  readonly column: string;
+  readonly type: string;
+  readonly why: string;
+  readonly personal?: string;
+}
+
+export interface PlanPolicies {
+  readonly existing: 'refuse' | 'merge' | 'truncate';
+  /** Of a row that the source deletes, of a TRUNCATE: what becomes of it, in words. */
+  readonly deletes: string;
+  readonly truncates: string;
+  readonly onRowError: 'halt' | 'set-aside';
+  readonly unmapped: 'error' | 'ignore';
+}
+
+export interface PlanWarning {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly remedy: string;
+}

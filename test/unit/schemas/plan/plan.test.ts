@@ -1,0 +1,172 @@
+import { describe, expect, test } from 'vitest';
+import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import { readMigrationFile } from '#schemas/config/read-migration-file.ts';
+import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
+import { FindingList } from '#schemas/mapping/finding-list.ts';
+import { compileRedisMapping } from '#schemas/mapping/redis/compile-redis.ts';
+import { resolveTables } from '#schemas/mapping/resolve-tables.ts';
+import { buildPlan } from '#schemas/plan/build-plan.ts';
+import { comparePlans } from '#schemas/plan/compare-plans.ts';
+import { layoutPlan } from '#schemas/plan/layout-plan.ts';
+import type { PlanDocument } from '#schemas/plan/plan-document.ts';
+import { renderHtml, renderMarkdown } from '#schemas/plan/render-plan.ts';
+import type { Catalog } from '#schemas/table.ts';
+import { catalogOf } from '#test/support/compile.ts';
+
+const ENV = {
+  SOURCE_URL: 'postgres://me:hunter2@old:5433/shop?password=hunter3',
+  TARGET_URL: 'postgres://me:hunter2@new/shop',
+  PII_KEY: 'hunter4hunter4hunter4',
+  TENANT: 'hunter5',
+  ORIGIN: 'hunter6',
+};
+const HEAD = 'crossfade: 1\nname: shop\nsource: { postgres: "${SOURCE_URL}" }\n';
+const TO_POSTGRES = 'target: { postgres: "${TARGET_URL}" }\n';
+
+function fileOf(text: string): MigrationFile {
+  const { file, findings } = readMigrationFile({ path: 'm.yaml', text, env: ENV });
+  if (file === undefined) throw new Error(findings.map(({ message }) => message).join('\n'));
+  return file;
+}
+
+function planOf(tables: string, source: Catalog, target: Catalog, rest = ''): PlanDocument {
+  const file = fileOf(`${HEAD}${TO_POSTGRES}${rest}tables:\n${tables}`);
+  const { mapping, findings } = compileMapping(file, source, target);
+  if (mapping === undefined) throw new Error(findings.map(({ message }) => message).join('\n'));
+  const resolved = resolveTables(file, source, target, new FindingList(file.path));
+  return buildPlan({ file, mapping, resolved, source, target, findings, versions: { crossfade: '1.2.3', timeZones: '2026a' } });
+}
+
+const SOURCE = `CREATE TYPE mood AS ENUM ('sad', 'ok');
+  CREATE TABLE person (id int PRIMARY KEY, tenant text, first_name text, last_name text, email text, phone text, st text, cents bigint, born date,
+    created timestamp, seen timestamp, details jsonb, vip boolean, feeling mood, nick varchar(50), legacy text, ssn text, twice int GENERATED ALWAYS AS (id * 2) STORED);
+  ALTER TABLE person REPLICA IDENTITY FULL;
+  CREATE TABLE log (at timestamptz, what text); ALTER TABLE log REPLICA IDENTITY FULL;
+  CREATE TABLE part (id int PRIMARY KEY, n int) PARTITION BY RANGE (id); CREATE TABLE part1 PARTITION OF part DEFAULT;
+  CREATE TABLE left_out (id int PRIMARY KEY); CREATE VIEW v AS SELECT 1 AS one; CREATE SEQUENCE s`;
+const TARGET = `CREATE TYPE mood AS ENUM ('sad', 'ok', 'great');
+  CREATE TABLE customer (customer_id bigint PRIMARY KEY, tenant text, name text, email text, phone_token text, state text, balance numeric(14,2), birth_year text,
+    created_at timestamptz, seen timestamptz, town text, tier text, feeling text, nick varchar(10), origin text, note text, level int DEFAULT 1, vip boolean NOT NULL);
+  CREATE TABLE log (at timestamptz, what text); CREATE TABLE part (id bigint PRIMARY KEY, n int)`;
+const TABLES = `  - from: public.*
+    exclude: [public.left_out]
+  - from: public.person
+    to: public.customer
+    where: { tenant: [t1, null] }
+    existing: merge
+    onRowError: set-aside
+    columns: { id: customer_id, seen: { zone: Europe/Berlin }, feeling: { cast: text }, nick: { cast: varchar(10) } }
+    drop: [legacy, ssn]
+    set:
+      name: { from: [first_name, last_name], steps: [{ concat: " " }, trim, { normalise: NFC }] }
+      email: { from: email, steps: [lower, { mask: { keepStart: 1 } }] }
+      phone_token: { from: phone, steps: [{ tokenise: { key: "\${PII_KEY}" } }] }
+      state: { from: st, steps: [{ map: { values: { A: active, S: suspended }, else: { value: closed } } }] }
+      balance: { from: cents, steps: [{ decimal: { divide: 100, scale: 2, round: half-even } }] }
+      birth_year: { from: born, steps: [{ split: { by: "-", take: 1 } }] }
+      created_at: { from: created, steps: [{ zone: { from: America/New_York, ambiguous: earlier, skipped: later } }] }
+      town: { from: details, steps: [{ extract: /address/town }, { default: "\${ORIGIN}" }] }
+      tier: { from: [vip], steps: [{ cel: 'row.vip ? "gold" : "std"' }] }
+      origin: { value: "\${ORIGIN}" }
+`;
+
+describe('a plan', () => {
+  test('tells all that becomes of each table (plan.md; vitest -u writes it anew)', async () => {
+    const plan = planOf(TABLES, await catalogOf(SOURCE), await catalogOf(TARGET), 'slot: { budgetBytes: 20GiB, onBudget: drop }\n');
+    const text = renderMarkdown(layoutPlan(plan))
+      .replaceAll(/PostgreSQL 18\.\d+/g, 'PostgreSQL 18')
+      .replaceAll(/\d+ (?:B|KiB)/g, 'N KiB');
+    await expect(text).toMatchFileSnapshot('plan.md');
+  });
+
+  test('holds nothing secret, in no form: no credentials, no key, nothing of the environment', async () => {
+    const [source, target] = [await catalogOf(SOURCE), await catalogOf(TARGET)];
+    const plan = planOf(TABLES.replace('[t1, null]', '[t1, "${TENANT}"]'), source, target);
+    expect(plan.tables.find(({ filter }) => filter.length > 0)?.filter).toEqual(['tenant is a value from the environment']);
+    const file = fileOf(
+      `${HEAD}target: { redis: "redis://me:hunter2@cache:6379/1" }\ntables:\n  - { from: public.left_out, redis: { key: "\${TENANT}:{id}" } }\n`,
+    );
+    const redis = compileRedisMapping(file, source);
+    const toRedis = buildPlan({
+      ...redis,
+      file,
+      mapping: redis.mapping!,
+      source,
+      target: redis.catalog,
+      versions: { crossfade: '1', timeZones: '' },
+    });
+    expect(toRedis.target).toEqual({ server: 'Redis', address: 'redis://cache:6379/1' });
+    expect(toRedis.tables[0]?.redis).toEqual({ key: 'from the environment', form: 'hash', ttlSeconds: null, sets: [] });
+    for (const one of [plan, toRedis]) {
+      const blocks = layoutPlan(one);
+      for (const text of [JSON.stringify(one), renderMarkdown(blocks), renderHtml('plan', blocks)])
+        expect(text).not.toMatch(/hunter|\bme[:@]/);
+    }
+  });
+
+  test('is one HTML file that loads nothing, runs nothing, and shows every name as it is', async () => {
+    const ddl = `CREATE TABLE "<script>alert(1)</script>" (id int PRIMARY KEY, "a|b\`c\`\`" text, "</td><img src=x onerror=alert(1)>" text, "x\u202Ey" text, "&amp;" text)`;
+    const catalog = await catalogOf(ddl);
+    const blocks = layoutPlan(planOf('  - from: public.*\n', catalog, catalog));
+    const html = renderHtml('<plan>', blocks);
+    expect(html).toContain('<title>&lt;plan&gt;</title>');
+    expect(html.match(/<(?:script|img|link|iframe)|\b(?:src|href)\s*=\s*"/g)).toEqual(null);
+    expect(html).toContain('<code>&lt;/td&gt;&lt;img src=x onerror=alert(1)&gt;</code>');
+    expect(html).toContain('<code>&amp;amp;</code>');
+    expect(html).toContain("default-src 'none'");
+    const markdown = renderMarkdown(blocks);
+    expect(markdown).toContain(String.raw`| ${'```'} a\|b${'`'}c${'``'} ${'```'} |`);
+    for (const text of [html, markdown]) expect(text).not.toContain('\u202e');
+    const rows = markdown.split('\n').filter((line) => line.startsWith('| ') && line.includes('as it is'));
+    expect(rows.map((line) => line.replaceAll(String.raw`\|`, '').split('|').length)).toEqual([8, 8, 8, 8, 8]);
+  });
+});
+
+describe('its hash', () => {
+  const ddl = 'CREATE TABLE a (id int PRIMARY KEY, n int, tenant int); CREATE TABLE b (id int PRIMARY KEY, n int)';
+  const catalogs = async (): Promise<readonly [Catalog, Catalog]> => [
+    await catalogOf(ddl),
+    await catalogOf('CREATE TABLE a (id int PRIMARY KEY, n int, m int, tenant int); CREATE TABLE b (id int PRIMARY KEY, n int)'),
+  ];
+  const FIRST = '  - { from: public.a, where: { tenant: [1, 2], n: 1 } }\n  - from: public.b\n';
+
+  test('is the same whatever the order, the comments, the volumes and the addresses', async () => {
+    const [source, target] = await catalogs();
+    const { hash } = planOf(FIRST, source, target);
+    const grown = { ...source, tables: source.tables.map((table) => ({ ...table, rowEstimate: 1000, bytes: 1e6 })) };
+    const other =
+      '  - from: public.b # in another order\n  - from: "*.*"\n    existing: refuse\n    exclude: [public.b]\n    where: { n: 1, tenant: [2, 1] }\n';
+    expect(planOf(other, grown, target, 'copy: { parallel: 7 }\n').hash).toBe(hash);
+  });
+
+  test.for([
+    ['a rename', FIRST.replace('where', 'columns: { n: m }, where')],
+    ['a filter', FIRST.replace('[1, 2]', '[1, 3]')],
+    ['a policy for rows that are there', FIRST.replace('where', 'existing: merge, where')],
+    ['a policy for rows that do not fit', FIRST.replace('where', 'onRowError: set-aside, where')],
+    ['a policy for columns to come', FIRST.replace('where', 'unmapped: ignore, where')],
+    ['a dropped column', FIRST.replace('where', 'drop: [n], where')],
+    ['a table less', FIRST.replace('  - from: public.b\n', '')],
+  ] as const)('is another with %s, and what changed is told', async ([, changed]) => {
+    const [source, target] = await catalogs();
+    const [before, after] = [planOf(FIRST, source, target), planOf(changed, source, target)];
+    expect(after.hash).not.toBe(before.hash);
+    const told = comparePlans(before, after);
+    expect(told).not.toEqual([]);
+    expect(told.join()).not.toContain('does not spell out');
+    expect(comparePlans(before, before)).toEqual([]);
+  });
+
+  test('what changed is told in words, table by table and column by column', async () => {
+    const [source, target] = await catalogs();
+    const changed =
+      '  - { from: public.a, columns: { n: m }, existing: merge }\n  - { from: public.b, set: { n: { from: n, steps: [{ default: 0 }] } } }\n';
+    expect(comparePlans(planOf(FIRST, source, target), planOf(changed, source, target))).toEqual([
+      'public.a → public.a: the filter is none, was n is "1" and tenant is one of "1", "2".',
+      'public.a → public.a: existing is merge, was refuse.',
+      'public.a → public.a: nothing goes to "n" any more.',
+      'public.a → public.a: "m" is fed, n (integer) → integer: renamed; then as it is.',
+      'public.b → public.b: "n" is n (integer) → integer: null becomes "0", was n (integer) → integer: as it is.',
+    ]);
+  });
+});
