@@ -3,9 +3,8 @@
  * expected and the nearest known key; a value of the file is never repeated.
  */
 import { z } from 'zod';
-import { catalogue } from '../error-catalogue.ts';
 import type { Finding } from '../errors.ts';
-import { didYouMean } from '../nearest-name.ts';
+import { didYouMean, nearestName } from '../nearest-name.ts';
 import { LATER_KEYS, migrationSchema } from './migration-schema.ts';
 import { isStepName } from './step-schema.ts';
 import type { Path, Place, YamlSource } from './yaml-source.ts';
@@ -13,7 +12,7 @@ import type { Path, Place, YamlSource } from './yaml-source.ts';
 type Issue = z.core.$ZodIssue;
 
 export function explainIssues(issues: readonly Issue[], source: YamlSource, file: string): Finding[] {
-  return withoutEchoes(issues).flatMap((issue) => explain(issue, [], { source, file }));
+  return withoutEchoes(issues, []).flatMap((issue) => explain(issue, [], { source, file }));
 }
 
 interface Context {
@@ -24,23 +23,61 @@ interface Context {
 function explain(issue: Issue, above: Path, context: Context): Finding[] {
   const path = [...above, ...issue.path.filter((part) => typeof part !== 'symbol')];
   if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => finding(unknownKey(key, path), context.source.keyPlace([...path, key]), context.file));
+    return issue.keys.map((key) => {
+      const { message, remedy } = unknownKey(key, path);
+      return finding({ message, remedy, place: context.source.keyPlace([...path, key]), path: context.file });
+    });
   }
   if (issue.code === 'invalid_union') {
     // The branch that fits the value's kind says what is wrong inside; without one the union's own sentence stands.
     const inside = issue.errors.find((branch) => branch.every((one) => !isWrongKind(one)));
-    if (inside !== undefined && inside.length > 0) return withoutEchoes(inside).flatMap((one) => explain(one, path, context));
+    if (inside !== undefined && inside.length > 0) return withoutEchoes(inside, path).flatMap((one) => explain(one, path, context));
   }
   const missing = issue.message.startsWith('is missing');
   const place = missing ? context.source.keyPlace(path) : context.source.valuePlace(path);
   const name = path.length === 0 ? 'the file' : `"${describePath(path)}"`;
-  return [finding(missing ? `${name} ${issue.message}` : `${name}: ${issue.message}`, place, context.file)];
+  const message = missing ? `${name} ${issue.message}` : `${name}: ${issue.message}${nearestValue(issue, path, context.source)}`;
+  return [finding({ message, remedy: missing ? `Write it: ${pageFor(path)} has an example.` : see(path), place, path: context.file })];
 }
 
 /** What a block lacks is no second fault where one of its keys is only misspelt. */
-function withoutEchoes(issues: readonly Issue[]): Issue[] {
-  const misspelt = new Set(issues.filter(({ code }) => code === 'unrecognized_keys').map(({ path }) => path.join()));
-  return issues.filter(({ code, path }) => code !== 'custom' || !misspelt.has(path.join()));
+function withoutEchoes(issues: readonly Issue[], above: Path): Issue[] {
+  const unknown = issues.filter((issue) => issue.code === 'unrecognized_keys');
+  const misspelt = new Set(unknown.map(({ path }) => path.join()));
+  const meant = new Set(
+    unknown.flatMap(({ keys, path }) => {
+      const inner = path.filter((part) => typeof part !== 'symbol');
+      return keys.map((key) => [...inner, nearestName(key, knownKeys([...above, ...inner]))].join());
+    }),
+  );
+  return issues.filter((issue) => {
+    if (issue.code === 'custom' && misspelt.has(issue.path.join())) return false;
+    return !issue.message.startsWith('is missing') || !meant.has(issue.path.join());
+  });
+}
+
+/** Of a word that is none of those expected: `; did you mean "trim"?`. The word itself is not repeated. */
+function nearestValue(issue: Issue, path: Path, source: YamlSource): string {
+  if (issue.code !== 'invalid_value' || source.isSecret(path)) return '';
+  const value = path.reduce<unknown>((inner, part) => (inner as Readonly<Record<string, unknown>> | undefined)?.[part], source.value);
+  return typeof value === 'string'
+    ? didYouMean(
+        value,
+        issue.values.filter((one) => typeof one === 'string'),
+      )
+    : '';
+}
+
+/** README shows the smallest file; the settings are described where editors read them. */
+const ON_README: ReadonlySet<string> = new Set(['crossfade', 'name', 'source', 'target']);
+
+/** What tells what may stand at this path. */
+function pageFor(path: Path): string {
+  const [block = 'name'] = path;
+  if (path.includes('redis')) return 'docs/redis.md';
+  if (block === 'log') return 'docs/kafka.md';
+  if (block === 'tables') return 'docs/mapping.md';
+  return ON_README.has(String(block)) ? 'README.md' : 'schemas/config/migration.schema.json';
 }
 
 function isWrongKind(issue: Issue): boolean {
@@ -49,19 +86,34 @@ function isWrongKind(issue: Issue): boolean {
   return issue.code === 'invalid_type';
 }
 
-function unknownKey(key: string, path: Path): string {
-  const known = knownKeys(path);
-  const where = path.length === 0 ? '' : ` in "${describePath(path)}"`;
-  if (path.at(-2) === 'columns' && isStepName(key)) return `"${key}"${where} is a step: write it under set:, by target column`;
-  const suggestion = didYouMean(key, known);
-  if (suggestion === '' && LATER_KEYS.has(key)) return `"${key}"${where} is not supported yet by this version`;
-  const later = suggestion === '' ? didYouMean(key, LATER_KEYS) : '';
-  if (later !== '') return `unknown key "${key}"${where}${later} (which is not supported yet by this version)`;
-  return `unknown key "${key}"${where}${suggestion || `; expected one of ${known.join(', ')}`}`;
+interface Told {
+  readonly message: string;
+  readonly remedy: string;
 }
 
-function finding(message: string, place: Place, path: string): Finding {
-  return { severity: 'error', code: 'CF-1004', message, remedy: catalogue['CF-1004'].remedy, path, ...place };
+function unknownKey(key: string, path: Path): Told {
+  const known = knownKeys(path);
+  const where = path.length === 0 ? '' : ` in "${describePath(path)}"`;
+  if (path.at(-2) === 'columns' && isStepName(key))
+    return { message: `"${key}"${where} is a step: write it under set:, by target column`, remedy: see(path) };
+  const suggestion = didYouMean(key, known);
+  if (suggestion === '' && LATER_KEYS.has(key))
+    return { message: `"${key}"${where} is not supported yet by this version`, remedy: TAKE_OUT };
+  const later = suggestion === '' ? didYouMean(key, LATER_KEYS) : '';
+  if (later !== '')
+    return { message: `unknown key "${key}"${where}${later} (which is not supported yet by this version)`, remedy: TAKE_OUT };
+  if (suggestion !== '') return { message: `unknown key "${key}"${where}${suggestion}`, remedy: 'Mend the word.' };
+  return { message: `unknown key "${key}"${where}; expected one of ${known.join(', ')}`, remedy: see(path) };
+}
+
+function see(path: Path): string {
+  return `See ${pageFor(path)} for what may stand there.`;
+}
+
+const TAKE_OUT = 'Take it out.';
+
+function finding({ message, remedy, place, path }: Told & { readonly place: Place; readonly path: string }): Finding {
+  return { severity: 'error', code: 'CF-1004', message, remedy, path, ...place };
 }
 
 /** `tables[2].columns.id` */

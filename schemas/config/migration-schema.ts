@@ -184,7 +184,7 @@ const kafkaSettings = z.strictObject(
 
 export const migrationSchema = z.strictObject(
   {
-    crossfade: z.literal(1, expected('1, the version of this grammar')),
+    crossfade: z.literal(1, expected('1, the version of the grammar that this version of Crossfade reads')),
     name: z
       .string(expected('a name'))
       .regex(NAME_PATTERN, { error: 'expected a name of small letters, digits and underscores that begins with a letter' })
@@ -204,7 +204,9 @@ export const migrationSchema = z.strictObject(
             : 'stands beside redis; expected one target';
         context.addIssue({ code: 'custom', path: ['postgres'], message });
       }),
-    tables: z.array(tableEntry, expected('a list of tables')).min(1, { error: 'expected at least one table' }),
+    tables: z
+      .array(tableEntry, expected('a list of tables, each as - from: schema.table'))
+      .min(1, { error: 'expected at least one table' }),
     copy: copySettings.prefault({}),
     sink: sinkSettings.prefault({}),
     slot: slotSettings.prefault({}),

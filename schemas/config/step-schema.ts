@@ -196,12 +196,15 @@ const WORDS = {
   object: { object: true },
 } as const satisfies Readonly<Record<string, StepBlock>>;
 
-const words = oneOf(Object.keys(WORDS) as [keyof typeof WORDS, ...(keyof typeof WORDS)[]]).transform((word): StepBlock => WORDS[word]);
+const EXPECTED_STEP = `a step: ${Object.keys(WORDS).join(', ')}, or a block like { default: … }`;
+const words = z
+  .enum(Object.keys(WORDS) as [keyof typeof WORDS, ...(keyof typeof WORDS)[]], expected(EXPECTED_STEP))
+  .transform((word): StepBlock => WORDS[word]);
 
 // The blocks first: a block is never told that it is none of the words.
 const step = z.union(
   [blocks.refine((block) => stepNames(block).length === 1, { error: 'expected exactly one step in each block of the list' }), words],
-  expected(`one of ${Object.keys(WORDS).join(', ')}, or a block like { default: … }`),
+  expected(EXPECTED_STEP),
 );
 
 export function stepNames(block: StepBlock): StepName[] {

@@ -48,6 +48,14 @@ export interface YamlInput {
   readonly keepsText: (path: Path) => boolean;
 }
 
+const SYNTAX_REMEDY = 'Mend the line named; a text that holds ": " or " #", or begins with one of { [ * & ! % @ `, needs quotes.';
+const SYNTAX_REMEDIES: Readonly<Record<string, string>> = {
+  TAB_AS_INDENT: 'Indent with blanks, as many for each entry of a block.',
+  BAD_INDENT: 'Indent with blanks, as many for each entry of a block.',
+  MISSING_CHAR: 'Close what is open: a quote, a bracket or a brace.',
+  MULTIPLE_DOCS: 'Take the line --- out: a file holds one migration.',
+};
+
 class TooLarge extends Error {
   readonly offset: number;
 
@@ -120,11 +128,12 @@ class Reading {
     for (const problem of [...document.errors, ...document.warnings].slice(0, SYNTAX_ERRORS_MAX)) {
       // The parser turns its own recursion's end into an error of the file.
       const tooDeep = /call stack|stack overflow/i.test(problem.message);
-      this.#report(tooDeep ? 'CF-1006' : 'CF-1003', tooDeep ? 'the file is nested too deeply' : firstLine(problem.message), problem.pos[0]);
+      if (tooDeep) this.#report('CF-1006', 'the file is nested too deeply', problem.pos[0]);
+      else this.#report('CF-1003', firstLine(problem.message), problem.pos[0], SYNTAX_REMEDIES[problem.code] ?? SYNTAX_REMEDY);
     }
     if (this.findings.length > 0) return undefined;
     if (document.contents === null) {
-      this.#report('CF-1003', 'the file is empty', 0);
+      this.#report('CF-1003', 'the file is empty', 0, 'Write one: crossfade init --source URL --target URL');
       return undefined;
     }
     return this.#convert(document.contents, []);
@@ -163,14 +172,24 @@ class Reading {
       } else if (name === '<<' && isScalar(key) && key.type === 'PLAIN') {
         this.#report('CF-1004', 'merge keys (<<) are not allowed: write the entries out', offset);
       } else {
-        if (Object.hasOwn(object, name)) this.#report('CF-1003', 'this key stands twice in the same block', offset);
         const inner = [...path, name];
+        if (Object.hasOwn(object, name)) this.#reportTwice(name, this.#placeOf(this.#keys, inner), offset);
         this.#keys.set(pathKey(inner), offset);
         // Not an assignment: a key named __proto__ must stay a key.
         Object.defineProperty(object, name, { value: this.#convert(value, inner), enumerable: true, configurable: true, writable: true });
       }
     }
     return object;
+  }
+
+  #reportTwice(name: string, first: Place, offset: number): void {
+    const shown = firstLine(JSON.stringify(name));
+    this.#report(
+      'CF-1003',
+      `the key ${shown} stands twice in the same block, first in line ${first.line}`,
+      offset,
+      'Take one of them out.',
+    );
   }
 
   #convertScalar(scalar: Scalar, path: Path): unknown {

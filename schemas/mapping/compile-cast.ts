@@ -64,7 +64,8 @@ function compileDeclared({ column, target, entry, context }: CastRequest, cast: 
   const place = entry ?? context.resolved.entry;
   const wanted = parseTypeName(cast);
   if (wanted === undefined) {
-    context.list.error('CF-1004', `"cast" of column "${column.name}" is not a type; expected for example numeric(12,2)`, place);
+    const remedy = `Write the type of the target's column: \`cast: ${yamlText(target.type)}\`.`;
+    context.list.error('CF-1004', `"cast" of column "${column.name}" is not a type; expected for example numeric(12,2)`, place, remedy);
     return 'refused';
   }
   const actual = parseTypeName(target.type);

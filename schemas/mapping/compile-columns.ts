@@ -104,7 +104,7 @@ function findTarget(column: CatalogColumn, entry: ColumnEntry | undefined, conte
   if (found === undefined) {
     const names = target.columns.map((one) => one.name);
     if (entry?.to !== undefined) {
-      context.list.error('CF-1008', `${showTable(target)} has no column "${wanted}"${didYouMean(wanted, names)}`, entry);
+      context.list.error('CF-1008', `${showTable(target)} of the target has no column "${wanted}"${didYouMean(wanted, names)}`, entry);
     } else if (table.unmapped === 'error') {
       const remedy = `Under columns write \`${column.name}: NEW_NAME\`, or \`drop: [${column.name}]\`; \`unmapped: ignore\` leaves out all such columns.`;
       context.list.error(

@@ -95,14 +95,17 @@ function checkSetNames(entry: TableEntry, group: readonly ResolvedTable[], list:
   const targets = group.flatMap((one) => (one.target === undefined ? [] : [one.target]));
   const names = new Set(targets.flatMap((table) => table.columns.map((column) => column.name)));
   if (targets.length === 0) return;
-  const whoseColumns = targets.length === 1 ? `${showTable(targets[0]!)} has` : `the ${targets.length} target tables of ${entry.from} have`;
+  const whoseColumns =
+    targets.length === 1 ? `${showTable(targets[0]!)} of the target has` : `the ${targets.length} target tables of ${entry.from} have`;
   for (const [name, set] of Object.entries(entry.set ?? {})) {
     if (!names.has(name)) list.error('CF-1008', `${whoseColumns} no column "${name}"${didYouMean(name, names)}`, set);
   }
 }
 
 function whose(entry: TableEntry, sources: readonly CatalogTable[]): string {
-  return sources.length === 1 ? `${showTable(sources[0]!)} has` : `the ${sources.length} tables that ${entry.from} matches have`;
+  return sources.length === 1
+    ? `${showTable(sources[0]!)} of the source has`
+    : `the ${sources.length} tables that ${entry.from} matches have`;
 }
 
 function reportUnlogged({ source, entry }: ResolvedTable, list: FindingList): void {

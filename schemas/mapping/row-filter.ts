@@ -138,7 +138,8 @@ function compileCondition(column: CatalogColumn, filter: FilterEntry, list: Find
   }
   const values = filter.values.map((value) => (value === null ? null : canonical?.(value)));
   if (values.some((value) => value === undefined)) {
-    list.error('CF-1004', `\`where\` compares column "${column.name}" with a value that is no ${column.type}`, filter);
+    const remedy = 'Write a value of that type as PostgreSQL prints it.';
+    list.error('CF-1004', `\`where\` compares column "${column.name}" with a value that is no ${column.type}`, filter, remedy);
     return undefined;
   }
   // A collation of the column's own, or of its domain's, may call different texts equal.

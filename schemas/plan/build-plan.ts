@@ -5,7 +5,7 @@
 import type { FilterEntry, MigrationFile } from '../config/migration-file.ts';
 import type { Finding } from '../errors.ts';
 import { tableId, type CompiledMapping, type TableMapping } from '../mapping/compiled-mapping.ts';
-import { likelyPersonal } from '../mapping/personal-data.ts';
+import { likelyPersonal } from '../mapping/personal-kind.ts';
 import type { ResolvedTable } from '../mapping/resolve-tables.ts';
 import { showTable } from '../mapping/table-pattern.ts';
 import { typeWorld, type TypeWorld } from '../mapping/type-fit.ts';

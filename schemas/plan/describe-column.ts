@@ -6,7 +6,7 @@ import type { SetEntry } from '../config/migration-file.ts';
 import type { StepName } from '../config/step-schema.ts';
 import { isComputed, type ColumnMapping, type TableMapping } from '../mapping/compiled-mapping.ts';
 import { losslessCast } from '../mapping/lossless-cast.ts';
-import { likelyPersonal } from '../mapping/personal-data.ts';
+import { likelyPersonal } from '../mapping/personal-kind.ts';
 import type { ResolvedTable } from '../mapping/resolve-tables.ts';
 import { stepName } from '../mapping/steps/build-step.ts';
 import { fitTypes, type TypeWorld } from '../mapping/type-fit.ts';

@@ -5,7 +5,7 @@
 import type { ColumnEntry, MigrationFile, TableEntry } from '#schemas/config/migration-file.ts';
 import type { Finding } from '#schemas/errors.ts';
 import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
-import { likelyPersonal, maskingSteps } from '#schemas/mapping/personal-data.ts';
+import { likelyPersonal, maskingSteps } from '#schemas/mapping/personal-kind.ts';
 import { showTable } from '#schemas/mapping/table-pattern.ts';
 import type { TypeWorld } from '#schemas/mapping/type-fit.ts';
 import { identityColumns, type Catalog, type CatalogColumn } from '#schemas/table.ts';

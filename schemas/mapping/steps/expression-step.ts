@@ -53,7 +53,7 @@ export function expressionStep(expression: string, { inputs }: StepContext): Ste
   const types = inputs.map(typeOf);
   const environment = environmentOf(inputs, types);
   const checked = environment.check(expression);
-  if (!checked.valid) throw new StepFault(faultOf(checked.error, inputs), 'Columns are written row.name; has(row.name) asks for null.');
+  if (!checked.valid) throw new StepFault(faultOf(checked.error, inputs), remedyFor(checked.error));
   const type = String(checked.type);
   if (!RESULTS.has(type)) throw new StepFault(`the expression gives ${type}; expected text, a number, or true or false`);
   const program = environment.parse(expression);
@@ -117,8 +117,13 @@ interface CelError {
   readonly range?: { readonly start: number } | undefined;
 }
 
+function remedyFor(error: CelError | undefined): string {
+  if (error?.summary?.startsWith('no such overload') !== true) return 'Columns are written row.name; has(row.name) asks for null.';
+  return 'Bring both sides to one type: string(row.name), int(row.name) or decimal(row.name).';
+}
+
 function faultOf(error: CelError | undefined, inputs: readonly CatalogColumn[]): string {
-  const summary = error?.summary ?? 'it cannot be read';
+  const summary = error?.summary?.replace('Unexpected token: EOF', 'the expression ends too early') ?? 'it cannot be read';
   const near = summary.startsWith(NO_SUCH_KEY)
     ? didYouMean(
         summary.slice(NO_SUCH_KEY.length),

@@ -79,10 +79,8 @@ tables:
 copy: { parallel: 0 }
 `;
     expect(told(text)).toEqual([
-      '1:1 CF-1004 "name" is missing; expected a name',
       '2:1 CF-1004 unknown key "nam"; did you mean "name"?',
       '3:21 CF-1004 "source.postgres": expected a URL like postgres://user@host:5432/database (percent-encode special characters of a password)',
-      '4:9 CF-1004 "target.postgres" is missing; expected a URL like postgres://user@host:5432/database, or redis: with one like redis://host:6379/0',
       '4:11 CF-1004 unknown key "postgress" in "target"; did you mean "postgres"?',
       '7:15 CF-1004 "tables[0].unmapped": expected error or ignore',
       '8:21 CF-1004 unknown key "tto" in "tables[0].columns.a"; did you mean "to"?',
@@ -90,6 +88,20 @@ copy: { parallel: 0 }
       '9:5 CF-1004 unknown key "too" in "tables[1]"; did you mean "to"?',
       '10:19 CF-1004 "copy.parallel": expected a whole number from 1 to 32',
     ]);
+  });
+
+  test('is not told to lack what is only misspelt in it', () => {
+    const text = SMALLEST.replace(
+      '- from: public.*',
+      '- { from: public.a, set: { b: { from: b, steps: [{ map: { vals: {} } }] } } }',
+    ).replace('tables', 'tabels');
+    expect(told(text)).toEqual(['5:1 CF-1004 unknown key "tabels"; did you mean "tables"?']);
+    expect(told(text.replace('tabels', 'tables'))).toEqual([
+      '6:61 CF-1004 unknown key "vals" in "tables[0].set.b.steps[0].map"; did you mean "values"?',
+    ]);
+    expect(told(SMALLEST.replace('tables', 'contents'))).toContain(
+      '1:1 CF-1004 "tables" is missing; expected a list of tables, each as - from: schema.table',
+    );
   });
 
   test.each([

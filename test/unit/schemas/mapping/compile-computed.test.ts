@@ -29,12 +29,11 @@ describe('a wrong set: block', () => {
       [
         "8:12 CF-1004 unknown key "form" in "tables[0].set.b"; did you mean "from"?",
         "9:10 CF-1004 "tables[0].set.c": expected either value:, or from: with steps:",
-        "10:29 CF-1004 "tables[0].set.d.steps[0]": expected trim, lower, upper, concat, coalesce or object",
+        "10:29 CF-1004 "tables[0].set.d.steps[0]": expected a step: trim, lower, upper, concat, coalesce, object, or a block like { default: … }; did you mean "trim"?",
         "10:38 CF-1004 unknown key "deffault" in "tables[0].set.d.steps[1]"; did you mean "default"?",
         "10:53 CF-1004 "tables[0].set.d.steps[2]": expected exactly one step in each block of the list",
         "10:90 CF-1004 "tables[0].set.d.steps[3].case": expected lower or upper",
         "11:18 CF-1004 "tables[0].set.e.from": expected at least one column",
-        "11:37 CF-1004 "tables[0].set.e.steps[0].map.values" is missing; expected a block of value: new value",
         "11:39 CF-1004 unknown key "vaules" in "tables[0].set.e.steps[0].map"; did you mean "values"?",
         "12:37 CF-1004 "tables[0].set.f.steps[0].zone": expected either from: or to:",
         "12:73 CF-1004 "tables[0].set.f.steps[1].decimal.round": expected half-up, half-down, half-even, up, down, ceiling or floor",
@@ -109,7 +108,7 @@ describe('a wrong set: block', () => {
     const { findings } = await compile({ source, target, tables });
     expect(told(findings)).toMatchInlineSnapshot(`
       [
-        "9:7 CF-1008 public.a has no column "m"",
+        "9:7 CF-1008 public.a of the target has no column "m"",
         "10:7 CF-1008 "x" is made of column "xx", which public.a does not have; did you mean "x"?",
         "11:7 CF-4001 "n" of type numeric(5,1): the value has more than 1 digits behind the point, which the column would round",
         "12:29 CF-4001 "t": zone: "Europe/Berlni" is not an IANA time zone; did you mean "Europe/Berlin"?",

@@ -40,7 +40,7 @@ describe('tables', () => {
       '9:11 CF-4001 public.p1 is a partition of public.p',
       '10:11 CF-1008 no table of the source matches public.x_*',
       '11:32 CF-1008 the target has no table public.ordesr; did you mean "public.orders"?',
-      '11:58 CF-1008 public.orders has no column "totl"; did you mean "total"?',
+      '11:58 CF-1008 public.orders of the source has no column "totl"; did you mean "total"?',
     ]);
   });
 
@@ -208,6 +208,9 @@ test('the hash changes with the meaning of the file and with nothing else', asyn
   const first = await hash('  - from: public.*\n');
   expect(await hash('  - from: public.b # in another order\n  - from: "*.*"\n    existing: merge\n')).toBe(first);
   expect(await hash('  - from: public.*\n    columns: { n: m }\n')).not.toBe(first);
+  const filtered = await hash('  - { from: public.a, where: { n: [1, 2, null], id: 1 } }\n');
+  expect(filtered).not.toBe(await hash('  - { from: public.a, where: { n: [1, 2, 3], id: 1 } }\n'));
+  expect(filtered).toBe(await hash('  - { from: public.a, where: { id: 1, n: [null, 2, 1] } }\n'));
 });
 
 test('a table without a key that is to set rows aside halts all the same, and that is said', async () => {
