@@ -35,6 +35,12 @@ export const catalogue = {
     'A re-copy was asked for that cannot be made.',
     'Mend the keys or bounds named, as the source writes them, and ask again.',
   ),
+  'CF-1010': entry(
+    2,
+    'operator',
+    'The catalogues that are kept beside the migration file are missing, damaged or no longer those of the servers.',
+    'Write them anew: crossfade test --record 0.',
+  ),
   'CF-2001': entry(3, 'timed', 'The source cannot be reached.', 'Check host, port, and that the server accepts connections.'),
   'CF-2002': entry(
     3,
@@ -106,6 +112,7 @@ export const catalogue = {
     'The source truncated a table for which the file says `truncates: halt`.',
     'Look what it was for; `crossfade resume` then copies the table again as the source has it now.',
   ),
+  'CF-4005': entry(1, 'operator', 'A test of the mapping failed.', 'Mend the mapping, or what the test expects.'),
   'CF-5001': entry(3, 'timed', 'The target cannot be reached.', 'Check host, port, and that the server accepts connections.'),
   'CF-5002': entry(3, 'operator', 'The target role lacks a privilege.', 'Run the GRANT named.'),
   'CF-5003': entry(1, 'operator', 'The target rejected a row; its table is held.', 'Mend the cause on the target, then resume.'),

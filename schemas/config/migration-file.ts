@@ -1,5 +1,6 @@
 /** What a read and checked migration file holds (the zod schema and the reader are in read-migration-file.ts). */
 import type { UserFunctions } from '../mapping/steps/user-function.ts';
+import type { MappingTest } from './mapping-test.ts';
 import type { StepBlock } from './step-schema.ts';
 
 export interface MigrationFile {
@@ -10,6 +11,8 @@ export interface MigrationFile {
   readonly target: TargetAddress;
   readonly tables: readonly TableEntry[];
   readonly settings: PipelineSettings;
+  /** Absent: there is none. */
+  readonly tests?: readonly MappingTest[];
   /** Functions that steps call, where the file was loaded with them. */
   readonly functions?: UserFunctions;
 }

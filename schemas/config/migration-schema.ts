@@ -7,6 +7,7 @@ import { deletesOption, truncatesOption } from './deletes-schema.ts';
 import { expected, flag, oneOf, sqlName, whole } from './file-terms.ts';
 import { redisAddress, redisTable } from './redis-schema.ts';
 import { setEntries } from './step-schema.ts';
+import { mappingTests } from './test-schema.ts';
 
 /** PostgreSQL cuts names at 63 bytes; the slot, the publication and temporary tables add to it. */
 export const NAME_LENGTH_MAX = 48;
@@ -207,6 +208,7 @@ export const migrationSchema = z.strictObject(
     tables: z
       .array(tableEntry, expected('a list of tables, each as - from: schema.table'))
       .min(1, { error: 'expected at least one table' }),
+    tests: mappingTests.default([]).describe('What is to come of given source rows; run by `crossfade test`.'),
     copy: copySettings.prefault({}),
     sink: sinkSettings.prefault({}),
     slot: slotSettings.prefault({}),
@@ -268,7 +270,6 @@ export const LATER_KEYS: ReadonlySet<string> = new Set([
   'sequences',
   'shadow',
   'targets',
-  'tests',
   'throttle',
   'transport',
   'union',

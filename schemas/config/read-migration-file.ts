@@ -11,6 +11,7 @@ import { migrationSchema, type ParsedMigration } from './migration-schema.ts';
 import type { RedisTableInput } from './redis-schema.ts';
 import { buildSet, hidden } from './build-set.ts';
 import { keepsTextInSet } from './step-schema.ts';
+import { buildTests, keepsTextInTests } from './test-schema.ts';
 import { readYaml, type Path, type Place, type YamlSource } from './yaml-source.ts';
 
 export interface MigrationText {
@@ -18,6 +19,8 @@ export interface MigrationText {
   readonly path: string;
   readonly text: string;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** No server is going to be asked: an address or a password may be missing from the environment. */
+  readonly offline?: boolean;
 }
 
 export interface MigrationReading {
@@ -30,7 +33,7 @@ type ParsedTable = ParsedMigration['tables'][number];
 type ParsedFilter = NonNullable<ParsedTable['where']>[string];
 
 export function readMigrationFile(input: MigrationText): MigrationReading {
-  const source = readYaml({ ...input, keepsText: isTextValue });
+  const source = readYaml({ ...input, keepsText: isTextValue, ...(input.offline === true && { standIn }) });
   if (source.value === undefined) return { findings: source.findings };
   const parsed = migrationSchema.safeParse(source.value);
   // A value that could not be resolved is reported as such, not again as malformed.
@@ -43,8 +46,17 @@ export function readMigrationFile(input: MigrationText): MigrationReading {
   return all.length === 0 ? { file: built.file, findings: [] } : { findings: all };
 }
 
+/** For what is only read to connect; a key of a step decides values, so nothing stands in for it. */
+function standIn(path: Path, whole: boolean): string | undefined {
+  const [block, entry] = path;
+  if (block !== 'source' && block !== 'target' && block !== 'log') return undefined;
+  if (!whole || block === 'log') return block === 'log' && entry === 'kafka' && path[2] === 'brokers' ? 'unset:1' : 'unset';
+  return entry === 'redis' ? 'redis://unset' : 'postgres://unset/unset';
+}
+
 /** Within `where` and for values under `set`, a number or a boolean is the text that stands there: 7.50 is not 7.5. */
 function isTextValue(path: Path): boolean {
+  if (keepsTextInTests(path)) return true;
   if (path[0] !== 'tables' || path.length < 4) return false;
   return path[2] === 'where' || (path[2] === 'set' && keepsTextInSet(path.slice(4)));
 }
@@ -79,6 +91,7 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
       heartbeatSeconds: parsed.heartbeatSeconds,
       log: buildLog(parsed.log),
     },
+    ...(parsed.tests.length > 0 && { tests: buildTests(parsed.tests, { source, path, wrong }) }),
   };
   return { file, findings };
 }

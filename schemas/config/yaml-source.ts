@@ -46,6 +46,8 @@ export interface YamlInput {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** True where numbers and booleans must keep the text that stands in the file. */
   readonly keepsText: (path: Path) => boolean;
+  /** What stands for a variable that is not set; `whole`: it is all of the value. Absent, or undefined: that is an error. */
+  readonly standIn?: (path: Path, whole: boolean) => string | undefined;
 }
 
 const SYNTAX_REMEDY = 'Mend the line named; a text that holds ": " or " #", or begins with one of { [ * & ! % @ `, needs quotes.';
@@ -209,6 +211,8 @@ class Reading {
       }
       const value = Object.hasOwn(this.#input.env, name) ? this.#input.env[name] : undefined;
       if (value === undefined || value === '') {
+        const instead = this.#input.standIn?.(path, text === `\${${name}}`);
+        if (instead !== undefined) return instead;
         this.#report(
           'CF-1005',
           `the environment variable ${name} is ${value === undefined ? 'not set' : 'empty'}`,

@@ -2,6 +2,7 @@
 import type pg from 'pg';
 import { readCatalog } from '#connectors/catalog/postgres.ts';
 import { connect } from '#connectors/postgres/session.ts';
+import type { Catalogues } from '#schemas/config/catalogue-file.ts';
 import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { errorOf } from '#schemas/envelope.ts';
@@ -19,6 +20,12 @@ export interface Catalogs {
 export async function readCatalogs(urls: { readonly source: string; readonly target: string }): Promise<Catalogs> {
   const [source, target] = await Promise.all([readSourceCatalog(urls.source), read(urls.target, 'target')]);
   return { source, target };
+}
+
+/** Those that the mapping is compiled from: of Redis there is none. @throws PipelineError CF-2001, CF-5001 */
+export async function readMappingCatalogs(file: MigrationFile): Promise<Catalogues> {
+  if (file.target.postgres === undefined) return { source: await readSourceCatalog(file.source.postgres) };
+  return readCatalogs({ source: file.source.postgres, target: file.target.postgres });
 }
 
 /** @throws PipelineError CF-2001 */

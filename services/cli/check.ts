@@ -1,12 +1,13 @@
 /** `check`: everything that stands in the way, at once, with the SQL that mends it; `check --ddl`: the target tables that are missing. */
 import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
-import { PipelineError } from '#schemas/errors.ts';
+import { PipelineError, type Finding } from '#schemas/errors.ts';
 import { draftMissingTables } from '#schemas/mapping/ddl.ts';
 import { runPreflight, type PreflightReport } from './check/run-preflight.ts';
 import { describeVolume } from './check/volume.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
 import { loadMigration } from './migration-input.ts';
+import { checkKeptCatalogues } from './test/kept-catalogues.ts';
 
 export const checkCommand: CommandSpec = {
   name: 'check',
@@ -21,12 +22,13 @@ export const checkCommand: CommandSpec = {
 };
 
 async function run(context: CommandContext): Promise<Outcome> {
-  const { file, dataDir } = await loadMigration(context);
+  const { file, path, dataDir } = await loadMigration(context);
   const printsDdl = context.options.flag('ddl');
   if (printsDdl) postgresTarget(file, 'check --ddl');
   const report = await runPreflight(file, dataDir);
   if (printsDdl) return ddlOutcome(file, report);
-  const counts = countOf(report);
+  const findings = [...report.findings, ...(await keptCatalogueFindings(file, path, report))];
+  const counts = countOf(findings);
   const result = {
     name: file.name,
     tables: report.resolved.map((one) => ({
@@ -45,10 +47,15 @@ async function run(context: CommandContext): Promise<Outcome> {
     report.error === undefined
       ? `${file.name} is ready: ${report.checks.length} checks, ${plural(counts.warnings, 'warning')}`
       : `${file.name} is not ready: ${plural(counts.errors, 'error')}, ${plural(counts.warnings, 'warning')}`;
-  return { summary, result, findings: report.findings, text, ...(report.error !== undefined && { error: report.error }) };
+  return { summary, result, findings, text, ...(report.error !== undefined && { error: report.error }) };
 }
 
-function countOf({ findings }: PreflightReport): { errors: number; warnings: number } {
+async function keptCatalogueFindings(file: MigrationFile, path: string, { source, target }: PreflightReport): Promise<Finding[]> {
+  if (source === undefined || (target === undefined && file.target.postgres !== undefined)) return [];
+  return checkKeptCatalogues(file, path, { source, ...(target !== undefined && { target }) });
+}
+
+function countOf(findings: readonly Finding[]): { errors: number; warnings: number } {
   const count = (severity: string): number => findings.filter((finding) => finding.severity === severity).length;
   return { errors: count('error'), warnings: count('warning') };
 }

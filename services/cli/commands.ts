@@ -11,6 +11,7 @@ import { planCommand } from './plan.ts';
 import { repairCommand } from './repair.ts';
 import { controlCommand, readerCommand, reconcilerCommand, sinkCommand, transformerCommand } from './service.ts';
 import { statusCommand } from './status.ts';
+import { testCommand } from './test.ts';
 import { throttleCommand } from './throttle.ts';
 import { upCommand } from './up.ts';
 import { verifyCommand } from './verify.ts';
@@ -20,6 +21,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   initCommand,
   checkCommand,
   planCommand,
+  testCommand,
   upCommand,
   readerCommand,
   transformerCommand,
@@ -47,5 +49,4 @@ export const LATER_COMMANDS: readonly string[] = [
   'signoff',
   'report',
   'cleanup',
-  'test',
 ];

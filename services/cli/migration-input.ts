@@ -9,27 +9,46 @@ import { readMigrationFile } from '#schemas/config/read-migration-file.ts';
 import { FILE_BYTES_MAX } from '#schemas/config/yaml-source.ts';
 import { errorOf } from '#schemas/envelope.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
-import type { CommandContext } from './command.ts';
+import type { CliIo, CommandContext } from './command.ts';
 import { withFunctions } from './user-functions.ts';
 
 export const DEFAULT_FILE = 'migration.yaml';
 
 export interface MigrationInput {
   readonly file: MigrationFile;
+  /** Where it is; `file.path` is as it was typed. */
+  readonly path: string;
   readonly dataDir: string;
 }
 
 /** @throws PipelineError CF-1002 to CF-1006; where there are several faults they are in `details.findings`. */
-export async function loadMigration({ common, io }: Pick<CommandContext, 'common' | 'io'>): Promise<MigrationInput> {
+export async function loadMigration(
+  { common, io }: Pick<CommandContext, 'common' | 'io'>,
+  { offline = false }: { readonly offline?: boolean } = {},
+): Promise<MigrationInput> {
   const typed = common.file ?? DEFAULT_FILE;
   const path = isAbsolute(typed) ? typed : join(io.directory, typed);
+  const file = await loadFile({ path, typed, env: io.environment, offline });
+  return { file, path, dataDir: dataDirOf(file.name, { common, io }) };
+}
+
+export interface FileAt {
+  readonly path: string;
+  /** As it stands in findings. */
+  readonly typed: string;
+  readonly env: CliIo['environment'];
+  /** No server is going to be asked. */
+  readonly offline: boolean;
+}
+
+/** @throws PipelineError CF-1002 to CF-1006; where there are several faults they are in `details.findings`. */
+export async function loadFile({ path, typed, env, offline }: FileAt): Promise<MigrationFile> {
   const text = await readText(path, typed);
-  const { file, findings } = readMigrationFile({ path: typed, text, env: io.environment });
+  const { file, findings } = readMigrationFile({ path: typed, text, env, offline });
   const errors = findings.filter((finding) => finding.severity === 'error');
   // A misspelt key is also a missing one: the typo is what is to be mended.
   const first = errors.find((finding) => finding.message.startsWith('unknown key')) ?? errors[0];
-  if (file !== undefined && first === undefined)
-    return { file: await withFunctions(file, path), dataDir: dataDirOf(file.name, { common, io }) };
+  if (file !== undefined && first === undefined) return withFunctions(file, path);
   if (first === undefined) throw new PipelineError('CF-1003', `${typed} holds nothing`, { path: typed });
   const single = errorOf(first);
   throw new PipelineError(single.code, single.message, { ...single.place, remedy: single.remedy, details: { findings } });
@@ -46,7 +65,8 @@ export function shownPath(path: string, directory: string): string {
   return short === '' || short.startsWith('..') ? path : short;
 }
 
-async function readText(path: string, typed: string): Promise<string> {
+/** @throws PipelineError CF-1002, CF-1006 */
+export async function readText(path: string, typed: string): Promise<string> {
   try {
     await using handle = await open(path, 'r');
     const { size } = await handle.stat();
