@@ -148,6 +148,12 @@ export const catalogue = {
     'The command does not work with this kind of target.',
     'See docs/redis.md for what does, and for how to compare by hand.',
   ),
+  'CF-5011': entry(
+    1,
+    'operator',
+    'A schema step of the file failed, or is not what the journal tells.',
+    'Mend the step, then run crossfade schema apply again.',
+  ),
   'CF-6001': entry(11, 'operator', 'Source and target differ.', 'Run crossfade repair.'),
   'CF-6002': entry(1, 'operator', 'Something could not be compared at one point of the stream.', 'Run crossfade verify again.'),
   'CF-6003': entry(
@@ -163,6 +169,12 @@ export const catalogue = {
   'CF-7005': entry(2, 'operator', 'The command belongs to a later version.', 'See crossfade --help for the commands of this version.'),
   'CF-7006': entry(1, 'operator', 'The command was stopped by a signal.', 'Run it again: nothing that it had done is lost.'),
   'CF-7007': entry(3, 'operator', 'The HTTP port cannot be opened.', 'Give another one with --port; --port 0 takes any that is free.'),
+  'CF-7008': entry(
+    3,
+    'operator',
+    'A schema migration of the source or the target is failed, in progress or pending.',
+    'End it with the tool named, then start again.',
+  ),
 } as const satisfies Record<string, CatalogueEntry>;
 
 export type ErrorCode = keyof typeof catalogue;

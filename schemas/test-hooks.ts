@@ -22,6 +22,9 @@ export const FAILPOINTS = [
   'sink.committed',
   'changeover',
   'dlq.published',
+  'step.begun',
+  'step.run',
+  'step.undone',
 ] as const;
 export type Failpoint = (typeof FAILPOINTS)[number];
 

@@ -1,4 +1,5 @@
 /** What a read and checked migration file holds (the zod schema and the reader are in read-migration-file.ts). */
+import type { SchemaMigrations } from '../schema-history/schema-tools.ts';
 import type { UserFunctions } from '../mapping/steps/user-function.ts';
 import type { MappingTest } from './mapping-test.ts';
 import type { StepBlock } from './step-schema.ts';
@@ -11,10 +12,23 @@ export interface MigrationFile {
   readonly target: TargetAddress;
   readonly tables: readonly TableEntry[];
   readonly settings: PipelineSettings;
+  /** Absent: the histories that are there are looked at, and no folder. */
+  readonly schemaMigrations?: readonly SchemaMigrations[];
+  /** SQL of the file's own, in its order; absent: none. */
+  readonly schemaSteps?: readonly SchemaStepEntry[];
   /** Absent: there is none. */
   readonly tests?: readonly MappingTest[];
   /** Functions that steps call, where the file was loaded with them. */
   readonly functions?: UserFunctions;
+}
+
+export interface SchemaStepEntry {
+  readonly name: string;
+  readonly up: string;
+  readonly down: string;
+  /** A query whose first column is true once the step is done. */
+  readonly verify: string;
+  readonly transaction: boolean;
 }
 
 /** One of the two. */

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { deletesOption, truncatesOption } from './deletes-schema.ts';
 import { expected, flag, oneOf, sqlName, whole } from './file-terms.ts';
 import { redisAddress, redisTable } from './redis-schema.ts';
+import { schemaMigrations, schemaSteps } from './schema-change-schema.ts';
 import { setEntries } from './step-schema.ts';
 import { mappingTests } from './test-schema.ts';
 
@@ -208,6 +209,10 @@ export const migrationSchema = z.strictObject(
     tables: z
       .array(tableEntry, expected('a list of tables, each as - from: schema.table'))
       .min(1, { error: 'expected at least one table' }),
+    schemaMigrations: schemaMigrations
+      .default([])
+      .describe('The tool that owns the tables: nothing begins while a migration of it is pending.'),
+    schemaSteps: schemaSteps.default([]).describe("SQL of the file's own on the target; run by `crossfade schema apply`."),
     tests: mappingTests.default([]).describe('What is to come of given source rows; run by `crossfade test`.'),
     copy: copySettings.prefault({}),
     sink: sinkSettings.prefault({}),

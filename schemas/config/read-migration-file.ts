@@ -4,6 +4,7 @@
  */
 import { catalogue } from '../error-catalogue.ts';
 import type { Finding } from '../errors.ts';
+import type { SchemaMigrations } from '../schema-history/schema-tools.ts';
 import { explainIssues } from './explain-issue.ts';
 import type { DeletesInput } from './deletes-schema.ts';
 import type { ColumnEntry, DeletesEntry, FilterEntry, MigrationFile, RedisEntry, TableEntry, TargetAddress } from './migration-file.ts';
@@ -91,6 +92,8 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
       heartbeatSeconds: parsed.heartbeatSeconds,
       log: buildLog(parsed.log),
     },
+    ...(parsed.schemaMigrations.length > 0 && { schemaMigrations: buildSchemaMigrations(parsed.schemaMigrations, source) }),
+    ...(parsed.schemaSteps.length > 0 && { schemaSteps: parsed.schemaSteps }),
     ...(parsed.tests.length > 0 && { tests: buildTests(parsed.tests, { source, path, wrong }) }),
   };
   return { file, findings };
@@ -104,6 +107,14 @@ function checkTargetKind({ target, tables, log }: ParsedMigration, wrong: (messa
     if (target.redis === undefined && table.redis !== undefined)
       wrong('the target is not Redis, so `redis` has no meaning here', ['tables', i, 'redis']);
   });
+}
+
+function buildSchemaMigrations(parsed: ParsedMigration['schemaMigrations'], source: YamlSource): SchemaMigrations[] {
+  const isList = Array.isArray((source.value as { readonly schemaMigrations: unknown }).schemaMigrations);
+  return parsed.map((entry, i) => ({
+    ...withoutUndefined(entry),
+    ...source.valuePlace(isList ? ['schemaMigrations', i] : ['schemaMigrations', 'tool']),
+  }));
 }
 
 function targetOf({ postgres, redis }: ParsedMigration['target']): TargetAddress {

@@ -9,6 +9,7 @@ import { initCommand } from './init.ts';
 import { pauseCommand, resumeCommand } from './pause.ts';
 import { planCommand } from './plan.ts';
 import { repairCommand } from './repair.ts';
+import { schemaCommand } from './schema.ts';
 import { controlCommand, readerCommand, reconcilerCommand, sinkCommand, transformerCommand } from './service.ts';
 import { statusCommand } from './status.ts';
 import { testCommand } from './test.ts';
@@ -22,6 +23,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   checkCommand,
   planCommand,
   testCommand,
+  schemaCommand,
   upCommand,
   readerCommand,
   transformerCommand,

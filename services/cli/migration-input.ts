@@ -3,7 +3,7 @@
  * data directory is the same for every command that names the same file.
  */
 import { open } from 'node:fs/promises';
-import { isAbsolute, join, relative } from 'node:path';
+import { dirname, isAbsolute, join, relative } from 'node:path';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { readMigrationFile } from '#schemas/config/read-migration-file.ts';
 import { FILE_BYTES_MAX } from '#schemas/config/yaml-source.ts';
@@ -48,10 +48,20 @@ export async function loadFile({ path, typed, env, offline }: FileAt): Promise<M
   const errors = findings.filter((finding) => finding.severity === 'error');
   // A misspelt key is also a missing one: the typo is what is to be mended.
   const first = errors.find((finding) => finding.message.startsWith('unknown key')) ?? errors[0];
-  if (file !== undefined && first === undefined) return withFunctions(file, path);
+  if (file !== undefined && first === undefined) return withFolders(await withFunctions(file, path), path);
   if (first === undefined) throw new PipelineError('CF-1003', `${typed} holds nothing`, { path: typed });
   const single = errorOf(first);
   throw new PipelineError(single.code, single.message, { ...single.place, remedy: single.remedy, details: { findings } });
+}
+
+/** A folder is meant from the file's own. */
+function withFolders(file: MigrationFile, path: string): MigrationFile {
+  if (file.schemaMigrations === undefined) return file;
+  const schemaMigrations = file.schemaMigrations.map(({ folder, ...entry }) => ({
+    ...entry,
+    ...(folder !== undefined && { folder: isAbsolute(folder) ? folder : join(dirname(path), folder) }),
+  }));
+  return { ...file, schemaMigrations };
 }
 
 export function dataDirOf(name: string, { common, io }: Pick<CommandContext, 'common' | 'io'>): string {

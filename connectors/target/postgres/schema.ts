@@ -93,6 +93,15 @@ const STEPS: readonly string[] = [
    CREATE UNIQUE INDEX blocked_key ON crossfade.blocked (name, source_schema, source_table, key_hash) WHERE discarded_at IS NULL;`,
   `ALTER TABLE crossfade.blocked DROP CONSTRAINT blocked_cause_check,
      ADD CONSTRAINT blocked_cause_check CHECK (cause IN ('row', 'moved', 'dependant', 'mapping'));`,
+  `CREATE TABLE crossfade.schema_steps (
+     name text NOT NULL,
+     step text NOT NULL,
+     digest text NOT NULL,
+     state text NOT NULL CHECK (state IN ('begun', 'done')),
+     settled boolean NOT NULL DEFAULT false,
+     at timestamptz NOT NULL DEFAULT now(),
+     PRIMARY KEY (name, step)
+   );`,
 ];
 
 const SCHEMA_LOCK = `pg_advisory_xact_lock(hashtextextended('crossfade schema', 0))`;

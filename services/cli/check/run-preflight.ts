@@ -26,6 +26,7 @@ import { type ResolvedTable, resolveTables } from '#schemas/mapping/resolve-tabl
 import type { Catalog } from '#schemas/table.ts';
 import { checkDataDirectory } from './data-directory.ts';
 import { checkKafka } from './kafka.ts';
+import { checkSchemaHistory, checkSchemaSteps, type Role } from './schema-history.ts';
 import { estimateVolume, type Volume } from './volume.ts';
 
 export interface PreflightReport {
@@ -87,6 +88,8 @@ export async function runPreflight(file: MigrationFile, dataDir?: string): Promi
   if (source !== undefined) found.push(...(await runSourceChecks({ file, side: source, resolved: fit.resolved, resumed }, checks)));
   if (target !== undefined)
     found.push(...(await runTargetChecks({ file, side: target, resolved: fit.resolved, resumed }, source?.catalog, checks)));
+  if (source !== undefined) found.push(...(await runSchemaChecks(file, 'source', source.client, checks)));
+  if (target !== undefined) found.push(...(await runSchemaChecks(file, 'target', target.client, checks)));
   found.push(...(redis?.findings ?? []));
   checks.push(...(redis?.checks ?? []));
   const { kafka } = file.settings.log;
@@ -200,6 +203,17 @@ async function runTargetChecks(
   for (const check of TARGET_CHECKS) {
     findings.push(...(await attempt(`target: ${check.name}`, 'CF-5008', () => check.run(input))));
     done.push(`target: ${check.name}`);
+  }
+  return findings;
+}
+
+// oxlint-disable-next-line max-params -- as the other checks
+async function runSchemaChecks(file: MigrationFile, role: Role, client: pg.Client, done: string[]): Promise<Finding[]> {
+  const findings = [...(await attempt(`${role}: schema migrations`, 'CF-7008', () => checkSchemaHistory(client, role, file)))];
+  done.push(`${role}: schema migrations`);
+  if (role === 'target' && file.schemaSteps !== undefined) {
+    findings.push(...(await attempt('target: schema steps', 'CF-7008', () => checkSchemaSteps(client, file))));
+    done.push('target: schema steps');
   }
   return findings;
 }
