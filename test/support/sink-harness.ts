@@ -107,6 +107,10 @@ export class SinkHarness implements AsyncDisposable {
     return this.#sink;
   }
 
+  get targetTables(): readonly CatalogTable[] {
+    return this.#catalogs.target.tables;
+  }
+
   get running(): Promise<void> {
     return this.#running ?? Promise.resolve();
   }
