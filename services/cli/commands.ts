@@ -42,13 +42,4 @@ export const COMMANDS: readonly CommandSpec[] = [
 ];
 
 /** Named in the design, not built yet: they get an answer of their own. */
-export const LATER_COMMANDS: readonly string[] = [
-  'flags',
-  'cutover',
-  'rollback',
-  'drill',
-  'approve',
-  'signoff',
-  'report',
-  'cleanup',
-];
+export const LATER_COMMANDS: readonly string[] = ['flags', 'cutover', 'rollback', 'drill', 'approve', 'signoff', 'report', 'cleanup'];

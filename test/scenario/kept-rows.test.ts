@@ -41,9 +41,9 @@ test(
     const write = (): Promise<unknown> => execute(source, ...keptChanges(round++));
     const first = start({});
     const copying = first.waitFor(({ phase }) => phase === 'following', { what: 'following', timeoutMs: 90_000 });
-    let copied = false;
-    void copying.finally(() => (copied = true));
-    while (!copied) await write();
+    const copy = { isDone: false };
+    void copying.finally(() => (copy.isDone = true));
+    while (!copy.isDone) await write();
     await copying;
     const since = await nowAt(source);
     await first.stop();

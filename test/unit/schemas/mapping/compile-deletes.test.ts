@@ -69,7 +69,7 @@ describe('deletes and truncates of a table', () => {
     const wide = 'CREATE TABLE a (id int PRIMARY KEY, name text)';
     const soft = await compile({
       source: wide,
-      target: `${MARKED}`.replace('NOT NULL', ''),
+      target: MARKED.replace('NOT NULL', ''),
       tables: entry('deletes: { soft: { at: deleted_at } }'),
     });
     expect(told(soft.findings)).toEqual([]);
