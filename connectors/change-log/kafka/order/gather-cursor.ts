@@ -183,7 +183,8 @@ export class GatherCursor implements Cursor {
     this.#claims.add(claim, offset);
   }
 
-  #takeRow(record: FetchedRecord, place: MappedPlace): void {
+  /** @param isPicked few of many that come are kept, and each would keep all that came with it */
+  #takeRow(record: FetchedRecord, place: MappedPlace, isPicked: boolean): void {
     const told = toldBy(record);
     if (told === undefined) return;
     const { raw, offset, mapping } = told;
@@ -195,8 +196,7 @@ export class GatherCursor implements Cursor {
       return;
     }
     const row = rowOf(record, told, place.number);
-    // Few of many that pass are kept now, and each would keep all that came with it.
-    this.#rows.add(narrow === undefined ? row : ownBytes(row));
+    this.#rows.add(isPicked ? ownBytes(row) : row);
   }
 
   /** The next segment's frames, if it is complete; true when something moved. */
@@ -247,7 +247,7 @@ export class GatherCursor implements Cursor {
       if (wanted.length === 0) return true;
       const came = places.all.filter((place) => wanted[place.number] === true && place.packed.length > 0);
       if (came.length === 0) return false;
-      for (const place of came) for (const record of places.unpack(place)) this.#takeRow(record, place);
+      for (const place of came) for (const record of places.unpack(place)) this.#takeRow(record, place, this.#narrow !== undefined);
     }
   }
 
@@ -279,6 +279,8 @@ export class GatherCursor implements Cursor {
     this.#claimsPaused = turn(fetcher, { topic: claims, partition: 0 }, this.#claimsPaused, claimed && this.#claims.size > CLAIMS_MAX);
     if (head !== undefined && this.#rows.bytes > 2 * this.#rowsBytesMax) this.#narrowDown();
     const packedBytesMax = this.#rowsBytesMax * PACKED_PART;
+    const hasRoom = this.#narrow === undefined && this.#rows.bytes < this.#rowsBytesMax / 2;
+    if (places.bytes > packedBytesMax && hasRoom) for (const place of places.all) this.#passUnwanted(place);
     const full = places.bytes > packedBytesMax || this.#narrow !== undefined;
     const calm = this.#narrow === undefined && places.bytes < packedBytesMax / 2;
     const wanted = head === undefined ? [] : this.#wanted(head);
@@ -286,6 +288,19 @@ export class GatherCursor implements Cursor {
       const pause = wanted[place.number] === true || calm ? false : full || place.paused;
       place.paused = turn(fetcher, place, place.paused, pause);
     }
+  }
+
+  /** Batches of another file's transformers, and repeats: no segment asks for them, and they would stand in the way of all that comes. */
+  #passUnwanted(place: MappedPlace): void {
+    const { places } = this.#options;
+    while (place.packed.length > 0 && !this.#isWanted(places.peek(place)))
+      for (const record of places.unpack(place)) this.#takeRow(record, place, true);
+  }
+
+  #isWanted(record: FetchedRecord | undefined): boolean {
+    const told = record && toldBy(record);
+    if (told === undefined || !this.#options.mappings.has(told.mapping)) return false;
+    return this.#rows.wants(told.raw, told.offset);
   }
 
   /** Lets go of what is not for the first segments that wait. Never widens: what was let go of before is not here. */

@@ -67,6 +67,15 @@ export class MappedPlaces {
     return records;
   }
 
+  /** The first record of what comes next; there has to be something packed. It stays, unpacked. */
+  peek(place: MappedPlace): FetchedRecord | undefined {
+    const batch = place.packed[0]!;
+    const { bytes, nextOffset } = batch;
+    const records = batch.records();
+    place.packed[0] = { bytes, nextOffset, records: () => records };
+    return records[0];
+  }
+
   /** What came from there on is forgotten: it is fetched again. */
   goBack(place: MappedPlace, offset: Offset): void {
     for (const { bytes } of place.packed) this.bytes -= bytes;

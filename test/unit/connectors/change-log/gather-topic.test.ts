@@ -1,6 +1,7 @@
 import { afterEach, expect, test } from 'vitest';
 import type { ReadBatch } from '#connectors/change-log/change-log.ts';
 import { claimsTopic, mappedTopic, orderTopic } from '#connectors/change-log/kafka/order/topic-names.ts';
+import type { GatherPlace } from '#connectors/change-log/kafka/order/bookmark.ts';
 import type { GatherTopic } from '#connectors/change-log/kafka/order/gather-topic.ts';
 import { RecordsBuilder } from '#connectors/change-log/kafka/record-batch.ts';
 import { decodeChunkRows } from '#schemas/frame/frame.ts';
@@ -9,6 +10,7 @@ import { begin, commit, insert, relation, remove, update } from '#test/support/f
 import { gatheredLog, type GatheredLog } from '#test/support/gathered-log.ts';
 import { TABLES } from '#test/support/gather-tables.ts';
 import { batchOf, recordsOf } from '#test/support/log-records.ts';
+import type { MemoryKafkaOptions } from '#test/support/memory-cluster.ts';
 import { catalogTable } from '#test/support/scattered-log.ts';
 import { chunkFrame } from '#test/support/sink-frames.ts';
 
@@ -18,11 +20,11 @@ const RELATION = relation({ oid: 101, name: 'plain', columns: COLUMNS.map((name)
 
 afterEach(() => installTestHooks({}));
 
-async function open(filter?: string): Promise<GatheredLog & { readonly gather: GatherTopic }> {
+async function open(filter?: string, options: MemoryKafkaOptions = {}): Promise<GatheredLog & { readonly gather: GatherTopic }> {
   const condition = { column: 'note', op: 'in' as const, values: [filter ?? null] };
   const table = filter === undefined ? mapping : { ...mapping, filter: { conditions: [condition] } };
   const catalog = catalogTable({ oid: 101, name: 'plain', columns: COLUMNS, key: ['id'] });
-  const log = await gatheredLog({ name: 'm', hash: 'ours', tables: [table] }, [catalog]);
+  const log = await gatheredLog({ name: 'm', hash: 'ours', tables: [table] }, [catalog], options);
   return { ...log, gather: log.settings.raw as GatherTopic };
 }
 
@@ -100,6 +102,25 @@ test('rows of a table that the file no longer maps are passed over', async () =>
   const gather = log.gatherFor({ name: 'm', hash: 'later', tables: [other!.mapping] });
   await gather.prepare(undefined);
   expect((await readTo(gather, 4)).flatMap((batch) => recordsOf(batch))).toEqual([begin(1n), RELATION, commit(1n, 2n)]);
+  await log.close();
+});
+
+test('what another file’s transformers have mapped stands in the way of nothing, however much it is', async () => {
+  const log = await open(undefined, { fetchRecordsMax: 2 });
+  const rows = Array.from({ length: 120 }, (_, i) => insert(101, [String(i), 'a', 'x'.repeat(100_000)]));
+  for (let lsn = 1n, at = 0; at < rows.length; at += 10, lsn += 2n)
+    await log.raw.append(0, batchOf(begin(lsn), RELATION, ...rows.slice(at, at + 10), commit(lsn, lsn + 1n)));
+  const gather = log.gatherFor({ name: 'm', hash: 'later', tables: [{ ...mapping, columns: mapping.columns.slice(0, 2) }] });
+  await gather.prepare(undefined);
+  const cursor = gather.read(0, 0);
+  const passed = (): number => {
+    const place = JSON.parse(gather.bookmark()?.place ?? '{}') as Partial<GatherPlace>;
+    return place.mapped?.[mappedTopic('m', mapping.to)]?.reduce((sum, offset) => sum + offset, 0) ?? 0;
+  };
+  // Of 12 MB no more than 4 wait packed.
+  for (let polls = 0; polls < 50 && passed() < 75; polls++) expect(await cursor.poll()).toBeUndefined();
+  expect(passed()).toBeGreaterThanOrEqual(75);
+  await cursor.close();
   await log.close();
 });
 
