@@ -123,3 +123,17 @@ export type OurMessage =
   | { readonly kind: 'heartbeat'; readonly name: string; readonly id: string };
 
 export const MESSAGE_PREFIX = 'crossfade';
+
+/** More than any of ours has. */
+const OUR_MESSAGE_BYTES_MAX = 16 * 1024;
+
+/** Undefined for what is not of this migration: everybody in the source may write messages, under any prefix and with any content. */
+export function decodeOurMessage(content: Buffer, name: string): OurMessage | undefined {
+  if (content.length > OUR_MESSAGE_BYTES_MAX) return undefined;
+  try {
+    const told = JSON.parse(content.toString('utf8')) as Partial<OurMessage> | null;
+    return told?.name === name && typeof told.kind === 'string' ? (told as OurMessage) : undefined;
+  } catch {
+    return undefined;
+  }
+}

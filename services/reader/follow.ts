@@ -16,7 +16,7 @@ import {
   type Commit,
   type Relation,
 } from '#schemas/pgoutput/message.ts';
-import { MESSAGE_PREFIX, type OurMessage } from '#schemas/frame/frame.ts';
+import { decodeOurMessage, MESSAGE_PREFIX } from '#schemas/frame/frame.ts';
 import { invariant, PipelineError } from '#schemas/errors.ts';
 import { maxLsn, ZERO_LSN, type Lsn } from '#schemas/lsn.ts';
 import type { Offset, Topic } from '#connectors/change-log/change-log.ts';
@@ -273,8 +273,8 @@ export class Follower {
   #onLogicalMessage(message: Buffer): void {
     const decoded = decodeMessage(message);
     if (decoded.prefix !== MESSAGE_PREFIX || !decoded.transactional || !this.#inTransaction) return;
-    const our = JSON.parse(decoded.content.toString('utf8')) as OurMessage;
-    if (our.name !== this.#options.name) return;
+    const our = decodeOurMessage(decoded.content, this.#options.name);
+    if (our === undefined) return;
     this.#add(message);
     this.#hasOurMessage = true;
     this.#options.copy.onMessage(our, decoded, this.#commitLsn);

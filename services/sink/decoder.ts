@@ -6,12 +6,12 @@ import type { Offset } from '#connectors/change-log/change-log.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import {
   decodeChunkRows,
+  decodeOurMessage,
   decodeJsonFrame,
   decodeUnmapped,
   FRAME,
   MESSAGE_PREFIX,
   type ChunkDeletes,
-  type OurMessage,
 } from '#schemas/frame/frame.ts';
 import { toLsn, type Lsn } from '#schemas/lsn.ts';
 import { keepsUnmarked } from '#schemas/mapping/kept-rows.ts';
@@ -293,8 +293,8 @@ export class Decoder {
   #message(frame: Buffer): void {
     const { prefix, content } = decodeMessage(frame);
     if (prefix !== MESSAGE_PREFIX) return;
-    const our = JSON.parse(content.toString('utf8')) as OurMessage;
-    if (our.name === this.#options.name && our.kind === 'marker') this.#options.onMarker(our.id);
+    const our = decodeOurMessage(content, this.#options.name);
+    if (our?.kind === 'marker') this.#options.onMarker(our.id);
   }
 
   #chunkRows(frame: Buffer, offset: Offset): void {

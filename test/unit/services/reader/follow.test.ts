@@ -148,6 +148,18 @@ describe('the follower', () => {
     expect(raw.tags).toEqual([]);
   });
 
+  test.each([
+    ['what is no JSON', 'low on disk'],
+    ['null', 'null'],
+    ['another shape', '{"name":"m"}'],
+    ['megabytes', JSON.stringify({ kind: 'marker', name: 'm', id: 'x'.repeat(3_000_000) })],
+  ])('passes over %s that somebody wrote under its prefix', (_, content) => {
+    const { follower, raw } = follow();
+    send(follower, begin(100n), logicalMessage('crossfade', content), commit(100n, 110n));
+    expect(raw.tags).toEqual([]);
+    expect(follower.durableEnd).toBe(110n);
+  });
+
   test('lets a keepalive move the slot only while nothing is pending', async () => {
     const { follower, raw } = follow();
     send(follower, begin(100n), insert(9, ['1', 'a']), commit(100n, 110n));
