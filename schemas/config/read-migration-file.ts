@@ -10,7 +10,7 @@ import type { DeletesInput } from './deletes-schema.ts';
 import type { ColumnEntry, DeletesEntry, FilterEntry, MigrationFile, RedisEntry, TableEntry, TargetAddress } from './migration-file.ts';
 import { migrationSchema, type ParsedMigration } from './migration-schema.ts';
 import type { RedisTableInput } from './redis-schema.ts';
-import { buildSet, hidden } from './build-set.ts';
+import { buildSet, hidden, keysWrittenOut } from './build-set.ts';
 import { keepsTextInSet } from './step-schema.ts';
 import { buildTests, keepsTextInTests } from './test-schema.ts';
 import { readYaml, type Path, type Place, type YamlSource } from './yaml-source.ts';
@@ -40,7 +40,8 @@ export function readMigrationFile(input: MigrationText): MigrationReading {
   // A value that could not be resolved is reported as such, not again as malformed.
   const known = new Set(source.findings.map((one) => `${one.line}:${one.column}`));
   const issues = parsed.success ? [] : explainIssues(parsed.error.issues, source, input.path);
-  const findings = [...source.findings, ...issues.filter((one) => !known.has(`${one.line}:${one.column}`))].toSorted(byPlace);
+  const told = [...keyFindings(source, input.path), ...issues.filter((one) => !known.has(`${one.line}:${one.column}`))];
+  const findings = [...source.findings, ...told].toSorted(byPlace);
   if (!parsed.success) return { findings };
   const built = buildFile(parsed.data, source, input.path);
   const all = [...findings, ...built.findings].toSorted(byPlace);
@@ -53,6 +54,24 @@ function standIn(path: Path, whole: boolean): string | undefined {
   if (block !== 'source' && block !== 'target' && block !== 'log') return undefined;
   if (!whole || block === 'log') return block === 'log' && entry === 'kafka' && path[2] === 'brokers' ? 'unset:1' : 'unset';
   return entry === 'redis' ? 'redis://unset' : 'postgres://unset/unset';
+}
+
+function keyFindings(source: YamlSource, path: string): Finding[] {
+  const remedy = 'Put the key into a variable of the environment, and its name here.';
+  return keysWrittenOut(source)
+    .filter((at) => !source.findings.some((one) => isAt(one, source.valuePlace(at))))
+    .map((at) => ({
+      severity: 'error',
+      code: 'CF-1004',
+      message: 'a key is given by reference only, as ${ENV}',
+      remedy,
+      path,
+      ...source.valuePlace(at),
+    }));
+}
+
+function isAt(one: Finding, { line, column }: { readonly line: number; readonly column: number }): boolean {
+  return one.line === line && one.column === column;
 }
 
 /** Within `where` and for values under `set`, a number or a boolean is the text that stands there: 7.50 is not 7.5. */
@@ -166,7 +185,7 @@ function buildTable(table: ParsedTable, index: number, source: YamlSource, wrong
     ...(table.to !== undefined && { to: table.to, toPlace: source.valuePlace([...at, 'to']) }),
     exclude: table.exclude,
     columns,
-    ...(Object.keys(table.set).length > 0 && { set: buildSet(table.set, [...at, 'set'], source, wrong) }),
+    ...(Object.keys(table.set).length > 0 && { set: buildSet(table.set, [...at, 'set'], source) }),
     unmapped: table.unmapped,
     ...(table.where !== undefined && { where: buildFilters(table.where, [...at, 'where'], source) }),
     existing: table.existing,

@@ -39,6 +39,7 @@ export function buildPlan({ file, mapping, resolved, source, target, findings, v
     versions: { ...versions, grammar: 1 },
     source: { server: serverOf(source), address: addressOf(file.source.postgres) },
     target: targetOf(file, target),
+    log: logOf(file),
     slot: { budgetBytes: file.settings.slot.budgetBytes ?? null, onBudget: file.settings.slot.onBudget },
     scope: scopeOf(tables, source, mapping),
     tables,
@@ -67,6 +68,12 @@ function addressOf(url: string): string {
 function targetOf({ target }: MigrationFile, catalog: Catalog): PlanPlace {
   if (target.redis === undefined) return { server: serverOf(catalog), address: addressOf(target.postgres) };
   return { server: target.redis.cluster ? 'Redis Cluster' : 'Redis', address: addressOf(target.redis.url) };
+}
+
+function logOf({ settings }: MigrationFile): string {
+  const { kafka } = settings.log;
+  if (kafka === undefined) return 'embedded, in the data directory';
+  return `Kafka, values as ${kafka.format}${kafka.input === undefined ? '' : ', rows from the topics of a Debezium connector'}`;
 }
 
 function scopeOf(tables: readonly PlanTable[], source: Catalog, mapping: CompiledMapping): PlanScope {

@@ -26,6 +26,7 @@ export function layoutPlan(plan: PlanDocument, changes?: readonly string[]): Blo
         [['Mapping'], [code(plan.mappingHash)]],
         [['Source'], [`${plan.source.server}, `, code(plan.source.address)]],
         [['Target'], [`${plan.target.server}, `, code(plan.target.address)]],
+        [['Change log'], [plan.log]],
         [['WAL held back'], [budgetOf(plan)]],
         [['Versions'], [`Crossfade ${plan.versions.crossfade}, grammar ${plan.versions.grammar}, time zones ${plan.versions.timeZones}`]],
       ],

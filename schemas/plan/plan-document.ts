@@ -12,6 +12,8 @@ export interface PlanDocument {
   readonly versions: PlanVersions;
   readonly source: PlanPlace;
   readonly target: PlanPlace;
+  /** Where changes rest on their way, in words. */
+  readonly log: string;
   /** How much WAL the slot may hold back (null: any amount), and what becomes of the migration beyond it. */
   readonly slot: { readonly budgetBytes: number | null; readonly onBudget: 'warn' | 'drop' };
   readonly scope: PlanScope;

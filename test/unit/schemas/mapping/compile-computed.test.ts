@@ -38,6 +38,7 @@ describe('a wrong set: block', () => {
         "12:37 CF-1004 "tables[0].set.f.steps[0].zone": expected either from: or to:",
         "12:73 CF-1004 "tables[0].set.f.steps[1].decimal.round": expected half-up, half-down, half-even, up, down, ceiling or floor",
         "12:117 CF-1004 "tables[0].set.f.steps[2].decimal.divide": expected a number other than 0",
+        "13:44 CF-1004 a key is given by reference only, as \${ENV}",
         "13:44 CF-1004 "tables[0].set.g.steps[0].hmac.key": expected a key of at least 16 characters",
         "13:66 CF-1004 "tables[0].set.g.steps[1].extract": expected a JSON pointer, for example /address/street",
         "13:99 CF-1004 "tables[0].set.g.steps[2].split.take": expected a whole number, 1 for the first, -1 for the last",
