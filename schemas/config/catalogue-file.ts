@@ -86,15 +86,15 @@ function stable(full: Catalog, wanted: ReadonlySet<string>): Catalog {
   const numberOf = numbering(types, tables);
   return {
     serverVersion: Math.floor(full.serverVersion / 10_000) * 10_000,
-    database: full.database,
-    encoding: full.encoding,
-    collation: full.collation,
+    database: '',
+    encoding: '',
+    collation: '',
     tables: tables.map((one) => stableTable(one, numberOf)),
     types: types.map((type) => ({ ...type, oid: numberOf(type.oid) })),
     sequences: [],
     oddities: [],
     extensions: [],
-    schemas: full.schemas.toSorted(),
+    schemas: [...new Set(tables.map(({ schema }) => schema))].toSorted(),
     largeObjects: 0,
     ...(full.casts !== undefined && { casts: full.casts.toSorted() }),
   };
@@ -137,7 +137,10 @@ function stableTable({ checks: _checks, ...one }: CatalogTable, numberOf: (oid: 
   };
 }
 
-function stableColumn({ defaultSql: _default, ...column }: CatalogColumn, numberOf: (oid: number) => number): CatalogColumn {
+function stableColumn(
+  { defaultSql: _default, ownsSequence: _owns, ...column }: CatalogColumn,
+  numberOf: (oid: number) => number,
+): CatalogColumn {
   const { domainBase } = column;
   return {
     ...column,

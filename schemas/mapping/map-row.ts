@@ -26,7 +26,18 @@ export type RowOutcome =
 /** By source column. */
 export type SourceRow = ReadonlyMap<string, string | null>;
 
-export function mapRow(table: TableMapping, row: SourceRow): RowOutcome {
+/** `tables`: all that the source table goes to. One that refuses the row refuses it for all. */
+export function mapRow(tables: readonly TableMapping[], row: SourceRow): RowOutcome {
+  const rows: MappedRow[] = [];
+  for (const table of tables) {
+    const outcome = mapTo(table, row);
+    if (outcome.kind === 'refused') return outcome;
+    rows.push(...outcome.rows);
+  }
+  return { kind: 'rows', rows };
+}
+
+function mapTo(table: TableMapping, row: SourceRow): RowOutcome {
   const valueOf = (name: string): string | null => row.get(name) ?? null;
   const { filter, steps } = table;
   if (filter !== undefined && !compileRowPredicate(filter)(filter.conditions.map(({ column }) => valueOf(column))))

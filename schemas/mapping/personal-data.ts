@@ -37,13 +37,13 @@ export function isNamedPersonal(name: string): boolean {
 const HIDING: ReadonlySet<string> = new Set(['hash', 'hmac', 'mask', 'tokenise']);
 
 /** Columns that the mapping itself hides from the target. */
-export function hiddenColumns({ steps }: TableMapping): ReadonlySet<string> {
+function hiddenColumns({ steps }: TableMapping): ReadonlySet<string> {
   const hiding = (steps?.computed ?? []).filter((one) => one.steps.some((step) => HIDING.has(stepName(step))));
   return new Set(hiding.flatMap(({ from }) => from.map((i) => steps!.inputs[i]!.name)));
 }
 
 /** Columns whose values decide what becomes of a row: with others in their place a test would test something else. */
-export function decidingColumns({ steps, filter, sourceKey }: TableMapping): ReadonlySet<string> {
+function decidingColumns({ steps, filter, sourceKey }: TableMapping): ReadonlySet<string> {
   const mapped = (steps?.computed ?? []).filter((one) => one.steps.some((step) => stepName(step) === 'map' || stepName(step) === 'nullIf'));
   return new Set([
     ...mapped.flatMap(({ from }) => from.map((i) => steps!.inputs[i]!.name)),
@@ -68,9 +68,10 @@ const FREE: ReadonlySet<string> = new Set([
   'tsvector',
 ]);
 
-export function mayBePersonal(column: CatalogColumn, table: TableMapping): boolean {
-  if (isNamedPersonal(column.name) || hiddenColumns(table).has(column.name)) return true;
+/** `tables`: all that its table goes to. */
+export function mayBePersonal(column: CatalogColumn, tables: readonly TableMapping[]): boolean {
+  if (isNamedPersonal(column.name) || tables.some((table) => hiddenColumns(table).has(column.name))) return true;
   const { typeName = '', domainBase, typtype } = column;
   const isFree = FREE.has(domainBase?.typeName ?? typeName) || (typtype !== 'e' && !column.builtin && domainBase === undefined);
-  return isFree && !decidingColumns(table).has(column.name);
+  return isFree && !tables.some((table) => decidingColumns(table).has(column.name));
 }

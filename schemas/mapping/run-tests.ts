@@ -19,7 +19,7 @@ export interface TestResult {
   readonly faults: readonly Finding[];
   /** The source row as it was mapped; absent where the test itself is wrong. */
   readonly row?: SourceRow;
-  readonly table?: TableMapping;
+  readonly tables?: readonly TableMapping[];
 }
 
 export function runMappingTests(tests: readonly MappingTest[], mapping: CompiledMapping, source: Catalog): TestResult[] {
@@ -37,26 +37,26 @@ function runTest(test: MappingTest, mapping: CompiledMapping, source: Catalog): 
   if (found === undefined) return { test, faults };
   const row = readGiven(test, found.source, fault);
   if (faults.length > 0) return { test, faults };
-  const outcome = mapRow(found.table, row);
+  const outcome = mapRow(found.tables, row);
   if (outcome.kind === 'refused') checkRefused(test, outcome, fault);
   else if (test.error !== undefined) fault(`expected an error, got ${countRows(outcome.rows.length)}`, test.error);
-  else checkRows(test, { rows: outcome.rows, table: found.table }, fault);
-  return { test, faults, row, table: found.table };
+  else checkRows(test, { rows: outcome.rows, tables: found.tables }, fault);
+  return { test, faults, row, tables: found.tables };
 }
 
 type Tell = (message: string, place: Place, code?: ErrorCode) => void;
 
 interface FoundTable {
-  readonly table: TableMapping;
+  readonly tables: readonly TableMapping[];
   readonly source: CatalogTable;
 }
 
 // oxlint-disable-next-line max-params -- one test, and where it is looked up
 function findTable(test: MappingTest, mapping: CompiledMapping, source: Catalog, fault: Tell): FoundTable | undefined {
   const wanted = parseTablePattern(test.from);
-  const table = wanted && mapping.tables.find(({ from }) => tableId(from) === tableId(wanted));
-  const columns = table && source.tables.find((one) => tableId(one) === tableId(table.from));
-  if (table !== undefined && columns !== undefined) return { table, source: columns };
+  const tables = mapping.tables.filter(({ from }) => wanted !== undefined && tableId(from) === tableId(wanted));
+  const columns = tables[0] && source.tables.find((one) => tableId(one) === tableId(tables[0]!.from));
+  if (columns !== undefined) return { tables, source: columns };
   const names = mapping.tables.map(({ from }) => showTable(from));
   fault(`the file maps no table ${test.from}${didYouMean(test.from, names)}`, test, 'CF-1008');
   return undefined;
@@ -90,22 +90,22 @@ function checkRefused(test: MappingTest, { code, message }: { readonly code: str
 
 interface Came {
   readonly rows: readonly MappedRow[];
-  readonly table: TableMapping;
+  readonly tables: readonly TableMapping[];
 }
 
-function checkRows(test: MappingTest, { rows, table }: Came, fault: Tell): void {
+function checkRows(test: MappingTest, { rows, tables }: Came, fault: Tell): void {
   const expected = test.expect ?? [];
   const left = [...rows];
   for (const want of expected) {
     // Of several rows for one table the one that fits best; without a name the row that is there.
     const fitting = left.filter(({ to }) => want.to === undefined || showTable(to) === want.to);
-    const [best] = fitting.toSorted((a, b) => differences(want, a, table).length - differences(want, b, table).length);
+    const [best] = fitting.toSorted((a, b) => differences(want, a, tables).length - differences(want, b, tables).length);
     if (best === undefined) {
       fault(`expected a row${want.to === undefined ? '' : ` of ${want.to}`}, got ${describe(rows)}`, want);
       continue;
     }
     left.splice(left.indexOf(best), 1);
-    for (const { message, place } of differences(want, best, table)) fault(message, place);
+    for (const { message, place } of differences(want, best, tables)) fault(message, place);
   }
   if (left.length > 0) fault(`expected ${countRows(expected.length)}, got ${countRows(rows.length)}`, expected[0] ?? test);
 }
@@ -115,7 +115,8 @@ interface Difference {
   readonly place: PlacedValue;
 }
 
-function differences(want: ExpectedRow, { to, values }: MappedRow, table: TableMapping): Difference[] {
+function differences(want: ExpectedRow, { to, values }: MappedRow, tables: readonly TableMapping[]): Difference[] {
+  const table = tables.find((one) => tableId(one.to) === tableId(to))!;
   return [...want.columns].flatMap(([name, place]): Difference[] => {
     const column = table.columns.find(({ target }) => target === name);
     const got = values.get(name);

@@ -104,7 +104,7 @@ async function runTests(context: CommandContext): Promise<Outcome> {
 
 interface Undone {
   readonly from: string;
-  readonly to: string;
+  readonly to: readonly string[];
   readonly kept: TableInverse['kept'];
   readonly lost: TableInverse['lost'];
   /** That went up and came back. */
@@ -114,8 +114,8 @@ interface Undone {
 
 // oxlint-disable-next-line max-params -- one table's rows, given and random
 function undo(inverse: TableInverse, results: readonly TestResult[], { catalogues }: TestBench, seed: number): Undone {
-  const from = showTable(inverse.table.from);
-  const own = results.filter(({ table }) => table === inverse.table);
+  const from = showTable(inverse.tables[0]!.from);
+  const own = results.filter(({ tables = [] }) => tables[0] !== undefined && inverse.tables.includes(tables[0]));
   const given = own.map(({ row }) => row && roundTrip(inverse, row)).filter((faults) => faults !== undefined);
   const tally = randomRoundTrips(inverse, catalogues.source, { seed, rows: RANDOM_ROWS });
   const faults = [...(given.find((one) => one.length > 0) ?? []), ...tally.faults];
@@ -127,7 +127,7 @@ function undo(inverse: TableInverse, results: readonly TestResult[], { catalogue
   });
   return {
     from,
-    to: showTable(inverse.table.to),
+    to: inverse.tables.map(({ to }) => showTable(to)),
     kept: inverse.kept,
     lost: inverse.lost,
     rows: given.length + tally.rows,

@@ -3,7 +3,7 @@
  * back as the very text that went up, or under `lost` with the reason; what the file filters by to one value comes back as that.
  */
 import { tableId, type ColumnMapping, type TableMapping } from '../compiled-mapping.ts';
-import { SERVER_ONLY, type MappedValue } from '../map-row.ts';
+import { SERVER_ONLY, type MappedRow } from '../map-row.ts';
 import { numericSize } from '../type-modifier.ts';
 import { underDomain } from '../type-fit.ts';
 import type { Catalog, CatalogColumn, CatalogTable } from '#schemas/table.ts';
@@ -11,8 +11,8 @@ import { invertSteps, toDigits, type Back, type Inverted } from './invert-step.t
 
 export interface KeptColumn {
   readonly column: string;
-  /** Target column that it comes back from; absent: the filter tells it. */
-  readonly from?: string;
+  /** Target columns that it comes back from; none: the filter tells it. */
+  readonly from: readonly string[];
 }
 
 export interface LostColumn {
@@ -21,47 +21,70 @@ export interface LostColumn {
 }
 
 export interface TableInverse {
-  readonly table: TableMapping;
+  /** All targets of one source table. */
+  readonly tables: readonly TableMapping[];
   readonly kept: readonly KeptColumn[];
   readonly lost: readonly LostColumn[];
-  /** The columns kept; a value that only the server knows is left out. @throws StepRefusal for a value that no row that went up has */
-  down(row: ReadonlyMap<string, MappedValue>): Map<string, string | null>;
+  /**
+   * The columns kept, of the rows that one source row became; a value that only the server knows is left out.
+   * @throws StepRefusal for a value that no row that went up has
+   */
+  down(rows: readonly MappedRow[]): Map<string, string | null>;
 }
 
-/** Of each table that the file maps, in its order. */
+/** Of each source table that the file maps, in its order. */
 export function invertMapping(tables: readonly TableMapping[], source: Catalog): TableInverse[] {
   const byId = new Map(source.tables.map((table) => [tableId(table), table]));
-  return tables.flatMap((table) => {
-    const found = byId.get(tableId(table.from));
-    return found === undefined ? [] : [invertTable(table, found)];
+  return [...Map.groupBy(tables, ({ from }) => tableId(from))].flatMap(([id, group]) => {
+    const found = byId.get(id);
+    return found === undefined ? [] : [invertTables(group, found)];
   });
 }
 
 type Way = { readonly value: string | null } | { readonly from: string; readonly back: Back };
 
-function invertTable(table: TableMapping, source: CatalogTable): TableInverse {
-  const ways = new Map<string, Way>();
+/** By source column, of one target. */
+type Ways = ReadonlyMap<string, Way>;
+
+function invertTables(tables: readonly TableMapping[], source: CatalogTable): TableInverse {
+  // The source computes the others by itself.
+  const columns = source.columns.filter(({ generated }) => generated === '');
+  const tried = new Map(tables.map((table) => [table, new Map(columns.map((column) => [column.name, wayOf(column, table)]))]));
+  const kept: KeptColumn[] = [];
   const lost: LostColumn[] = [];
-  for (const column of source.columns) {
-    // The source computes it by itself.
-    if (column.generated !== '') continue;
-    const way = wayOf(column, table);
-    if ('why' in way) lost.push({ column: column.name, why: way.why });
-    else ways.set(column.name, way);
+  for (const { name } of columns) {
+    const ways = [...tried].map(([table, all]) => ({ table, way: all.get(name)! }));
+    const found = ways.filter((one): one is { table: TableMapping; way: Way } => !('why' in one.way));
+    // Rows that a filter keeps from one target come back from another.
+    if (found.length === tables.length || found.some(({ table }) => table.filter === undefined))
+      kept.push({ column: name, from: found.flatMap(({ way }) => ('from' in way ? [way.from] : [])) });
+    else lost.push({ column: name, why: reasonOf(ways.map(({ way }) => way)) });
   }
-  const kept = [...ways].map(([column, way]) => ({ column, ...('from' in way && { from: way.from }) }));
-  return { table, kept, lost, down: (row) => down(ways, row) };
+  const names = new Set(kept.map(({ column }) => column));
+  const usable = new Map(
+    [...tried].map(([{ to }, all]): [string, Ways] => [
+      tableId(to),
+      new Map([...all].filter((entry): entry is [string, Way] => names.has(entry[0]) && !('why' in entry[1]))),
+    ]),
+  );
+  return { tables, kept, lost, down: (rows) => down(usable, rows) };
 }
 
-function down(ways: ReadonlyMap<string, Way>, row: ReadonlyMap<string, MappedValue>): Map<string, string | null> {
+const NOWHERE = 'it goes to no column of the target';
+
+function reasonOf(ways: readonly (Way | { readonly why: string })[]): string {
+  const reasons = ways.flatMap((way) => ('why' in way ? [way.why] : []));
+  return reasons.find((why) => why !== NOWHERE) ?? NOWHERE;
+}
+
+function down(usable: ReadonlyMap<string, Ways>, rows: readonly MappedRow[]): Map<string, string | null> {
   const source = new Map<string, string | null>();
-  for (const [column, way] of ways) {
-    if ('value' in way) {
-      source.set(column, way.value);
-      continue;
+  for (const { to, values } of rows) {
+    for (const [column, way] of usable.get(tableId(to)) ?? []) {
+      const value = 'value' in way ? way.value : (values.get(way.from) ?? null);
+      if (value === SERVER_ONLY) continue;
+      source.set(column, value === null || 'value' in way ? value : way.back(value));
     }
-    const value = row.get(way.from) ?? null;
-    if (value !== SERVER_ONLY) source.set(column, value === null ? null : way.back(value));
   }
   return source;
 }
@@ -74,7 +97,7 @@ function wayOf(column: CatalogColumn, table: TableMapping): Way | { readonly why
   if (found !== undefined && 'back' in found.inverted) return { from: found.target, back: found.inverted.back };
   const [first] = tries;
   if (first !== undefined && 'why' in first.inverted) return { why: `"${first.target}": ${first.inverted.why}` };
-  return { why: 'it goes to no column of the target' };
+  return { why: NOWHERE };
 }
 
 interface Try {

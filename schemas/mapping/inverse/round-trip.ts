@@ -5,7 +5,7 @@
 import { filterValuesOf, sampleValue, seededRandom, type SampleRandom } from './sample-value.ts';
 import type { Catalog, CatalogTable } from '#schemas/table.ts';
 import { tableId } from '../compiled-mapping.ts';
-import { mapRow, SERVER_ONLY, type MappedValue, type SourceRow } from '../map-row.ts';
+import { mapRow, SERVER_ONLY, type SourceRow } from '../map-row.ts';
 import type { TableInverse } from './invert-table.ts';
 
 export interface RoundTripFault {
@@ -16,13 +16,15 @@ export interface RoundTripFault {
 
 /** Undefined: the filter or a step refuses the row, so nothing of it goes up. */
 export function roundTrip(inverse: TableInverse, row: SourceRow): readonly RoundTripFault[] | undefined {
-  const outcome = mapRow(inverse.table, row);
-  if (outcome.kind === 'refused' || outcome.rows.length !== 1) return undefined;
-  const up: ReadonlyMap<string, MappedValue> = outcome.rows[0]!.values;
-  const back = inverse.down(up);
+  const outcome = mapRow(inverse.tables, row);
+  if (outcome.kind === 'refused' || outcome.rows.length === 0) return undefined;
+  const back = inverse.down(outcome.rows);
+  const hidden = new Set(
+    outcome.rows.flatMap(({ values }) => [...values].flatMap(([name, value]) => (value === SERVER_ONLY ? [name] : []))),
+  );
   const faults: RoundTripFault[] = [];
   for (const { column, from } of inverse.kept) {
-    if (from !== undefined && up.get(from) === SERVER_ONLY) continue;
+    if (!back.has(column) && from.some((name) => hidden.has(name))) continue;
     const [given, came] = [row.get(column) ?? null, back.get(column) ?? null];
     if (given !== came) faults.push({ column, given, back: came });
   }
@@ -42,7 +44,7 @@ export function randomRoundTrips(
   source: Catalog,
   options: { readonly seed: number; readonly rows: number },
 ): RoundTripTally {
-  const table = source.tables.find((one) => tableId(one) === tableId(inverse.table.from));
+  const table = source.tables.find((one) => tableId(one) === tableId(inverse.tables[0]!.from));
   if (table === undefined) return { rows: 0, faults: [] };
   const random = seededRandom(options.seed);
   let rows = 0;
@@ -57,12 +59,15 @@ export function randomRoundTrips(
 
 function randomRow(
   table: CatalogTable,
-  { table: mapping }: TableInverse,
+  { tables }: TableInverse,
   { random, source }: { readonly random: SampleRandom; readonly source: Catalog },
 ): SourceRow {
   return new Map(
     table.columns
       .filter(({ generated }) => generated === '')
-      .map((column) => [column.name, sampleValue(column, { random, types: source.types, named: filterValuesOf(column, mapping) })]),
+      .map((column) => [
+        column.name,
+        sampleValue(column, { random, types: source.types, named: tables.flatMap((mapping) => filterValuesOf(column, mapping)) }),
+      ]),
   );
 }

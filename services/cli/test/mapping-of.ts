@@ -4,7 +4,7 @@
  */
 import { isAbsolute, join } from 'node:path';
 import { PipelineError } from '#schemas/errors.ts';
-import { mapRow, SERVER_ONLY } from '#schemas/mapping/map-row.ts';
+import { mapRow, SERVER_ONLY, type MappedRow } from '#schemas/mapping/map-row.ts';
 import { invertMapping, type LostColumn, type TableInverse } from '#schemas/mapping/inverse/invert-table.ts';
 import { parseTablePattern, showTable } from '#schemas/mapping/table-pattern.ts';
 import { sourceText } from '#schemas/mapping/value-text.ts';
@@ -30,8 +30,8 @@ export interface MappingFunction {
    * @throws PipelineError CF-4002 where the row is refused, CF-1008 for a table or column that is not there
    */
   (table: string, row: GivenRow): TargetRow[];
-  /** A target row back to its source row: the columns that come back as they were. */
-  back(table: string, row: TargetRow['row']): Readonly<Record<string, string | null>>;
+  /** The target rows of a source row back to it: the columns that come back as they were. */
+  back(table: string, rows: readonly TargetRow[]): Readonly<Record<string, string | null>>;
   /** Source columns that do not come back, and why. */
   lost(table: string): readonly LostColumn[];
 }
@@ -54,8 +54,8 @@ export async function mappingOf(
   const inverses = invertMapping(mapping.tables, catalogues.source);
   const find = (table: string): TableInverse => findTable(table, inverses);
   const map = (table: string, row: GivenRow): TargetRow[] => {
-    const { table: mapped } = find(table);
-    const outcome = mapRow(mapped, readRow(row, columnsOf(mapped.from, catalogues.source)));
+    const { tables } = find(table);
+    const outcome = mapRow(tables, readRow(row, columnsOf(tables[0]!.from, catalogues.source)));
     if (outcome.kind === 'refused') throw new PipelineError(outcome.code, `${table}: ${outcome.message}`);
     return outcome.rows.map(({ to, values }) => ({
       to: showTable(to),
@@ -63,16 +63,20 @@ export async function mappingOf(
     }));
   };
   return Object.assign(map, {
-    back: (table: string, row: TargetRow['row']) => Object.fromEntries(find(table).down(new Map(Object.entries(row)))),
+    back: (table: string, rows: readonly TargetRow[]) => Object.fromEntries(find(table).down(rows.map(mappedRow))),
     lost: (table: string) => find(table).lost,
   });
 }
 
+function mappedRow({ to, row }: TargetRow): MappedRow {
+  return { to: parseTablePattern(to)!, values: new Map(Object.entries(row)) };
+}
+
 function findTable(name: string, inverses: readonly TableInverse[]): TableInverse {
   const wanted = parseTablePattern(name);
-  const found = wanted && inverses.find(({ table }) => tableId(table.from) === tableId(wanted));
+  const found = wanted && inverses.find(({ tables }) => tableId(tables[0]!.from) === tableId(wanted));
   if (found !== undefined) return found;
-  const names = inverses.map(({ table }) => showTable(table.from));
+  const names = inverses.map(({ tables }) => showTable(tables[0]!.from));
   throw new PipelineError('CF-1008', `the file maps no table ${name}${didYouMean(name, names)}`);
 }
 

@@ -15,7 +15,8 @@ import { quoteIdent, quoteTable, type CatalogColumn, type CatalogTable } from '#
 import { disguise } from '#schemas/value/disguise.ts';
 
 export interface RecordedRow {
-  readonly table: TableMapping;
+  /** All targets of its source table. */
+  readonly tables: readonly TableMapping[];
   readonly row: ReadonlyMap<string, string | null>;
 }
 
@@ -43,14 +44,15 @@ export async function recordRows({ url, mapping, source, rowsPerTable, key }: Re
   const disguised: string[] = [];
   try {
     await client.query('BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY');
-    for (const table of mapping.tables) {
-      const { columns } = columnsOf(table, source);
-      const hidden = new Set(columns.filter((column) => mayBePersonal(column, table)));
-      disguised.push(...[...hidden].map(({ name }) => `${table.from.schema}.${table.from.name}.${name}`));
-      const result = await client.query<(string | null)[]>({ text: selectSql(table, columns, rowsPerTable), rowMode: 'array' });
+    for (const tables of Map.groupBy(mapping.tables, ({ from }) => tableId(from)).values()) {
+      const { from } = tables[0]!;
+      const { columns } = columnsOf(from, source);
+      const hidden = new Set(columns.filter((column) => mayBePersonal(column, tables)));
+      disguised.push(...[...hidden].map(({ name }) => `${from.schema}.${from.name}.${name}`));
+      const result = await client.query<(string | null)[]>({ text: selectSql(tables, columns, rowsPerTable), rowMode: 'array' });
       for (const values of result.rows) {
         const row = new Map(columns.map((column, i) => [column.name, hide(values[i] ?? null, column, { hidden, source, key })]));
-        if ([...row.values()].join('').length <= ROW_LENGTH_MAX) rows.push({ table, row });
+        if ([...row.values()].join('').length <= ROW_LENGTH_MAX) rows.push({ tables, row });
       }
     }
     return { rows, disguised };
@@ -60,14 +62,17 @@ export async function recordRows({ url, mapping, source, rowsPerTable, key }: Re
 }
 
 /** Without those that the source computes by itself. */
-function columnsOf(table: TableMapping, source: Catalogues['source']): Pick<CatalogTable, 'columns'> {
-  const found = source.tables.find((one) => tableId(one) === tableId(table.from))!;
+function columnsOf(table: TableMapping['from'], source: Catalogues['source']): Pick<CatalogTable, 'columns'> {
+  const found = source.tables.find((one) => tableId(one) === tableId(table))!;
   return { columns: found.columns.filter(({ generated }) => generated === '') };
 }
 
-function selectSql({ from, filter, sourceKey }: TableMapping, columns: readonly CatalogColumn[], rows: number): string {
+/** Rows that go to one target at least. */
+function selectSql(tables: readonly TableMapping[], columns: readonly CatalogColumn[], rows: number): string {
+  const { from, sourceKey } = tables[0]!;
   const names = columns.map(({ name }) => quoteIdent(name)).join(', ');
-  const where = filter === undefined ? '' : ` WHERE ${filterSql(filter, quoteIdent)}`;
+  const filters = tables.map(({ filter }) => filter && `(${filterSql(filter, quoteIdent)})`);
+  const where = filters.includes(undefined) ? '' : ` WHERE ${filters.join(' OR ')}`;
   const order = sourceKey.length === 0 ? '' : ` ORDER BY ${sourceKey.map(quoteIdent).join(', ')}`;
   return `SELECT ${names} FROM ${quoteTable(from)}${where}${order} LIMIT ${rows}`;
 }

@@ -3,7 +3,7 @@
  * that stands there is not written again, and no word of what somebody has written is changed.
  */
 import type { MappingTest } from '#schemas/config/mapping-test.ts';
-import { mapRow, SERVER_ONLY } from '#schemas/mapping/map-row.ts';
+import { mapRow, SERVER_ONLY, type MappedRow } from '#schemas/mapping/map-row.ts';
 import { showTable } from '#schemas/mapping/table-pattern.ts';
 import type { RecordedRow } from './record-rows.ts';
 
@@ -28,15 +28,15 @@ export function appendTests(
   );
   const counts = new Map<string, number>();
   const blocks: string[] = [];
-  for (const { table, row } of recorded) {
-    const from = showTable(table.from);
+  for (const { tables, row } of recorded) {
+    const from = showTable(tables[0]!.from);
     const given = [...row].filter(([, value]) => value !== null);
     const id = rowId(from, given);
     if (seen.has(id)) continue;
     seen.add(id);
     const count = (counts.get(from) ?? known.filter((test) => test.from === from).length) + 1;
     counts.set(from, count);
-    blocks.push(renderTest(`row ${count} of ${from}`, { table, row }));
+    blocks.push(renderTest(`row ${count} of ${from}`, { tables, row }));
   }
   const head = text === undefined || text.trim() === '' ? HEAD : text.endsWith('\n') ? text : `${text}\n`;
   return { text: head + blocks.join(''), added: blocks.length };
@@ -47,17 +47,22 @@ function rowId(from: string, given: readonly (readonly [string, string | null])[
   return JSON.stringify([from, values]);
 }
 
-function renderTest(name: string, { table, row }: RecordedRow): string {
-  const lines = [`  - name: ${scalar(name)}`, `    from: ${scalar(showTable(table.from))}`, '    given:'];
+function renderTest(name: string, { tables, row }: RecordedRow): string {
+  const lines = [`  - name: ${scalar(name)}`, `    from: ${scalar(showTable(tables[0]!.from))}`, '    given:'];
   for (const [column, value] of row) if (value !== null) lines.push(`      ${key(column)}: ${scalar(value)}`);
-  const outcome = mapRow(table, row);
+  const outcome = mapRow(tables, row);
   if (outcome.kind === 'refused') lines.push(`    error: ${scalar(outcome.code)}`);
   else if (outcome.rows.length === 0) lines.push('    expect: none');
-  else {
-    lines.push('    expect:');
-    for (const [column, value] of outcome.rows[0]!.values) if (value !== SERVER_ONLY) lines.push(`      ${key(column)}: ${scalar(value)}`);
-  }
+  else lines.push('    expect:', ...(tables.length === 1 ? renderRow(outcome.rows[0]!, 6) : outcome.rows.flatMap(renderPlacedRow)));
   return lines.map((line) => `${line}\n`).join('');
+}
+
+function renderPlacedRow(row: MappedRow): string[] {
+  return [`      - to: ${scalar(showTable(row.to))}`, '        row:', ...renderRow(row, 10)];
+}
+
+function renderRow({ values }: MappedRow, indent: number): string[] {
+  return [...values].flatMap(([column, value]) => (value === SERVER_ONLY ? [] : [`${' '.repeat(indent)}${key(column)}: ${scalar(value)}`]));
 }
 
 function key(text: string): string {

@@ -56,7 +56,7 @@ test('every column is kept or lost, and those kept come back as they went: 5,000
 
 test('a claim that does not hold is found', () => {
   const inverse = inverseOf(TABLES);
-  const wrong: TableInverse = { ...inverse, down: (row) => new Map([...inverse.down(row), ['label', 'x']]) };
+  const wrong: TableInverse = { ...inverse, down: (rows) => new Map([...inverse.down(rows), ['label', 'x']]) };
   const row = new Map([
     ['id', '1'],
     ['tenant', '7'],
@@ -101,4 +101,22 @@ describe('what cannot be undone is lost, with the reason', () => {
     const inverse = inverseOf(`  - { from: public.a, drop: [${dropped}], columns: { small: { cast: integer } }, set: { ${set} } }\n`);
     expect(inverse.lost.find((one) => one.column === column)).toEqual({ column, why });
   });
+});
+
+test('of several targets a column comes back where one keeps it for every row, or each for its own', () => {
+  const [whole] = compileMapping(fileOf(TABLES), source, target).mapping!.tables;
+  const without = (name: string): typeof whole => ({ ...whole!, columns: whole!.columns.filter((one) => one.source.name !== name) });
+  const to = (name: string, table: typeof whole, values: readonly string[]): NonNullable<typeof whole> => ({
+    ...table!,
+    to: { schema: 'public', name },
+    filter: { conditions: [{ column: 'tenant', op: 'in', values }] },
+  });
+  const { filter: _filter, ...unfiltered } = whole!;
+  const lostOf = (...tables: readonly NonNullable<typeof whole>[]): string[] =>
+    invertMapping(tables, source)[0]!.lost.map(({ column }) => column);
+  expect(lostOf(to('b', whole, ['7']), to('c', without('id'), ['8']))).toEqual(['id', 'maybe', 'gone']);
+  expect(lostOf(unfiltered, to('c', without('id'), ['8']))).toEqual(['maybe', 'tenant', 'gone']);
+  const both = invertMapping([to('b', whole, ['7']), to('c', whole, ['8'])], source)[0]!;
+  expect(both.lost.map(({ column }) => column)).toEqual(['maybe', 'gone']);
+  expect(randomRoundTrips(both, source, { seed, rows: 1000 })).toMatchObject({ faults: [] });
 });
