@@ -102,7 +102,25 @@ function sharedPart(source: CatalogTable, target: CatalogTable, world: TypeWorld
   return source.columns.length === 0 ? 0 : matchColumns(source, target, world).matches.length / source.columns.length;
 }
 
+interface Sounds {
+  readonly name: string;
+  readonly columns: ReadonlySet<string>;
+}
+
+const heard = new WeakMap<CatalogTable, Sounds>();
+
+function soundsOf(table: CatalogTable): Sounds {
+  let sounds = heard.get(table);
+  if (sounds === undefined) {
+    sounds = { name: soundOf(table.name), columns: new Set(table.columns.map(({ name }) => soundOf(name))) };
+    heard.set(table, sounds);
+  }
+  return sounds;
+}
+
 const CANDIDATES_MAX = 3;
+/** Of how many tables the columns are matched one by one: catalogues have thousands. */
+const LOOKED_AT_MAX = 10;
 /** Fewer columns than this are alike by chance. */
 const COLUMNS_MIN = 3;
 
@@ -111,20 +129,30 @@ function candidatesFor(table: CatalogTable, targets: readonly CatalogTable[], wo
     table.name,
     targets.map((one) => one.name),
   );
-  const sounds = new Set(table.columns.map(({ name }) => soundOf(name)));
-  const found = targets.flatMap((one): (Candidate & { readonly rank: number })[] => {
-    // Cheap, for catalogues of thousands of tables: without one name in common there is nothing to look at.
-    if (one.name !== near && !one.columns.some(({ name }) => sounds.has(soundOf(name)))) return [];
+  const sounds = soundsOf(table);
+  const looked = targets
+    .map((one) => ({
+      one,
+      isNear: one.name === near || soundsOf(one).name === sounds.name,
+      common: sounds.columns.intersection(soundsOf(one).columns).size,
+    }))
+    .filter(({ isNear, common }) => isNear || (common >= COLUMNS_MIN && common / sounds.columns.size > SHARED_MIN))
+    .toSorted((a, b) => Number(b.isNear) - Number(a.isNear) || b.common - a.common || byName(a.one, b.one))
+    .slice(0, LOOKED_AT_MAX);
+  const found = looked.flatMap(({ one, isNear }): (Candidate & { readonly rank: number })[] => {
     const shared = matchColumns(table, one, world).matches.length;
     const columns = `${shared} of its ${table.columns.length} columns`;
-    const alike = shared >= COLUMNS_MIN && shared / table.columns.length > SHARED_MIN;
-    const nearName = one.name === near || one.name === table.name || soundOf(one.name) === soundOf(table.name);
-    if (!alike && !nearName) return [];
-    const rank = (nearName ? 1 : 0) + shared / table.columns.length;
-    return [{ target: one, why: nearName && !alike ? `a name like it, ${columns}` : columns, rank }];
+    const isAlike = shared >= COLUMNS_MIN && shared / table.columns.length > SHARED_MIN;
+    if (!isAlike && !isNear) return [];
+    const rank = (isNear ? 1 : 0) + shared / table.columns.length;
+    return [{ target: one, why: isNear && !isAlike ? `a name like it, ${columns}` : columns, rank }];
   });
   return found
-    .toSorted((a, b) => b.rank - a.rank || showTable(a.target).localeCompare(showTable(b.target), 'en'))
+    .toSorted((a, b) => b.rank - a.rank || byName(a.target, b.target))
     .slice(0, CANDIDATES_MAX)
     .map(({ target, why }) => ({ target, why }));
+}
+
+function byName(a: CatalogTable, b: CatalogTable): number {
+  return showTable(a) < showTable(b) ? -1 : 1;
 }
