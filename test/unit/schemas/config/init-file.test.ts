@@ -88,10 +88,10 @@ describe('the first file', () => {
   test('declares the casts and drops that lose nothing, and asks about the others', async () => {
     const types = "CREATE DOMAIN positive AS int CHECK (VALUE > 0); CREATE TYPE mood AS ENUM ('sad', 'ok')";
     const source = await catalogOf(
-      `${types}; CREATE TABLE a (id int PRIMARY KEY, code int, feeling mood, m text, p int, total int, cut text, at timestamp)`,
+      `${types}; CREATE TABLE a (id int PRIMARY KEY, code int, feeling mood, m text, p int, total int, cut text, at timestamp, kept positive)`,
     );
     const target = await catalogOf(
-      `${types}; CREATE TABLE a (id int PRIMARY KEY, code text, feeling text, m mood, p positive, total int GENERATED ALWAYS AS (p * 2) STORED, cut varchar(5), at timestamptz)`,
+      `${types}; CREATE TABLE a (id int PRIMARY KEY, code text, feeling text, m mood, p positive, total int GENERATED ALWAYS AS (p * 2) STORED, cut varchar(5), at timestamptz, kept positive)`,
     );
     const { text } = renderInitFile(source, target);
     expect(tablesOf(text)).toEqual([
@@ -111,11 +111,11 @@ describe('the first file', () => {
 
   test('leaves no table out without a question, each with its candidates', async () => {
     const source = await catalogOf(
-      `CREATE TABLE clients (id int PRIMARY KEY, title text, city text, since date); CREATE TABLE a (id int PRIMARY KEY);
+      `CREATE TABLE clients (id int PRIMARY KEY, title text, city text, since date); CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE pets (id int PRIMARY KEY, kind text, owner text);
        CREATE TABLE "Nobody.s" (id int PRIMARY KEY); CREATE UNLOGGED TABLE u (id int PRIMARY KEY)`,
     );
     const target = await catalogOf(
-      'CREATE TABLE buyer (id int PRIMARY KEY, title text, city text, level int); CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)',
+      'CREATE TABLE buyer (id int PRIMARY KEY, title text, city text, level int); CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE pet (tag int PRIMARY KEY, race text); CREATE TABLE u (id int PRIMARY KEY)',
     );
     const { text, questions } = renderInitFile(source, target, { name: 'shop' });
     expect(tablesOf(text)).toEqual([
@@ -125,12 +125,14 @@ describe('the first file', () => {
       '      - "public.\\"Nobody.s\\""',
       '      # ? public.clients has no table of that name on the target and is left out. Is it public.buyer (3 of its 4 columns)? Then add - { from: public.clients, to: public.buyer }',
       '      - public.clients',
+      '      # ? public.pets has no table of that name on the target and is left out. Is it public.pet (a name like it, 0 of its 3 columns)? Then add - { from: public.pets, to: public.pet }',
+      '      - public.pets',
       '      # ? public.u is unlogged, so its changes cannot be followed. Leave it out, or SET LOGGED?',
       '      - public.u',
       '',
-      '# Nothing goes to these tables of the target: public.buyer, public.u',
+      '# Nothing goes to these tables of the target: public.buyer, public.pet, public.u',
     ]);
-    expect(questions).toBe(3);
+    expect(questions).toBe(4);
     expect(compileText(text, source, target).findings).toEqual([]);
   });
 
@@ -181,12 +183,12 @@ describe('the first file', () => {
 
   test('holds whatever names a catalogue has', async () => {
     const ddl = `CREATE TABLE "x
- - from: evil" (id int PRIMARY KEY, "a: {b} #c" text, "\${HOME}" text, "null" text, "__proto__" text, "Naïve ""col""" text);`;
+ - from: evil \${HOME}" (id int PRIMARY KEY, "a: {b} #c" text, "\${HOME}" text, "null" text, "__proto__" text, "Naïve ""col""" text);`;
     const source = await catalogOf(ddl.replace('"null" text', '"Null" text'));
     const { text } = renderInitFile(source, await catalogOf(ddl.replaceAll('text', 'varchar')));
     const { file, findings } = readMigrationFile({ path: 'x', text, env: ENV });
     expect(findings).toEqual([]);
-    expect(file?.tables.map(({ from, columns }) => [from, Object.keys(columns)])).toEqual([['public.x\n - from: evil', ['Null']]]);
+    expect(file?.tables.map(({ from, columns }) => [from, Object.keys(columns)])).toEqual([['public.x\n - from: evil ${HOME}', ['Null']]]);
     const target = await catalogOf(ddl);
     expect(errorsOf(compileText(renderInitFile(source, target).text, source, target).findings)).toEqual([]);
   });
