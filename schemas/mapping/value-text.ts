@@ -12,6 +12,8 @@ import { underDomain } from './type-fit.ts';
 
 type ColumnType = Pick<ColumnMapping, 'targetType' | 'targetBaseType'>;
 
+const JSON_TYPES: ReadonlySet<string> = new Set(['json', 'jsonb']);
+
 const readers = new Map<string, ((text: string) => string | undefined) | undefined>();
 
 /** Reads a text as a value of the type, for types whose spelling is known; undefined: the text stands as it is. */
@@ -22,6 +24,8 @@ function readerOf({ targetType, targetBaseType }: ColumnType): ((text: string) =
 }
 
 function castReader(type: string): ((text: string) => string | undefined) | undefined {
+  // They keep their text, or are printed in a way of the server's own.
+  if (JSON_TYPES.has(type)) return undefined;
   try {
     const { apply } = castStep({ to: type, onError: 'fail' });
     return (text) => {
@@ -51,8 +55,6 @@ export function sourceText(column: CatalogColumn, text: string): string | undefi
 export function targetText(type: ColumnType, text: string): string {
   return readerOf(type)?.(text) ?? text;
 }
-
-const JSON_TYPES: ReadonlySet<string> = new Set(['json', 'jsonb']);
 
 /** Whether the target's column holds the same for both. */
 export function sameTargetValue(type: ColumnType, one: string | null, other: string | null): boolean {

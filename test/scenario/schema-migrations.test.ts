@@ -123,6 +123,18 @@ test.for(CASES)('$tool: nothing to say of a history in order; failed or half don
   expect((await told()).messages).toEqual([one.says.replace('on the target', 'on the source')]);
 });
 
+test('up begins nothing while a migration is failed: no slot, no publication', async () => {
+  await stage.onTarget(`${GOLANG} UPDATE schema_migrations SET dirty = true`);
+  const run = await runInProcess(['up', '-f', stage.path, '--until', 'caught-up', '--port', '0', '--json']);
+  expect({ exitCode: run.exitCode, code: envelopeOf(run).error?.code }).toEqual({ exitCode: 3, code: 'CF-7008' });
+  const client = await connect(stage.sourceUrl, { applicationName: 'test', role: 'source' });
+  const made = await client.query(
+    `SELECT FROM pg_replication_slots WHERE slot_name = '${stage.name}' UNION ALL SELECT FROM pg_publication`,
+  );
+  expect(made.rowCount).toBe(0);
+  await client.end();
+});
+
 test('node-pg-migrate: while its runner holds its lock', async () => {
   await stage.onTarget(NODE_PG);
   expect((await told()).messages).toEqual([]);
