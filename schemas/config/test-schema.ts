@@ -18,10 +18,8 @@ const placedRow = z.strictObject(
   expected('a block with row: …, and to: where there are several tables'),
 );
 
-const expectation = z.union(
-  [z.literal('none'), z.array(placedRow), row],
-  expected('none, a block of target column: value, or a list of { to, row }'),
-);
+const EXPECTATION = expected('none, a block of target column: value, or a list of { to, row }');
+const expectation = z.union([z.literal('none', EXPECTATION), z.array(placedRow), row], EXPECTATION);
 
 const mappingTest = z
   .strictObject(
@@ -96,5 +94,7 @@ function buildRows(
 
 /** Under `tests` a number or a boolean is the text that stands there: 7.50 is not 7.5. */
 export function keepsTextInTests(path: Path): boolean {
-  return path[0] === 'tests' && path.length >= 4 && (path[2] === 'given' || (path[2] === 'expect' && path.at(-1) !== 'to'));
+  if (path[0] !== 'tests' || path.length < 4) return false;
+  const isTarget = typeof path[3] === 'number' && path[4] === 'to';
+  return path[2] === 'given' || (path[2] === 'expect' && !isTarget);
 }

@@ -66,11 +66,18 @@ function renderRow({ values }: MappedRow, indent: number): string[] {
 }
 
 function key(text: string): string {
-  return /^[A-Za-z_]\w*$/.test(text) ? text : JSON.stringify(text);
+  return /^[A-Za-z_]\w*$/.test(text) ? text : quoted(text);
 }
 
 /** Numbers as they are, all else in quotes; a reference to the environment would be read as one. */
 function scalar(text: string | null): string {
   if (text === null) return 'null';
-  return /^-?\d{1,30}(?:\.\d+)?$/.test(text) ? text : JSON.stringify(text.replaceAll('${', '$${'));
+  return /^-?\d{1,30}(?:\.\d+)?$/.test(text) ? text : quoted(text.replaceAll('${', () => '$${'));
+}
+
+/** The reader counts brackets that are open, also within texts: those that nothing closes must not add up. */
+function quoted(text: string): string {
+  const json = JSON.stringify(text);
+  const depth = [...json].reduce((open, one) => open + ('[{'.includes(one) ? 1 : ']}'.includes(one) ? -1 : 0), 0);
+  return depth === 0 ? json : json.replaceAll('[', String.raw`\u005b`).replaceAll('{', String.raw`\u007b`);
 }
