@@ -153,6 +153,16 @@ test('a run that was killed and then fails undoes also what it had done before i
   expect(await state()).toMatchObject(OPEN);
 });
 
+test('run by a role with more rights, our tables stay those of the role that owns their schema', async () => {
+  const role = `sink_${process.pid}`;
+  await sql(`CREATE ROLE ${role}; CREATE SCHEMA crossfade AUTHORIZATION ${role}`);
+  await applySchemaSteps(database.url, 'm', [column]);
+  const owners = await sql(`SELECT DISTINCT tableowner AS owner FROM pg_tables WHERE schemaname = 'crossfade'`);
+  expect(owners).toEqual([{ owner: role }]);
+  expect(await sql(`SELECT tableowner AS owner FROM pg_tables WHERE tablename = 'made_with_note'`)).not.toEqual([{ owner: role }]);
+  await sql(`DROP OWNED BY ${role}; DROP ROLE ${role}`);
+});
+
 test('two at once: one of them is refused', async () => {
   const slow = { ...column, up: `SELECT pg_sleep(1); ${column.up}` };
   const runs = await Promise.allSettled([applySchemaSteps(database.url, 'm', [slow]), applySchemaSteps(database.url, 'm', [slow])]);

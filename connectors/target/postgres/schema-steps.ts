@@ -10,6 +10,7 @@ import { createHash } from 'node:crypto';
 import pg from 'pg';
 import type { SchemaStepEntry } from '#schemas/config/migration-file.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
+import { quoteIdent } from '#schemas/table.ts';
 import { failpoint } from '#schemas/test-hooks.ts';
 import { connect } from '#connectors/postgres/session.ts';
 import { ensureSchema } from './schema.ts';
@@ -92,7 +93,7 @@ class StepRunner implements AsyncDisposable {
       const { rows } = await client.query<{ free: string }>(`SELECT pg_catalog.pg_try_advisory_lock(${LOCK})::text AS free`);
       if (rows[0]?.free !== 'true')
         throw new PipelineError('CF-7003', 'another process runs schema steps on the target', { remedy: 'Wait until it is done.' });
-      await ensureSchema(client);
+      await ensureOwnSchema(client);
       return new StepRunner(client, name, await readJournal(client, name));
     } catch (error) {
       await client.end();
@@ -270,6 +271,18 @@ class StepRunner implements AsyncDisposable {
   async #forget(step: SchemaStepEntry): Promise<void> {
     await this.#client.query('DELETE FROM crossfade.schema_steps WHERE name = $1 AND step = $2', [this.#name, step.name]);
   }
+}
+
+/** Steps may need more rights than the sink has; our tables stay those of the role that owns their schema. */
+async function ensureOwnSchema(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<{ owner: string }>(
+    `SELECT r.rolname AS owner FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner
+      WHERE n.nspname = 'crossfade' AND r.rolname <> current_user`,
+  );
+  const owner = rows[0]?.owner;
+  if (owner !== undefined) await client.query(`SET ROLE ${quoteIdent(owner)}`);
+  await ensureSchema(client);
+  if (owner !== undefined) await client.query('RESET ROLE');
 }
 
 /** Undefined table, column, function, schema, object. */
