@@ -1,5 +1,6 @@
 /** The reader's raw log over a real broker: what is read back is what was appended, also when the broker dies in the middle. */
 import { randomUUID } from 'node:crypto';
+import kafkajs from 'kafkajs';
 import { afterEach, expect, test } from 'vitest';
 import type { FetchedRecord, KafkaCluster } from '#connectors/change-log/kafka/cluster.ts';
 import type { KafkaJsCluster } from '#connectors/change-log/kafka/kafka-cluster.ts';
@@ -17,6 +18,8 @@ import { catalogTable, readScattered, type ScatteredLog, type StoredRecords } fr
 
 const TABLE = catalogTable({ oid: 100, name: 'orders', columns: ['id', 'body'], key: ['id'] });
 const RELATION = frames.relation({ oid: 100, name: 'orders', columns: [{ name: 'id', key: true }, { name: 'body' }] });
+const OTHER_OID = 200;
+const OTHER_RELATION = frames.relation({ oid: OTHER_OID, name: 'audit', columns: [{ name: 'id', key: true }, { name: 'body' }] });
 const PARTITIONS = 3;
 /** More than a topic of ours takes. */
 const ROW_BYTES = 11 * 1024 * 1024;
@@ -67,7 +70,7 @@ class Migration {
       format: avroFormat(registry, { name }),
       database: 'db',
       partitions: PARTITIONS,
-      tableOf: () => TABLE,
+      tableOf: ({ oid }) => (oid === OTHER_OID ? undefined : TABLE),
     });
   }
 
@@ -121,6 +124,32 @@ describeWithKafka('the raw log over Kafka', () => {
     const fault = rows.find((row) => row.fault !== undefined)?.fault;
     expect(fault).toMatchObject({ code: 'CF-3005', op: 'c', row: { id: '1' } });
     expect(fault?.message).toContain(`topic ${migration.name}.public.orders: raise max.message.bytes (now ${10 * 1024 * 1024})`);
+  });
+
+  test('tells of a change of a table that is not mapped and that the order does not take, and takes it once that is raised', async () => {
+    const migration = await migrationOn((await sharedKafka()).brokers);
+    const { cluster, name } = migration;
+    const [order, setting] = [`${name}.order`, 'max.message.bytes'];
+    const limited = { topic: order, numPartitions: 1, configEntries: [{ name: setting, value: String(1024 * 1024) }] };
+    await cluster.admin.createTopics({ topics: [limited], waitForLeaders: true });
+    const topic = migration.reader();
+    await topic.begin(1);
+    await append(topic, transaction(10, 1));
+    const large = frames.insert(OTHER_OID, ['1', 'x'.repeat(3 * 1024 * 1024)]);
+    const changes = [frames.begin(20n), RELATION, OTHER_RELATION, large, frames.insert(100, ['2', 'x']), frames.commit(20n, 25n)];
+    const refused = append(topic, changes);
+    await expect(refused).rejects.toMatchObject({ code: 'CF-3005', message: expect.stringContaining(`topic ${order}`) as string });
+    await expect(refused).rejects.toThrow(/row of public\.audit of 3145\d+ bytes.*raise max\.message\.bytes/);
+    expect((await migration.read()).end).toBe(4);
+    const resources = [
+      { type: kafkajs.ConfigResourceTypes.TOPIC, name: order, configEntries: [{ name: setting, value: String(8 * 1024 * 1024) }] },
+    ];
+    await cluster.admin.alterConfigs({ validateOnly: false, resources });
+    const next = migration.reader();
+    await next.begin(2);
+    await append(next, changes);
+    const { rows, end } = await migration.read();
+    expect([end, rows.map((row) => row.key?.['id'])]).toEqual([10, ['10-0', '2']]);
   });
 
   test('goes on where it is whole after the broker was killed in the middle of appends', async () => {

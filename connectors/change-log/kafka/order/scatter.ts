@@ -154,6 +154,14 @@ export class Scatter {
     else this.#unmapped.delete(relation.oid);
   }
 
+  /** Of a relation that is not mapped. */
+  unmappedName(oid: number): string | undefined {
+    const frame = this.#unmapped.get(oid);
+    if (frame === undefined) return undefined;
+    const { schema, name } = decodeRelation(frame);
+    return `${schema}.${name}`;
+  }
+
   /** These relations are leaves of a mapped table from here on. */
   learn(oids: readonly number[]): void {
     for (const oid of oids) if (this.#unmapped.has(oid)) this.#relations.delete(oid);

@@ -11,6 +11,7 @@ import { failpoint } from '#schemas/test-hooks.ts';
 import type { Offset, RecordBatch } from '#connectors/change-log/change-log.ts';
 import type { KafkaCluster, Produced } from '../cluster.ts';
 import { RecordsBuilder } from '../record-batch.ts';
+import { orderTooLarge } from './large-frames.ts';
 import type { RawEnds } from './order-tail.ts';
 import type { Parcel } from './parcel.ts';
 import type { Scatter } from './scatter.ts';
@@ -149,7 +150,10 @@ export class SegmentWriter {
         this.#durable(last.base + last.count);
         this.#writeSegments();
       })
-      .catch((error: unknown) => this.#fail(error));
+      .catch((error: unknown) => {
+        const segments = ready.map(({ segment }) => segment);
+        this.#fail(orderTooLarge(error, { topic, segments, nameOf: (oid) => this.#options.scatter.unmappedName(oid) }));
+      });
   }
 
   #takeReady(): readonly Encoded[] {
