@@ -79,6 +79,24 @@ const hash = z.union(
   expected('sha256, sha512, sha1, md5, or a block of algorithm and encoding'),
 );
 
+const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
+
+const namespace = z
+  .string(expected('a UUID, dns, url, oid or x500'))
+  .refine((value) => UUID.test(value) || ['dns', 'url', 'oid', 'x500'].includes(value), {
+    error: 'expected a UUID, dns, url, oid or x500',
+  })
+  .transform((value) => value.toLowerCase())
+  .describe('Of your own, made once; the UUID depends on it.');
+
+const uuid5 = z.union(
+  [
+    z.strictObject({ namespace, sep: z.string(expected('a text')).default(':').describe('Between the texts of several columns.') }),
+    namespace.transform((space) => ({ namespace: space, sep: ':' })),
+  ],
+  expected('a namespace (a UUID, dns, url, oid or x500), or a block of namespace and sep'),
+);
+
 const zone = z
   .strictObject(
     {
@@ -153,6 +171,7 @@ const blocks = z.strictObject(
       .describe('A JSON object of several columns, by their own names or these.'),
     element: nth.optional().describe('One element of an array.'),
     hash: hash.optional(),
+    uuid5: uuid5.optional().describe('The UUID (version 5) of a text, or of several columns: the same for the same values everywhere.'),
     hmac: z
       .strictObject({ key: secretKey, algorithm: algorithm.default('sha256'), encoding: digestText }, expected('a block with key: ${ENV}'))
       .optional(),

@@ -42,6 +42,7 @@ export function compileKey(input: KeyInput): CompiledKey | undefined {
     targetKey.push(mapped.target);
   }
   if (targetKey.length > 0) checkTargetIndex(targetKey, input);
+  if (input.steps !== undefined) warnOfComputedKey(input.steps, sourceKey, input);
   return { sourceKey, targetKey };
 }
 
@@ -103,6 +104,25 @@ function sourceIsInexact(source: CatalogTable): boolean {
   return key?.inexact === true;
 }
 
+/** A primary key that is computed is to be a function of the source's key, of all of it. */
+function warnOfComputedKey(steps: TableSteps, sourceKey: readonly string[], { resolved, columns, list }: KeyInput): void {
+  const { source, target, entry } = resolved;
+  const key = target.primaryKey?.columns ?? [];
+  const computed = steps.computed.filter((one) => key.includes(one.target));
+  if (computed.length === 0) return;
+  const made = new Set(computed.flatMap(({ from }) => from.map((i) => steps.inputs[i]!.name)));
+  for (const { target: name, source: column } of columns) if (key.includes(name)) made.add(column.name);
+  const lacking = sourceKey.find((name) => !made.has(name));
+  const other = computed.flatMap(({ from }) => from.map((i) => steps.inputs[i]!.name)).find((name) => !sourceKey.includes(name));
+  const about = `the primary key of ${showTable(target)} is computed`;
+  const place = entry.set?.[computed[0]!.target] ?? entry;
+  const remedy = `Compute it from (${sourceKey.join(', ')}), the key of ${showTable(source)}.`;
+  if (lacking !== undefined)
+    list.warning('CF-4001', `${about} without "${lacking}": a second row with the same key would be refused`, place, remedy);
+  if (other !== undefined)
+    list.warning('CF-4001', `${about} from "${other}" too: it changes with it, and what refers to it does not`, place, remedy);
+}
+
 interface Member {
   readonly schema: string;
   readonly name: string;
@@ -113,7 +133,7 @@ interface Member {
 /** What the stream tells of a changed row is decided by each leaf on its own: the setting is not inherited. */
 function checkIdentity(input: KeyInput, sourceKey: readonly string[]): void {
   const { source, entry } = input.resolved;
-  const needsFull = sourceKey.length === 0 ? 'it has no primary key' : (filterNeedsFull(input) ?? stepsNeedFull(input));
+  const needsFull = sourceKey.length === 0 ? 'it has no primary key' : (filterNeedsFull(input) ?? stepsNeedFull(input, sourceKey));
   const members: readonly Member[] = source.kind === 'p' ? [source, ...source.leaves] : [source];
   const unique = source.uniqueKeys[0];
   const statements: string[] = [];
@@ -180,10 +200,16 @@ function filterNeedsFull({ filter, columns, steps, resolved }: KeyInput): string
   return long === undefined ? undefined : `it has a row filter, and "${long.name}" may be left out of an update (unchanged TOAST)`;
 }
 
-/** What is made of several columns cannot be made anew when one of them changes and another is left out. */
-function stepsNeedFull({ steps }: KeyInput): string | undefined {
+/**
+ * What is made of several columns cannot be made anew when one of them changes and another is left out. A key is short enough to be written
+ * with its row; one that is not is refused with its row.
+ */
+function stepsNeedFull({ steps }: KeyInput, sourceKey: readonly string[]): string | undefined {
   for (const { target, from } of steps?.computed ?? []) {
-    const long = from.length > 1 ? from.map((i) => steps!.inputs[i]!).find((column) => column.typeLength === -1) : undefined;
+    const long =
+      from.length > 1
+        ? from.map((i) => steps!.inputs[i]!).find((column) => column.typeLength === -1 && !sourceKey.includes(column.name))
+        : undefined;
     if (long !== undefined)
       return `"${target}" is made of several columns, and "${long.name}" may be left out of an update (unchanged TOAST)`;
   }

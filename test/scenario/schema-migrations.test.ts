@@ -242,7 +242,7 @@ test('a wrong entry is told at its place', async () => {
   const { envelope } = await check();
   const lines = plain.split('\n').length;
   expect(envelope.findings.map(({ line, message }) => `${line! - lines} ${message}`)).toEqual([
-    '0 "schemaMigrations.tool": expected flyway, liquibase, dbmate, node-pg-migrate, prisma, atlas, pgroll, golang-migrate or none',
+    '0 "schemaMigrations.tool": expected flyway, liquibase, dbmate, node-pg-migrate, prisma, atlas, pgroll, golang-migrate or none; did you mean "flyway"?',
     '2 "schemaSteps[0].verify" is missing; expected SQL',
     '3 "schemaSteps[1].name": expected a name of letters, digits, underscores, dots and hyphens',
   ]);

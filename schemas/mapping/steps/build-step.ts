@@ -21,6 +21,7 @@ import {
   trimStep,
 } from './text-steps.ts';
 import { underDomain } from '../type-fit.ts';
+import { uuidStep } from './uuid-step.ts';
 import { zoneStep } from './zone-step.ts';
 
 type Builders = { readonly [K in StepName]-?: (config: NonNullable<StepBlock[K]>, context: StepContext) => Step };
@@ -43,6 +44,7 @@ const BUILDERS: Builders = {
   object: objectStep,
   element: elementStep,
   hash: hashStep,
+  uuid5: uuidStep,
   hmac: hmacStep,
   mask: maskStep,
   tokenise: tokeniseStep,
@@ -55,7 +57,8 @@ export function stepName(block: StepBlock): StepName {
 }
 
 /** What the step at `index` is compiled for, after those before it. */
-export function contextAt(steps: readonly StepBlock[], index: number, context: StepContext): StepContext {
+export function contextAt(steps: readonly StepBlock[], index: number, whole: StepContext): StepContext {
+  const context = index === 0 ? { ...whole, isFirst: true } : whole;
   const before = steps.slice(0, index).map(stepName);
   const [column] = context.inputs;
   const delimiter = delimiterAfter(before, context);

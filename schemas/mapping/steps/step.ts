@@ -16,6 +16,8 @@ export interface StepContext {
   readonly inputs: readonly CatalogColumn[];
   /** Those that `call` names. */
   readonly functions?: UserFunctions;
+  /** Nothing comes before the step: it may take several columns. */
+  readonly isFirst?: boolean;
   /** The column whose own value comes to the step; absent where other steps may have changed it. */
   readonly raw?: RawColumn;
   /** Between the elements of the array that comes to the step; absent: a comma. */
