@@ -6,54 +6,10 @@ import { explain, runCommand, type VerifyResult } from '#services/demo/pipeline/
 import { Pipeline } from '#services/demo/pipeline/pipeline.ts';
 import { execute } from '#test/support/application.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
+import { UUID_EXPECTED, UUID_FOUND, UUID_SOURCE, UUID_TABLES, UUID_TARGET, uuidChanges } from '#test/support/uuid-tables.ts';
 import { startInstance } from '#test/support/running-instance.ts';
 
 const LONG_MS = 180_000;
-const NAMESPACE = '4f5c1e0a-6d1b-4c55-9c57-0d2d3c6f1a11';
-
-const SOURCE = `CREATE EXTENSION "uuid-ossp";
-  CREATE TABLE customer (tenant text, id int, name text, PRIMARY KEY (tenant, id));
-  CREATE TABLE invoice (tenant text, id int, customer_id int, cents bigint, PRIMARY KEY (tenant, id),
-    FOREIGN KEY (tenant, customer_id) REFERENCES customer ON UPDATE CASCADE ON DELETE SET NULL (customer_id));
-  INSERT INTO customer SELECT t, g, md5(g::text) FROM unnest('{acme,b:4,Zürich}'::text[]) t, generate_series(1, 500) g;
-  INSERT INTO invoice SELECT tenant, id, NULLIF(id % 500, 0), id FROM customer`;
-
-/** The target's keys are UUIDs; the old ones stay traceable, and are what rows are found by. */
-const TARGET = `CREATE TABLE client (id uuid PRIMARY KEY, tenant text, legacy_id int, name text, UNIQUE (tenant, legacy_id));
-  CREATE TABLE bill (id uuid PRIMARY KEY, tenant text, legacy_id int, client uuid REFERENCES client, cents bigint, UNIQUE (tenant, legacy_id))`;
-
-const uuid = (of: string): string => `{ from: [tenant, ${of}], steps: [{ uuid5: { namespace: ${NAMESPACE}, sep: "/" } }] }`;
-const TABLES = `tables:
-  - from: public.customer
-    to: public.client
-    columns: { id: legacy_id }
-    set: { id: ${uuid('id')} }
-  - from: public.invoice
-    to: public.bill
-    columns: { id: legacy_id }
-    set: { id: ${uuid('id')}, client: ${uuid('customer_id')} }
-`;
-
-const KEY = (of: string): string => `uuid_generate_v5('${NAMESPACE}', tenant || '/' || ${of})`;
-const EXPECTED = [
-  `SELECT ${KEY('id')} AS id, tenant, id AS legacy_id, name FROM customer ORDER BY 2, 3`,
-  `SELECT ${KEY('id')} AS id, tenant, id AS legacy_id, ${KEY('customer_id')} AS client, cents FROM invoice ORDER BY 2, 3`,
-];
-const FOUND = ['SELECT * FROM client ORDER BY 2, 3', 'SELECT * FROM bill ORDER BY 2, 3'];
-
-function changes(round: number): string[] {
-  const id = 1000 + round;
-  return [
-    `BEGIN; INSERT INTO customer VALUES ('acme', ${id}, 'new'); INSERT INTO invoice VALUES ('acme', ${id}, ${id}, 1); COMMIT`,
-    `UPDATE customer SET name = name || '.' WHERE id % 29 = ${round % 29}`,
-    `UPDATE customer SET id = id + 10000 WHERE tenant = 'b:4' AND id = ${(round * 7) % 500}`,
-    `UPDATE invoice SET id = id + 10000 WHERE tenant = 'Zürich' AND id = ${(round * 11) % 500}`,
-    `DELETE FROM customer WHERE tenant = 'Zürich' AND id % 97 = ${round % 97}`,
-    `DELETE FROM invoice WHERE id % 61 = ${round % 61}`,
-    `INSERT INTO customer SELECT 'Zürich', g, 'again' FROM generate_series(1, 500) g WHERE g % 97 = ${(round + 50) % 97} ON CONFLICT DO NOTHING`,
-  ];
-}
-
 test(
   'rows keep their UUIDs and what refers to them, under load and through a SIGKILL; a lost row is repaired by its old key',
   { timeout: LONG_MS },
@@ -65,13 +21,13 @@ test(
     stack.defer(() => rm(directory, { recursive: true, force: true }));
     const [file, dataDir] = [join(directory, 'm.yaml'), join(directory, 'data')];
     const head = `crossfade: 1\nname: uuids\nsource: { postgres: "${from.url}" }\ntarget: { postgres: "${to.url}" }\nheartbeatSeconds: 1\n`;
-    await writeFile(file, head + TABLES);
-    await execute(from.url, SOURCE);
-    await execute(to.url, TARGET);
+    await writeFile(file, head + UUID_TABLES);
+    await execute(from.url, UUID_SOURCE);
+    await execute(to.url, UUID_TARGET);
     const start = (env: Record<string, string>): Pipeline =>
       stack.use(Pipeline.start({ file, dataDir, logFile: join(directory, 'up.log'), env }));
     let round = 0;
-    const write = (): Promise<unknown> => execute(from.url, ...changes(round++));
+    const write = (): Promise<unknown> => execute(from.url, ...uuidChanges(round++));
     const first = start({ CROSSFADE_TEST_FAILPOINT: 'sink.applied:5' });
     while (first.result === undefined) await write();
     expect(await first.ended(), first.logTail(20)).toMatchObject({ signal: 'SIGKILL' });
@@ -82,7 +38,7 @@ test(
     const verified = await verifying;
     expect(verified.code, explain(verified)).toBe(0);
     expect(await runCommand(['verify'], { file, dataDir })).toMatchObject({ code: 0 });
-    for (const [i, sql] of FOUND.entries()) expect(await execute(to.url, sql)).toEqual(await execute(from.url, EXPECTED[i]!));
+    for (const [i, sql] of UUID_FOUND.entries()) expect(await execute(to.url, sql)).toEqual(await execute(from.url, UUID_EXPECTED[i]!));
 
     await execute(
       to.url,
@@ -94,7 +50,7 @@ test(
     expect(drifted.code, explain(drifted)).toBe(11);
     const repaired = await runCommand<VerifyResult>(['repair'], { file, dataDir });
     expect(repaired.code, explain(repaired)).toBe(0);
-    for (const [i, sql] of FOUND.entries()) expect(await execute(to.url, sql)).toEqual(await execute(from.url, EXPECTED[i]!));
+    for (const [i, sql] of UUID_FOUND.entries()) expect(await execute(to.url, sql)).toEqual(await execute(from.url, UUID_EXPECTED[i]!));
     expect(await second.stop()).toEqual({ code: 0, signal: null });
   },
 );
