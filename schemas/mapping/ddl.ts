@@ -4,7 +4,7 @@
  * out. It is a draft for the schema migration tool of the target's owner: nothing of ours runs it.
  */
 import type { MigrationFile, TableEntry } from '../config/migration-file.ts';
-import { quoteIdent, quoteTable, type Catalog, type CatalogColumn, type CatalogForeignKey } from '../table.ts';
+import { quoteIdent, quoteLiteral, quoteTable, type Catalog, type CatalogColumn, type CatalogForeignKey } from '../table.ts';
 import { tableId } from './compiled-mapping.ts';
 import { createExtensions, createTypes } from './ddl-types.ts';
 import { FindingList } from './finding-list.ts';
@@ -67,6 +67,7 @@ function createTable(one: ResolvedTable, target: Catalog): string {
     const line = columnLine(column, one, { target, notes });
     if (line !== undefined) lines.push(line);
   }
+  lines.push(...markLines(one.entry));
   const kept = new Set(keptColumns(one).map((column) => column.name));
   const list = (columns: readonly string[]): string => columns.map((name) => quoteIdent(targetName(one.entry, name))).join(', ');
   const whole = (columns: readonly string[]): boolean => columns.every((name) => kept.has(name));
@@ -81,6 +82,19 @@ function createTable(one: ResolvedTable, target: Catalog): string {
   if (source.partitionKey !== undefined) notes.push(`partitioned on the source: PARTITION BY ${source.partitionKey}`);
   const comments = notes.map((note) => `-- ${showTable(to)}: ${note.replaceAll(/\s+/g, ' ')}\n`).join('');
   return `${comments}CREATE TABLE ${quoteTable(to)} (\n  ${lines.join(',\n  ')}\n);`;
+}
+
+/** Columns that tell which rows are deleted. */
+function markLines({ deletes }: TableEntry): string[] {
+  if (deletes?.mode !== 'soft') return [];
+  const { flag, at } = deletes;
+  const lines = at === undefined ? [] : [`${quoteIdent(at)} timestamp with time zone`];
+  if (flag === undefined) return lines;
+  const { column, value, alive } = flag;
+  const isFlag = (value === 'true' || value === 'false') && (alive === undefined || alive === 'true' || alive === 'false');
+  const living = alive ?? (isFlag ? String(value !== 'true') : undefined);
+  const rest = living === undefined ? '' : ` NOT NULL DEFAULT ${isFlag ? living : quoteLiteral(living)}`;
+  return [`${quoteIdent(column)} ${isFlag ? 'boolean' : 'text'}${rest}`, ...lines];
 }
 
 interface LineContext {

@@ -41,9 +41,9 @@ test(
     const write = (): Promise<unknown> => execute(source, ...keptChanges(round++));
     const first = start({});
     const copying = first.waitFor(({ phase }) => phase === 'following', { what: 'following', timeoutMs: 90_000 });
-    const copy = { isDone: false };
-    void copying.finally(() => (copy.isDone = true));
-    while (!copy.isDone) await write();
+    const copy = { isOver: false };
+    void copying.finally(() => (copy.isOver = true));
+    while (!copy.isOver) await write();
     await copying;
     const since = await nowAt(source);
     await first.stop();

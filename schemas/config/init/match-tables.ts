@@ -142,10 +142,10 @@ function candidatesFor(table: CatalogTable, targets: readonly CatalogTable[], wo
   const found = looked.flatMap(({ one, isNear }): (Candidate & { readonly rank: number })[] => {
     const shared = matchColumns(table, one, world).matches.length;
     const columns = `${shared} of its ${table.columns.length} columns`;
-    const isAlike = shared >= COLUMNS_MIN && shared / table.columns.length > SHARED_MIN;
-    if (!isAlike && !isNear) return [];
+    const sharesMany = shared >= COLUMNS_MIN && shared / table.columns.length > SHARED_MIN;
+    if (!sharesMany && !isNear) return [];
     const rank = (isNear ? 1 : 0) + shared / table.columns.length;
-    return [{ target: one, why: isNear && !isAlike ? `a name like it, ${columns}` : columns, rank }];
+    return [{ target: one, why: isNear && !sharesMany ? `a name like it, ${columns}` : columns, rank }];
   });
   return found
     .toSorted((a, b) => b.rank - a.rank || byName(a.target, b.target))

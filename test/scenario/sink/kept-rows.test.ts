@@ -198,6 +198,47 @@ describe('a softly deleted row', () => {
   });
 });
 
+test('rows that stay satisfy the foreign keys of a role that cannot switch them off', async () => {
+  await using database = await freshDatabase(14);
+  const role = `keeper_${database.name}`;
+  await using harness = await sinkHarness({
+    url: database.url,
+    sinkUrl: database.url.replace(/\/\/[^@/]*@/, `//${role}:secret@`),
+    ddl: `CREATE TABLE parent (id int PRIMARY KEY, n text); CREATE TABLE child (id int PRIMARY KEY, parent_id int NOT NULL REFERENCES parent, n text)`,
+    targetDdl: `ALTER TABLE parent ${MARKS}; ALTER TABLE child ${MARKS}; CREATE ROLE ${role} LOGIN PASSWORD 'secret';
+      CREATE SCHEMA crossfade AUTHORIZATION ${role}; GRANT USAGE ON SCHEMA new TO ${role};
+      GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON ALL TABLES IN SCHEMA new TO ${role}`,
+    deletes: SOFT,
+  });
+  const [parent, child] = [harness.table('parent'), harness.table('child')];
+  await harness.follow(parent, child);
+  harness.start();
+  await harness.log.transaction(child.relation, parent.relation, parent.insert(1, 'a'), child.insert(1, 1, 'x'), child.insert(2, 1, 'y'));
+  await harness.applied();
+  await harness.log.transactions([
+    [parent.insert(2, 'b'), child.updateFrom([1, null, null], [7, 2, undefined]), child.delete(2, null, null)],
+    [parent.delete(1, null), parent.insert(3, 'c'), child.insert(3, 3, 'z')],
+    [child.delete(3, null, null), parent.delete(3, null)],
+    [child.truncate(), parent.updateFrom([2, null], [4, 'd'])],
+  ]);
+  await harness.applied();
+  expect([harness.held, harness.missing]).toEqual([[], []]);
+  expect(await harness.rows('SELECT id::text, n, deleted::text FROM new.parent ORDER BY parent.id')).toEqual([
+    ['1', 'a', 'true'],
+    ['2', 'b', 'true'],
+    ['3', 'c', 'true'],
+    ['4', 'd', 'false'],
+  ]);
+  expect(await harness.rows('SELECT id::text, parent_id::text, n, deleted::text FROM new.child ORDER BY child.id')).toEqual([
+    ['1', '1', 'x', 'true'],
+    ['2', '1', 'y', 'true'],
+    ['3', '3', 'z', 'true'],
+    ['7', '2', 'x', 'true'],
+  ]);
+  await harness.stop();
+  await harness.rows(`DROP OWNED BY ${role} CASCADE`);
+});
+
 describe('with deletes: ignore', () => {
   test('rows that go stay, a new row takes the place of an old one, and truncates are ignored too', async () => {
     await using database = await freshDatabase();

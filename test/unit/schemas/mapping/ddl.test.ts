@@ -76,6 +76,17 @@ describe('the draft of missing tables', () => {
     expect(draftMissingTables(file, source, await catalogOf('SELECT 1')).sql).not.toContain('DROP TABLE');
   });
 
+  test.each([
+    ['{ column: deleted, at: deleted_at }', '"deleted" boolean NOT NULL DEFAULT false,\n  "deleted_at" timestamp with time zone,'],
+    [`{ column: state, value: gone, alive: "it's there" }`, `"state" text NOT NULL DEFAULT 'it''s there',`],
+    ['{ column: state, value: gone }', '"state" text,'],
+  ])('has the columns that tell deleted rows: %s', async (soft, lines) => {
+    const file = fileOf(`  - from: public.a\n    deletes: { soft: ${soft} }\n`);
+    const { sql, findings } = await runDraft(file, await catalogOf('CREATE TABLE a (id int PRIMARY KEY)'));
+    expect(sql).toContain(lines);
+    expect(findings).toEqual([]);
+  });
+
   const pagila = '../shared/data/pagila.sql';
   test.skipIf(!existsSync(pagila))('brings Pagila over', async () => {
     const text = readFileSync(pagila, 'utf8').replaceAll(/^COPY [^;]*FROM stdin;\n[\s\S]*?^\\\.$/gm, '');
