@@ -45,6 +45,10 @@ const DESCRIBE: Describe = {
   element: (n) => ({ words: `${nth(n, 'element')} of the array`, irreversible: 'the other elements are gone' }),
   hash: ({ algorithm, encoding }) => ({ words: `${algorithm} hash as ${encoding}`, irreversible: 'a hash leads one way' }),
   hmac: ({ algorithm, encoding }) => ({ words: `keyed ${algorithm} hash as ${encoding}`, irreversible: 'a hash leads one way' }),
+  uuid5: ({ namespace, sep }) => ({
+    words: `the UUID (version 5) of the text, under ${namespace}; ${quoted(sep)} between columns`,
+    irreversible: 'a UUID of a name does not tell the name',
+  }),
   mask: ({ keepStart, keepEnd, with: cover }) => ({
     words: `masked with ${quoted(cover)}${keepStart + keepEnd === 0 ? '' : ` but for ${kept(keepStart, keepEnd)}`}`,
     irreversible: 'what is masked is gone',
