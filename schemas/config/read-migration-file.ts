@@ -74,10 +74,11 @@ function isAt(one: Finding, { line, column }: { readonly line: number; readonly 
   return one.line === line && one.column === column;
 }
 
-/** Within `where` and for values under `set`, a number or a boolean is the text that stands there: 7.50 is not 7.5. */
+/** Within `where`, for values under `set` and those of soft deletes, a number or a boolean is the text that stands there: 7.50 is not 7.5. */
 function isTextValue(path: Path): boolean {
   if (keepsTextInTests(path)) return true;
   if (path[0] !== 'tables' || path.length < 4) return false;
+  if (path[2] === 'deletes') return path[4] === 'value' || path[4] === 'alive';
   return path[2] === 'where' || (path[2] === 'set' && keepsTextInSet(path.slice(4)));
 }
 

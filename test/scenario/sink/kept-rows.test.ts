@@ -175,6 +175,38 @@ describe('a softly deleted row', () => {
     ]);
   });
 
+  test('may be told by an enum alone, with rows one by one and many at a time', async () => {
+    await using database = await freshDatabase(14);
+    const flag = { column: 'state', value: "it's gone", alive: 'here' };
+    await using harness = await open(database.url, {
+      targetDdl: `CREATE TYPE "Stage" AS ENUM ('here', 'it''s gone'); ALTER TABLE item ADD state "Stage" NOT NULL DEFAULT 'here'`,
+      deletes: { mode: 'soft', flag, ...place },
+    });
+    const item = harness.table('item');
+    const ids = Array.from({ length: 100 }, (_, i) => i + 1);
+    await harness.follow(item);
+    harness.start();
+    await harness.log.transaction(item.relation, item.insert(1000, 'a', null), item.insert(1001, 'b', null));
+    await harness.log.transaction(item.update(1001, 'c', undefined), item.delete(1000, null, null));
+    await harness.applied();
+    await harness.log.transaction(...ids.map((id) => item.insert(id, 'x', 'X')));
+    await harness.log.transaction(
+      ...ids.map((id) => item.update(id, 'y', undefined)),
+      ...ids.slice(50).map((id) => item.delete(id, null, null)),
+    );
+    await harness.log.transaction(...ids.slice(0, 20).map((id) => item.delete(id, null, null)), item.insert(1000, 'a2', null));
+    await harness.applied();
+    expect(
+      await harness.rows('SELECT state::text, name, big, count(*)::text, min(id)::text FROM new.item GROUP BY 1, 2, 3 ORDER BY min(id)'),
+    ).toEqual([
+      ["it's gone", 'y', 'X', '70', '1'],
+      ['here', 'y', 'X', '30', '21'],
+      ['here', 'a2', null, '1', '1000'],
+      ['here', 'c', null, '1', '1001'],
+    ]);
+    expect([harness.held, harness.missing]).toEqual([[], []]);
+  });
+
   test('frees a key that was set aside', async () => {
     await using database = await freshDatabase();
     await using harness = await open(database.url, {

@@ -33,6 +33,8 @@ describe('deletes and truncates of a table', () => {
       { flag: { column: 'state', dead: 'removed', alive: 'active', type: 'text' } },
       undefined,
     ]);
+    const texts = { flag: { dead: '007', alive: 'TRUE' } };
+    expect(await fates('deletes: { soft: { column: state, value: 007, alive: TRUE } }', target)).toMatchObject([texts, undefined]);
     expect(await fates('deletes: { soft: { column: state, value: x } }', target)).toMatchObject([{ flag: { alive: null } }, undefined]);
   });
 
