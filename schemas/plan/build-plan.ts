@@ -4,6 +4,7 @@
  */
 import type { FilterEntry, MigrationFile } from '../config/migration-file.ts';
 import type { Finding } from '../errors.ts';
+import { markedColumns } from '../mapping/compile-deletes.ts';
 import { tableId, type CompiledMapping, type TableMapping } from '../mapping/compiled-mapping.ts';
 import { likelyPersonal } from '../mapping/personal-kind.ts';
 import type { ResolvedTable } from '../mapping/resolve-tables.ts';
@@ -11,6 +12,7 @@ import { showTable } from '../mapping/table-pattern.ts';
 import { typeWorld, type TypeWorld } from '../mapping/type-fit.ts';
 import type { Catalog, CatalogOddity, CatalogTable } from '../table.ts';
 import { describeColumns } from './describe-column.ts';
+import { describeFates } from './describe-fates.ts';
 import type { PlanDocument, PlanDrop, PlanPlace, PlanScope, PlanTable, PlanVersions } from './plan-document.ts';
 import { planHash } from './plan-hash.ts';
 import { LIMITS, METHOD } from './plan-terms.ts';
@@ -107,12 +109,9 @@ function notMoved({ oddities, sequences, largeObjects }: Catalog): string[] {
   ];
 }
 
-/** What this version does for every table. */
-const FATES = { deletes: 'it goes on the target too', truncates: 'it empties the target table too' } as const;
-
 function describeTable(table: TableMapping, resolved: ResolvedTable, world: TypeWorld): PlanTable {
   const { source, entry, target } = resolved;
-  const fed = new Set(table.columns.map((column) => column.target));
+  const fed = new Set([...table.columns.map((column) => column.target), ...markedColumns(entry)]);
   const { redis } = table;
   return {
     from: showTable(table.from),
@@ -131,7 +130,12 @@ function describeTable(table: TableMapping, resolved: ResolvedTable, world: Type
         becomes: column.generated !== '' ? 'computed by the target' : column.hasDefault || column.identity !== '' ? 'its default' : 'null',
       })),
     filter: Object.entries(entry.where ?? {}).map(([name, filter]) => describeFilter(name, filter)),
-    policies: { existing: table.existing, ...FATES, onRowError: table.onRowError ?? 'halt', unmapped: table.unmapped ?? 'error' },
+    policies: {
+      existing: table.existing,
+      ...describeFates(table),
+      onRowError: table.onRowError ?? 'halt',
+      unmapped: table.unmapped ?? 'error',
+    },
     ...(redis !== undefined && { redis: describeRedis(redis, entry.redis?.fromEnvironment === true) }),
   };
 }
