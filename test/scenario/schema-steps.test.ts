@@ -147,6 +147,20 @@ test('an index that was left half built is built anew', async () => {
   expect(await state()).toMatchObject(DONE);
 });
 
+test('what was done when the process was killed is not done again', async () => {
+  await killedAt('step.run', 'applySchemaSteps');
+  const built = await sql(`SELECT to_regclass('customer_name')::oid::text AS oid`);
+  await applySchemaSteps(database.url, 'm', [column, index]);
+  expect(await sql(`SELECT to_regclass('customer_name')::oid::text AS oid`)).toEqual(built);
+});
+
+test('what a step without a transaction leaves behind when it fails is undone too', async () => {
+  await sql('UPDATE customer SET name = 1 WHERE id = 2');
+  const unique = { ...index, up: index.up.replace('CREATE INDEX', 'CREATE UNIQUE INDEX') };
+  expect(await failureOf([column, unique])).toMatchObject({ code: 'CF-5011', details: { undone: ['by_name', 'note'] } });
+  expect(await state()).toMatchObject(OPEN);
+});
+
 test('a run that was killed and then fails undoes also what it had done before it was killed', async () => {
   await killedAt('step.run', 'applySchemaSteps');
   expect((await failureOf([column, index, broken])).details['undone']).toEqual(['by_name', 'note']);
