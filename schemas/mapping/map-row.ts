@@ -58,5 +58,9 @@ function mapTo(table: TableMapping, row: SourceRow): RowOutcome {
       return [column.target, isComputed(steps, i) ? targetText(column, text) : (castText(column, text) ?? SERVER_ONLY)];
     }),
   );
+  // What tells deleted rows from this one.
+  const { flag, at } = typeof table.deletes === 'object' ? table.deletes : {};
+  if (flag !== undefined) values.set(flag.column, flag.alive);
+  if (at !== undefined) values.set(at.column, null);
   return { kind: 'rows', rows: [{ to: table.to, values }] };
 }

@@ -4,6 +4,7 @@
  */
 import type { CatalogColumn } from '../table.ts';
 import type { TableMapping } from './compiled-mapping.ts';
+import { likelyPersonal } from './personal-kind.ts';
 import { stepName } from './steps/build-step.ts';
 
 const WORDS: readonly string[] = [
@@ -70,7 +71,13 @@ const FREE: ReadonlySet<string> = new Set([
 
 /** `tables`: all that its table goes to. */
 export function mayBePersonal(column: CatalogColumn, tables: readonly TableMapping[]): boolean {
-  if (isNamedPersonal(column.name) || tables.some((table) => hiddenColumns(table).has(column.name))) return true;
+  const table = tables[0]?.from.name ?? '';
+  if (
+    isNamedPersonal(column.name) ||
+    likelyPersonal(column, table) !== undefined ||
+    tables.some((table) => hiddenColumns(table).has(column.name))
+  )
+    return true;
   const { typeName = '', domainBase, typtype } = column;
   const isFree = FREE.has(domainBase?.typeName ?? typeName) || (typtype !== 'e' && !column.builtin && domainBase === undefined);
   return isFree && !tables.some((table) => decidingColumns(table).has(column.name));

@@ -8,7 +8,7 @@ import { catalogue } from '../error-catalogue.ts';
 import type { ErrorCode, Finding } from '../errors.ts';
 import { didYouMean } from '../nearest-name.ts';
 import type { Catalog, CatalogTable } from '../table.ts';
-import { tableId, type CompiledMapping, type TableMapping } from './compiled-mapping.ts';
+import { tableId, type ColumnMapping, type CompiledMapping, type TableMapping } from './compiled-mapping.ts';
 import { mapRow, SERVER_ONLY, type MappedRow, type SourceRow } from './map-row.ts';
 import { parseTablePattern, showTable } from './table-pattern.ts';
 import { sameTargetValue, sourceText } from './value-text.ts';
@@ -118,18 +118,24 @@ interface Difference {
 function differences(want: ExpectedRow, { to, values }: MappedRow, tables: readonly TableMapping[]): Difference[] {
   const table = tables.find((one) => tableId(one.to) === tableId(to))!;
   return [...want.columns].flatMap(([name, place]): Difference[] => {
-    const column = table.columns.find(({ target }) => target === name);
+    const type = typeOf(table, name);
     const got = values.get(name);
-    if (column === undefined || got === undefined) {
+    if (got === undefined) {
       return [{ message: `nothing goes to column "${name}" of ${showTable(to)}${didYouMean(name, values.keys())}`, place }];
     }
     if (got === SERVER_ONLY) {
-      const message = `"${name}" is cast to ${column.targetType} by the server, and what comes of this value is not known without one: leave it out of expect, or compute it under set`;
+      const message = `"${name}" is cast to ${type.targetType} by the server, and what comes of this value is not known without one: leave it out of expect, or compute it under set`;
       return [{ message, place }];
     }
-    if (sameTargetValue(column, place.text, got)) return [];
+    if (sameTargetValue(type, place.text, got)) return [];
     return [{ message: `"${name}": expected ${shown(place.text)}, got ${shown(got)}`, place }];
   });
+}
+
+/** Also of the column that tells deleted rows from others. */
+function typeOf({ columns, deletes }: TableMapping, name: string): Pick<ColumnMapping, 'targetType' | 'targetBaseType'> {
+  const type = (typeof deletes === 'object' ? deletes.flag?.type : undefined) ?? 'text';
+  return columns.find(({ target }) => target === name) ?? { targetType: type, targetBaseType: type };
 }
 
 function describe(rows: readonly MappedRow[]): string {
