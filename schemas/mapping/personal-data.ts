@@ -71,10 +71,10 @@ const FREE: ReadonlySet<string> = new Set([
 
 /** `tables`: all that its table goes to. */
 export function mayBePersonal(column: CatalogColumn, tables: readonly TableMapping[]): boolean {
-  const table = tables[0]?.from.name ?? '';
+  const name = tables[0]?.from.name ?? '';
   if (
     isNamedPersonal(column.name) ||
-    likelyPersonal(column, table) !== undefined ||
+    likelyPersonal(column, name) !== undefined ||
     tables.some((table) => hiddenColumns(table).has(column.name))
   )
     return true;
