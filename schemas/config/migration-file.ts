@@ -29,6 +29,8 @@ export interface SchemaStepEntry {
   /** A query whose first column is true once the step is done. */
   readonly verify: string;
   readonly transaction: boolean;
+  /** Something in it came out of the environment: it must not be shown. */
+  readonly fromEnvironment?: true;
 }
 
 /** One of the two. */

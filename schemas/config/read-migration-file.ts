@@ -113,7 +113,9 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
       log: buildLog(parsed.log),
     },
     ...(parsed.schemaMigrations.length > 0 && { schemaMigrations: buildSchemaMigrations(parsed.schemaMigrations, source) }),
-    ...(parsed.schemaSteps.length > 0 && { schemaSteps: parsed.schemaSteps }),
+    ...(parsed.schemaSteps.length > 0 && {
+      schemaSteps: parsed.schemaSteps.map((step, i) => ({ ...step, ...hidden(source, ['schemaSteps', i]) })),
+    }),
     ...(parsed.tests.length > 0 && { tests: buildTests(parsed.tests, { source, path, wrong }) }),
   };
   return { file, findings };

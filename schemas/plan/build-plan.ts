@@ -2,7 +2,7 @@
  * Compiled mapping and catalogues → plan. Guarantee: pure; every table that is moved, every column that is not, and every table that is left
  * out stands in it.
  */
-import type { FilterEntry, MigrationFile } from '../config/migration-file.ts';
+import type { FilterEntry, MigrationFile, SchemaStepEntry } from '../config/migration-file.ts';
 import type { Finding } from '../errors.ts';
 import { markedColumns } from '../mapping/compile-deletes.ts';
 import { tableId, type CompiledMapping, type TableMapping } from '../mapping/compiled-mapping.ts';
@@ -13,7 +13,7 @@ import { typeWorld, type TypeWorld } from '../mapping/type-fit.ts';
 import type { Catalog, CatalogOddity, CatalogTable } from '../table.ts';
 import { describeColumns } from './describe-column.ts';
 import { describeFates } from './describe-fates.ts';
-import type { PlanDocument, PlanDrop, PlanPlace, PlanScope, PlanTable, PlanVersions } from './plan-document.ts';
+import type { PlanDocument, PlanDrop, PlanPlace, PlanSchemaStep, PlanScope, PlanTable, PlanVersions } from './plan-document.ts';
 import { planHash } from './plan-hash.ts';
 import { LIMITS, METHOD } from './plan-terms.ts';
 
@@ -43,6 +43,7 @@ export function buildPlan({ file, mapping, resolved, source, target, findings, v
     target: targetOf(file, target),
     log: logOf(file),
     slot: { budgetBytes: file.settings.slot.budgetBytes ?? null, onBudget: file.settings.slot.onBudget },
+    schemaSteps: (file.schemaSteps ?? []).map(describeSchemaStep),
     scope: scopeOf(tables, source, mapping),
     tables,
     warnings: findings.filter(({ severity }) => severity === 'warning').map(({ code, message, remedy }) => ({ code, message, remedy })),
@@ -76,6 +77,11 @@ function logOf({ settings }: MigrationFile): string {
   const { kafka } = settings.log;
   if (kafka === undefined) return 'embedded, in the data directory';
   return `Kafka, values as ${kafka.format}${kafka.input === undefined ? '' : ', rows from the topics of a Debezium connector'}`;
+}
+
+function describeSchemaStep({ name, up, down, verify, fromEnvironment }: SchemaStepEntry): PlanSchemaStep {
+  const show = (sql: string): string => (fromEnvironment === true ? 'from the environment' : sql);
+  return { name, up: show(up), down: show(down), verify: show(verify) };
 }
 
 function scopeOf(tables: readonly PlanTable[], source: Catalog, mapping: CompiledMapping): PlanScope {
@@ -119,7 +125,7 @@ function describeTable(table: TableMapping, resolved: ResolvedTable, world: Type
     rows: source.rowEstimate,
     bytes: source.bytes,
     partitions: source.leaves.length,
-    key: { source: table.sourceKey, target: table.targetKey, identity: identityOf(source) },
+    key: { source: table.sourceKey, target: table.targetKey, primary: otherPrimaryKey(table, target), identity: identityOf(source) },
     columns: describeColumns({ table, resolved, world }),
     dropped: describeDrops(table, resolved),
     unfed: (target?.columns ?? [])
@@ -138,6 +144,11 @@ function describeTable(table: TableMapping, resolved: ResolvedTable, world: Type
     },
     ...(redis !== undefined && { redis: describeRedis(redis, entry.redis?.fromEnvironment === true) }),
   };
+}
+
+function otherPrimaryKey({ targetKey }: TableMapping, target: CatalogTable | undefined): readonly string[] {
+  const primary = target?.primaryKey?.columns ?? [];
+  return primary.toSorted().join('\0') === targetKey.toSorted().join('\0') ? [] : primary;
 }
 
 function identityOf(source: CatalogTable): string {

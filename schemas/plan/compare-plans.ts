@@ -12,6 +12,7 @@ export function comparePlans(before: PlanDocument, after: PlanDocument): string[
       const former = old.get(pair);
       return former === undefined ? [] : compareTables(former, table);
     }),
+    ...(JSON.stringify(before.schemaSteps) === JSON.stringify(after.schemaSteps) ? [] : ['The schema steps on the target.']),
     ...(JSON.stringify(before.slot) === JSON.stringify(after.slot) ? [] : ['How much WAL the slot may hold back, or what then happens.']),
   ];
   return lines.length > 0

@@ -48,6 +48,7 @@ export function layoutPlan(plan: PlanDocument, changes?: readonly string[]): Blo
       plan.scope.notMoved.map((line) => [line]),
     ),
     ...layoutAttention(plan),
+    ...layoutSchemaSteps(plan),
     heading(2, ['Tables']),
     ...plan.tables.flatMap(layoutTable),
     heading(2, ['Method']),
@@ -67,6 +68,12 @@ function layoutChanges(changes: readonly string[]): Block[] {
   const title = heading(2, ['What changes']);
   if (changes.length === 0) return [title, text(['Nothing: both files mean the same.'])];
   return [title, { kind: 'list', items: changes.map((line) => [line]) }];
+}
+
+function layoutSchemaSteps({ schemaSteps }: PlanDocument): Block[] {
+  if (schemaSteps.length === 0) return [];
+  const rows = schemaSteps.map(({ name, up, down, verify }) => [[code(name)], [code(up)], [code(down)], [code(verify)]]);
+  return [heading(2, ['Schema steps on the target']), table(['Step', 'Up', 'Down', 'Done when true'], rows)];
 }
 
 /** In one place what a reviewer must not miss. */
@@ -145,6 +152,7 @@ function keyLine({ key }: PlanTable): Line {
     code(key.source.join(', ')),
     ...(same ? [] : [' → ', code(key.target.join(', '))]),
     `, kept. The stream tells rows apart by ${key.identity}.`,
+    ...(key.primary.length === 0 ? [] : [" The target's own primary key is ", code(key.primary.join(', ')), '.']),
   ];
 }
 

@@ -16,6 +16,8 @@ export interface PlanDocument {
   readonly log: string;
   /** How much WAL the slot may hold back (null: any amount), and what becomes of the migration beyond it. */
   readonly slot: { readonly budgetBytes: number | null; readonly onBudget: 'warn' | 'drop' };
+  /** SQL of the file's own on the target, in its order. */
+  readonly schemaSteps: readonly PlanSchemaStep[];
   readonly scope: PlanScope;
   readonly tables: readonly PlanTable[];
   readonly warnings: readonly PlanWarning[];
@@ -35,6 +37,13 @@ export interface PlanPlace {
   readonly server: string;
   /** Without credentials and settings. */
   readonly address: string;
+}
+
+export interface PlanSchemaStep {
+  readonly name: string;
+  readonly up: string;
+  readonly down: string;
+  readonly verify: string;
 }
 
 export interface PlanScope {
@@ -69,6 +78,8 @@ export interface PlanTable {
 export interface PlanKey {
   readonly source: readonly string[];
   readonly target: readonly string[];
+  /** The target's own primary key, where it is another one. */
+  readonly primary: readonly string[];
   /** By what the stream tells of a changed row. */
   readonly identity: string;
 }

@@ -17,6 +17,7 @@ export function planHash(file: MigrationFile, mapping: CompiledMapping): string 
     budgetBytes: file.settings.slot.budgetBytes,
     onBudget: file.settings.slot.onBudget,
     mapping: mapping.hash,
+    schemaSteps: file.schemaSteps?.map(({ name, up, down, verify, transaction }) => ({ name, up, down, verify, transaction })),
     tables,
   };
   return createHash('sha256')

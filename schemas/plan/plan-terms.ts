@@ -5,7 +5,7 @@ export const METHOD: readonly string[] = [
   "From the end of the copy on the target shows one known point of the source's WAL: position and rows commit together, so each change is applied exactly once.",
   "A value passes as PostgreSQL's own text. A cast is computed by a server; every other conversion by one pure function, the same for copy, changes and comparison.",
   'crossfade verify compares every row of source and target at one point of the WAL; crossfade repair copies again what differs.',
-  'The source gets one replication slot and one publication; the target the schema crossfade. Nothing else is created, and no schema is changed.',
+  'The source gets one replication slot and one publication; the target the schema crossfade. Nothing else is created, and no schema is changed but by schema steps that the file declares.',
 ];
 
 export const LIMITS: readonly string[] = [
@@ -14,5 +14,5 @@ export const LIMITS: readonly string[] = [
   'What looks like personal data is guessed by name and type: columns without a mark may hold some too.',
   'Masking is done on the way to the target: the change log (data directory or raw topics) holds rows as the source wrote them until it is removed.',
   'A step that refuses a value, or a target that refuses a row, halts that table (or sets the row aside, where it says so); the others go on.',
-  'The hash covers what becomes of rows and the policies of each table. It does not cover addresses, volumes, speeds or the settings of the servers.',
+  'The hash covers what becomes of rows, the policies of each table, and schema steps. It does not cover addresses, volumes, speeds or the settings of the servers.',
 ];

@@ -122,6 +122,39 @@ describe('a plan', () => {
   });
 });
 
+describe('a plan tells', () => {
+  const rows = 'CREATE TABLE a (id int PRIMARY KEY, n int, gone boolean, gone_at timestamptz)';
+  const schemaSteps =
+    'schemaSteps:\n  - { name: index, up: "CREATE INDEX i ON a (n) WHERE n = ${TENANT}", down: DROP INDEX i, verify: SELECT true }\n';
+
+  test('what becomes of deleted rows, and of what else the file has done on the target', async () => {
+    const source = await catalogOf('CREATE TABLE a (id int PRIMARY KEY, n int); CREATE TABLE b (id int PRIMARY KEY, n int)');
+    const target = await catalogOf(`${rows}; CREATE TABLE b (id int UNIQUE NOT NULL, n int, uid uuid PRIMARY KEY)`);
+    const tables = `  - { from: public.a, truncates: halt, deletes: { soft: { column: gone, at: gone_at } } }
+  - { from: public.b, deletes: ignore, set: { uid: { from: id, steps: [{ uuid5: dns }] } } }\n`;
+    const plan = planOf(tables, source, target, schemaSteps.replace('${TENANT}', '7'));
+    expect(plan.tables.map(({ policies, unfed, key }) => [policies.deletes, policies.truncates, unfed, key.primary])).toEqual([
+      [
+        'it stays on the target, with true in "gone" (false on every other row) and with the time of the delete in "gone_at"',
+        'it halts the table',
+        [],
+        [],
+      ],
+      ['it stays on the target as it is', 'it changes nothing on the target', [], ['uid']],
+    ]);
+    const text = renderMarkdown(layoutPlan(plan));
+    expect(text).toContain('| `index` | `CREATE INDEX i ON a (n) WHERE n = 7` | `DROP INDEX i` | `SELECT true` |');
+    expect(text).toContain("The target's own primary key is `uid`.");
+    const without = planOf(tables, source, target);
+    expect(comparePlans(without, plan)).toEqual(['The schema steps on the target.']);
+    const hidden = planOf(tables, source, target, schemaSteps);
+    expect(renderMarkdown(layoutPlan(hidden))).not.toContain('hunter');
+    expect(comparePlans(planOf('  - from: public.a\n', source, target), planOf(tables, source, target)).join()).toContain(
+      'deletes is it stays',
+    );
+  });
+});
+
 describe('its hash', () => {
   const ddl = 'CREATE TABLE a (id int PRIMARY KEY, n int, tenant int); CREATE TABLE b (id int PRIMARY KEY, n int)';
   const catalogs = async (): Promise<readonly [Catalog, Catalog]> => [
