@@ -139,6 +139,8 @@ export class GatherCursor implements Cursor {
   }
 
   #missed(queued: QueuedSegment | undefined): Missed | undefined {
+    // What is there already may take long to read, and says at its end what this file's transformers did.
+    if (this.#claimsNext < this.#options.claimsBefore) return undefined;
     if (queued === undefined || this.#isClaimed(queued)) return undefined;
     for (const { topic, partition, to } of queued.segment.ranges) {
       const raw = rawKey(topic, partition);

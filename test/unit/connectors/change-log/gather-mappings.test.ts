@@ -1,5 +1,5 @@
 /** The file changes while transformers of the old one still run: what they mapped counts for nobody who reads by the new one. */
-import { afterEach, expect, onTestFinished, test, vi } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { GatherTopic } from '#connectors/change-log/kafka/order/gather-topic.ts';
 import type { GatherPlace } from '#connectors/change-log/kafka/order/bookmark.ts';
 import { ScatterTopic } from '#connectors/change-log/kafka/order/scatter-topic.ts';
@@ -30,6 +30,7 @@ function fileOf(...tables: readonly TableMapping[]): CompiledMapping {
 }
 
 afterEach(() => installTestHooks({}));
+afterEach(() => vi.restoreAllMocks());
 
 class World {
   readonly kafka: MemoryKafka;
@@ -219,6 +220,21 @@ test('rows that only transformers of another file map are not waited for without
   await world.close();
 });
 
+test('claims that stand there already are all read before anything is missed, however long that takes', async () => {
+  const [world, clock] = [new World({ fetchRecordsMax: 1 }), { ms: 0 }];
+  await world.begin();
+  const frames = await world.write('1');
+  world.kafka.ensureTopic(claimsTopic('m'), { partitions: 1 });
+  for (let claims = 0; claims < 40; claims++) await world.claim(NARROW, 0, 1);
+  world.transformer(fileOf(WHOLE));
+  await world.claimed(WHOLE, 1);
+  const gather = world.gather(fileOf(WHOLE), 1_000);
+  await gather.prepare(undefined);
+  vi.spyOn(performance, 'now').mockImplementation(() => (clock.ms += 100));
+  expect(await next(gather, 0)).toEqual(frames);
+  await world.close();
+});
+
 /** Of three rows in one raw partition the second is not claimed by the file yet, but something behind it is. */
 const AHEAD: readonly (readonly [string, string, (world: World) => Promise<void>])[] = [
   [
@@ -243,7 +259,6 @@ test.each(AHEAD)('what was mapped %s is waited for as long as mapping goes on to
   await gather.prepare(undefined);
   const cursor = gather.read(0, 0);
   const now = vi.spyOn(performance, 'now').mockReturnValue(0);
-  onTestFinished(() => now.mockRestore());
   /** What is there comes at once, in this process. */
   const allRead = async (): Promise<void> => {
     for (let polls = 0; polls < 3; polls++) expect(await cursor.poll()).toBeUndefined();
