@@ -47,7 +47,7 @@ export function buildPlan({ file, mapping, resolved, source, target, findings, v
     scope: scopeOf(tables, source, mapping),
     tables,
     warnings: findings.filter(({ severity }) => severity === 'warning').map(({ code, message, remedy }) => ({ code, message, remedy })),
-    method: METHOD,
+    method: METHOD[file.target.redis === undefined ? 'postgres' : 'redis'],
     limits: LIMITS,
   };
 }

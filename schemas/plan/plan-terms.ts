@@ -1,12 +1,25 @@
 /** What is true of every plan: how rows are moved, and what the document does not say. */
 
-export const METHOD: readonly string[] = [
-  'Rows are copied in key ranges while the source stays in use; changes are followed from its WAL by logical replication at the same time.',
-  "From the end of the copy on the target shows one known point of the source's WAL: position and rows commit together, so each change is applied exactly once.",
-  "A value passes as PostgreSQL's own text. A cast is computed by a server; every other conversion by one pure function, the same for copy, changes and comparison.",
-  'crossfade verify compares every row of source and target at one point of the WAL; crossfade repair copies again what differs.',
-  'The source gets one replication slot and one publication; the target the schema crossfade. Nothing else is created, and no schema is changed but by schema steps that the file declares.',
-];
+const MOVED =
+  'Rows are copied in key ranges while the source stays in use; changes are followed from its WAL by logical replication at the same time.';
+
+/** How rows get to the kind of target that it is; nothing that holds of PostgreSQL only is promised of Redis. */
+export const METHOD: Readonly<Record<'postgres' | 'redis', readonly string[]>> = {
+  postgres: [
+    MOVED,
+    "From the end of the copy on the target shows one known point of the source's WAL: position and rows commit together, so each change is applied exactly once.",
+    "A value passes as PostgreSQL's own text. A cast is computed by a server; every other conversion by one pure function, the same for copy, changes and comparison.",
+    'crossfade verify compares every row of source and target at one point of the WAL; crossfade repair copies again what differs.',
+    'The source gets one replication slot and one publication; the target the schema crossfade. Nothing else is created, and no schema is changed but by schema steps that the file declares.',
+  ],
+  redis: [
+    MOVED,
+    'Each row in Redis carries its place in the WAL and is only ever written forward, so a change that comes again changes nothing. A transaction is not seen at once: its rows show up one after another.',
+    "A value passes as PostgreSQL's own text; every conversion is one pure function, the same for copy and changes.",
+    'crossfade verify and crossfade repair do not work with Redis yet: compare by other means before you rely on it.',
+    'The source gets one replication slot and one publication; Redis the keys that begin with crossfade:, and the field _cf in each row.',
+  ],
+};
 
 export const LIMITS: readonly string[] = [
   "Rows and bytes are estimates of the source's statistics.",

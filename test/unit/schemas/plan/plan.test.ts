@@ -97,6 +97,8 @@ describe('a plan', () => {
     });
     expect(toRedis.target).toEqual({ server: 'Redis', address: 'redis://cache:6379/1' });
     expect(toRedis.tables[0]?.redis).toEqual({ key: 'from the environment', form: 'hash', ttlSeconds: null, sets: [] });
+    expect(toRedis.method.join(' ')).toMatch(/verify and crossfade repair do not work with Redis yet/);
+    expect(toRedis.method.join(' ')).not.toMatch(/exactly once|compares every row/);
     for (const one of [plan, toRedis]) {
       const blocks = layoutPlan(one);
       for (const text of [JSON.stringify(one), renderMarkdown(blocks), renderHtml('plan', blocks)])
