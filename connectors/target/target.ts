@@ -274,3 +274,21 @@ export interface TableProgress {
   readonly heldOffset: number | undefined;
   readonly heldLsn: Lsn | undefined;
 }
+
+/** Of a table that nothing is known of yet. */
+export function freshTable({ from, to }: TableMapping): TableProgress {
+  return {
+    from,
+    to,
+    state: 'waiting',
+    logOffset: 0,
+    lsn: undefined,
+    rowsCopied: 0,
+    rowsEstimated: undefined,
+    changesApplied: 0,
+    error: undefined,
+    heldKey: undefined,
+    heldOffset: undefined,
+    heldLsn: undefined,
+  };
+}

@@ -10,7 +10,7 @@ const MARK = 'CROSSFADE_LEAN';
 
 /**
  * Young generation: rows live as long as their batch. Old: what V8 may take at most also says how much garbage it lets stand. Batches are
- * memory outside of the heap, and by its own rule V8 collects the whole of it for every few of them: a third of a core for some megabytes.
+ * memory outside of the heap, and by its own rule V8 collects the whole of it for every few of them: a seventh of our CPU in a copy for some megabytes.
  */
 const NODE_FLAGS: readonly string[] = ['--max-semi-space-size=8', '--max-old-space-size=1024', '--heap-growing-percent=60'];
 

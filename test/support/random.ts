@@ -1,9 +1,7 @@
 /** Seeded randomness for tests. Guarantee: the same seed gives the same numbers; CROSSFADE_SEED in the environment fixes it. */
-export interface Random {
-  /** In [0, 1). */
-  next(): number;
-  /** Integer in [from, to]. */
-  between(from: number, to: number): number;
+import { seededRandom, type SampleRandom } from '#schemas/mapping/inverse/sample-value.ts';
+
+export interface Random extends SampleRandom {
   chance(probability: number): boolean;
 }
 
@@ -12,18 +10,7 @@ export function seedFromEnvironment(): number {
   return given === undefined ? Math.floor(Math.random() * 0x7fffffff) : Number(given);
 }
 
-/** mulberry32. */
 export function seeded(seed: number): Random {
-  let state = seed | 0;
-  const next = (): number => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
-  };
-  return {
-    next,
-    between: (from, to) => from + Math.floor(next() * (to - from + 1)),
-    chance: (probability) => next() < probability,
-  };
+  const random = seededRandom(seed);
+  return { ...random, chance: (probability) => random.next() < probability };
 }

@@ -5,7 +5,7 @@
 import { invariant } from '#schemas/errors.ts';
 import { formatLsn, maxLsn, parseLsn, type Lsn } from '#schemas/lsn.ts';
 import { tableId, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
-import type { Held, Position, Progress, Round, TableProgress } from '#connectors/target/target.ts';
+import { freshTable, type Held, type Position, type Progress, type Round, type TableProgress } from '#connectors/target/target.ts';
 import type { ScriptCalls } from './calls.ts';
 import type { RedisClient } from './connection.ts';
 import type { OwnKeys } from './names.ts';
@@ -99,23 +99,6 @@ function readTable({
 }
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
-
-export function freshTable({ from, to }: TableMapping): TableProgress {
-  return {
-    from,
-    to,
-    state: 'waiting',
-    logOffset: 0,
-    lsn: undefined,
-    rowsCopied: 0,
-    rowsEstimated: undefined,
-    changesApplied: 0,
-    error: undefined,
-    heldKey: undefined,
-    heldOffset: undefined,
-    heldLsn: undefined,
-  };
-}
 
 /** The sink's view of what stands in Redis, shared by the sessions of one target: a table belongs to one of them at a time. */
 export class ProgressState {

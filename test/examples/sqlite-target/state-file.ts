@@ -5,23 +5,6 @@ import { formatLsn, parseLsn } from '#schemas/lsn.ts';
 import { tableId, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { Progress, TableProgress } from '#connectors/target/target.ts';
 
-export function freshTable({ from, to }: TableMapping): TableProgress {
-  return {
-    from,
-    to,
-    state: 'waiting',
-    logOffset: 0,
-    lsn: undefined,
-    rowsCopied: 0,
-    rowsEstimated: undefined,
-    changesApplied: 0,
-    error: undefined,
-    heldKey: undefined,
-    heldOffset: undefined,
-    heldLsn: undefined,
-  };
-}
-
 const MARKERS_KEPT = 100;
 
 export class StateFile {

@@ -9,9 +9,9 @@ import { DatabaseSync } from 'node:sqlite';
 import type { Bookmark } from '#schemas/bookmark.ts';
 import { invariant, messageOf, PipelineError } from '#schemas/errors.ts';
 import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
-import type { Target, TargetEvents, TargetSession, TargetStore } from '#connectors/target/target.ts';
+import { freshTable, type Target, type TargetEvents, type TargetSession, type TargetStore } from '#connectors/target/target.ts';
 import { SqliteSession } from './session.ts';
-import { freshTable, StateFile } from './state-file.ts';
+import { StateFile } from './state-file.ts';
 import { emptyTable, hasRows, makeTable } from './rows.ts';
 
 export interface SqliteOptions {
