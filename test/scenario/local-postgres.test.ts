@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -46,6 +46,30 @@ test('a server and its directory go with the process that started it, even one k
   const [line] = (await once(starter.stdout, 'data')) as [Buffer];
   const { pid, dataDir } = JSON.parse(line.toString()) as { pid: number; dataDir: string };
   expect([isAlive(pid), existsSync(dataDir)]).toEqual([true, true]);
+  const segment = segmentOf(dataDir);
   starter.kill('SIGKILL');
   await expect.poll(() => [isAlive(pid), existsSync(dataDir)], { timeout: 10_000 }).toEqual([false, false]);
+  expect(sharedSegments()).not.toContain(segment);
 });
+
+test.skipIf(process.platform !== 'linux')('a killed server that is removed gives its shared memory back to the machine', async () => {
+  const server = await startPostgres({ version: 18 });
+  const id = segmentOf(server.dataDir);
+  expect(sharedSegments()).toContain(id);
+  await server.kill();
+  expect(sharedSegments()).toContain(id); // as a crash leaves it
+  await server[Symbol.asyncDispose]();
+  expect(sharedSegments()).not.toContain(id);
+});
+
+function segmentOf(dataDir: string): number {
+  const lines = readFileSync(join(dataDir, 'postmaster.pid'), 'utf8').split('\n');
+  return Number(lines[6]?.trim().split(/\s+/)[1]); // key and id
+}
+
+/** Their ids (none where the system has no such file): the second column, below a line of names. */
+function sharedSegments(): number[] {
+  if (!existsSync('/proc/sysvipc/shm')) return [];
+  const lines = readFileSync('/proc/sysvipc/shm', 'utf8').trim().split('\n').slice(1);
+  return lines.map((line) => Number(line.trim().split(/\s+/)[1]));
+}

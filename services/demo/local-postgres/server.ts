@@ -12,10 +12,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { connect } from '#connectors/postgres/session.ts';
 import { type Binaries, findBinaries, type PostgresVersion } from './binaries.ts';
 import { type SslFiles, writeAccessRules, writeSslFiles } from './access.ts';
-import { isAlive, killCluster } from './processes.ts';
+import { isAlive, killCluster, releaseSharedMemory } from './processes.ts';
 import { newDirectory, serverUser, type User } from './run-as.ts';
 import { type ClusterOptions, newDataDirectory } from './template.ts';
-import { unwatch, watch } from './watchdog.ts';
+import { clusterIn, unwatch, watch } from './watchdog.ts';
 
 export type { PostgresVersion } from './binaries.ts';
 
@@ -69,6 +69,7 @@ const DEFAULT_SETTINGS: Readonly<Record<string, string>> = {
   max_connections: '100',
   shared_buffers: '128MB',
   log_line_prefix: '%m [%p] %q%a ',
+  dynamic_shared_memory_type: 'mmap', // files in the data directory: they go with it, also after a SIGKILL
 };
 const FAST_SETTINGS: Readonly<Record<string, string>> = { fsync: 'off', full_page_writes: 'off' };
 
@@ -76,7 +77,7 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresS
   const user = serverUser();
   const home = options.dataDir === undefined ? newDirectory('crossfade-postgres-', user) : undefined;
   if (home !== undefined) watch({ directory: home });
-  const dataDir = resolve(options.dataDir ?? join(home ?? '', 'data'));
+  const dataDir = resolve(options.dataDir ?? clusterIn(home ?? ''));
   const server = new LocalServer(options, { user, home, dataDir, binaries: findBinaries(options.version, user) });
   try {
     await server.create();
@@ -254,6 +255,7 @@ class LocalServer implements PostgresServer {
     const { home } = this.#place;
     await (home === undefined ? this.stop('fast') : this.stop('immediate')); // nobody will read a temporary cluster again
     if (home === undefined) return;
+    releaseSharedMemory(this.dataDir); // it may have been killed
     rmSync(home, { recursive: true, force: true, maxRetries: 3 });
     unwatch({ directory: home });
   }

@@ -6,10 +6,11 @@
 import { spawn } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import type { Socket } from 'node:net';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import { isAlive, killCluster } from './processes.ts';
+import { isAlive, killCluster, releaseSharedMemory } from './processes.ts';
 
 const KILL_TIMEOUT_MS = 5000;
 
@@ -25,6 +26,11 @@ export function watch(ward: Ward): void {
 
 export function unwatch(ward: Ward): void {
   pipe?.write(`${JSON.stringify({ ...ward, watched: false })}\n`);
+}
+
+/** Where in its temporary directory a server keeps its data. */
+export function clusterIn(home: string): string {
+  return join(home, 'data');
 }
 
 function startWatchdog(): Writable {
@@ -46,7 +52,10 @@ async function keepWatch(): Promise<void> {
   const killed = [...servers].filter(isAlive).flatMap(killCluster);
   const deadline = Date.now() + KILL_TIMEOUT_MS;
   while (killed.some(isAlive) && Date.now() < deadline) await delay(20);
-  for (const directory of directories) rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
+  for (const directory of directories) {
+    releaseSharedMemory(clusterIn(directory));
+    rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
+  }
 }
 
 function toggle<T>(set: Set<T>, item: T, present: boolean): void {
