@@ -1,6 +1,6 @@
 /**
- * Columns of one table: which go where, and how. Guarantee: without a finding, every source column is mapped, dropped by the file or
- * generated; every mapped value either passes with its text unchanged or by a cast that both servers compute; every target column
+ * Columns of one table: which go where, and how. Guarantee: without a finding, every source column is mapped (here, or by another entry for
+ * the same table), dropped by the file or generated; every mapped value either passes with its text unchanged or by a cast that both servers compute; every target column
  * that cannot be left empty is fed.
  */
 import type { ColumnEntry } from '../config/migration-file.ts';
@@ -21,6 +21,8 @@ export interface ColumnContext {
   readonly resolved: ResolvedTable & { readonly target: NonNullable<ResolvedTable['target']> };
   readonly world: TypeWorld;
   readonly list: FindingList;
+  /** The same source table on its way to other targets. */
+  readonly siblings: readonly ResolvedTable[];
   /** That steps call. */
   readonly functions?: UserFunctions | undefined;
 }
@@ -105,7 +107,7 @@ function findTarget(column: CatalogColumn, entry: ColumnEntry | undefined, conte
     const names = target.columns.map((one) => one.name);
     if (entry?.to !== undefined) {
       context.list.error('CF-1008', `${showTable(target)} of the target has no column "${wanted}"${didYouMean(wanted, names)}`, entry);
-    } else if (table.unmapped === 'error') {
+    } else if (table.unmapped === 'error' && !context.siblings.some((one) => takes(one, column.name))) {
       const remedy = `Under columns write \`${column.name}: NEW_NAME\`, or \`drop: [${column.name}]\`; \`unmapped: ignore\` leaves out all such columns.`;
       context.list.error(
         'CF-4001',
@@ -127,6 +129,14 @@ function findTarget(column: CatalogColumn, entry: ColumnEntry | undefined, conte
     return undefined;
   }
   return found;
+}
+
+/** True when the column has a place there, be it in what a computed column is made of. */
+function takes({ entry, target }: ResolvedTable, name: string): boolean {
+  if (Object.values(entry.set ?? {}).some(({ from }) => from.includes(name))) return true;
+  const own = Object.hasOwn(entry.columns, name) ? entry.columns[name] : undefined;
+  if (own?.drop === true) return false;
+  return own?.to !== undefined || target?.columns.some((column) => column.name === name) === true;
 }
 
 /** Generated columns are not in the stream: the target computes its own, or has none. */

@@ -10,7 +10,7 @@ import { quoteTable, type Catalog, type CatalogTable } from '../table.ts';
 import { compileColumns, type ColumnContext } from './compile-columns.ts';
 import { compileDeletes, warnOfOrphans } from './compile-deletes.ts';
 import { compileKey } from './compile-key.ts';
-import { tableId, type CompiledMapping, type TableMapping } from './compiled-mapping.ts';
+import { pairId, type CompiledMapping, type TableMapping } from './compiled-mapping.ts';
 import { FindingList } from './finding-list.ts';
 import { resolveTables, type ResolvedTable } from './resolve-tables.ts';
 import { compileFilter } from './row-filter.ts';
@@ -30,13 +30,16 @@ export function compileMapping(file: MigrationFile, source: Catalog, target: Cat
   checkColumnNames(resolved, list);
   const compiledTables: (readonly [TableMapping, ResolvedTable])[] = [];
   for (const one of resolved) {
-    if (one.source.unlogged || one.source.leaves.some((leaf) => leaf.unlogged === true)) reportUnlogged(one, list);
-    const compiled = compileTable(one, { world, list, functions: file.functions });
+    const isFirst = resolved.find((other) => other.source === one.source) === one;
+    if (isFirst && (one.source.unlogged || one.source.leaves.some((leaf) => leaf.unlogged === true))) reportUnlogged(one, list);
+    const siblings = resolved.filter((other) => other.source === one.source && other !== one);
+    const compiled = compileTable(one, { world, list, siblings, functions: file.functions });
     if (compiled !== undefined) compiledTables.push([compiled, one]);
   }
   warnOfOrphans(compiledTables, list);
   const tables = compiledTables.map(([table]) => table);
   if (tables.length === 0 && list.errorCount === 0) list.error('CF-1008', 'the file matches no table', file.tables[0] ?? {});
+  refuseOverKafka(file, resolved, list);
   const findings = list.findings.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0));
   if (list.errorCount > 0) return { findings };
   return { mapping: { name: file.name, hash: hashTables(tables), tables }, findings };
@@ -75,6 +78,17 @@ function compileTable(resolved: ResolvedTable, shared: Omit<ColumnContext, 'reso
     unmapped: entry.unmapped,
     ...(entry.onRowError !== undefined && { onRowError: entry.onRowError }),
   };
+}
+
+/** Not built yet: a raw record has one mapped record there. */
+function refuseOverKafka({ settings }: MigrationFile, resolved: readonly ResolvedTable[], list: FindingList): void {
+  if (settings.log.kafka === undefined) return;
+  for (const group of Map.groupBy(resolved, ({ source }) => source).values()) {
+    const [first, second] = group;
+    if (second === undefined) continue;
+    const message = `${showTable(first!.source)} goes to ${group.length} tables, which a log on Kafka does not carry yet`;
+    list.error('CF-4001', message, second.entry, 'Use the embedded log (`crossfade up` without `log.kafka`), or send it to one table.');
+  }
 }
 
 /** A column under a glob must exist in at least one of its tables. */
@@ -121,7 +135,7 @@ function reportUnnamed({ source, entry }: ResolvedTable, list: FindingList): voi
 /** Only what changes a row's target form: a comment or the order of entries in the file changes nothing. */
 export function hashTables(tables: readonly TableMapping[]): string {
   const relevant = tables
-    .toSorted((a, b) => (tableId(a.from) < tableId(b.from) ? -1 : 1))
+    .toSorted((a, b) => (pairId(a) < pairId(b) ? -1 : 1))
     .map(({ from, to, columns, sourceKey, targetKey, filter, redis, steps, deletes, truncates }) => [
       [from.schema, from.name],
       [to.schema, to.name],

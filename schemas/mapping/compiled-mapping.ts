@@ -129,3 +129,16 @@ export function isComputed(steps: TableSteps | undefined, column: number): boole
 export function tableId(table: { readonly schema: string; readonly name: string }): string {
   return `${table.schema}\u0001${table.name}`;
 }
+
+/** A source table and one of the targets that it goes to. */
+export type Pair = Pick<TableMapping, 'from' | 'to'>;
+
+/** Map key for a pair: what state, progress and verdicts are kept by. */
+export function pairId({ from, to }: Pair): string {
+  return `${tableId(from)}\u0001${tableId(to)}`;
+}
+
+/** Mappings by their source table: a table may go to several targets. */
+export function bySource<T extends Pick<TableMapping, 'from'>>(tables: readonly T[]): Map<string, T[]> {
+  return Map.groupBy(tables, ({ from }) => tableId(from));
+}

@@ -157,7 +157,8 @@ function callsUserFunction(expression: string): boolean {
 }
 
 function foreignKeys(missing: readonly ResolvedTable[], all: readonly ResolvedTable[]): string[] {
-  const bySource = new Map(all.map((one) => [tableId(one.source), one]));
+  // Of a table that goes to several the first one takes its place.
+  const bySource = new Map(all.toReversed().map((one) => [tableId(one.source), one]));
   const statements = missing.flatMap((one) =>
     one.source.foreignKeys.map((key) => foreignKey(one, key, bySource.get(tableId({ schema: key.toSchema, name: key.toTable })))),
   );

@@ -86,7 +86,7 @@ export function inputLosses(mapping: CompiledMapping, tables: readonly CatalogTa
   return LOSSES.flatMap(({ severity, what, remedy, hits }) => {
     const hit = columns.filter(({ column, table }) => hits(column, table));
     if (hit.length === 0) return [];
-    const names = hit.map(({ table, column }) => `${table.schema}.${table.name}.${column.name}`);
+    const names = [...new Set(hit.map(({ table, column }) => `${table.schema}.${table.name}.${column.name}`))];
     const message = `${what}: ${listNames(names)}`;
     return [severity === 'error' ? errorFinding('CF-4001', message, remedy) : warningFinding('CF-2010', message, remedy)];
   });

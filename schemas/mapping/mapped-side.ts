@@ -7,7 +7,7 @@
 import { invariant, PipelineError } from '../errors.ts';
 import type { Relation, RelationColumn } from '../pgoutput/message.ts';
 import { bindRelation } from './bind.ts';
-import { tableId, type CompiledMapping, type TableMapping } from './compiled-mapping.ts';
+import { pairId, type CompiledMapping, type TableMapping } from './compiled-mapping.ts';
 
 /** What describes a relation's rows where they do not stand as the source wrote them. */
 export type DescribeRows = (relation: Relation, table: TableMapping) => Relation;
@@ -44,10 +44,10 @@ function computedField(table: TableMapping, column: number): RelationColumn {
 
 /** `mappedRelation` for all tables of a mapping; `table` may be of the mapped side. */
 export function describeMappedRows(mapping: CompiledMapping): DescribeRows {
-  const tables = new Map(mapping.tables.map((table) => [tableId(table.from), table]));
-  return (relation, { from }) => {
-    const table = tables.get(tableId(from));
-    invariant(table !== undefined, `table ${from.schema}.${from.name} is mapped`);
+  const tables = new Map(mapping.tables.map((table) => [pairId(table), table]));
+  return (relation, pair) => {
+    const table = tables.get(pairId(pair));
+    invariant(table !== undefined, `table ${pair.from.schema}.${pair.from.name} is mapped`);
     return mappedRelation(table, relation);
   };
 }

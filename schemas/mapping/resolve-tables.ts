@@ -1,7 +1,7 @@
 /**
- * Which source table goes to which target table. Guarantee: every entry of the file matches at least one table or is reported; every
- * table is claimed by exactly one entry (a name beats a glob, a narrower glob a wider one, a tie is an error); no two source tables
- * share a target.
+ * Which source table goes to which target tables. Guarantee: every entry of the file matches at least one table or is reported; a name
+ * beats a glob, a narrower glob a wider one; entries that name one table each send it to a target of their own, and any other tie is an
+ * error; no two source tables share a target.
  */
 import type { MigrationFile, TableEntry } from '../config/migration-file.ts';
 import { didYouMean } from '../nearest-name.ts';
@@ -28,6 +28,9 @@ export interface ResolvedTable {
   readonly target?: CatalogTable;
 }
 
+/** Specificity of a pattern without a glob. */
+const BY_NAME = 3;
+
 interface Claim {
   readonly entry: TableEntry;
   readonly rank: number;
@@ -35,41 +38,58 @@ interface Claim {
 }
 
 export function resolveTables(file: MigrationFile, source: Catalog, target: Catalog, list: FindingList): ResolvedTable[] {
-  const claims = new Map<CatalogTable, Claim>();
+  const claims = new Map<CatalogTable, readonly Claim[]>();
   for (const entry of file.tables) claimTables(entry, source, claims, list);
   const targets = new Map(target.tables.map((table) => [tableId(table), table]));
   const taken = new Map<string, CatalogTable>();
   const resolved: ResolvedTable[] = [];
   for (const table of source.tables) {
-    const claim = claims.get(table);
-    if (claim === undefined) continue;
-    const to = claim.to === undefined ? { schema: table.schema, name: table.name } : fillPattern(claim.to, table);
-    const other = taken.get(tableId(to));
-    taken.set(tableId(to), table);
-    const place = claim.entry.toPlace ?? claim.entry;
-    if (other !== undefined) {
-      list.error(
-        'CF-4001',
-        `${showTable(other)} and ${showTable(table)} both go to ${showTable(to)}`,
-        place,
-        'Give each source table a target of its own.',
-      );
-      continue;
+    const own = claims.get(table) ?? [];
+    for (const claim of own) {
+      const to = targetName(claim.to, table);
+      const other = taken.get(tableId(to));
+      taken.set(tableId(to), table);
+      if (other !== undefined) {
+        reportShared([other, table], to, claim, list);
+        continue;
+      }
+      const found = targets.get(tableId(to));
+      if (found === undefined) reportMissingTarget(claim, to, target, list);
+      resolved.push({ entry: claim.entry, source: table, to, ...(found !== undefined && { target: found }) });
     }
-    const found = targets.get(tableId(to));
-    if (found === undefined) reportMissingTarget(claim, to, target, list);
-    resolved.push({ entry: claim.entry, source: table, to, ...(found !== undefined && { target: found }) });
   }
   return resolved;
 }
 
-function claimTables(entry: TableEntry, source: Catalog, claims: Map<CatalogTable, Claim>, list: FindingList): void {
+function targetName(to: NamePattern | undefined, table: CatalogTable): ResolvedTable['to'] {
+  return to === undefined ? { schema: table.schema, name: table.name } : fillPattern(to, table);
+}
+
+function reportShared(
+  [one, other]: readonly [CatalogTable, CatalogTable],
+  to: ResolvedTable['to'],
+  { entry }: Claim,
+  list: FindingList,
+): void {
+  const who =
+    one === other
+      ? `${showTable(one)} goes to ${showTable(to)} twice`
+      : `${showTable(one)} and ${showTable(other)} both go to ${showTable(to)}`;
+  list.error(
+    'CF-4001',
+    who,
+    entry.toPlace ?? entry,
+    one === other ? 'Write it in one entry.' : 'Give each source table a target of its own.',
+  );
+}
+
+function claimTables(entry: TableEntry, source: Catalog, claims: Map<CatalogTable, readonly Claim[]>, list: FindingList): void {
   const from = parsePattern(entry.from, entry, list);
   const to = entry.to === undefined ? undefined : parsePattern(entry.to, entry.toPlace ?? entry, list);
   const exclude = entry.exclude.map((text) => parsePattern(text, entry, list)).filter((pattern) => pattern !== undefined);
   if (from === undefined || (entry.to !== undefined && to === undefined)) return;
   const rank = specificity(from);
-  const matching = source.tables.filter((table) => matchesTable(from, table) && (rank === 3 || table.extension === undefined));
+  const matching = source.tables.filter((table) => matchesTable(from, table) && (rank === BY_NAME || table.extension === undefined));
   if (matching.length === 0) {
     reportUnmatched(from, entry, source, list);
     return;
@@ -95,8 +115,11 @@ function claimTables(entry: TableEntry, source: Catalog, claims: Map<CatalogTabl
     return;
   }
   for (const table of chosen) {
-    const other = claims.get(table);
-    if (other === undefined || rank > other.rank) claims.set(table, { entry, rank, to });
+    const others = claims.get(table) ?? [];
+    const claim = { entry, rank, to };
+    const other = others[0];
+    if (other === undefined || rank > other.rank) claims.set(table, [claim]);
+    else if (rank === other.rank && rank === BY_NAME) claims.set(table, [...others, claim]);
     else if (rank === other.rank) reportTie(table, other.entry, entry, list);
   }
 }

@@ -1,20 +1,28 @@
 /** `--table T`. Guarantee: a name that no table of the mapping has is refused with the nearest one, never ignored. */
 import { PipelineError } from '#schemas/errors.ts';
-import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { bySource, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { nearestName } from '#schemas/nearest-name.ts';
 
 /** Undefined: no table was named. */
 export function selectTables(typed: readonly string[], mapping: CompiledMapping): ((table: TableMapping) => boolean) | undefined {
   if (typed.length === 0) return undefined;
-  const chosen = new Set(typed.map((name) => findTable(name, mapping)));
+  const chosen = new Set(typed.flatMap((name) => findTables(name, mapping)));
   return (table) => chosen.has(table);
 }
 
-/** By source or target name; without a schema where that is not ambiguous. @throws PipelineError CF-1008 */
+/** One of those that `findTables` gives: they have one source table. */
 export function findTable(typed: string, mapping: CompiledMapping): TableMapping {
+  return findTables(typed, mapping)[0]!;
+}
+
+/**
+ * By source or target name; without a schema where that is not ambiguous. A source table's name means all targets that it goes to.
+ * @throws PipelineError CF-1008
+ */
+function findTables(typed: string, mapping: CompiledMapping): readonly TableMapping[] {
   const matching = mapping.tables.filter((table) => namesOf(table).includes(typed));
-  const [only] = matching;
-  if (only !== undefined && matching.length === 1) return only;
+  const sources = bySource(matching);
+  if (sources.size === 1) return matching;
   if (matching.length > 1) {
     throw new PipelineError('CF-1007', `${typed} could be ${matching.map((table) => shownName(table.from)).join(' or ')}`, {
       remedy: 'Give it with its schema.',

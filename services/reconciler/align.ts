@@ -29,6 +29,7 @@ import { decodeBegin, TAG } from '#schemas/pgoutput/message.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import { formatLsn, maxLsn, parseLsn, type Lsn } from '#schemas/lsn.ts';
 import type { Inconclusive } from '#schemas/reconcile/verify-result.ts';
+import { pairId } from '#schemas/mapping/compiled-mapping.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import { queryRow } from '#connectors/postgres/session.ts';
 import { HeldSnapshot, openSession } from '#connectors/probe/postgres/held-snapshot.ts';
@@ -288,8 +289,7 @@ async function pair(
   const tables: AlignedTable[] = [];
   const refused = new Map<TableProbe, Inconclusive>();
   for (const [i, probe] of probes.entries()) {
-    const { from } = probe.mapping;
-    const state = states.find((one) => one.schema === from.schema && one.name === from.name);
+    const state = states.find((one) => pairId(one) === pairId(probe.mapping));
     const [one, other] = [here[i], there[i]];
     if (state?.state === 'held') refused.set(probe, { cause: 'held', message: state.error ?? 'the table is held' });
     else if (state && state.state !== 'following') refused.set(probe, { cause: 'copying', message: `the table is ${state.state}` });
@@ -300,7 +300,7 @@ async function pair(
     else if (!published.has(one.oid) && !one.leaves.every((leaf) => published.has(leaf)))
       refused.set(probe, { cause: 'copying', message: 'the table or one of its partitions is not in the publication yet' });
     else {
-      const held = await readHeldKeys(target.client, options.name, from);
+      const held = await readHeldKeys(target.client, options.name, probe.mapping);
       tables.push({ probe, source: one, target: other, changes: { ahead: [], behind: [] }, held });
     }
   }

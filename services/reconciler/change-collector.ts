@@ -1,6 +1,6 @@
 /**
  * Picks from the stream the row changes that make the difference between the source's snapshot and the target's state. Guarantee: per
- * table, in commit order, every change of a transaction that `classify` names, or the table is voided with the reason.
+ * table (and each of its targets), in commit order, every change of a transaction that `classify` names, or the table is voided with the reason.
  */
 import {
   decodeBegin,
@@ -48,18 +48,19 @@ export interface CollectLimits {
   readonly bytes: number;
 }
 
-interface KnownRelation {
+interface Collecting {
   readonly table: CollectedTable;
-  readonly relation: Relation;
   /** Tuple column of each source column, -1 = not there. */
   readonly columns: readonly number[];
 }
 
+const NONE: readonly CollectedTable[] = [];
+
 export class ChangeCollector {
   readonly #classify: (begin: Begin) => Side | undefined;
-  readonly #byOid = new Map<number, CollectedTable>();
-  readonly #byName = new Map<string, CollectedTable>();
-  readonly #relations = new Map<number, KnownRelation | undefined>();
+  readonly #byOid: ReadonlyMap<number, readonly CollectedTable[]>;
+  readonly #byName: ReadonlyMap<string, readonly CollectedTable[]>;
+  readonly #relations = new Map<number, readonly Collecting[]>();
   readonly #limits: CollectLimits;
   readonly #tuples: TupleOffsets = { old: 0, oldFull: false, next: 0 };
   #side: Side | undefined;
@@ -68,10 +69,9 @@ export class ChangeCollector {
   constructor(tables: readonly CollectedTable[], classify: (begin: Begin) => Side | undefined, limits: CollectLimits) {
     this.#classify = classify;
     this.#limits = limits;
-    for (const table of tables) {
-      for (const oid of table.relations) this.#byOid.set(oid, table);
-      this.#byName.set(nameOf(table.from), table);
-    }
+    const relations = tables.flatMap((table) => table.relations.map((oid) => ({ oid, table })));
+    this.#byOid = new Map([...Map.groupBy(relations, ({ oid }) => oid)].map(([oid, group]) => [oid, group.map(({ table }) => table)]));
+    this.#byName = Map.groupBy(tables, ({ from }) => nameOf(from));
   }
 
   feed(message: Buffer): void {
@@ -95,24 +95,26 @@ export class ChangeCollector {
   }
 
   #addRelation(relation: Relation): void {
-    const table = this.#byOid.get(relation.oid) ?? this.#byName.get(nameOf(relation));
-    if (!table) {
-      this.#relations.set(relation.oid, undefined);
-      return;
-    }
-    const columns = table.sourceColumns.map((name) => relation.columns.findIndex((column) => column.name === name));
-    this.#relations.set(relation.oid, { table, relation, columns });
+    const tables = this.#byOid.get(relation.oid) ?? this.#byName.get(nameOf(relation)) ?? NONE;
+    const columnsOf = ({ sourceColumns }: CollectedTable): number[] =>
+      sourceColumns.map((name) => relation.columns.findIndex((column) => column.name === name));
+    this.#relations.set(
+      relation.oid,
+      tables.map((table) => ({ table, columns: columnsOf(table) })),
+    );
   }
 
   #void(oid: number, why: string): void {
-    const table = this.#byOid.get(oid) ?? this.#relations.get(oid)?.table;
-    if (table) voidTable(table, { cause: 'changed', message: `the table was ${why}` });
+    const tables = this.#byOid.get(oid) ?? this.#relations.get(oid)?.map(({ table }) => table) ?? NONE;
+    for (const table of tables) voidTable(table, { cause: 'changed', message: `the table was ${why}` });
   }
 
   #addChange(message: Buffer, side: Side): void {
     const oid = relationOid(message);
-    const known = this.#relations.get(oid);
-    if (!known || known.table.changes.voided) return;
+    for (const known of this.#relations.get(oid) ?? []) if (!known.table.changes.voided) this.#addTo(known, { message, side, oid });
+  }
+
+  #addTo(known: Collecting, { message, side, oid }: { readonly message: Buffer; readonly side: Side; readonly oid: number }): void {
     const { table } = known;
     if (!this.#byOid.has(oid)) return voidTable(table, { cause: 'changed', message: 'the table was made anew while it was compared' });
     if (known.columns.includes(-1)) return voidTable(table, { cause: 'changed', message: 'a mapped column is not in the stream' });
@@ -124,7 +126,7 @@ export class ChangeCollector {
     table.changes[side].push(this.#decode(message, known));
   }
 
-  #decode(message: Buffer, { columns }: KnownRelation): RowChange {
+  #decode(message: Buffer, { columns }: Collecting): RowChange {
     const tuples = this.#tuples;
     locateTuples(message, tuples);
     const read = (at: number): Values => {

@@ -127,6 +127,6 @@ function feedOne(frame: Buffer, { collector, tables }: LogGap): void {
 
 /** Copied rows that wait in the log are not covered by the applied LSN. */
 function voidCopied(tables: readonly CollectedTable[], named: { readonly schema: string; readonly table: string }): void {
-  const table = tables.find(({ from }) => from.schema === named.schema && from.name === named.table);
-  if (table) voidTable(table, { cause: 'copying', message: `rows copied again are not applied yet: ${START}` });
+  for (const table of tables.filter(({ from }) => from.schema === named.schema && from.name === named.table))
+    voidTable(table, { cause: 'copying', message: `rows copied again are not applied yet: ${START}` });
 }

@@ -12,10 +12,21 @@ const KEYS_PER_REQUEST = 10_000;
 
 /** Tables that the mapping no longer has are left out. */
 export function planRepair(result: VerifyResult, mapping: CompiledMapping): RecopyRequest[] {
-  return result.tables.flatMap((verdict) => {
-    const table = mapping.tables.find(({ from }) => `${from.schema}.${from.name}` === verdict.from);
+  const requests = result.tables.flatMap((verdict) => {
+    const table = mapping.tables.find(({ from, to }) => nameOf(from) === verdict.from && nameOf(to) === verdict.to);
     return table && verdict.missing + verdict.extra + verdict.different > 0 ? planTable(verdict, table) : [];
   });
+  // A re-copy of a source table brings its rows to all targets that it has.
+  const whole = new Map(requests.filter(({ kind }) => kind === 'table').map((request) => [tableOf(request), request]));
+  return requests.filter((request) => (whole.get(tableOf(request)) ?? request) === request);
+}
+
+function tableOf({ schema, table }: RecopyRequest): string {
+  return JSON.stringify([schema, table]);
+}
+
+function nameOf({ schema, name }: { readonly schema: string; readonly name: string }): string {
+  return `${schema}.${name}`;
 }
 
 function planTable(verdict: TableVerdict, { from, sourceKey }: TableMapping): RecopyRequest[] {

@@ -36,8 +36,9 @@ export async function storeLastVerify(dataDir: string, result: VerifyResult): Pr
 }
 
 function merge(before: VerifyResult | undefined, result: VerifyResult): VerifyResult {
-  const again = new Set(result.tables.map((table) => table.from));
-  const tables = [...(before?.tables.filter((table) => !again.has(table.from)) ?? []), ...result.tables];
+  const pairOf = ({ from, to }: VerifyResult['tables'][number]): string => JSON.stringify([from, to]);
+  const again = new Set(result.tables.map(pairOf));
+  const tables = [...(before?.tables.filter((table) => !again.has(pairOf(table))) ?? []), ...result.tables];
   return {
     at: result.at,
     tables,

@@ -4,7 +4,7 @@
  */
 import { PipelineError } from '#schemas/errors.ts';
 import { bindRelation as bind, type BoundTable } from '#schemas/mapping/bind.ts';
-import { tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { bySource, tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { UnmappableRow } from '#schemas/mapping/unmappable-row.ts';
 import { decodeTuple, type Relation } from '#schemas/pgoutput/message.ts';
 import type { CatalogTable } from '#schemas/table.ts';
@@ -56,14 +56,16 @@ function rowFilter({ accepts, filterFields }: BoundTable): (buffer: Buffer, at: 
   };
 }
 
-/** Which mapped table a relation belongs to: itself, or the root of its partition tree. */
+const NOTHING: readonly TableMapping[] = [];
+
+/** Which mapped table a relation belongs to: itself, or the root of its partition tree. Each comes with all the targets that it goes to. */
 export class RelationResolver {
-  readonly #byName = new Map<string, TableMapping>();
-  readonly #roots = new Map<number, TableMapping>();
-  readonly #leaves = new Map<TableMapping, readonly ReadonlySet<number>[]>();
+  readonly #byName: ReadonlyMap<string, readonly TableMapping[]>;
+  readonly #roots = new Map<number, readonly TableMapping[]>();
+  readonly #leaves = new Map<string, readonly ReadonlySet<number>[]>();
 
   constructor(mapping: CompiledMapping, source: readonly CatalogTable[]) {
-    for (const table of mapping.tables) this.#byName.set(tableId(table.from), table);
+    this.#byName = bySource(mapping.tables);
     for (const table of source) {
       const mapped = this.#byName.get(tableId(table));
       if (mapped !== undefined) this.#roots.set(table.oid, mapped);
@@ -77,10 +79,11 @@ export class RelationResolver {
 
   /** Takes a partitioned table's present leaves; called again when one was attached. */
   learn(table: { readonly schema: string; readonly name: string }, leaves: readonly number[]): void {
-    const mapped = this.#byName.get(tableId(table));
+    const id = tableId(table);
+    const mapped = this.#byName.get(id);
     if (mapped === undefined) return;
     for (const leaf of leaves) this.#roots.set(leaf, mapped);
-    this.#leaves.set(mapped, [...(this.#leaves.get(mapped) ?? []), new Set(leaves)]);
+    this.#leaves.set(id, [...(this.#leaves.get(id) ?? []), new Set(leaves)]);
   }
 
   /** A relation is this table or a leaf of it. @returns false when that was known. */
@@ -91,20 +94,16 @@ export class RelationResolver {
     return true;
   }
 
-  resolve(relation: Relation): TableMapping | undefined {
-    return this.#roots.get(relation.oid) ?? this.#byName.get(tableId(relation));
-  }
-
-  tableOf(name: { readonly schema: string; readonly name: string }): TableMapping | undefined {
-    return this.#byName.get(tableId(name));
+  resolve(relation: Relation): readonly TableMapping[] {
+    return this.#roots.get(relation.oid) ?? this.#byName.get(tableId(relation)) ?? NOTHING;
   }
 
   /**
    * True when truncating these relations empties the whole of `table`. The log may be read behind an attach, so the leaves of an
    * earlier look count too: emptied once too often is mended by the re-copy that a truncate of some leaves brings, too seldom is not.
    */
-  emptiesAll(table: TableMapping, oids: readonly number[]): boolean {
-    const looks = this.#leaves.get(table);
+  emptiesAll({ from }: TableMapping, oids: readonly number[]): boolean {
+    const looks = this.#leaves.get(tableId(from));
     return looks === undefined || looks.some((leaves) => [...leaves].every((leaf) => oids.includes(leaf)));
   }
 }

@@ -15,6 +15,7 @@ import {
 } from '#schemas/frame/frame.ts';
 import { toLsn, type Lsn } from '#schemas/lsn.ts';
 import { keepsUnmarked } from '#schemas/mapping/kept-rows.ts';
+import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { DescribeRows } from '#schemas/mapping/mapped-side.ts';
 import { decodeMessage, decodeRelation, decodeTruncate, TAG, toUnixMs, type Relation } from '#schemas/pgoutput/message.ts';
 import { guarded } from '#schemas/test-hooks.ts';
@@ -28,12 +29,15 @@ import type { SinkTable } from './sink-table.ts';
 interface Route {
   readonly bound: BoundRelation;
   readonly table: SinkTable;
+  /** The same rows on their way to another target. */
+  readonly next: Route | undefined;
 }
 
 export interface DecoderOptions {
   readonly name: string;
   readonly resolver: RelationResolver;
-  readonly tableOf: (name: { readonly schema: string; readonly name: string }) => SinkTable | undefined;
+  /** One for each target of the source table. */
+  readonly tablesOf: (name: { readonly schema: string; readonly name: string }) => readonly SinkTable[];
   /** Exclusive end of what the target shows at the start. */
   readonly applied: Lsn;
   readonly offset: Offset;
@@ -146,12 +150,12 @@ export class Decoder {
           route = this.#route(oid);
           lastOid = oid;
         }
-        if (route === undefined || offset < route.table.skipBelow) continue;
-        const { table, bound } = route;
-        const state = table.state;
-        if (state !== 'following' && state !== 'copying') continue;
-        (table.fold ?? this.#openFold(route)).add(bound, b, m);
-        this.#counted(table);
+        for (let to = route; to !== undefined; to = to.next) {
+          const { table, bound } = to;
+          if (offset < table.skipBelow || (table.state !== 'following' && table.state !== 'copying')) continue;
+          (table.fold ?? this.#openFold(to)).add(bound, b, m);
+          this.#counted(table);
+        }
       } else if (tag === TAG.begin) {
         this.#begin(b, m);
       } else if (tag === TAG.commit) {
@@ -197,12 +201,17 @@ export class Decoder {
     const relation = this.#relations.get(oid);
     if (relation === undefined)
       throw new PipelineError('CF-3002', `a change of relation ${oid} stands in the log without the relation's description`);
-    const mapping = this.#options.resolver.resolve(relation);
-    const table = mapping && this.#options.tableOf(mapping.from);
-    if (mapping === undefined || table === undefined) return undefined;
+    let first: Route | undefined;
+    for (const mapping of this.#options.resolver.resolve(relation).toReversed()) first = this.#bindTo(relation, mapping, first) ?? first;
+    return first;
+  }
+
+  #bindTo(relation: Relation, mapping: TableMapping, next: Route | undefined): Route | undefined {
+    const table = this.#options.tablesOf(mapping.from).find((one) => one.mapping === mapping);
+    if (table === undefined) return undefined;
     try {
       const rows = this.#options.describeRows?.(relation, mapping) ?? relation;
-      return { bound: bindRelation(rows, mapping), table };
+      return { bound: bindRelation(rows, mapping), table, next };
     } catch (error) {
       if (!(error instanceof PipelineError)) throw error;
       this.#options.onMisfit(table, error);
@@ -241,35 +250,35 @@ export class Decoder {
   #truncate(oids: readonly number[], offset: Offset): void {
     const emptied = new Set<SinkTable>();
     for (const oid of oids) {
-      const route = this.#route(oid);
-      if (route === undefined || offset < route.table.skipBelow || emptied.has(route.table)) continue;
-      const { table } = route;
-      if (table.state === 'held' || table.state === 'waiting') continue;
-      if (table.mapping.truncates !== undefined) {
+      for (let route = this.#route(oid); route !== undefined; route = route.next) {
+        const { table } = route;
+        if (offset < table.skipBelow || emptied.has(table) || table.state === 'held' || table.state === 'waiting') continue;
+        if (table.mapping.truncates !== undefined) {
+          emptied.add(table);
+          this.#counted(table);
+          if (table.mapping.truncates === 'halt') this.#halt(table);
+          continue;
+        }
+        // Some leaves only: their rows cannot be told apart on the target; the reader has them copied again.
+        if (!this.#options.resolver.emptiesAll(table.mapping, oids)) continue;
         emptied.add(table);
+        // Rows that stay reach the target before they are marked.
+        const fold = table.mapping.deletes === undefined ? (table.fold ?? this.#openFold(route)) : this.#nextFold(route);
+        fold.clear(this.place());
         this.#counted(table);
-        if (table.mapping.truncates === 'halt') this.#halt(table);
-        continue;
       }
-      // Some leaves only: their rows cannot be told apart on the target; the reader has them copied again.
-      if (!this.#options.resolver.emptiesAll(table.mapping, oids)) continue;
-      emptied.add(table);
-      // Rows that stay reach the target before they are marked.
-      const fold = table.mapping.deletes === undefined ? (table.fold ?? this.#openFold(route)) : this.#nextFold(route);
-      fold.clear(this.place());
-      this.#counted(table);
     }
   }
 
   /** Behind what the mapping says of it stands the row's message, which says which row it is. */
   #unmapped(frame: Buffer, offset: Offset): void {
     const { fault, at } = decodeUnmapped(frame);
-    const route = this.#route(frame.readUInt32BE(at + 1));
-    if (route === undefined || offset < route.table.skipBelow) return;
-    const { table, bound } = route;
-    if (table.state !== 'following' && table.state !== 'copying') return;
-    (table.fold ?? this.#openFold(route)).refuse(bound, frame, at, fault);
-    this.#counted(table);
+    for (let route = this.#route(frame.readUInt32BE(at + 1)); route !== undefined; route = route.next) {
+      const { table, bound } = route;
+      if (offset < table.skipBelow || (table.state !== 'following' && table.state !== 'copying')) continue;
+      (table.fold ?? this.#openFold(route)).refuse(bound, frame, at, fault);
+      this.#counted(table);
+    }
   }
 
   /** Held as for a row that the target refuses, so that only a resume ends it. */
@@ -299,32 +308,35 @@ export class Decoder {
 
   #chunkRows(frame: Buffer, offset: Offset): void {
     const { header, rows } = decodeChunkRows(frame);
-    const table = this.#options.tableOf({ schema: header.schema, name: header.table });
-    if (table === undefined || table.state === 'held' || offset < table.skipBelow) return;
-    if (table.awaitsChunk && header.truncate) table.state = 'copying';
-    const chunk = projectChunk(table.mapping, header, rows);
-    table.lane.push(
-      {
-        kind: 'chunk',
-        table: table.mapping,
-        ...chunk,
-        truncate: header.truncate && !keepsUnmarked(table.mapping),
-        mayExist: table.expectsRows(header.recopy),
-        time: this.#clock.time,
-      },
-      rows.length,
-    );
-    table.newRows += chunk.rowCount;
-    table.rowsCopied += chunk.rowCount;
+    for (const table of this.#options.tablesOf({ schema: header.schema, name: header.table })) {
+      if (table.state === 'held' || offset < table.skipBelow) continue;
+      if (table.awaitsChunk && header.truncate) table.state = 'copying';
+      const chunk = projectChunk(table.mapping, header, rows);
+      table.lane.push(
+        {
+          kind: 'chunk',
+          table: table.mapping,
+          ...chunk,
+          truncate: header.truncate && !keepsUnmarked(table.mapping),
+          mayExist: table.expectsRows(header.recopy),
+          time: this.#clock.time,
+        },
+        rows.length,
+      );
+      table.newRows += chunk.rowCount;
+      table.rowsCopied += chunk.rowCount;
+    }
   }
 
   #chunkDeletes(frame: Buffer, offset: Offset): void {
     const { schema, table: name, keyColumns, keys } = decodeJsonFrame<ChunkDeletes>(frame);
-    const table = this.#options.tableOf({ schema, name });
-    if (table === undefined || table.state === 'held' || offset < table.skipBelow || keys.length === 0) return;
-    const order = table.mapping.sourceKey.map((column) => keyColumns.indexOf(column));
-    const asked = keys.map((key) => order.map((i) => key[i]!));
-    table.lane.push({ kind: 'keys', table: table.mapping, keys: asked, time: this.#clock.time }, 64 * keys.length);
+    if (keys.length === 0) return;
+    for (const table of this.#options.tablesOf({ schema, name })) {
+      if (table.state === 'held' || offset < table.skipBelow) continue;
+      const order = table.mapping.sourceKey.map((column) => keyColumns.indexOf(column));
+      const asked = keys.map((key) => order.map((i) => key[i]!));
+      table.lane.push({ kind: 'keys', table: table.mapping, keys: asked, time: this.#clock.time }, 64 * keys.length);
+    }
   }
 }
 

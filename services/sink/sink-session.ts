@@ -9,7 +9,7 @@ import type { RoundOutcome, Target } from '#connectors/target/target.ts';
 import { type PipelineError } from '#schemas/errors.ts';
 import { decodeJsonFrame, type CopyCompleteFrame, type EpochFrame, type TableStateFrame } from '#schemas/frame/frame.ts';
 import { maxLsn, parseLsn, ZERO_LSN, type Lsn } from '#schemas/lsn.ts';
-import { tableId, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { pairId, tableId, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { refersToItself } from '#schemas/mapping/self-reference.ts';
 import { BookmarkKeeper, REREAD_RECORDS } from './bookmark-keeper.ts';
 import { Decoder } from './decoder.ts';
@@ -18,6 +18,7 @@ import { Lane } from './lane.ts';
 import { shareOut } from './lane-share.ts';
 import { checkSystem, lowestLsn, lowestOffset, readRelations } from './resume-point.ts';
 import type { FinerGrain, SessionEvents } from './session-events.ts';
+import { SessionTables } from './session-tables.ts';
 import type { SinkOptions } from './sink.ts';
 import { rememberAll, SinkTable } from './sink-table.ts';
 
@@ -29,7 +30,7 @@ export class SinkSession {
   readonly #options: SinkOptions;
   readonly #target: Target;
   readonly #events: SessionEvents;
-  readonly #tables = new Map<string, SinkTable>();
+  readonly #tables = new SessionTables();
   #lanes: Lane[] = [];
   #started = false;
   #decoder!: Decoder;
@@ -57,17 +58,13 @@ export class SinkSession {
     this.#bookmarks = new BookmarkKeeper({ bookmarks: options.bookmarks, logger: options.logger, target, between, onError });
   }
 
-  get tables(): Iterable<SinkTable> {
-    return this.#tables.values();
+  get tables(): SessionTables {
+    return this.#tables;
   }
 
   /** Where decoding stands: at or above the end of whatever was handed to a lane. */
   get decoded(): Offset {
     return this.#started ? this.#decoder.offset : 0;
-  }
-
-  table(id: string): SinkTable | undefined {
-    return this.#tables.get(id);
   }
 
   /** Runs until `signal` (then applies what is gathered) or the first failure. */
@@ -98,11 +95,11 @@ export class SinkSession {
 
   /** Emptied for a resume, but whether its rows were asked for is unknown: asking twice is harmless. */
   #requestEmptied(): void {
-    for (const { from, state, heldOffset } of this.#target.tables) {
-      const table = this.#tables.get(tableId(from));
-      if (table === undefined || state === 'held' || heldOffset === undefined) continue;
-      void this.#requestRows(table).catch((error: unknown) => this.#fail(error));
-    }
+    const emptied = this.#target.tables
+      .filter(({ state, heldOffset }) => state !== 'held' && heldOffset !== undefined)
+      .flatMap((progress) => this.#tables.get(progress) ?? []);
+    for (const tables of Map.groupBy(emptied, ({ mapping }) => tableId(mapping.from)).values())
+      void this.#requestRows(tables).catch((error: unknown) => this.#fail(error));
   }
 
   async #startConsistent(): Promise<{ readonly offset: Offset }> {
@@ -120,7 +117,7 @@ export class SinkSession {
 
   async #startParallel(): Promise<{ readonly offset: Offset }> {
     const { mapping, settings } = this.#options;
-    const progress = new Map(this.#target.tables.map((table) => [tableId(table.from), table]));
+    const progress = new Map(this.#target.tables.map((table) => [pairId(table), table]));
     const count = this.#target.ordered ? 1 : Math.max(1, Math.min(settings.sink.parallel, mapping.tables.length));
     const groups = shareOut(mapping.tables, this.#options.source, count);
     const laneOf = new Map<TableMapping, Lane>();
@@ -130,7 +127,7 @@ export class SinkSession {
     }
     this.#addTables(
       (table) => laneOf.get(table)!,
-      (table) => progress.get(tableId(table.from))?.logOffset ?? 0,
+      (table) => progress.get(pairId(table))?.logOffset ?? 0,
     );
     const offset = lowestOffset(this.#options.raw, this.#target.tables);
     this.#decoder = this.#newDecoder(lowestLsn(this.#target.tables), offset, 0);
@@ -138,17 +135,15 @@ export class SinkSession {
   }
 
   #addTables(laneOf: (table: TableMapping) => Lane, skipBelow: (table: TableMapping) => Offset): void {
-    const progress = new Map(this.#target.tables.map((table) => [tableId(table.from), table]));
-    const before = new Map(this.#tables);
-    this.#tables.clear();
-    for (const mapping of this.#options.mapping.tables) {
-      const id = tableId(mapping.from);
+    const progress = new Map(this.#target.tables.map((table) => [pairId(table), table]));
+    const tables = this.#options.mapping.tables.map((mapping) => {
       const awaitsChunk = !this.#consistent && this.#target.ordered && refersToItself(mapping, this.#options.targetTables);
       const start = { skipBelow: skipBelow(mapping), awaitsChunk };
-      const table = new SinkTable(mapping, laneOf(mapping), before.get(id) ?? progress.get(id), start);
+      const table = new SinkTable(mapping, laneOf(mapping), this.#tables.get(mapping) ?? progress.get(pairId(mapping)), start);
       table.lane.tables.push(table);
-      this.#tables.set(id, table);
-    }
+      return table;
+    });
+    this.#tables.replace(tables);
   }
 
   #newLane(session: ConstructorParameters<typeof Lane>[0]['session']): Lane {
@@ -180,7 +175,7 @@ export class SinkSession {
       name: this.#options.mapping.name,
       resolver: this.#options.resolver,
       describeRows: this.#options.describeRows,
-      tableOf: (name) => this.#tables.get(tableId(name)),
+      tablesOf: (name) => this.#tables.of(name),
       applied,
       offset,
       commitTimeMs,
@@ -241,7 +236,7 @@ export class SinkSession {
         // A transaction in parts has the target's transaction to itself.
         if (unit.first && !unit.last) {
           await this.#drain();
-          this.#undo = rememberAll(this.#tables.values());
+          this.#undo = rememberAll(this.#tables);
         }
         const before = this.#decoder.offset;
         this.#decoder.take(unit);
@@ -290,20 +285,23 @@ export class SinkSession {
   #tableState(unit: FrameUnit): void {
     const frame = decodeJsonFrame<TableStateFrame>(unit.frame);
     this.#decoder.passed(unit.offset);
-    const table = this.#tables.get(tableId({ schema: frame.schema, name: frame.table }));
-    if (table === undefined || unit.offset < table.skipBelow) return;
+    for (const table of this.#tables.of({ schema: frame.schema, name: frame.table }))
+      if (unit.offset >= table.skipBelow) this.#announced(table, frame);
+  }
+
+  #announced(table: SinkTable, { state, rowsEstimated, error }: TableStateFrame): void {
     const before = table.state;
-    if (!table.announced(frame.state)) return;
+    if (!table.announced(state)) return;
     if (before === 'held') this.#decoder.forgetRoutes();
     // Changes gathered under the last state are applied as that state asks.
     table.lane.addState({
       table: table.mapping,
-      state: frame.state,
-      ...(frame.rowsEstimated !== undefined && { rowsEstimated: frame.rowsEstimated }),
-      ...(frame.error !== undefined && { error: frame.error }),
+      state,
+      ...(rowsEstimated !== undefined && { rowsEstimated }),
+      ...(error !== undefined && { error }),
     });
-    table.error = frame.error;
-    table.rowsEstimated = frame.rowsEstimated ?? table.rowsEstimated;
+    table.error = error;
+    table.rowsEstimated = rowsEstimated ?? table.rowsEstimated;
     table.lane.kick();
   }
 
@@ -336,12 +334,12 @@ export class SinkSession {
 
   #outcome(outcome: RoundOutcome): void {
     for (const { table, key, message } of outcome.held) {
-      const held = this.#tables.get(tableId(table.from))!;
+      const held = this.#tables.get(table)!;
       held.rejected(key, message);
       this.#events.onHeld(table, message);
     }
     for (const { table, message } of outcome.setAside) this.#events.onSetAside(table, message);
-    for (const table of outcome.collided) this.#tables.get(tableId(table.from))!.collided();
+    for (const table of outcome.collided) this.#tables.get(table)!.collided();
   }
 
   #tick(): void {
@@ -355,21 +353,26 @@ export class SinkSession {
   }
 
   /**
-   * A held table starts anew: emptied on the target, then copied again as a whole. From here on its changes count; chunks that come
+   * Held targets of one source table start anew: emptied, then copied again as a whole. From here on their changes count; chunks that come
    * later bring every row.
    */
-  async resumeTable(table: SinkTable): Promise<void> {
+  async resumeTables(tables: readonly SinkTable[]): Promise<void> {
     await this.#between(async () => {
-      await this.#target.emptyHeldTable(table.mapping);
-      table.resumed();
+      for (const table of tables) {
+        await this.#target.emptyHeldTable(table.mapping);
+        table.resumed();
+      }
       this.#decoder.forgetRoutes();
     });
-    await this.#requestRows(table);
+    await this.#requestRows(tables);
   }
 
-  async #requestRows(table: SinkTable): Promise<void> {
-    await this.#options.onResumedTable?.(table.mapping);
-    await this.#between(() => this.#target.resumed(table.mapping));
+  /** Of one source table: a re-copy brings its rows to every target. */
+  async #requestRows(tables: readonly SinkTable[]): Promise<void> {
+    await this.#options.onResumedTable?.(tables[0]!.mapping);
+    await this.#between(async () => {
+      for (const { mapping } of tables) await this.#target.resumed(mapping);
+    });
   }
 
   async #between(act: () => Promise<void>): Promise<void> {

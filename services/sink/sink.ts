@@ -12,7 +12,7 @@ import type { DeadLetterTopic } from '#connectors/change-log/dead-letter-topic.t
 import { FinerGrainNeeded, SessionOutdated, type Position, type Target, type TargetStore } from '#connectors/target/target.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { formatLsn, type Lsn } from '#schemas/lsn.ts';
-import { tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { DescribeRows } from '#schemas/mapping/mapped-side.ts';
 import type { PipelineSettings } from '#schemas/config/migration-file.ts';
 import type { CatalogTable } from '#schemas/table.ts';
@@ -94,8 +94,8 @@ export interface Sink extends Service {
   hold(): Promise<void>;
   release(): void;
   /**
-   * Tries a held table again, once its cause was mended: empties it on the target and asks for its re-copy (`onResumedTable`).
-   * @returns false when the table is not held. @throws PipelineError CF-7001 while the target is not connected.
+   * Tries a source table's held targets again, once the cause was mended: empties them and asks for the table's re-copy (`onResumedTable`).
+   * @returns false when none is held. @throws PipelineError CF-7001 while the target is not connected.
    */
   resumeTable(from: { readonly schema: string; readonly name: string }): Promise<boolean>;
   /** Leaves of a table changed. */
@@ -323,9 +323,9 @@ class TargetSink implements Sink {
   async resumeTable(from: { readonly schema: string; readonly name: string }): Promise<boolean> {
     const session = this.#session;
     if (session === undefined) throw new PipelineError('CF-7001', 'the target is not connected at the moment');
-    const table = session.table(tableId(from));
-    if (table === undefined || table.state !== 'held') return false;
-    await session.resumeTable(table);
+    const held = session.tables.of(from).filter(({ state }) => state === 'held');
+    if (held.length === 0) return false;
+    await session.resumeTables(held);
     return true;
   }
 

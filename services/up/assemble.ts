@@ -5,8 +5,8 @@ import type { Topic } from '#connectors/change-log/change-log.ts';
 import { embeddedDeadLetters } from '#connectors/change-log/embedded/dead-letters.ts';
 import { createCopySource } from '#connectors/source/postgres/copy-source.ts';
 import type { RunUpOptions } from '#services/cli/up-port.ts';
-import { refersToItself } from '#schemas/mapping/self-reference.ts';
 import { createCopier, type Copier } from '#services/reader/copy/copier.ts';
+import { copierTables } from './copier-tables.ts';
 import { Reader } from '#services/reader/reader.ts';
 import { createSink, type Sink } from '#services/sink/sink.ts';
 import type { Migration } from './read-migration.ts';
@@ -84,11 +84,7 @@ export async function assemble(options: RunUpOptions, { migration, raw, progress
   const copier = await createCopier({
     name,
     source,
-    tables: migration.mapping.tables.map((mapping) => ({
-      mapping,
-      catalog: migration.sourceOf(mapping),
-      isWhole: ordered && refersToItself(mapping, migration.targetTables),
-    })),
+    tables: copierTables(migration, ordered),
     progress,
     settings,
     order: ordered ? 'parents-first' : 'smallest-first',

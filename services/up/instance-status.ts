@@ -3,7 +3,7 @@
  * times, and is zero only when everything the source had at that look is applied.
  */
 import { formatLsn, type Lsn } from '#schemas/lsn.ts';
-import { tableId, type CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { pairId, tableId, type CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { type StatusResult, type TableStatus, UNKNOWN_COPY } from '#schemas/status/status-result.ts';
 import type { Copier } from '#services/reader/copy/copier.ts';
 import type { CopyProgress } from '#services/reader/copy/copy-port.ts';
@@ -23,10 +23,10 @@ export function instanceStatus(parts: Parts): StatusResult {
   const reader = parts.reader.status();
   const sink = parts.sink.status();
   const copied = new Map(parts.copier.progress().map((table) => [tableId({ schema: table.schema, name: table.table }), table]));
-  const applied = new Map(sink.tables.map((table) => [tableId(table.from), table]));
+  const applied = new Map(sink.tables.map((table) => [pairId(table), table]));
   const tables = parts.mapping.tables.map((table): TableStatus => {
     const chunks = copied.get(tableId(table.from));
-    const rows = applied.get(tableId(table.from));
+    const rows = applied.get(pairId(table));
     const error = rows?.error ?? chunks?.error;
     return {
       from: `${table.from.schema}.${table.from.name}`,

@@ -43,7 +43,7 @@ export async function readMigration(file: MigrationFile): Promise<Migration> {
   const targets = new Set(mapping.tables.map((table) => tableId(table.to)));
   return {
     mapping,
-    sourceTables: mapping.tables.map(sourceOf),
+    sourceTables: [...new Set(mapping.tables.map(sourceOf))],
     targetTables: (target?.tables ?? []).filter((table) => targets.has(tableId(table))),
     database: source.database,
     types: source.types,

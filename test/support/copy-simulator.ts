@@ -159,7 +159,7 @@ export class CopySimulation {
   #start(): void {
     const records = this.#progress.durable.map((payload) => decodeCopyRecord(payload)!);
     this.#plan = new CopyPlan('smallest-first');
-    this.#table = new CopyTable(identityMapping(this.#catalog), this.#catalog, {
+    this.#table = new CopyTable([identityMapping(this.#catalog)], this.#catalog, {
       chunkRows: 3,
       chunkTargetMs: 100,
       isWhole: false,

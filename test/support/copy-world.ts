@@ -96,7 +96,7 @@ export class CopyWorld implements AsyncDisposable {
       name: 'copytest',
       source,
       progress,
-      tables: catalog.tables.map((table) => ({ mapping: identityMapping(table, options.unmapped), catalog: table })),
+      tables: catalog.tables.map((table) => ({ mappings: [identityMapping(table, options.unmapped)], catalog: table })),
       settings: copySettings(options),
       order: options.order ?? 'smallest-first',
       spoolDirectory: directory,

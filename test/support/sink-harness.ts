@@ -43,6 +43,8 @@ export interface HarnessOptions {
   readonly deletes?: DeletesEntry;
   readonly truncates?: 'apply' | 'ignore' | 'halt';
   readonly exclude?: readonly string[];
+  /** What differs from `from: old.*, to: new.*`; one such entry when absent. */
+  readonly entries?: readonly Partial<TableEntry>[];
   readonly sink?: Partial<SinkSettings['settings']['sink']>;
   /** For the sink; the same as `url` when absent. */
   readonly sinkUrl?: string;
@@ -239,23 +241,22 @@ function migrationFile(options: HarnessOptions): MigrationFile {
     name: 'sinktest',
     source: { postgres: options.url },
     target: { postgres: options.url },
-    tables: [
-      {
-        from: 'old.*',
-        to: 'new.*',
-        exclude: options.exclude ?? [],
-        columns: options.columns ?? {},
-        unmapped: 'error',
-        existing: options.existing ?? 'refuse',
-        line: 1,
-        column: 1,
-        ...(options.set !== undefined && { set: options.set }),
-        ...(options.onRowError !== undefined && { onRowError: options.onRowError }),
-        ...(options.where !== undefined && { where: options.where }),
-        ...(options.deletes !== undefined && { deletes: options.deletes }),
-        ...(options.truncates !== undefined && { truncates: options.truncates }),
-      },
-    ],
-    settings: {} as MigrationFile['settings'],
+    tables: (options.entries ?? [{}]).map((entry) => ({
+      from: 'old.*',
+      to: 'new.*',
+      exclude: options.exclude ?? [],
+      columns: options.columns ?? {},
+      unmapped: 'error',
+      existing: options.existing ?? 'refuse',
+      line: 1,
+      column: 1,
+      ...(options.set !== undefined && { set: options.set }),
+      ...(options.onRowError !== undefined && { onRowError: options.onRowError }),
+      ...(options.where !== undefined && { where: options.where }),
+      ...(options.deletes !== undefined && { deletes: options.deletes }),
+      ...(options.truncates !== undefined && { truncates: options.truncates }),
+      ...entry,
+    })),
+    settings: { log: {} } as MigrationFile['settings'],
   };
 }

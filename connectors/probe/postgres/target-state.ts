@@ -4,6 +4,7 @@
  */
 import type pg from 'pg';
 import { parseLsn, type Lsn } from '#schemas/lsn.ts';
+import type { Pair } from '#schemas/mapping/compiled-mapping.ts';
 import { queryRow, queryRows } from '#connectors/postgres/session.ts';
 
 export interface TargetState {
@@ -16,9 +17,7 @@ export interface TargetState {
   readonly mappingHash: string;
 }
 
-export interface TableState {
-  readonly schema: string;
-  readonly name: string;
+export interface TableState extends Pair {
   readonly state: 'waiting' | 'copying' | 'following' | 'held';
   readonly error: string | undefined;
 }
@@ -41,31 +40,30 @@ export async function readTargetState(client: pg.ClientBase, name: string): Prom
   };
 }
 
-/** Per source table. */
+/** Per source table and target. */
 export async function readTableStates(client: pg.ClientBase, name: string): Promise<TableState[]> {
   if (!(await queryRow(client, "SELECT WHERE to_regclass('crossfade.table_progress') IS NOT NULL"))) return [];
-  const rows = await queryRows(client, 'SELECT source_schema, source_table, state, error FROM crossfade.table_progress WHERE name = $1', [
-    name,
-  ]);
+  const rows = await queryRows(
+    client,
+    'SELECT source_schema, source_table, target_schema, target_table, state, error FROM crossfade.table_progress WHERE name = $1',
+    [name],
+  );
   return rows.map((row) => ({
-    schema: row['source_schema']!,
-    name: row['source_table']!,
+    from: { schema: row['source_schema']!, name: row['source_table']! },
+    to: { schema: row['target_schema']!, name: row['target_table']! },
     state: row['state'] as TableState['state'],
     error: row['error'] ?? undefined,
   }));
 }
 
-/** Keys of a source table whose rows are set aside, each as JSON of its texts in key order. */
-export async function readHeldKeys(
-  client: pg.ClientBase,
-  name: string,
-  table: { readonly schema: string; readonly name: string },
-): Promise<ReadonlySet<string>> {
+/** Keys of a source table whose rows one target has set aside, each as JSON of its texts in key order. */
+export async function readHeldKeys(client: pg.ClientBase, name: string, { from, to }: Pair): Promise<ReadonlySet<string>> {
   if (!(await queryRow(client, "SELECT WHERE to_regclass('crossfade.blocked') IS NOT NULL"))) return new Set();
   const rows = await queryRows(
     client,
-    'SELECT key::text AS key FROM crossfade.blocked WHERE name = $1 AND source_schema = $2 AND source_table = $3 AND discarded_at IS NULL',
-    [name, table.schema, table.name],
+    `SELECT key::text AS key FROM crossfade.blocked WHERE name = $1 AND source_schema = $2 AND source_table = $3 AND target_schema = $4 AND target_table = $5
+       AND discarded_at IS NULL`,
+    [name, from.schema, from.name, to.schema, to.name],
   );
   return new Set(rows.map((row) => row['key']!));
 }

@@ -8,8 +8,9 @@
 import { createHash } from 'node:crypto';
 import type pg from 'pg';
 import { formatLsn } from '#schemas/lsn.ts';
-import { tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { pairId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { SessionOutdated, type Position } from '#connectors/target/target.ts';
+import { PAIR, pairOf } from './progress.ts';
 import type { StatementError, StatementResult, Wire } from './wire.ts';
 
 /** Beyond this the cause is not in single rows: the table is held. */
@@ -141,7 +142,7 @@ export class BlockedChanges {
   /** Adds the statements that record it, to be part of the transaction that commits `position`. */
   write(wire: Wire, name: string, position: Position): void {
     for (const [table, { changes, cleared }] of this.#tables) {
-      if (cleared) wire.execute(DELETE_OPEN, [name, table.from.schema, table.from.name]);
+      if (cleared) wire.execute(DELETE_OPEN, [...pairOf(name, table)]);
       for (const [key, change] of changes) writeChange(wire, { name, table, key, position }, change);
     }
   }
@@ -163,17 +164,17 @@ interface Place {
   readonly position: Position;
 }
 
-const DELETE_OPEN = 'DELETE FROM crossfade.blocked WHERE name = $1 AND source_schema = $2 AND source_table = $3 AND discarded_at IS NULL';
+const DELETE_OPEN = `DELETE FROM crossfade.blocked WHERE ${PAIR} AND discarded_at IS NULL`;
 
 function writeChange(wire: Wire, { name, table, key, position }: Place, change: Change): void {
-  const place = [name, table.from.schema, table.from.name, hashOf(key)];
+  const place = [...pairOf(name, table), hashOf(key)];
   const at = [formatLsn(position.lsn), String(position.offset)];
   if (change.kind === 'release') {
-    wire.execute(`${DELETE_OPEN} AND key_hash = $4`, place);
+    wire.execute(`${DELETE_OPEN} AND key_hash = $6`, place);
   } else if (change.kind === 'queue') {
     wire.execute(
-      `UPDATE crossfade.blocked SET queued = queued + $5::bigint, last_lsn = $6::pg_lsn, last_at = now()
-       WHERE name = $1 AND source_schema = $2 AND source_table = $3 AND key_hash = $4 AND discarded_at IS NULL`,
+      `UPDATE crossfade.blocked SET queued = queued + $7::bigint, last_lsn = $8::pg_lsn, last_at = now()
+       WHERE ${PAIR} AND key_hash = $6 AND discarded_at IS NULL`,
       [...place, String(change.queued), at[0]!],
     );
   } else {
@@ -181,17 +182,15 @@ function writeChange(wire: Wire, { name, table, key, position }: Place, change: 
     const text = values === undefined ? null : JSON.stringify(values);
     const bytes = text === null ? 0 : Buffer.byteLength(text);
     wire.execute(
-      `INSERT INTO crossfade.blocked AS b (name, source_schema, source_table, key_hash, target_schema, target_table, key, cause, sql_state, message,
+      `INSERT INTO crossfade.blocked AS b (name, source_schema, source_table, target_schema, target_table, key_hash, key, cause, sql_state, message,
          constraint_name, row_values, row_bytes, is_delete, lsn, log_offset, last_lsn, queued)
        VALUES ($1, $2, $3, $4, $5, $6, $7::json, $8, $9, $10, nullif($11, ''), $12::json, $13, $14, $15, $16, $15, $17)
-       ON CONFLICT (name, source_schema, source_table, key_hash) WHERE discarded_at IS NULL DO UPDATE SET cause = EXCLUDED.cause,
+       ON CONFLICT (name, source_schema, source_table, target_schema, target_table, key_hash) WHERE discarded_at IS NULL DO UPDATE SET cause = EXCLUDED.cause,
          sql_state = EXCLUDED.sql_state, message = EXCLUDED.message, constraint_name = EXCLUDED.constraint_name, row_values = EXCLUDED.row_values,
          row_bytes = EXCLUDED.row_bytes, is_delete = EXCLUDED.is_delete, lsn = EXCLUDED.lsn, log_offset = EXCLUDED.log_offset,
          last_lsn = EXCLUDED.last_lsn, queued = b.queued + EXCLUDED.queued, attempts = b.attempts + 1, published = false, last_at = now()`,
       [
         ...place,
-        table.to.schema,
-        table.to.name,
         key,
         cause,
         sqlState,
@@ -223,14 +222,22 @@ export async function readBlockedRows(client: pg.ClientBase, mapping: CompiledMa
     'SELECT blocked_version::text AS version FROM crossfade.progress WHERE name = $1',
     [mapping.name],
   );
-  const rows = await client.query<{ schema: string; name: string; key: string }>(
-    'SELECT source_schema AS schema, source_table AS name, key::text AS key FROM crossfade.blocked WHERE name = $1 AND discarded_at IS NULL',
+  const rows = await client.query<{
+    source_schema: string;
+    source_table: string;
+    target_schema: string;
+    target_table: string;
+    key: string;
+  }>(
+    'SELECT source_schema, source_table, target_schema, target_table, key::text AS key FROM crossfade.blocked WHERE name = $1 AND discarded_at IS NULL',
     [mapping.name],
   );
-  const byTable = Map.groupBy(rows.rows, tableId);
+  const byPair = Map.groupBy(rows.rows, (row) =>
+    pairId({ from: { schema: row.source_schema, name: row.source_table }, to: { schema: row.target_schema, name: row.target_table } }),
+  );
   const keys = new Map<TableMapping, ReadonlySet<string>>();
   for (const table of mapping.tables) {
-    const blocked = byTable.get(tableId(table.from));
+    const blocked = byPair.get(pairId(table));
     if (blocked !== undefined) keys.set(table, new Set(blocked.map((row) => row.key)));
   }
   return new BlockedRows(keys, version.rows[0]?.version ?? '0');

@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import { connect } from '#connectors/postgres/session.ts';
 import { invariant, messageOf, PipelineError } from '#schemas/errors.ts';
-import { tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { pairId, tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { quoteIdent, quoteTable, type CatalogTable } from '#schemas/table.ts';
 import { RoundApplier } from './apply.ts';
 import { readBlockedRows, type BlockedRows } from './blocked-rows.ts';
@@ -256,8 +256,8 @@ async function allowed(client: pg.Client, sql: string): Promise<boolean> {
  * @throws PipelineError CF-5004 naming every filled table.
  */
 async function registerTables(client: pg.Client, mapping: CompiledMapping, known: readonly TableProgress[]): Promise<void> {
-  const seen = new Set(known.map((table) => tableId(table.from)));
-  const fresh = mapping.tables.filter((table) => !seen.has(tableId(table.from)));
+  const seen = new Set(known.map(pairId));
+  const fresh = mapping.tables.filter((table) => !seen.has(pairId(table)));
   if (fresh.length === 0) return;
   const filled: TableMapping[] = [];
   await client.query('BEGIN');
@@ -272,8 +272,11 @@ async function registerTables(client: pg.Client, mapping: CompiledMapping, known
       throw new PipelineError('CF-5004', `the target already holds rows in ${names}`);
     }
     await client.query(
-      `INSERT INTO crossfade.table_progress (name, source_schema, source_table, target_schema, target_table, state)
-       SELECT $1, s, t, ts, tt, 'waiting' FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) AS x (s, t, ts, tt)`,
+      // Of a source table that goes elsewhere already only a re-copy brings all rows: it is asked for as after a resume.
+      `INSERT INTO crossfade.table_progress (name, source_schema, source_table, target_schema, target_table, state, held_offset)
+       SELECT $1, s, t, ts, tt, CASE WHEN known THEN 'copying' ELSE 'waiting' END, CASE WHEN known THEN 0 END
+       FROM (SELECT s, t, ts, tt, EXISTS (SELECT FROM crossfade.table_progress p WHERE (p.name, p.source_schema, p.source_table) = ($1, s, t)) AS known
+             FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) AS x (s, t, ts, tt)) AS y`,
       [
         mapping.name,
         ...(['from', 'to'] as const).flatMap((side) => [fresh.map((table) => table[side].schema), fresh.map((table) => table[side].name)]),

@@ -5,7 +5,7 @@
 import type pg from 'pg';
 import { invariant, PipelineError } from '#schemas/errors.ts';
 import { formatLsn, parseLsn, type Lsn } from '#schemas/lsn.ts';
-import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import type { Pair, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import type { Held, Mode, Position, Progress, Round, TableCounts, TableProgress, TableState } from '#connectors/target/target.ts';
 import type { StatementResult, Wire } from './wire.ts';
@@ -42,7 +42,7 @@ export async function readTableProgress(client: pg.ClientBase, name: string): Pr
   const result = await client.query<Record<string, string | null>>(
     `SELECT source_schema, source_table, target_schema, target_table, state, log_offset::text, lsn::text, rows_copied::text,
        rows_estimated::text, changes_applied::text, error, held_key, held_offset::text, held_lsn::text
-     FROM crossfade.table_progress WHERE name = $1 ORDER BY source_schema, source_table`,
+     FROM crossfade.table_progress WHERE name = $1 ORDER BY source_schema, source_table, target_schema, target_table`,
     [name],
   );
   return result.rows.map((row) => ({
@@ -83,15 +83,19 @@ export interface ProgressKeeper {
   committed(position: Position): void;
 }
 
+/** One row of crossfade.table_progress, or the rows of one pair in crossfade.blocked: parameters 1 to 5, as `pairOf` gives them. */
+export const PAIR = 'name = $1 AND source_schema = $2 AND source_table = $3 AND target_schema = $4 AND target_table = $5';
+
+export function pairOf(name: string, { from, to }: Pair): readonly string[] {
+  return [name, from.schema, from.name, to.schema, to.name];
+}
+
 /** Records that a table is held, in the transaction that goes on without it. */
 export function writeHeld(wire: Wire, name: string, held: Held, position: Position | undefined): void {
   wire.execute(
-    `UPDATE crossfade.table_progress SET state = 'held', error = $4, held_key = $5, held_offset = $6, held_lsn = $7, updated_at = now()
-     WHERE name = $1 AND source_schema = $2 AND source_table = $3`,
+    `UPDATE crossfade.table_progress SET state = 'held', error = $6, held_key = $7, held_offset = $8, held_lsn = $9, updated_at = now() WHERE ${PAIR}`,
     [
-      name,
-      held.table.from.schema,
-      held.table.from.name,
+      ...pairOf(name, held.table),
       held.message,
       held.key,
       position === undefined ? null : String(position.offset),
@@ -104,23 +108,39 @@ export function writeHeld(wire: Wire, name: string, held: Held, position: Positi
 export function writeStates(wire: Wire, name: string, states: readonly TableState[]): void {
   for (const { table, state, rowsEstimated, error } of states) {
     wire.execute(
-      `UPDATE crossfade.table_progress SET state = $4, rows_estimated = coalesce($5::bigint, rows_estimated), error = $6, updated_at = now()
-       WHERE name = $1 AND source_schema = $2 AND source_table = $3`,
-      [name, table.from.schema, table.from.name, state, rowsEstimated === undefined ? null : String(rowsEstimated), error ?? null],
+      `UPDATE crossfade.table_progress SET state = $6, rows_estimated = coalesce($7::bigint, rows_estimated), error = $8, updated_at = now() WHERE ${PAIR}`,
+      [...pairOf(name, table), state, rowsEstimated === undefined ? null : String(rowsEstimated), error ?? null],
     );
   }
+}
+
+const PAIR_COLUMNS = 'source_schema, source_table, target_schema, target_table';
+const PAIR_ARRAYS = '$2::text[], $3::text[], $4::text[], $5::text[]';
+const SAME_PAIR = `(${qualified('p')}) = (${qualified('t')})`;
+
+function qualified(alias: string): string {
+  return PAIR_COLUMNS.split(', ')
+    .map((column) => `${alias}.${column}`)
+    .join(', ');
+}
+
+/** Parameters for `PAIR_ARRAYS`. */
+function pairArrays(pairs: readonly Pair[]): readonly string[] {
+  return (['from', 'to'] as const).flatMap((side) => [
+    textArray(pairs.map((pair) => pair[side].schema)),
+    textArray(pairs.map((pair) => pair[side].name)),
+  ]);
 }
 
 /** Adds to the tables' counters. */
 export function writeCounts(wire: Wire, name: string, counts: readonly TableCounts[]): void {
   wire.execute(
     `UPDATE crossfade.table_progress p SET rows_copied = rows_copied + t.copied, changes_applied = changes_applied + t.changed, updated_at = now()
-     FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[]) AS t (schema, name, copied, changed)
-     WHERE p.name = $1 AND p.source_schema = t.schema AND p.source_table = t.name`,
+     FROM unnest(${PAIR_ARRAYS}, $6::bigint[], $7::bigint[]) AS t (${PAIR_COLUMNS}, copied, changed)
+     WHERE p.name = $1 AND ${SAME_PAIR}`,
     [
       name,
-      textArray(counts.map((count) => count.table.from.schema)),
-      textArray(counts.map((count) => count.table.from.name)),
+      ...pairArrays(counts.map((count) => count.table)),
       textArray(counts.map((count) => String(count.rowsCopied))),
       textArray(counts.map((count) => String(count.changesApplied))),
     ],
@@ -232,15 +252,9 @@ export class LaneKeeper implements ProgressKeeper {
     if (round.counts.length > 0) writeCounts(wire, this.#name, round.counts);
     // A lane decodes from the lowest position of all tables on: a table that was ahead before the restart stays where it was.
     wire.execute(
-      `UPDATE crossfade.table_progress p SET log_offset = greatest(log_offset, $4), lsn = greatest(lsn, $5) FROM unnest($2::text[], $3::text[]) AS t (schema, name)
-       WHERE p.name = $1 AND p.source_schema = t.schema AND p.source_table = t.name`,
-      [
-        this.#name,
-        textArray(this.#tables.map((table) => table.from.schema)),
-        textArray(this.#tables.map((table) => table.from.name)),
-        String(position.offset),
-        formatLsn(position.lsn),
-      ],
+      `UPDATE crossfade.table_progress p SET log_offset = greatest(log_offset, $6), lsn = greatest(lsn, $7)
+       FROM unnest(${PAIR_ARRAYS}) AS t (${PAIR_COLUMNS}) WHERE p.name = $1 AND ${SAME_PAIR}`,
+      [this.#name, ...pairArrays(this.#tables), String(position.offset), formatLsn(position.lsn)],
     );
   }
 

@@ -9,6 +9,7 @@ import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { keepsUnmarked, softDeleteOf } from '#schemas/mapping/kept-rows.ts';
 import { quoteTable } from '#schemas/table.ts';
 import type { PostgresTarget } from './open-target.ts';
+import { PAIR, pairOf } from './progress.ts';
 import { TableSql } from './statements.ts';
 
 /** No round may be under way on the target's own session. */
@@ -24,13 +25,10 @@ export async function emptyHeldTable(target: PostgresTarget, table: TableMapping
     await emptyTable(client, table);
     await client.query(
       `UPDATE crossfade.table_progress SET state = 'copying', error = NULL, held_key = NULL, rows_copied = 0, held_offset = coalesce(held_offset, 0),
-         updated_at = now() WHERE name = $1 AND source_schema = $2 AND source_table = $3`,
-      [name, table.from.schema, table.from.name],
+         updated_at = now() WHERE ${PAIR}`,
+      [...pairOf(name, table)],
     );
-    await client.query(
-      'DELETE FROM crossfade.blocked WHERE name = $1 AND source_schema = $2 AND source_table = $3 AND discarded_at IS NULL',
-      [name, table.from.schema, table.from.name],
-    );
+    await client.query(`DELETE FROM crossfade.blocked WHERE ${PAIR} AND discarded_at IS NULL`, [...pairOf(name, table)]);
     await client.query('COMMIT');
     target.blocked.set(table, new Set());
   } catch (error) {
@@ -60,8 +58,7 @@ async function emptyTable(client: pg.Client, table: TableMapping): Promise<void>
 
 /** The re-copy of the table's rows is durable. */
 export async function resumed(target: PostgresTarget, table: TableMapping): Promise<void> {
-  await target.client.query(
-    `UPDATE crossfade.table_progress SET held_offset = NULL, held_lsn = NULL WHERE name = $1 AND source_schema = $2 AND source_table = $3 AND state <> 'held'`,
-    [target.progress.name, table.from.schema, table.from.name],
-  );
+  await target.client.query(`UPDATE crossfade.table_progress SET held_offset = NULL, held_lsn = NULL WHERE ${PAIR} AND state <> 'held'`, [
+    ...pairOf(target.progress.name, table),
+  ]);
 }

@@ -102,6 +102,12 @@ const STEPS: readonly string[] = [
      at timestamptz NOT NULL DEFAULT now(),
      PRIMARY KEY (name, step)
    );`,
+  // A source table may go to several targets.
+  `ALTER TABLE crossfade.table_progress DROP CONSTRAINT table_progress_pkey,
+     ADD PRIMARY KEY (name, source_schema, source_table, target_schema, target_table);
+   DROP INDEX crossfade.blocked_key;
+   CREATE UNIQUE INDEX blocked_key ON crossfade.blocked (name, source_schema, source_table, target_schema, target_table, key_hash)
+     WHERE discarded_at IS NULL;`,
 ];
 
 const SCHEMA_LOCK = `pg_advisory_xact_lock(hashtextextended('crossfade schema', 0))`;

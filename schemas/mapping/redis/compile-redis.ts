@@ -31,6 +31,7 @@ export function compileRedisMapping(file: MigrationFile, source: Catalog): Redis
   const entries = new Map(resolved.map((one) => [tableId(one.source), one]));
   const tables: TableMapping[] = [];
   for (const one of resolved) checkSource(one, list);
+  checkSplits(resolved, list);
   for (const table of compiled.mapping?.tables ?? []) {
     const redis = compileTable(table, entries.get(tableId(table.from))!, { list, cluster: file.target.redis?.cluster === true });
     if (redis !== undefined) tables.push({ ...table, redis });
@@ -77,6 +78,16 @@ function checkEntry(entry: TableEntry, list: FindingList): void {
 function withoutCasts({ deletes: _deletes, truncates: _truncates, ...entry }: TableEntry): TableEntry {
   const columns = Object.entries(entry.columns).map(([name, { cast: _cast, zone: _zone, ...column }]) => [name, column] as const);
   return { ...entry, columns: Object.fromEntries(columns) };
+}
+
+/** A table's progress and the places of its rows are kept by the source table there. */
+function checkSplits(resolved: readonly ResolvedTable[], list: FindingList): void {
+  for (const [source, group] of Map.groupBy(resolved, (one) => one.source)) {
+    const [, second] = group;
+    if (second === undefined) continue;
+    const remedy = 'Name it in one entry, or give each a migration file of its own.';
+    list.error('CF-4001', `${showTable(source)} goes to ${group.length} tables, and to Redis it can go once`, second.entry, remedy);
+  }
 }
 
 /** A row that changes must come whole: what a JSON string or a set is made of, and the row under a changed key. */

@@ -153,7 +153,7 @@ async function runSourceChecks({ file, side, resolved, resumed }: Checked<Source
     url: file.source.postgres,
     facts: side.facts,
     catalog: side.catalog,
-    tables: resolved.map((one) => one.source),
+    tables: [...new Set(resolved.map((one) => one.source))],
     untargeted: resolved.filter((one) => one.target === undefined).map((one) => one.source),
     name: file.name,
     resumed,

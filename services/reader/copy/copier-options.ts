@@ -9,7 +9,8 @@ import type { ChunkInterludes } from './chunk-reader.ts';
 import type { CopyOrder } from './copy-plan.ts';
 
 export interface CopierTable {
-  readonly mapping: TableMapping;
+  /** One for each target that it goes to. */
+  readonly mappings: readonly TableMapping[];
   readonly catalog: CatalogTable;
   /** Its rows must arrive all at once (the target checks a foreign key of the table to itself): one chunk, as for a table without a key. */
   readonly isWhole?: boolean;

@@ -256,9 +256,9 @@ class CopierService implements Copier {
 
   // --- start ---
 
-  #tableOf({ mapping, catalog, isWhole = false }: CopierTable): CopyTable {
+  #tableOf({ mappings, catalog, isWhole = false }: CopierTable): CopyTable {
     const { chunkRows, chunkTargetMs } = this.#options.settings.copy;
-    const table = new CopyTable(mapping, catalog, {
+    const table = new CopyTable(mappings, catalog, {
       chunkRows,
       chunkTargetMs,
       isWhole,
@@ -304,8 +304,8 @@ class CopierService implements Copier {
 
   /** Comparison operators of key types that do not live in pg_catalog (citext, ltree …). */
   async #findOperators(tables: readonly CopierTable[]): Promise<void> {
-    const types = tables.flatMap(({ mapping, catalog }) =>
-      catalog.columns.filter((column) => mapping.sourceKey.includes(column.name) && !column.builtin).map((column) => column.typeOid),
+    const types = tables.flatMap(({ mappings, catalog }) =>
+      catalog.columns.filter((column) => mappings[0]!.sourceKey.includes(column.name) && !column.builtin).map((column) => column.typeOid),
     );
     const found = await this.#options.source.operatorSchemas([...new Set(types)]);
     this.#operatorsOf = new Map([...this.#operatorsOf, ...found]);

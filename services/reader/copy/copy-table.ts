@@ -49,7 +49,7 @@ export class CopyTable {
   readonly keys: KeyQueue;
   readonly chunkSize: ChunkSize;
 
-  constructor(mapping: TableMapping, catalog: CatalogTable, options: CopyTableOptions) {
+  constructor(mappings: readonly TableMapping[], catalog: CatalogTable, options: CopyTableOptions) {
     this.id = tableId(catalog);
     this.schema = catalog.schema;
     this.name = catalog.name;
@@ -61,11 +61,10 @@ export class CopyTable {
     this.key = copyKeyOf(catalog);
     this.keyColumns = this.key.map(({ name }) => name);
     this.hasExactKeys = this.keyColumns.every((name) => published.some((column) => column.name === name && isExact(column)));
-    const filtered = mapping.filter?.conditions.map((condition) => condition.column) ?? [];
     this.policy = {
-      mapped: new Set([...sourceColumns(mapping).map((column) => column.name), ...mapping.sourceKey, ...filtered]),
-      dropped: new Set(mapping.dropped),
-      ignoresUnmapped: mapping.unmapped === 'ignore',
+      mapped: new Set(mappings.flatMap(readColumns)),
+      dropped: new Set(mappings.flatMap(({ dropped }) => dropped)),
+      ignoresUnmapped: mappings.every(({ unmapped }) => unmapped === 'ignore'),
     };
     this.parents = catalog.foreignKeys.map((key) => tableId({ schema: key.toSchema, name: key.toTable })).filter((id) => id !== this.id);
     this.bytes = Math.max(
@@ -117,6 +116,11 @@ export class CopyTable {
     const mayRepeat = this.unrecorded > 0 || this.jobs.some((job) => job.kind === 'initial');
     return this.state === 'following' && mayRepeat ? 'copying' : this.state;
   }
+}
+
+function readColumns(mapping: TableMapping): readonly string[] {
+  const filtered = mapping.filter?.conditions.map((condition) => condition.column) ?? [];
+  return [...sourceColumns(mapping).map((column) => column.name), ...mapping.sourceKey, ...filtered];
 }
 
 /** The columns by which rows are asked for; empty where the table has no key. */

@@ -12,12 +12,12 @@ import { isOrdered } from '#connectors/target/postgres/open-target.ts';
 import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import type { Lsn } from '#schemas/lsn.ts';
-import { refersToItself } from '#schemas/mapping/self-reference.ts';
 import { createCopier, type Copier } from '#services/reader/copy/copier.ts';
 import type { CopyHooks } from '#services/reader/copy/copy-port.ts';
 import { Reader } from '#services/reader/reader.ts';
 import { RequestFeed } from '#services/reader/request-feed.ts';
 import type { Logger, Service } from '#services/runtime/service.ts';
+import { copierTables } from '../copier-tables.ts';
 import type { Migration } from '../read-migration.ts';
 import { ServiceGroup } from '../service-group.ts';
 import { FencedTopic } from './fenced-topic.ts';
@@ -193,11 +193,7 @@ export class ReaderService implements Service {
     return createCopier({
       name: file.name,
       source,
-      tables: migration.mapping.tables.map((mapping) => ({
-        mapping,
-        catalog: migration.sourceOf(mapping),
-        isWhole: ordered && refersToItself(mapping, migration.targetTables),
-      })),
+      tables: copierTables(migration, ordered),
       progress,
       settings: file.settings,
       order: ordered ? 'parents-first' : 'smallest-first',

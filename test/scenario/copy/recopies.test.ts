@@ -279,7 +279,7 @@ test('a table added while running is copied', async () => {
   const catalog = (await readCatalog(client, { schemas: ['public'] })).tables.find(({ name }) => name === 'added')!;
   await client.end();
   world.replica.addTable({ schema: 'public', name: 'added', oid: catalog.oid, key: ['id'], leaves: new Set() });
-  await world.copier.addTable({ catalog, mapping: identityMapping(catalog) });
+  await world.copier.addTable({ catalog, mappings: [identityMapping(catalog)] });
   await execute(database.url, `UPDATE added SET v = 'b' WHERE id = 5`);
   await world.settle();
   expect(world.replica.dump('added', ['id', 'v'])).toEqual(

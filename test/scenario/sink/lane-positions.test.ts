@@ -21,7 +21,9 @@ test('a lane that decodes again what one of its tables has applied leaves that t
       `INSERT INTO crossfade.table_progress (name, source_schema, source_table, target_schema, target_table, state, log_offset, lsn)
        VALUES ('m', 'public', 'ahead', 'public', 'ahead', 'following', 100, '0/64'), ('m', 'public', 'behind', 'public', 'behind', 'copying', 50, '0/32')`,
     );
-    const tables = ['ahead', 'behind'].map((name) => ({ from: { schema: 'public', name } }) as TableMapping);
+    const tables = ['ahead', 'behind'].map(
+      (name) => ({ from: { schema: 'public', name }, to: { schema: 'public', name } }) as TableMapping,
+    );
     const wire = new Wire(client);
     wire.start();
     const round: Round = {

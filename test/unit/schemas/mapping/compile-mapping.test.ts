@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { compile, told } from '#test/support/compile.ts';
+import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
+import { catalogOf, compile, fileOf, told } from '#test/support/compile.ts';
 
 describe('tables', () => {
   test('match themselves by name, and a name beats a glob', async () => {
@@ -54,6 +55,53 @@ describe('tables', () => {
       '7:11 CF-4001 public.a1 is matched twice: by public.a* (line 6) and by public.*1 (line 7)',
       '9:27 CF-4001 public.b and public.c both go to public.b',
     ]);
+  });
+});
+
+describe('one table to several', () => {
+  const source = 'CREATE TABLE person (id int PRIMARY KEY, name text, town text, secret text)';
+  const target = 'CREATE TABLE customer (id int PRIMARY KEY, name text); CREATE TABLE address (person_id int PRIMARY KEY, town text)';
+
+  test('each entry has its columns, and what one takes the others need not drop', async () => {
+    const tables = `  - { from: public.person, to: public.customer, drop: [secret] }
+  - { from: public.person, to: public.address, drop: [secret], columns: { id: person_id } }
+`;
+    const { mapping, findings } = await compile({ source, target, tables });
+    expect(told(findings)).toEqual([]);
+    expect(mapping?.tables.map(({ to, columns, dropped }) => [to.name, columns.map((column) => column.target), dropped])).toEqual([
+      ['customer', ['id', 'name'], ['town', 'secret']],
+      ['address', ['person_id', 'town'], ['name', 'secret']],
+    ]);
+  });
+
+  test('a column that no entry takes is told by each', async () => {
+    const tables = `  - { from: public.person, to: public.customer }
+  - { from: public.person, to: public.address, columns: { id: person_id } }
+`;
+    const { findings } = await compile({ source, target, tables });
+    expect(told(findings)).toEqual([
+      '6:13 CF-4001 column "secret" of public.person has no column of that name in public.customer',
+      '7:13 CF-4001 column "secret" of public.person has no column of that name in public.address',
+    ]);
+  });
+
+  test('the same target twice, globs that overlap, and a log on Kafka are refused', async () => {
+    const twice = `  - { from: public.person, to: public.customer, unmapped: ignore }\n`.repeat(2);
+    expect(told((await compile({ source, target, tables: twice })).findings)).toEqual([
+      '7:32 CF-4001 public.person goes to public.customer twice',
+    ]);
+    const globs = '  - { from: public.per*, to: public.customer }\n  - { from: public.*son, to: public.address }\n';
+    expect(told((await compile({ source, target, tables: globs })).findings)).toContain(
+      '7:13 CF-4001 public.person is matched twice: by public.per* (line 6) and by public.*son (line 7)',
+    );
+    const file = fileOf(
+      '  - { from: public.person, to: public.customer }\n  - { from: public.person, to: public.address, unmapped: ignore }\n',
+    );
+    const kafka = { brokers: [], partitions: 1, format: 'avro', compression: 'none' } as const;
+    const overKafka = { ...file, settings: { ...file.settings, log: { retainBytes: 0, kafka } } };
+    expect(told(compileMapping(overKafka, await catalogOf(source), await catalogOf(target)).findings)).toContain(
+      '7:13 CF-4001 public.person goes to 2 tables, which a log on Kafka does not carry yet',
+    );
   });
 });
 

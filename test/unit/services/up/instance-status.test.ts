@@ -18,7 +18,9 @@ function phaseFor(sink: 'copying' | 'following', reader: 'waiting' | 'copying' |
     },
     sink: {
       status: () =>
-        ({ tables: [{ from: NAME, state: sink, rowsCopied: 0, changesApplied: 0 }] }) as unknown as ReturnType<Parts['sink']['status']>,
+        ({ tables: [{ from: NAME, to: NAME, state: sink, rowsCopied: 0, changesApplied: 0 }] }) as unknown as ReturnType<
+          Parts['sink']['status']
+        >,
     },
     drift: () => null,
   };

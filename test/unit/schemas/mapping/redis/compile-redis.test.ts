@@ -34,6 +34,11 @@ describe('a mapping onto Redis', () => {
     expect(hash).not.toBe(mappingOf('  - from: public.account\n', [ACCOUNT]).hash);
   });
 
+  test('takes a source table once', () => {
+    const tables = '  - { from: public.account, to: a.one }\n  - { from: public.account, to: a.two }\n';
+    expect(wrong(tables)).toContain('7:13 CF-4001 public.account goes to 2 tables, and to Redis it can go once');
+  });
+
   test('tells everything that is wrong with it at once, each in its place', () => {
     const tables = `  - from: public.account
     columns: { owner: { cast: varchar(10) } }

@@ -1,0 +1,28 @@
+/** The tables of a session. Guarantee: each pair of a source table and a target is there once, and found by the pair and by the source. */
+import { pairId, tableId, type Pair } from '#schemas/mapping/compiled-mapping.ts';
+import type { SinkTable } from './sink-table.ts';
+
+const NONE: readonly SinkTable[] = [];
+
+export class SessionTables implements Iterable<SinkTable> {
+  #byPair: ReadonlyMap<string, SinkTable> = new Map();
+  #bySource: ReadonlyMap<string, readonly SinkTable[]> = new Map();
+
+  replace(tables: readonly SinkTable[]): void {
+    this.#byPair = new Map(tables.map((table) => [pairId(table.mapping), table]));
+    this.#bySource = Map.groupBy(tables, ({ mapping }) => tableId(mapping.from));
+  }
+
+  get(pair: Pair): SinkTable | undefined {
+    return this.#byPair.get(pairId(pair));
+  }
+
+  /** One for each target of the source table. */
+  of(from: Pair['from']): readonly SinkTable[] {
+    return this.#bySource.get(tableId(from)) ?? NONE;
+  }
+
+  [Symbol.iterator](): Iterator<SinkTable> {
+    return this.#byPair.values();
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * A mapping that changes the shape of tables, run by `crossfade up` under a writer and through SIGKILLs. Guarantee: the first run is killed
+ * during the copy, the second while it follows, the third is verified while the writer goes on; then every comparison holds.
+ */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'vitest';
+import { explain, runCommand, type VerifyResult } from '#services/demo/pipeline/command.ts';
+import { Pipeline } from '#services/demo/pipeline/pipeline.ts';
+import { execute } from '#test/support/application.ts';
+import { freshDatabase } from '#test/support/postgres.ts';
+
+export interface Shape {
+  readonly name: string;
+  /** The file's `tables:` block. */
+  readonly tables: string;
+  readonly source: string;
+  readonly fill: string;
+  readonly target: string;
+  /** Statements of round n, each a transaction. */
+  readonly changes: (round: number) => readonly string[];
+  /** A query of the source and the one of the target that gives the same. */
+  readonly same: readonly (readonly [source: string, target: string])[];
+}
+
+export interface ShapeRun {
+  readonly sourceUrl: string;
+  readonly targetUrl: string;
+  readonly verify: () => Promise<{ readonly code: number | null; readonly result: VerifyResult; readonly text: string }>;
+  readonly command: (...words: string[]) => Promise<number | null>;
+}
+
+const KILLS = [{ CROSSFADE_TEST_FAILPOINT: 'sink.applied:3' }, { CROSSFADE_TEST_FAILPOINT: 'sink.commit:40' }] as const;
+
+export async function runShape(shape: Shape, after: (run: ShapeRun) => Promise<void> = async () => undefined): Promise<void> {
+  await using from = await freshDatabase(18);
+  await using to = await freshDatabase(18);
+  await using stack = new AsyncDisposableStack();
+  const directory = await mkdtemp(join(tmpdir(), 'crossfade-shape-'));
+  stack.defer(() => rm(directory, { recursive: true, force: true }));
+  const [file, dataDir] = [join(directory, 'm.yaml'), join(directory, 'data')];
+  const head = `crossfade: 1\nname: ${shape.name}\nsource: { postgres: "${from.url}" }\ntarget: { postgres: "${to.url}" }\nheartbeatSeconds: 1\n`;
+  await writeFile(file, head + shape.tables);
+  await execute(from.url, shape.source, shape.fill);
+  await execute(to.url, shape.target);
+  const start = (env: Record<string, string>): Pipeline =>
+    stack.use(Pipeline.start({ file, dataDir, logFile: join(directory, 'up.log'), env }));
+  let round = 0;
+  const write = (): Promise<unknown> => execute(from.url, ...shape.changes(round++));
+  for (const env of KILLS) {
+    const pipeline = start(env);
+    const ended = pipeline.ended();
+    while (pipeline.result === undefined) await write();
+    expect(await ended, pipeline.logTail(20)).toMatchObject({ signal: 'SIGKILL' });
+  }
+  const last = start({});
+  await last.waitFor(({ phase }) => phase === 'following', { what: 'following', timeoutMs: 60_000 });
+  for (let i = 0; i < 10; i++) await write();
+  const verify = async (): ReturnType<ShapeRun['verify']> => {
+    const answer = await runCommand<VerifyResult>(['verify'], { file, dataDir });
+    return { code: answer.code, result: answer.envelope!.result!, text: explain(answer) };
+  };
+  const verifying = verify();
+  for (let i = 0; i < 10; i++) await write();
+  const verified = await verifying;
+  expect(verified.code, verified.text).toBe(0);
+  const caughtUp = await verify();
+  expect(caughtUp.code, caughtUp.text).toBe(0);
+  for (const [source, target] of shape.same) expect(await execute(to.url, target)).toEqual(await execute(from.url, source));
+  const command = async (...words: string[]): Promise<number | null> => (await runCommand(words, { file, dataDir })).code;
+  await after({ sourceUrl: from.url, targetUrl: to.url, verify, command });
+  expect(await last.stop()).toEqual({ code: 0, signal: null });
+}
