@@ -5,6 +5,8 @@
  * Order in the log: [epoch] { begin, (relation | row | chunk-rows | chunk-deletes)*, commit }* with table-state and copy-complete
  * between transactions. A transaction cut off by an epoch frame is void: the reader appends it again whole.
  * A row that cannot be mapped (over Kafka the transformer finds that out) is a frame of ours around its message.
+ * Where rows are mapped before they come (over Kafka) and their table goes to several targets, a record holds one frame for each: parts of a
+ * change, chunk-parts of a chunk's rows.
  * Rows of a chunk stand inside the transaction of its high watermark, so they take its commit LSN and ordinals 1…n.
  */
 import type { RowFault } from '../mapping/unmappable-row.ts';
@@ -16,6 +18,8 @@ export const FRAME = {
   tableState: 0x73, // s
   copyComplete: 0x61, // a
   unmapped: 0x75, // u
+  parts: 0x70, // p
+  chunkParts: 0x71, // q
 } as const;
 
 /** A reader has started; records of a lower epoch that follow are a zombie's and are ignored. */
@@ -109,6 +113,18 @@ export function encodeUnmappedHead(fault: RowFault): Buffer {
 export function decodeUnmapped(frame: Buffer): { readonly fault: RowFault; readonly at: number } {
   const at = 5 + frame.readUInt32BE(1);
   return { fault: JSON.parse(frame.toString('utf8', 5, at)) as RowFault, at };
+}
+
+const PART_HEAD_BYTES = 6;
+
+/** Frames within a record of parts; `pair`: place in the mapping's list of the target that it is for. */
+export function* partsOf(frame: Buffer): Generator<{ readonly pair: number; readonly part: Buffer }> {
+  for (let at = 1; at < frame.length;) {
+    const from = at + PART_HEAD_BYTES;
+    const to = from + frame.readUInt32BE(at + 2);
+    yield { pair: frame.readUInt16BE(at), part: frame.subarray(from, to) };
+    at = to;
+  }
 }
 
 export function decodeChunkRows(frame: Buffer): { readonly header: ChunkRowsHeader; readonly rows: Buffer } {

@@ -39,7 +39,6 @@ export function compileMapping(file: MigrationFile, source: Catalog, target: Cat
   warnOfOrphans(compiledTables, list);
   const tables = compiledTables.map(([table]) => table);
   if (tables.length === 0 && list.errorCount === 0) list.error('CF-1008', 'the file matches no table', file.tables[0] ?? {});
-  refuseOverKafka(file, resolved, list);
   const findings = list.findings.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0));
   if (list.errorCount > 0) return { findings };
   return { mapping: { name: file.name, hash: hashTables(tables), tables }, findings };
@@ -78,17 +77,6 @@ function compileTable(resolved: ResolvedTable, shared: Omit<ColumnContext, 'reso
     unmapped: entry.unmapped,
     ...(entry.onRowError !== undefined && { onRowError: entry.onRowError }),
   };
-}
-
-/** Not built yet: a raw record has one mapped record there. */
-function refuseOverKafka({ settings }: MigrationFile, resolved: readonly ResolvedTable[], list: FindingList): void {
-  if (settings.log.kafka === undefined) return;
-  for (const group of Map.groupBy(resolved, ({ source }) => source).values()) {
-    const [first, second] = group;
-    if (second === undefined) continue;
-    const message = `${showTable(first!.source)} goes to ${group.length} tables, which a log on Kafka does not carry yet`;
-    list.error('CF-4001', message, second.entry, 'Use the embedded log (`crossfade up` without `log.kafka`), or send it to one table.');
-  }
 }
 
 /** A column under a glob must exist in at least one of its tables. */

@@ -11,13 +11,14 @@ import {
   decodeUnmapped,
   FRAME,
   MESSAGE_PREFIX,
+  partsOf,
   type ChunkDeletes,
 } from '#schemas/frame/frame.ts';
 import { toLsn, type Lsn } from '#schemas/lsn.ts';
 import { keepsUnmarked } from '#schemas/mapping/kept-rows.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { DescribeRows } from '#schemas/mapping/mapped-side.ts';
-import { decodeMessage, decodeRelation, decodeTruncate, TAG, toUnixMs, type Relation } from '#schemas/pgoutput/message.ts';
+import { decodeMessage, decodeRelation, decodeTruncate, relationOid, TAG, toUnixMs, type Relation } from '#schemas/pgoutput/message.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import type { PgMicros, Place, Position } from '#connectors/target/target.ts';
 import { bindRelation, type BoundRelation, type RelationResolver } from './bind-relation.ts';
@@ -38,6 +39,8 @@ export interface DecoderOptions {
   readonly resolver: RelationResolver;
   /** One for each target of the source table. */
   readonly tablesOf: (name: { readonly schema: string; readonly name: string }) => readonly SinkTable[];
+  /** By its place in the mapping's list. */
+  readonly tableAt: (pair: number) => SinkTable | undefined;
   /** Exclusive end of what the target shows at the start. */
   readonly applied: Lsn;
   readonly offset: Offset;
@@ -235,6 +238,14 @@ export class Decoder {
         this.#rows++;
         if (!this.#skipping) this.#unmapped(frame, offset);
         return;
+      case FRAME.parts:
+        this.#rows++;
+        if (!this.#skipping) for (const { pair, part } of partsOf(frame)) this.#part(part, offset, this.#options.tableAt(pair));
+        return;
+      case FRAME.chunkParts:
+        this.#rows++;
+        if (!this.#skipping) for (const { pair, part } of partsOf(frame)) this.#chunkRows(part, offset, this.#options.tableAt(pair));
+        return;
       case FRAME.chunkRows:
         this.#rows++;
         if (!this.#skipping) this.#chunkRows(frame, offset);
@@ -270,14 +281,33 @@ export class Decoder {
     }
   }
 
+  /** A change on its way to one target. */
+  #part(frame: Buffer, offset: Offset, only: SinkTable | undefined): void {
+    if (frame[0] === FRAME.unmapped) {
+      this.#unmapped(frame, offset, only);
+      return;
+    }
+    for (const route of this.#routesTo(relationOid(frame), offset, only)) {
+      (route.table.fold ?? this.#openFold(route)).add(route.bound, frame, 0);
+      this.#counted(route.table);
+    }
+  }
+
   /** Behind what the mapping says of it stands the row's message, which says which row it is. */
-  #unmapped(frame: Buffer, offset: Offset): void {
+  #unmapped(frame: Buffer, offset: Offset, only?: SinkTable): void {
     const { fault, at } = decodeUnmapped(frame);
-    for (let route = this.#route(frame.readUInt32BE(at + 1)); route !== undefined; route = route.next) {
-      const { table, bound } = route;
-      if (offset < table.skipBelow || (table.state !== 'following' && table.state !== 'copying')) continue;
-      (table.fold ?? this.#openFold(route)).refuse(bound, frame, at, fault);
-      this.#counted(table);
+    for (const route of this.#routesTo(frame.readUInt32BE(at + 1), offset, only)) {
+      (route.table.fold ?? this.#openFold(route)).refuse(route.bound, frame, at, fault);
+      this.#counted(route.table);
+    }
+  }
+
+  /** Those whose changes count; `only`: the one to this table. */
+  *#routesTo(oid: number, offset: Offset, only: SinkTable | undefined): Generator<Route> {
+    for (let route = this.#route(oid); route !== undefined; route = route.next) {
+      const { table } = route;
+      if (only !== undefined && table !== only) continue;
+      if (offset >= table.skipBelow && (table.state === 'following' || table.state === 'copying')) yield route;
     }
   }
 
@@ -306,10 +336,10 @@ export class Decoder {
     if (our?.kind === 'marker') this.#options.onMarker(our.id);
   }
 
-  #chunkRows(frame: Buffer, offset: Offset): void {
+  #chunkRows(frame: Buffer, offset: Offset, only?: SinkTable): void {
     const { header, rows } = decodeChunkRows(frame);
     for (const table of this.#options.tablesOf({ schema: header.schema, name: header.table })) {
-      if (table.state === 'held' || offset < table.skipBelow) continue;
+      if ((only !== undefined && table !== only) || table.state === 'held' || offset < table.skipBelow) continue;
       if (table.awaitsChunk && header.truncate) table.state = 'copying';
       const chunk = projectChunk(table.mapping, header, rows);
       table.lane.push(

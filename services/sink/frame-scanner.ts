@@ -78,7 +78,7 @@ export class FrameScanner {
         this.#chunk = false;
         begin = p;
         beginOffset = offset;
-      } else if (this.#inTransaction && (tag === FRAME.chunkRows || tag === FRAME.chunkDeletes)) {
+      } else if (this.#inTransaction && (tag === FRAME.chunkRows || tag === FRAME.chunkParts || tag === FRAME.chunkDeletes)) {
         this.#chunk = true;
       } else if (tag === TAG.commit && this.#inTransaction) {
         this.#inTransaction = false;

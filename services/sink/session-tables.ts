@@ -5,12 +5,19 @@ import type { SinkTable } from './sink-table.ts';
 const NONE: readonly SinkTable[] = [];
 
 export class SessionTables implements Iterable<SinkTable> {
+  #list = NONE;
   #byPair: ReadonlyMap<string, SinkTable> = new Map();
   #bySource: ReadonlyMap<string, readonly SinkTable[]> = new Map();
 
+  /** In the order of the mapping's list. */
   replace(tables: readonly SinkTable[]): void {
+    this.#list = tables;
     this.#byPair = new Map(tables.map((table) => [pairId(table.mapping), table]));
     this.#bySource = Map.groupBy(tables, ({ mapping }) => tableId(mapping.from));
+  }
+
+  at(pair: number): SinkTable | undefined {
+    return this.#list[pair];
   }
 
   get(pair: Pair): SinkTable | undefined {
@@ -23,6 +30,6 @@ export class SessionTables implements Iterable<SinkTable> {
   }
 
   [Symbol.iterator](): Iterator<SinkTable> {
-    return this.#byPair.values();
+    return this.#list.values();
   }
 }

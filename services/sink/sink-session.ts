@@ -176,6 +176,7 @@ export class SinkSession {
       resolver: this.#options.resolver,
       describeRows: this.#options.describeRows,
       tablesOf: (name) => this.#tables.of(name),
+      tableAt: (pair) => this.#tables.at(pair),
       applied,
       offset,
       commitTimeMs,

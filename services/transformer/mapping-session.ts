@@ -31,8 +31,8 @@ export interface SessionOptions {
   readonly order: OrderTopics;
   /** So many numbers are shared out. */
   readonly numbers: number;
-  /** Undefined for a raw topic that the mapping does not know: it is not read. */
-  readonly mapperOf: (topic: TopicOrderRecord) => EventMapper | undefined;
+  /** One for each target; none for a raw topic that the mapping does not know: it is not read. */
+  readonly mappersOf: (topic: TopicOrderRecord) => readonly EventMapper[];
   readonly onClaimed: (claim: Claim) => void;
   /** A record that was not mapped, and not because of a filter. */
   readonly onOdd: (outcome: 'misfit' | 'foreign' | 'unmapped', mapper: EventMapper) => void;
@@ -45,7 +45,13 @@ interface RawTopic {
   readonly index: number;
   readonly name: string;
   readonly partitions: number;
+  readonly mappers: readonly EventMapper[];
+}
+
+/** A raw partition on its way to one target. */
+interface Way {
   readonly mapper: EventMapper;
+  readonly raw: RawPartition;
 }
 
 export class MappingSession {
@@ -144,10 +150,12 @@ export class MappingSession {
     this.#options.onRemoved({ topic, partition }, start);
     if (raw === undefined) this.#options.order.skip();
     else {
-      const place: RawPartition = { topic: raw.index, partition, mapping: raw.mapper.tag };
-      this.#outbox.begin(place, start);
-      // Said at once: there may be nothing to map behind it for long.
-      this.#outbox.moved(place, start);
+      for (const { tag } of raw.mappers) {
+        const place: RawPartition = { topic: raw.index, partition, mapping: tag };
+        this.#outbox.begin(place, start);
+        // Said at once: there may be nothing to map behind it for long.
+        this.#outbox.moved(place, start);
+      }
     }
     this.#fetcher!.seek({ topic, partition }, start);
     return [];
@@ -169,19 +177,20 @@ export class MappingSession {
 
   #addTopic(entry: TopicOrderRecord): void {
     const { index, topic: name, partitions } = entry;
-    const mapper = this.#options.mapperOf(entry);
-    if (mapper === undefined) return;
-    const topic = { index, name, partitions, mapper };
+    const mappers = this.#options.mappersOf(entry);
+    if (mappers.length === 0) return;
+    const topic = { index, name, partitions, mappers };
     this.#topics.set(name, topic);
     for (const number of this.#held) this.#seek(topic, number);
   }
 
   #seek(raw: RawTopic, number: number): void {
-    const { index: topic, mapper } = raw;
+    const { index: topic, mappers } = raw;
     for (const place of this.#placesOf(raw, number)) {
-      const partition: RawPartition = { topic, partition: place.partition, mapping: mapper.tag };
-      const offset = this.#options.claims.offset(partition);
-      this.#outbox.begin(partition, offset);
+      const ways = mappers.map(({ tag }): RawPartition => ({ topic, partition: place.partition, mapping: tag }));
+      // All from where the first of them goes on: what the others have mapped already is a repeat to its reader.
+      const offset = Math.min(...ways.map((way) => this.#options.claims.offset(way)));
+      for (const way of ways) this.#outbox.begin(way, offset);
       this.#fetcher!.seek(place, offset);
     }
   }
@@ -219,34 +228,36 @@ export class MappingSession {
     return claims.whole(claim) ?? claim;
   }
 
-  async #map({ partition, batches, next }: Fetched, { index, mapper }: RawTopic, goesOn: () => boolean): Promise<void> {
-    if (!mapper.to.isAsked) await mapper.to.ask();
+  async #map({ partition, batches, next }: Fetched, { index, mappers }: RawTopic, goesOn: () => boolean): Promise<void> {
+    for (const { to } of mappers) if (!to.isAsked) await to.ask();
     if (!goesOn()) return;
-    const raw: RawPartition = { topic: index, partition, mapping: mapper.tag };
+    const ways = mappers.map((mapper): Way => ({ mapper, raw: { topic: index, partition, mapping: mapper.tag } }));
+    const moved = (offset: Offset): void => ways.forEach(({ raw }) => this.#outbox.moved(raw, offset));
     let inSlice = 0;
     for (const record of eachRecord(batches)) {
-      if (!this.#passOn(record, raw, mapper)) {
-        for (let bytes = mapper.unknown(record); bytes !== undefined; bytes = mapper.unknown(record)) {
+      for (const way of ways) {
+        if (this.#passOn(record, way)) continue;
+        for (let bytes = way.mapper.unknown(record); bytes !== undefined; bytes = way.mapper.unknown(record)) {
           await this.#options.format.learn(bytes);
           if (!goesOn()) return;
         }
-        if (!this.#mapOne(record, raw, mapper)) {
-          await mapper.to.freshly(() => goesOn() && this.#mapOne(record, raw, mapper));
+        if (!this.#look(record, way)) {
+          await way.mapper.to.freshly(() => goesOn() && this.#look(record, way));
           if (!goesOn()) return;
         }
       }
       if (++inSlice < this.#options.limits.sliceRecords) continue;
       inSlice = 0;
-      this.#outbox.moved(raw, record.offset + 1);
+      moved(record.offset + 1);
       await turn();
       await this.#outbox.room();
       if (!goesOn()) return;
     }
-    this.#outbox.moved(raw, next);
+    moved(next);
   }
 
   /** False when the mapped topic has to be asked first what it takes. */
-  #mapOne(record: FetchedRecord, raw: RawPartition, mapper: EventMapper): boolean {
+  #look(record: FetchedRecord, { raw, mapper }: Way): boolean {
     const emit = (mapped: MappedRecord): void => this.#outbox.add(raw, mapper.to, mapped);
     try {
       const outcome = mapper.map(record, { partition: raw.partition, offset: record.offset }, emit);
@@ -260,7 +271,7 @@ export class MappingSession {
   }
 
   /** False for a record that has to be looked at. */
-  #passOn(record: FetchedRecord, raw: RawPartition, { plain, to }: EventMapper): boolean {
+  #passOn(record: FetchedRecord, { raw, mapper: { plain, to } }: Way): boolean {
     if (plain === undefined || !(record instanceof ViewedRecord)) return false;
     const passed = plain.pass(record, { partition: raw.partition, offset: record.offset, mapping: raw.mapping });
     if (passed === undefined) return false;

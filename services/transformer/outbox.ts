@@ -90,7 +90,8 @@ interface RawState extends RawPartition {
 
 export class Outbox {
   readonly #options: OutboxOptions;
-  readonly #raw = new Map<number, RawState>();
+  /** One for each mapping. */
+  readonly #raw = new Map<number, RawState[]>();
   #open: Group = emptyGroup();
   readonly #sealed: Group[] = [];
   readonly #claimable = new Set<RawState>();
@@ -208,9 +209,11 @@ export class Outbox {
 
   #state({ topic, partition, mapping }: RawPartition): RawState {
     const key = topic * 0x10000 + partition;
-    let state = this.#raw.get(key);
+    let states = this.#raw.get(key);
+    if (states === undefined) this.#raw.set(key, (states = []));
+    let state = states.find((one) => one.mapping === mapping);
     if (state === undefined)
-      this.#raw.set(key, (state = { topic, partition, mapping, ends: new Map(), ahead: new Map(), from: 0, offset: undefined }));
+      states.push((state = { topic, partition, mapping, ends: new Map(), ahead: new Map(), from: 0, offset: undefined }));
     return state;
   }
 

@@ -64,7 +64,8 @@ export class Transformer implements Service {
   readonly #options: TransformerOptions;
   readonly #claims: ClaimIndex;
   readonly #order = new OrderTopics();
-  readonly #tables = new Map<string, { readonly table: TableMapping; readonly encoder: RowEncoder }>();
+  /** By source table: one for each target that it goes to. */
+  readonly #tables = new Map<string, { readonly table: TableMapping; readonly encoder: RowEncoder }[]>();
   readonly #told = new Set<string>();
   readonly #counts: Record<MapOutcome, number> = { mapped: 0, 'left-out': 0, foreign: 0, misfit: 0, unmapped: 0 };
   #session: MappingSession | undefined;
@@ -140,9 +141,10 @@ export class Transformer implements Service {
     });
     for (const { shape } of shapes) topics.set(shape.topic, many);
     await cluster.ensureTopics(topics);
-    for (const { table, shape } of shapes) {
-      const id = tableId(table.from);
-      if (!this.#tables.has(id)) this.#tables.set(id, { table, encoder: await format.encoder(shape) });
+    for (const [id, group] of Map.groupBy(shapes, ({ table }) => tableId(table.from))) {
+      if (this.#tables.has(id)) continue;
+      const mapped = await Promise.all(group.map(async ({ table, shape }) => ({ table, encoder: await format.encoder(shape) })));
+      this.#tables.set(id, mapped);
     }
   }
 
@@ -158,7 +160,7 @@ export class Transformer implements Service {
       claims: this.#claims,
       order: this.#order,
       numbers: partitions,
-      mapperOf: (topic) => this.#mapperOf(topic),
+      mappersOf: (topic) => this.#mappersOf(topic),
       counts: this.#counts,
       onClaimed: () => {
         this.#tries = 0;
@@ -183,16 +185,18 @@ export class Transformer implements Service {
     this.#options.logger.warn({ table: `${from.schema}.${from.name}`, topic }, ODD[outcome]);
   }
 
-  #mapperOf({ index, schema, table: name, topic, oid }: TopicOrderRecord): EventMapper | undefined {
+  #mappersOf({ index, schema, table: name, topic, oid }: TopicOrderRecord): readonly EventMapper[] {
     const known = this.#tables.get(tableId({ schema, name }));
     if (known === undefined) {
       this.#options.logger.warn({ topic }, 'the file does not map this topic; it is not read');
-      return undefined;
+      return [];
     }
     const { format, partitions } = this.#options;
-    const to = new MappedTopic(known.encoder.shape.topic, this.#options);
     // Its records do not say their relation: it is somebody else's.
-    return new EventMapper({ ...known, format, partitions, to, ...(oid !== undefined && { stamps: foreignStamps(index) }) });
+    const stamps = oid === undefined ? {} : { stamps: foreignStamps(index) };
+    return known.map(
+      (one) => new EventMapper({ ...one, format, partitions, to: new MappedTopic(one.encoder.shape.topic, this.#options), ...stamps }),
+    );
   }
 }
 

@@ -257,6 +257,6 @@ function migrationFile(options: HarnessOptions): MigrationFile {
       ...(options.truncates !== undefined && { truncates: options.truncates }),
       ...entry,
     })),
-    settings: { log: {} } as MigrationFile['settings'],
+    settings: {} as MigrationFile['settings'],
   };
 }

@@ -6,6 +6,7 @@ import { ForeignOrder, type ForeignTopic } from '#connectors/change-log/kafka/or
 import { rawTopic } from '#connectors/change-log/kafka/order/topic-names.ts';
 import { lockReader } from '#connectors/source/postgres/reader-lock.ts';
 import type { KafkaInput, KafkaSettings, MigrationFile } from '#schemas/config/migration-file.ts';
+import { bySource } from '#schemas/mapping/compiled-mapping.ts';
 import type { Relation } from '#schemas/pgoutput/message.ts';
 import type { Logger, Service } from '#services/runtime/service.ts';
 import type { Migration } from '../read-migration.ts';
@@ -88,7 +89,8 @@ export class OrderService implements Service {
 
 /** Of a partitioned table the connector has the root's topic, or one of each leaf. */
 function foreignTopics(migration: Migration, { prefix }: KafkaInput): readonly ForeignTopic[] {
-  return migration.mapping.tables.flatMap((table): ForeignTopic[] => {
+  return [...bySource(migration.mapping.tables).values()].flatMap(([first]): ForeignTopic[] => {
+    const table = first!;
     const source = migration.sourceOf(table);
     const key = new Set(table.sourceKey);
     const relation: Relation = {

@@ -3,7 +3,7 @@
  * sink no source.
  */
 import { formatLsn } from '#schemas/lsn.ts';
-import { tableId, type CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { bySource, tableId, type CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { StatusResult } from '#schemas/status/status-result.ts';
 import type { Copier } from '#services/reader/copy/copier.ts';
 import type { ReaderStatus } from '#services/reader/reader.ts';
@@ -40,7 +40,7 @@ export function readerStatus(
   reader: ReaderStatus,
   copier: Pick<Copier, 'progress' | 'complete' | 'operator'>,
 ): StatusResult {
-  const to = new Map(mapping.tables.map((table) => [tableId(table.from), table.to]));
+  const targets = bySource(mapping.tables);
   const base = instanceStatus({
     name,
     mapping,
@@ -50,10 +50,10 @@ export function readerStatus(
     drift: () => null,
   });
   const tables = copier.progress().map(({ schema, table, state, rowsCopied, rowsEstimated, error }) => {
-    const target = to.get(tableId({ schema, name: table }));
+    const own = targets.get(tableId({ schema, name: table })) ?? [];
     return {
       from: `${schema}.${table}`,
-      to: target === undefined ? '' : `${target.schema}.${target.name}`,
+      to: own.map(({ to }) => `${to.schema}.${to.name}`).join(', '),
       phase: state,
       rowsCopied,
       rowsEstimated: Math.max(0, Math.round(rowsEstimated)),

@@ -1,5 +1,5 @@
 /** One source table to several targets: each has rows, state and rows set aside of its own, and one commit shows the same state in all. */
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { ColumnEntry, TableEntry } from '#schemas/config/migration-file.ts';
 import { connect } from '#connectors/postgres/session.ts';
 import { encodeJsonFrame, FRAME } from '#schemas/frame/frame.ts';
@@ -39,132 +39,134 @@ async function started(harness: SinkHarness): Promise<ReturnType<SinkHarness['ta
 
 const stateOf = (harness: SinkHarness): string[] => harness.sink.status().tables.map(({ to, state }) => `${to.name} ${state}`);
 
-test('every change reaches each target by its own columns and filter', async () => {
-  await using database = await freshDatabase();
-  await using harness = await split(database.url);
-  const person = await started(harness);
-  await harness.log.transactions([
-    [person.update(2, 'Bob', 'Bonn', 't')],
-    [person.insert(3, 'Cid', 'Kiel', 't'), person.update(1, 'Anna', 'Ulm', 't')],
-    [person.delete(3, null, null, null)],
-  ]);
-  await harness.applied();
-  expect(await harness.rows(CUSTOMERS)).toEqual([
-    ['1', 'Anna', 't'],
-    ['2', 'Bob', 't'],
-  ]);
-  expect(await harness.rows(ADDRESSES)).toEqual([
-    ['1', 'Ulm'],
-    ['2', 'Bonn'],
-  ]);
-  await harness.log.transactions([[person.update(1, 'Anna', 'Ulm', 'f')], [person.truncate(), person.insert(9, 'Zoe', 'Trier', 't')]]);
-  await harness.applied();
-  expect(await harness.rows(CUSTOMERS)).toEqual([['9', 'Zoe', 't']]);
-  expect(await harness.rows(ADDRESSES)).toEqual([['9', 'Trier']]);
-});
+describe.each(['embedded', 'kafka'] as const)('over the %s log', (log) => {
+  test('every change reaches each target by its own columns and filter', async () => {
+    await using database = await freshDatabase();
+    await using harness = await split(database.url, { log });
+    const person = await started(harness);
+    await harness.log.transactions([
+      [person.update(2, 'Bob', 'Bonn', 't')],
+      [person.insert(3, 'Cid', 'Kiel', 't'), person.update(1, 'Anna', 'Ulm', 't')],
+      [person.delete(3, null, null, null)],
+    ]);
+    await harness.applied();
+    expect(await harness.rows(CUSTOMERS)).toEqual([
+      ['1', 'Anna', 't'],
+      ['2', 'Bob', 't'],
+    ]);
+    expect(await harness.rows(ADDRESSES)).toEqual([
+      ['1', 'Ulm'],
+      ['2', 'Bonn'],
+    ]);
+    await harness.log.transactions([[person.update(1, 'Anna', 'Ulm', 'f')], [person.truncate(), person.insert(9, 'Zoe', 'Trier', 't')]]);
+    await harness.applied();
+    expect(await harness.rows(CUSTOMERS)).toEqual([['9', 'Zoe', 't']]);
+    expect(await harness.rows(ADDRESSES)).toEqual([['9', 'Trier']]);
+  });
 
-test('chunks and keys of a re-copy reach each target, in lanes of their own', async () => {
-  await using database = await freshDatabase();
-  await using harness = await split(database.url, { sink: { parallel: 2 } });
-  const person = harness.table('person');
-  harness.start();
-  await harness.log.state(person.table, 'copying');
-  const rows = Array.from({ length: 100 }, (_, i) => [i, `n${i}`, `t${i}`, i % 2 === 0 ? 't' : 'f']);
-  const chunk = { schema: 'old', table: 'person', columns: ['id', 'name', 'town', 'active'] };
-  await harness.log.transaction(chunkFrame(chunk, rows));
-  await harness.log.state(person.table, 'following');
-  await harness.log.copyComplete();
-  await harness.applied();
-  expect(await harness.rows('SELECT (SELECT count(*) FROM new.customer), (SELECT count(*) FROM new.address)')).toEqual([['100', '50']]);
-  await harness.log.transaction(
-    chunkFrame({ ...chunk, recopy: true }, [[2, 'again', 'here', 't']]),
-    encodeJsonFrame(FRAME.chunkDeletes, { chunk: 'c', schema: 'old', table: 'person', keyColumns: ['id'], keys: [['4']] }),
-  );
-  await harness.applied();
-  expect(await harness.rows('SELECT name FROM new.customer WHERE id IN (2, 4)')).toEqual([['again']]);
-  expect(await harness.rows('SELECT town FROM new.address WHERE person_id IN (2, 4)')).toEqual([['here']]);
-});
+  test('chunks and keys of a re-copy reach each target, in lanes of their own', async () => {
+    await using database = await freshDatabase();
+    await using harness = await split(database.url, { log, sink: { parallel: 2 } });
+    const person = harness.table('person');
+    harness.start();
+    await harness.log.state(person.table, 'copying');
+    const rows = Array.from({ length: 100 }, (_, i) => [i, `n${i}`, `t${i}`, i % 2 === 0 ? 't' : 'f']);
+    const chunk = { schema: 'old', table: 'person', columns: ['id', 'name', 'town', 'active'] };
+    await harness.log.transaction(chunkFrame(chunk, rows));
+    await harness.log.state(person.table, 'following');
+    await harness.log.copyComplete();
+    await harness.applied();
+    expect(await harness.rows('SELECT (SELECT count(*) FROM new.customer), (SELECT count(*) FROM new.address)')).toEqual([['100', '50']]);
+    await harness.log.transaction(
+      chunkFrame({ ...chunk, recopy: true }, [[2, 'again', 'here', 't']]),
+      encodeJsonFrame(FRAME.chunkDeletes, { chunk: 'c', schema: 'old', table: 'person', keyColumns: ['id'], keys: [['4']] }),
+    );
+    await harness.applied();
+    expect(await harness.rows('SELECT name FROM new.customer WHERE id IN (2, 4)')).toEqual([['again']]);
+    expect(await harness.rows('SELECT town FROM new.address WHERE person_id IN (2, 4)')).toEqual([['here']]);
+  });
 
-test('a target that refuses a row is held by itself: the other goes on, and a resume brings it back', async () => {
-  await using database = await freshDatabase();
-  await using harness = await split(database.url);
-  const person = await started(harness);
-  await harness.log.transaction(person.update(1, 'Ann', 'nowhere', 't'));
-  await harness.log.transaction(person.insert(3, 'Cid', 'Kiel', 't'));
-  await harness.applied();
-  expect(stateOf(harness)).toEqual(['customer following', 'address held']);
-  expect(await harness.rows(CUSTOMERS)).toEqual([
-    ['1', 'Ann', 't'],
-    ['2', 'Bob', 'f'],
-    ['3', 'Cid', 't'],
-  ]);
-  expect(await harness.rows(ADDRESSES)).toEqual([['1', 'Ulm']]);
-  await harness.stop();
-  harness.start();
-  await harness.applied();
-  expect(stateOf(harness)).toEqual(['customer following', 'address held']);
-  await harness.rows('ALTER TABLE new.address DROP CONSTRAINT address_town_check');
-  expect(await harness.sink.resumeTable({ schema: 'old', name: 'person' })).toBe(true);
-  expect(harness.resumed).toEqual(['address']);
-  expect(await harness.rows(ADDRESSES)).toEqual([]);
-  await harness.log.state(person.table, 'copying');
-  await harness.log.transaction(
-    chunkFrame({ schema: 'old', table: 'person', columns: ['id', 'name', 'town', 'active'], recopy: true }, [
-      [1, 'Ann', 'nowhere', 't'],
-      [2, 'Bob', 'Bonn', 'f'],
-      [3, 'Cid', 'Kiel', 't'],
-    ]),
-  );
-  await harness.log.state(person.table, 'following');
-  await harness.applied();
-  expect(stateOf(harness)).toEqual(['customer following', 'address following']);
-  expect(await harness.rows(CUSTOMERS)).toHaveLength(3);
-  expect(await harness.rows(ADDRESSES)).toEqual([
-    ['1', 'nowhere'],
-    ['3', 'Kiel'],
-  ]);
-});
+  test('a target that refuses a row is held by itself: the other goes on, and a resume brings it back', async () => {
+    await using database = await freshDatabase();
+    await using harness = await split(database.url, { log });
+    const person = await started(harness);
+    await harness.log.transaction(person.update(1, 'Ann', 'nowhere', 't'));
+    await harness.log.transaction(person.insert(3, 'Cid', 'Kiel', 't'));
+    await harness.applied();
+    expect(stateOf(harness)).toEqual(['customer following', 'address held']);
+    expect(await harness.rows(CUSTOMERS)).toEqual([
+      ['1', 'Ann', 't'],
+      ['2', 'Bob', 'f'],
+      ['3', 'Cid', 't'],
+    ]);
+    expect(await harness.rows(ADDRESSES)).toEqual([['1', 'Ulm']]);
+    await harness.stop();
+    harness.start();
+    await harness.applied();
+    expect(stateOf(harness)).toEqual(['customer following', 'address held']);
+    await harness.rows('ALTER TABLE new.address DROP CONSTRAINT address_town_check');
+    expect(await harness.sink.resumeTable({ schema: 'old', name: 'person' })).toBe(true);
+    expect(harness.resumed).toEqual(['address']);
+    expect(await harness.rows(ADDRESSES)).toEqual([]);
+    await harness.log.state(person.table, 'copying');
+    await harness.log.transaction(
+      chunkFrame({ schema: 'old', table: 'person', columns: ['id', 'name', 'town', 'active'], recopy: true }, [
+        [1, 'Ann', 'nowhere', 't'],
+        [2, 'Bob', 'Bonn', 'f'],
+        [3, 'Cid', 'Kiel', 't'],
+      ]),
+    );
+    await harness.log.state(person.table, 'following');
+    await harness.applied();
+    expect(stateOf(harness)).toEqual(['customer following', 'address following']);
+    expect(await harness.rows(CUSTOMERS)).toHaveLength(3);
+    expect(await harness.rows(ADDRESSES)).toEqual([
+      ['1', 'nowhere'],
+      ['3', 'Kiel'],
+    ]);
+  });
 
-test('a row that one target sets aside blocks its key there and nowhere else', async () => {
-  await using database = await freshDatabase();
-  await using harness = await split(database.url, { onRowError: 'set-aside' });
-  const person = await started(harness);
-  await harness.log.transaction(person.update(1, 'Ann', 'nowhere', 't'));
-  await harness.applied();
-  await harness.log.transaction(person.update(1, 'Anna', 'Mainz', 't'), person.insert(4, 'Dee', 'Jena', 't'));
-  await harness.applied();
-  expect(harness.setAside.map(({ table }) => table)).toEqual(['address']);
-  expect(harness.sink.status().deadLetters).toBe(1);
-  expect(await harness.rows('SELECT name FROM new.customer WHERE id = 1')).toEqual([['Anna']]);
-  expect(await harness.rows(ADDRESSES)).toEqual([
-    ['1', 'Ulm'],
-    ['4', 'Jena'],
-  ]);
-  expect(await harness.rows('SELECT target_table, key::text, queued::text FROM crossfade.blocked')).toEqual([['address', '["1"]', '1']]);
-});
+  test('a row that one target sets aside blocks its key there and nowhere else', async () => {
+    await using database = await freshDatabase();
+    await using harness = await split(database.url, { log, onRowError: 'set-aside' });
+    const person = await started(harness);
+    await harness.log.transaction(person.update(1, 'Ann', 'nowhere', 't'));
+    await harness.applied();
+    await harness.log.transaction(person.update(1, 'Anna', 'Mainz', 't'), person.insert(4, 'Dee', 'Jena', 't'));
+    await harness.applied();
+    expect(harness.setAside.map(({ table }) => table)).toEqual(['address']);
+    expect(harness.sink.status().deadLetters).toBe(1);
+    expect(await harness.rows('SELECT name FROM new.customer WHERE id = 1')).toEqual([['Anna']]);
+    expect(await harness.rows(ADDRESSES)).toEqual([
+      ['1', 'Ulm'],
+      ['4', 'Jena'],
+    ]);
+    expect(await harness.rows('SELECT target_table, key::text, queued::text FROM crossfade.blocked')).toEqual([['address', '["1"]', '1']]);
+  });
 
-test('a column that only one target maps holds that one when it goes', async () => {
-  await using database = await freshDatabase();
-  await using harness = await split(database.url);
-  const person = await started(harness);
-  const { table } = person;
-  const without = { ...table, columns: table.columns.filter(({ name }) => name !== 'town') };
-  await harness.log.transaction(relationFrame(without), person.insert(3, 'Cid', 't'));
-  await harness.applied();
-  expect(stateOf(harness)).toEqual(['customer following', 'address held']);
-  expect(await harness.rows('SELECT name FROM new.customer WHERE id = 3')).toEqual([['Cid']]);
-});
+  test('a column that only one target maps holds that one when it goes', async () => {
+    await using database = await freshDatabase();
+    await using harness = await split(database.url, { log });
+    const person = await started(harness);
+    const { table } = person;
+    const without = { ...table, columns: table.columns.filter(({ name }) => name !== 'town') };
+    await harness.log.transaction(relationFrame(without), person.insert(3, 'Cid', 't'));
+    await harness.applied();
+    expect(stateOf(harness)).toEqual(['customer following', 'address held']);
+    expect(await harness.rows('SELECT name FROM new.customer WHERE id = 3')).toEqual([['Cid']]);
+  });
 
-test('a target added later asks for the rows that the others have', async () => {
-  await using database = await freshDatabase();
-  await using harness = await split(database.url);
-  await started(harness);
-  await harness.stop();
-  const client = await connect(database.url, { applicationName: 'test', role: 'target' });
-  await client.query(`DELETE FROM crossfade.table_progress WHERE target_table = 'address'; TRUNCATE new.address`);
-  await client.end();
-  harness.start();
-  await harness.applied();
-  expect(harness.resumed).toEqual(['address']);
-  expect(stateOf(harness)).toEqual(['customer following', 'address copying']);
+  test('a target added later asks for the rows that the others have', async () => {
+    await using database = await freshDatabase();
+    await using harness = await split(database.url, { log });
+    await started(harness);
+    await harness.stop();
+    const client = await connect(database.url, { applicationName: 'test', role: 'target' });
+    await client.query(`DELETE FROM crossfade.table_progress WHERE target_table = 'address'; TRUNCATE new.address`);
+    await client.end();
+    harness.start();
+    await harness.applied();
+    expect(harness.resumed).toEqual(['address']);
+    expect(stateOf(harness)).toEqual(['customer following', 'address copying']);
+  });
 });

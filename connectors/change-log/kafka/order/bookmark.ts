@@ -2,19 +2,27 @@
 import type { TopicOrderRecord } from '#schemas/order/order-record.ts';
 import type { Offset } from '#connectors/change-log/change-log.ts';
 
-/** A raw partition, as one number. */
+/** A raw partition, and on which way to a target its rows are, as one number. */
 export type RawKey = number;
 
-export function rawKey(topic: number, partition: number): RawKey {
-  return topic * 0x10000 + partition;
+const PARTITIONS = 0x10000;
+const BRANCHES = PARTITIONS * 0x10000;
+
+/** `branch`: of a table that goes to several targets (branches.ts); 0 where nothing is mapped yet. */
+export function rawKey(topic: number, partition: number, branch = 0): RawKey {
+  return branch * BRANCHES + topic * PARTITIONS + partition;
 }
 
 export function topicOf(raw: RawKey): number {
-  return Math.floor(raw / 0x10000);
+  return Math.floor(raw / PARTITIONS) % PARTITIONS;
+}
+
+export function branchOf(raw: RawKey): number {
+  return Math.floor(raw / BRANCHES);
 }
 
 export function partitionOf(raw: RawKey): number {
-  return raw % 0x10000;
+  return raw % PARTITIONS;
 }
 
 /** What was taken of one raw partition. */

@@ -48,6 +48,8 @@ export interface ClaimBookOptions {
   readonly marks: readonly RawPlaceMark[];
   /** Mapping's tag → where its mapped partitions were first read, of those that were not read from their beginning. */
   readonly begins: ReadonlyMap<number, readonly Offset[]>;
+  /** Of the mapping with the tag (branches.ts). */
+  readonly branchOf: (mapping: number) => number;
   /** What of a raw partition is wanted no more. */
   readonly takenOf: (raw: RawKey) => Offset;
 }
@@ -79,7 +81,7 @@ export class ClaimBook {
 
   add(claim: Claim, at: Offset): void {
     for (const entry of claim.entries) {
-      const raw = rawKey(entry.topic, entry.partition);
+      const raw = rawKey(entry.topic, entry.partition, this.#options.branchOf(entry.mapping));
       if (!this.#mappings.has(entry.mapping) && guarded('table-tag')) {
         this.#others.set(raw, Math.max(entry.offset, this.#others.get(raw) ?? 0));
         continue;

@@ -59,6 +59,17 @@ export class FrameWriter {
     this.#count++;
   }
 
+  /** A frame within a record of several (schemas/frame/frame.ts): what `content` writes, for the pair with this number. */
+  part<T>(pair: number, content: () => T): T {
+    this.#room(6);
+    this.#at = this.#buffer.writeUInt16BE(pair, this.#at);
+    const at = this.#at;
+    this.#at += 4;
+    const result = content();
+    this.#buffer.writeUInt32BE(this.#at - at - 4, at);
+    return result;
+  }
+
   bytes(content: Buffer): void {
     this.#room(content.length);
     this.#at += content.copy(this.#buffer, this.#at);

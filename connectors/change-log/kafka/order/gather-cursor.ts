@@ -11,18 +11,29 @@ import type { Claim } from '#schemas/order/order-record.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import type { Cursor, Offset, ReadBatch } from '#connectors/change-log/change-log.ts';
 import type { Bookmark } from '#schemas/bookmark.ts';
-import type { Fetched, FetchedRecord, Fetcher, KafkaCluster, TopicPartition } from '../cluster.ts';
+import type { Fetched, FetchedRecord, Fetcher, KafkaCluster } from '../cluster.ts';
 import { recordsIn } from '../record-reader.ts';
-import { rawKey, type Cut, type GatherPlace, type RawKey, type RawPlaceMark, type ReadingPlace } from './bookmark.ts';
+import {
+  branchOf,
+  partitionOf,
+  rawKey,
+  topicOf,
+  type Cut,
+  type GatherPlace,
+  type RawKey,
+  type RawPlaceMark,
+  type ReadingPlace,
+} from './bookmark.ts';
+import { eachBranch, type Branches } from './branches.ts';
 import { ClaimBook } from './claims.ts';
-import { checkStored, notMapped, othersMap } from './lost-records.ts';
-import type { MappedPlace, MappedPlaces } from './mapped-places.ts';
+import { checkStored } from './lost-records.ts';
+import { turn, type MappedPlace, type MappedPlaces } from './mapped-places.ts';
 import { rowOf, toldBy } from './mapped-record.ts';
 import type { Reassembler } from './reassemble.ts';
 import { ownBytes, RowBuffer, type MappedRow } from './row-buffer.ts';
 import type { QueuedSegment, SegmentQueue } from './segment-queue.ts';
 import { trailOf } from './trail.ts';
-import { VainWait, type Missed } from './vain-wait.ts';
+import { missedBy, VainWait, type Missed } from './vain-wait.ts';
 
 /** Mapped records that wait for their segment, unpacked. As they come, ahead of the segments that want them, they may be a part of it. */
 const ROWS_BYTES_MAX = 32 * 1024 * 1024;
@@ -41,6 +52,7 @@ export interface GatherCursorOptions {
   readonly places: MappedPlaces;
   readonly queue: SegmentQueue;
   readonly reassembler: Reassembler;
+  readonly branches: Branches;
   /** Where reading begins; of a log read from its first record, all zero. */
   readonly place: Omit<ReadingPlace, 'mapped'>;
   /** Mapping's tag → where its mapped partitions were first read, of those that were not read from their beginning. */
@@ -91,12 +103,18 @@ export class GatherCursor implements Cursor {
     this.#options = options;
     this.#queue = options.queue;
     const placeOf = (topic: string, partition: number): number | undefined => options.places.number(topic, partition);
-    this.#rows = new RowBuffer(options.place.raw.map(({ raw, taken }) => [raw, taken]));
+    // What was taken was taken for every target.
+    this.#rows = new RowBuffer(
+      options.place.raw
+        .filter(({ raw }) => branchOf(raw) === 0)
+        .flatMap(({ raw, taken }) => this.#keys({ topic: topicOf(raw), partition: partitionOf(raw) }).map((key) => [key, taken] as const)),
+    );
     this.#claims = new ClaimBook({
       placeOf,
       mappings: options.mappings,
       marks: options.place.raw,
       begins: options.begins,
+      branchOf: (mapping) => options.branches.number(mapping),
       takenOf: (raw) => this.#rows.taken(raw),
     });
     this.#bytes = options.place.bytes ?? 0;
@@ -142,19 +160,18 @@ export class GatherCursor implements Cursor {
     // What is there already may take long to read, and says at its end what this file's transformers did.
     if (this.#claimsNext < this.#options.claimsBefore) return undefined;
     if (queued === undefined || this.#isClaimed(queued)) return undefined;
-    for (const { topic, partition, to } of queued.segment.ranges) {
-      const raw = rawKey(topic, partition);
-      if (!this.#options.reassembler.maps(topic) || this.#claims.reach(raw, to)) continue;
-      const { topic: name, partitions } = this.#queue.topic(topic);
-      if (this.#claims.isApart(raw, to))
-        return { raw, covered: this.#claims.covered(raw), error: notMapped({ topic: name, partition }, this.#rows.taken(raw)) };
-      if (!this.#claims.isOthers(raw, to)) continue;
-      // Of whichever partition: then somebody maps the table by this file, and comes to this one.
-      let covered = 0;
-      for (let each = 0; each < partitions; each++) covered += this.#claims.covered(rawKey(topic, each));
-      return { raw, covered, error: othersMap() };
+    for (const range of queued.segment.ranges.filter(({ topic }) => this.#options.reassembler.maps(topic))) {
+      for (const raw of this.#keys(range)) {
+        const missed = missedBy(this.#claims, { raw, to: range.to, topic: this.#queue.topic(range.topic), taken: this.#rows.taken(raw) });
+        if (missed !== undefined) return missed;
+      }
     }
     return undefined;
+  }
+
+  /** Of a raw partition, on its way to each target. */
+  #keys({ topic, partition }: { readonly topic: number; readonly partition: number }): readonly RawKey[] {
+    return eachBranch(topic, partition, this.#options.reassembler.branches(topic).length);
   }
 
   async #open(): Promise<Fetcher> {
@@ -189,15 +206,17 @@ export class GatherCursor implements Cursor {
   #takeRow(record: FetchedRecord, place: MappedPlace, isPicked: boolean): void {
     const told = toldBy(record);
     if (told === undefined) return;
-    const { raw, offset, mapping } = told;
+    const { offset, mapping } = told;
     if (!this.#options.mappings.has(mapping) && guarded('table-tag')) return;
+    const branch = this.#options.branches.number(mapping);
+    const raw = branch === 0 ? told.raw : rawKey(topicOf(told.raw), partitionOf(told.raw), branch);
     if (!this.#rows.wants(raw, offset)) return;
     const narrow = this.#narrow;
     if (narrow !== undefined && offset >= (narrow.limits.get(raw) ?? 0)) {
       place.reread = Math.min(place.reread ?? record.offset, record.offset);
       return;
     }
-    const row = rowOf(record, told, place.number);
+    const row = rowOf(record, branch === 0 ? told : { ...told, raw }, place.number);
     this.#rows.add(isPicked ? ownBytes(row) : row);
   }
 
@@ -212,7 +231,7 @@ export class GatherCursor implements Cursor {
     this.#markWanted = false;
     this.#assembling = true;
     // No segment will name what stands below: it was a replaced reader's.
-    for (const [topic, partition, to] of queued.floors) this.#rows.drop({ topic, partition, from: 0, to });
+    for (const [topic, partition, to] of queued.floors) for (const key of this.#keys({ topic, partition })) this.#rows.drop(key, to);
     this.#bytes += queued.bytes;
     this.#ready = end > this.#options.from ? await this.#frames(queued) : this.#passOver(queued);
     this.#readyAt = 0;
@@ -228,7 +247,7 @@ export class GatherCursor implements Cursor {
     // Behind all frames but the one that ends them (foreign-order.ts).
     let v = segment.base + segment.skeleton.length - 1;
     for (const range of segment.ranges) {
-      this.#rows.take(range, { epoch: segment.epoch, v }, rows);
+      for (const key of this.#keys(range)) this.#rows.take(key, range, { epoch: segment.epoch, v }, rows);
       v += range.to - range.from;
     }
     for (const { value } of rows) this.#bytes += value?.length ?? 0;
@@ -236,7 +255,7 @@ export class GatherCursor implements Cursor {
   }
 
   #passOver({ segment }: QueuedSegment): readonly ReadBatch[] {
-    for (const range of segment.ranges) this.#rows.drop(range);
+    for (const range of segment.ranges) for (const key of this.#keys(range)) this.#rows.drop(key, range.to);
     return [];
   }
 
@@ -256,17 +275,19 @@ export class GatherCursor implements Cursor {
   /** Of the head: what stands below its ranges and was not taken is void, so nobody need have mapped it. */
   #isClaimed({ segment }: QueuedSegment): boolean {
     const { reassembler } = this.#options;
-    if (guarded('order-range'))
-      for (const { topic, partition, from } of segment.ranges) this.#rows.drop({ topic, partition, from: 0, to: from });
-    return segment.ranges.every(({ topic, partition, to }) => !reassembler.maps(topic) || this.#claims.reach(rawKey(topic, partition), to));
+    if (guarded('order-range')) for (const range of segment.ranges) for (const key of this.#keys(range)) this.#rows.drop(key, range.from);
+    return segment.ranges.every(
+      (range) => !reassembler.maps(range.topic) || this.#keys(range).every((key) => this.#claims.reach(key, range.to)),
+    );
   }
 
   /** Which mapped partitions (by number) have to be read further for it, as far as its claims have come. */
   #wanted({ segment }: QueuedSegment): readonly boolean[] {
     const { all } = this.#options.places;
     const wanted: boolean[] = [];
-    for (const { topic, partition } of segment.ranges)
-      for (const [place, end] of this.#claims.ends(rawKey(topic, partition))) if (all[place]!.next < end) wanted[place] = true;
+    for (const range of segment.ranges)
+      for (const key of this.#keys(range))
+        for (const [place, end] of this.#claims.ends(key)) if (all[place]!.next < end) wanted[place] = true;
     return wanted;
   }
 
@@ -314,9 +335,9 @@ export class GatherCursor implements Cursor {
     const farthest = this.#narrow?.end ?? Infinity;
     for (const segment of this.#queue.waiting()) {
       if (segment.base >= farthest) break;
-      for (const range of segment.ranges) bytes += this.#rows.bytesOf(range);
+      for (const range of segment.ranges) for (const key of this.#keys(range)) bytes += this.#rows.bytesOf(key, range);
       if (end !== undefined && bytes > this.#rowsBytesMax / 2) break;
-      for (const { topic, partition, to } of segment.ranges) limits.set(rawKey(topic, partition), to);
+      for (const range of segment.ranges) for (const key of this.#keys(range)) limits.set(key, range.to);
       end = segment.base + segment.count;
     }
     this.#narrow = { limits, end: end! };
@@ -381,13 +402,4 @@ export class GatherCursor implements Cursor {
     });
     return { mapped, raw };
   }
-}
-
-/** @returns whether it is paused now. */
-function turn(fetcher: Fetcher, place: TopicPartition, paused: boolean, pause: boolean): boolean {
-  if (paused !== pause) {
-    if (pause) fetcher.pause(place);
-    else fetcher.resume(place);
-  }
-  return pause;
 }

@@ -15,6 +15,7 @@ import type { Bookmark } from '#schemas/bookmark.ts';
 import type { Cursor, Offset, Topic } from '#connectors/change-log/change-log.ts';
 import type { KafkaCluster } from '../cluster.ts';
 import { parsePlace, topicOf, type GatherPlace, type ReadingPlace } from './bookmark.ts';
+import { Branches } from './branches.ts';
 import { GatherCursor } from './gather-cursor.ts';
 import { MappedPlaces } from './mapped-places.ts';
 import { readOrder } from './order-reader.ts';
@@ -149,15 +150,17 @@ export class GatherTopic implements Topic, Bookmarked {
     const queue = new SegmentQueue(marked ?? { base: undefined, epoch: -1, topics: [], raw: [] });
     const offsetOf = (topic: string, number: number): Offset => place.mapped[topic]?.[number] ?? 0;
     const { cluster, format, mapping, rowsBytesMax, patienceMs, onRelation } = this.#options;
+    const branches = new Branches(mapping);
     const cursor = new GatherCursor({
       cluster,
       order: this.#order,
       claims: this.#claims,
       places: new MappedPlaces(this.#mapped, this.#options.partitions, offsetOf),
       queue,
+      branches,
       reassembler: new Reassembler({
         format,
-        mapping,
+        branches,
         topic: (index) => queue.topic(index),
         ...(onRelation !== undefined && { onRelation }),
       }),

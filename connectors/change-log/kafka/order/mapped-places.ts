@@ -4,7 +4,7 @@
  */
 import { PipelineError } from '#schemas/errors.ts';
 import type { Offset } from '#connectors/change-log/change-log.ts';
-import type { Fetched, FetchedBatch, FetchedRecord, TopicPartition } from '../cluster.ts';
+import type { Fetched, FetchedBatch, FetchedRecord, Fetcher, TopicPartition } from '../cluster.ts';
 
 export interface MappedPlace extends TopicPartition {
   readonly number: number;
@@ -84,4 +84,13 @@ export class MappedPlaces {
     place.fetched = offset;
     place.reread = undefined;
   }
+}
+
+/** @returns whether it is paused now. */
+export function turn(fetcher: Fetcher, place: TopicPartition, paused: boolean, pause: boolean): boolean {
+  if (paused !== pause) {
+    if (pause) fetcher.pause(place);
+    else fetcher.resume(place);
+  }
+  return pause;
 }

@@ -4,7 +4,7 @@
  */
 import { PipelineError } from '#schemas/errors.ts';
 import { decodeChunkRows, encodeChunkHeader, FRAME, type ChunkRowsHeader } from '#schemas/frame/frame.ts';
-import { tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { EVENT } from '#schemas/order/event-header.ts';
 import type { Segment, SkeletonFrame, TopicOrderRecord } from '#schemas/order/order-record.ts';
 import { encodeRelation, encodeTruncate } from '#schemas/pgoutput/encode.ts';
@@ -14,7 +14,8 @@ import type { Offset, ReadBatch } from '#connectors/change-log/change-log.ts';
 import { faultLine, writeFault } from './fault-frame.ts';
 import type { TableName } from './topic-names.ts';
 import { FrameWriter, type FieldOrder } from './frame-writer.ts';
-import { topicOf } from './bookmark.ts';
+import { branchOf, topicOf, type RawKey } from './bookmark.ts';
+import { wayOf, type Branch, type Branches } from './branches.ts';
 import { FOREIGN, type MappedRow } from './row-buffer.ts';
 
 const KIND_NEW = 0x4e; // N
@@ -34,7 +35,7 @@ interface TableRows {
 
 export interface ReassemblerOptions {
   readonly format: WireFormat;
-  readonly mapping: CompiledMapping;
+  readonly branches: Branches;
   /** A raw topic by its number. */
   readonly topic: (index: number) => TopicOrderRecord;
   /** Told before the first row of a relation: it is this table, or a leaf of it that the reader came to know. */
@@ -44,21 +45,32 @@ export interface ReassemblerOptions {
 export class Reassembler {
   readonly #format: WireFormat;
   readonly #topic: (index: number) => TopicOrderRecord;
-  readonly #mappings: ReadonlyMap<string, TableMapping>;
+  readonly #branches: Branches;
+  readonly #ofTopic = new Map<number, readonly Branch[]>();
   readonly #tables = new Map<number, TableRows>();
   readonly #onRelation: ReassemblerOptions['onRelation'];
   readonly #relations = new Set<number>();
 
-  constructor({ format, mapping, topic, onRelation }: ReassemblerOptions) {
+  constructor({ format, branches, topic, onRelation }: ReassemblerOptions) {
     this.#onRelation = onRelation;
     this.#format = format;
     this.#topic = topic;
-    this.#mappings = new Map(mapping.tables.map((table) => [tableId(table.from), table]));
+    this.#branches = branches;
   }
 
   /** False for a raw topic whose table the file does not map: nothing of it comes. */
   maps(topic: number): boolean {
-    return this.#mappingOf(topic) !== undefined;
+    return this.branches(topic).length > 0;
+  }
+
+  /** The targets that the topic's rows go to. */
+  branches(topic: number): readonly Branch[] {
+    let known = this.#ofTopic.get(topic);
+    if (known === undefined) {
+      const { schema, table: name } = this.#topic(topic);
+      this.#ofTopic.set(topic, (known = this.#branches.of({ schema, name })));
+    }
+    return known;
   }
 
   /** `rows` in any order; sorted in place. @throws PipelineError CF-3002 when rows are missing or there twice. */
@@ -71,7 +83,7 @@ export class Reassembler {
       if (row.value !== undefined && !this.#format.knows(row.value)) await this.#format.learn(row.value);
       if (row.oldKey !== undefined && !this.#format.knows(row.oldKey)) await this.#format.learn(row.oldKey);
     }
-    rows.sort((a, b) => a.v - b.v || a.sub - b.sub);
+    rows.sort((a, b) => a.v - b.v || branchOf(a.raw) - branchOf(b.raw) || a.sub - b.sub);
     return this.#write(segment, rows, new FrameWriter(bytes));
   }
 
@@ -79,7 +91,7 @@ export class Reassembler {
     const oid = this.#oidOf(row);
     if (this.#relations.has(oid)) return;
     this.#relations.add(oid);
-    this.#onRelation?.(oid, this.#table(topicOf(row.raw)).mapping.from);
+    this.#onRelation?.(oid, this.#table(row.raw).mapping.from);
   }
 
   #write(segment: Segment, rows: readonly MappedRow[], writer: FrameWriter): readonly ReadBatch[] {
@@ -88,7 +100,7 @@ export class Reassembler {
     let r = 0;
     let changes = 0;
     const changesBelow = (v: Offset): void => {
-      for (; r < rows.length && rows[r]!.v < v; changes++) r = this.#change(rows, r, writer);
+      for (; r < rows.length && rows[r]!.v < v; changes++) r = this.#record(rows, r, writer);
     };
     for (const skeleton of segment.skeleton) {
       changesBelow(skeleton.v);
@@ -97,7 +109,7 @@ export class Reassembler {
       const first = r;
       while (r < rows.length && rows[r]!.v === skeleton.v) r++;
       writer.begin(skeleton.v, skeleton.frame[0]!);
-      if (skeleton.frame[0] === FRAME.chunkRows) this.#chunk(skeleton, rows.slice(first, r), writer);
+      if (skeleton.frame[0] === FRAME.chunkRows) this.#chunks(skeleton, rows.slice(first, r), writer);
       else if (r > first) throw refused(`record ${skeleton.v} is a row and something else`);
       else writer.bytes(this.#asItIs(skeleton.frame, misfits));
       writer.end();
@@ -120,29 +132,50 @@ export class Reassembler {
     return misfits.some((row) => this.#oidOf(row) === relation.oid) ? encodeRelation({ ...relation, columns: [] }) : frame;
   }
 
-  /** The change at `r`; @returns the index behind it and its twin. */
-  #change(rows: readonly MappedRow[], r: number, writer: FrameWriter): number {
-    const row = rows[r]!;
-    let next = r + 1;
-    if ((row.flags & EVENT.movedHere) !== 0 && rows[next]?.v === row.v && (rows[next]!.flags & EVENT.movedAway) !== 0) next++;
-    if (rows[next]?.v === row.v) throw refused(`record ${row.v} came twice`);
-    writer.begin(row.v, TAG.insert);
-    if (hasFault(row)) this.#fault(row, writer);
-    else if (row.value === undefined) this.#misfit(row, writer);
-    else this.#row(row, this.#decode(row, row.value), writer);
+  /** The change at `r`; @returns the index behind all rows of it. */
+  #record(rows: readonly MappedRow[], r: number, writer: FrameWriter): number {
+    const { v, raw } = rows[r]!;
+    const branches = this.branches(topicOf(raw));
+    writer.begin(v, TAG.insert);
+    if (branches.length === 1) {
+      const next = this.#change(rows, r, writer);
+      writer.end();
+      return next;
+    }
+    writer.byte(FRAME.parts);
+    let next = r;
+    branches.forEach(({ mapping, pair }, branch) => {
+      const row = rows[next];
+      if (row?.v === v && branchOf(row.raw) === branch) next = writer.part(pair, () => this.#change(rows, next, writer));
+      else if (mapping.filter === undefined) throw refused(`record ${v} has no row for ${mapping.to.schema}.${mapping.to.name}`);
+    });
     writer.end();
     return next;
   }
 
+  /** On its way to one target; @returns the index behind it and its twin. */
+  #change(rows: readonly MappedRow[], r: number, writer: FrameWriter): number {
+    const row = rows[r]!;
+    const isSame = (other: MappedRow | undefined): other is MappedRow => other?.v === row.v && branchOf(other.raw) === branchOf(row.raw);
+    let next = r + 1;
+    const twin = rows[next];
+    if ((row.flags & EVENT.movedHere) !== 0 && isSame(twin) && (twin.flags & EVENT.movedAway) !== 0) next++;
+    if (isSame(rows[next])) throw refused(`record ${row.v} came twice`);
+    if (hasFault(row)) this.#fault(row, writer);
+    else if (row.value === undefined) this.#misfit(row, writer);
+    else this.#row(row, this.#decode(row, row.value), writer);
+    return next;
+  }
+
   #fault(row: MappedRow & { readonly fault: Buffer }, writer: FrameWriter): void {
-    const table = this.#table(topicOf(row.raw));
+    const table = this.#table(row.raw);
     const oldKey = (): void => this.#oldKey(row, table, writer);
     writeFault(row, { mapping: table.mapping, oid: this.#oidOf(row), oldKey }, writer);
   }
 
   /** Its relation is refused before anybody looks at the row; were it not, this deletes nothing. */
   #misfit(row: MappedRow, writer: FrameWriter): void {
-    const { mapping } = this.#table(topicOf(row.raw));
+    const { mapping } = this.#table(row.raw);
     const fields = new Int32Array(mapping.columns.length).fill(NULL_FIELD);
     writer.head(TAG.delete, this.#oidOf(row));
     writer.tuple(mapping.targetKey.length === 0 ? KIND_OLD : KIND_KEY, NO_ROW, fields);
@@ -187,13 +220,21 @@ export class Reassembler {
     writer.tuple(KIND_KEY, old.row, keyOrder(table.mapping, old.columns));
   }
 
-  #chunk({ v, frame }: SkeletonFrame, rows: readonly MappedRow[], writer: FrameWriter): void {
+  #chunks({ v, frame }: SkeletonFrame, rows: readonly MappedRow[], writer: FrameWriter): void {
     const { header } = decodeChunkRows(frame);
-    const mapping = this.#mappings.get(tableId({ schema: header.schema, name: header.table }));
-    if (mapping === undefined) {
-      writer.bytes(frame);
-      return;
+    const branches = this.#branches.of({ schema: header.schema, name: header.table });
+    if (branches.length === 0) writer.bytes(frame);
+    else if (branches.length === 1) this.#chunk({ v, header, mapping: branches[0]!.mapping }, rows, writer);
+    else {
+      writer.byte(FRAME.chunkParts);
+      branches.forEach(({ mapping, pair }, branch) => {
+        const own = rows.filter(({ raw }) => branchOf(raw) === branch);
+        writer.part(pair, () => this.#chunk({ v, header, mapping }, own, writer));
+      });
     }
+  }
+
+  #chunk({ v, header, mapping }: MappedChunk, rows: readonly MappedRow[], writer: FrameWriter): void {
     if (rows.length > header.rows || (rows.length < header.rows && mapping.filter === undefined))
       throw refused(`chunk record ${v} has ${header.rows} rows, ${rows.length} of them came`);
     if (rows.some(isMisfit)) {
@@ -219,7 +260,7 @@ export class Reassembler {
   }
 
   #tableOf(row: MappedRow, event: DecodedEvent): TableRows {
-    const table = this.#table(topicOf(row.raw));
+    const table = this.#table(row.raw);
     if (table.columns !== event.columns) {
       const { mapping } = table;
       table.columns = event.columns;
@@ -236,25 +277,28 @@ export class Reassembler {
 
   /** Not each of its records becomes a row: a filter, a table that the file no longer maps, a foreign topic's tombstones and others' records. */
   #mayLack(topic: number): boolean {
-    const mapping = this.#mappingOf(topic);
-    return mapping === undefined || mapping.filter !== undefined || this.#topic(topic).oid !== undefined;
+    return this.branches(topic).every(({ mapping }) => mapping.filter !== undefined) || this.#topic(topic).oid !== undefined;
   }
 
-  #table(topic: number): TableRows {
-    let table = this.#tables.get(topic);
+  #table(raw: RawKey): TableRows {
+    const way = wayOf(raw);
+    let table = this.#tables.get(way);
     if (table === undefined) {
-      const mapping = this.#mappingOf(topic);
-      if (mapping === undefined) throw refused(`rows came of ${this.#topic(topic).topic}, whose table the file does not map`);
+      const topic = topicOf(raw);
+      const branch = this.branches(topic)[branchOf(raw)];
+      if (branch === undefined) throw refused(`rows came of ${this.#topic(topic).topic}, whose table the file does not map`);
       const none = new Int32Array(0);
-      this.#tables.set(topic, (table = { mapping, columns: [], row: none, key: none }));
+      this.#tables.set(way, (table = { mapping: branch.mapping, columns: [], row: none, key: none }));
     }
     return table;
   }
+}
 
-  #mappingOf(topic: number): TableMapping | undefined {
-    const { schema, table: name } = this.#topic(topic);
-    return this.#mappings.get(tableId({ schema, name }));
-  }
+/** A chunk's rows on their way to one target. */
+interface MappedChunk {
+  readonly v: Offset;
+  readonly header: ChunkRowsHeader;
+  readonly mapping: TableMapping;
 }
 
 /** The source's table is no longer the one that was mapped. */

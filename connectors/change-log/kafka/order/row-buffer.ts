@@ -5,7 +5,7 @@
 import type { Range } from '#schemas/order/order-record.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import type { Offset } from '#connectors/change-log/change-log.ts';
-import { rawKey, type RawKey } from './bookmark.ts';
+import type { RawKey } from './bookmark.ts';
 
 /** No epoch of ours. */
 export const FOREIGN = -1;
@@ -68,8 +68,9 @@ export class RowBuffer {
   }
 
   /** Rows of the range; what lies below it is void and goes. Foreign ones are numbered from `v` on. */
-  take(range: Range, { epoch, v }: { readonly epoch: number; readonly v: Offset }, into: MappedRow[]): void {
-    const raw = this.#of(rawKey(range.topic, range.partition));
+  // oxlint-disable-next-line max-params -- what is taken, as what, and where to
+  take(key: RawKey, range: Range, { epoch, v }: { readonly epoch: number; readonly v: Offset }, into: MappedRow[]): void {
+    const raw = this.#of(key);
     const from = guarded('order-range') ? range.from : raw.taken;
     this.#cut(raw, range.to, (row) => {
       if (row.rawOffset < from || (row.epoch !== epoch && row.epoch !== FOREIGN && guarded('row-epoch'))) return;
@@ -78,8 +79,8 @@ export class RowBuffer {
   }
 
   /** A segment that is passed over: its rows are not wanted, now or when they come. */
-  drop(range: Range): void {
-    this.#cut(this.#of(rawKey(range.topic, range.partition)), range.to, () => undefined);
+  drop(key: RawKey, to: Offset): void {
+    this.#cut(this.#of(key), to, () => undefined);
   }
 
   #cut(raw: RawRows, to: Offset, each: (row: MappedRow) => void): void {
@@ -92,9 +93,9 @@ export class RowBuffer {
   }
 
   /** What is held of the range. */
-  bytesOf(range: Range): number {
+  bytesOf(key: RawKey, range: Range): number {
     let bytes = 0;
-    for (const row of rowsBetween(this.#of(rawKey(range.topic, range.partition)).rows, range.from, range.to)) bytes += sizeOf(row);
+    for (const row of rowsBetween(this.#of(key).rows, range.from, range.to)) bytes += sizeOf(row);
     return bytes;
   }
 

@@ -5,7 +5,7 @@
 import { PipelineError } from '#schemas/errors.ts';
 import { decodeOrderRecord, type CheckpointOrderRecord, type Segment, type TopicOrderRecord } from '#schemas/order/order-record.ts';
 import type { Offset } from '#connectors/change-log/change-log.ts';
-import type { RawPlaceMark } from './bookmark.ts';
+import { branchOf, type RawPlaceMark } from './bookmark.ts';
 import { OrderTail } from './order-tail.ts';
 
 export interface QueuedSegment {
@@ -40,7 +40,7 @@ export class SegmentQueue {
   }) {
     this.#tail = new OrderTail(known.base === undefined ? undefined : known.epoch);
     for (const topic of known.topics) this.#tail.topics.take(topic);
-    for (const { raw, taken } of known.raw) this.#tail.ends.begin(raw, taken);
+    for (const { raw, taken } of known.raw) if (branchOf(raw) === 0) this.#tail.ends.begin(raw, taken);
     this.#end = known.base;
     this.#checkpoint = known.checkpoint;
   }

@@ -4,13 +4,19 @@
  *
  * The places of before travel with the bookmark, a few of them, so that a sink that is started anew goes on where it was.
  */
-import type { Cut, GatherPlace } from './bookmark.ts';
+import { branchOf, type Cut, type GatherPlace } from './bookmark.ts';
 
 /** Places kept for one `retainBytes`: so much later than it could be, at most, a record goes. */
 const STEPS = 4;
 
 function cutOf({ bytes = 0, checkpoint, claims, mapped, raw }: GatherPlace): Cut {
-  return { bytes, order: checkpoint, claims, mapped, raw: raw.map((mark) => [mark.raw, mark.taken]) };
+  return {
+    bytes,
+    order: checkpoint,
+    claims,
+    mapped,
+    raw: raw.filter((mark) => branchOf(mark.raw) === 0).map((mark) => [mark.raw, mark.taken]),
+  };
 }
 
 /** With `place`, and without what no later place needs. */

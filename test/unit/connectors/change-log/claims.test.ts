@@ -15,6 +15,7 @@ function bookOf(
     mappings: new Set([MAPPING]),
     marks: [],
     begins: new Map(anew ? [[MAPPING, [10]]] : []),
+    branchOf: () => 0,
     takenOf: () => taken,
   });
   entries.forEach((entry, at) => book.add({ t: 'claim', entries: [{ topic: 0, partition: 0, mapping: MAPPING, ...entry }] }, at));

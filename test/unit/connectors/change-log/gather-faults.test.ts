@@ -1,6 +1,7 @@
 /** Records of rows that could not be mapped, as the sink meets them again. */
 import { expect, test } from 'vitest';
 import { rawKey } from '#connectors/change-log/kafka/order/bookmark.ts';
+import { Branches } from '#connectors/change-log/kafka/order/branches.ts';
 import { Reassembler } from '#connectors/change-log/kafka/order/reassemble.ts';
 import type { MappedRow } from '#connectors/change-log/kafka/order/row-buffer.ts';
 import { decodeChunkRows, decodeUnmapped, encodeChunkHeader } from '#schemas/frame/frame.ts';
@@ -22,7 +23,7 @@ function faultRow(event: Omit<FaultEvent, 'code' | 'message'>, at: Partial<Mappe
 }
 
 async function framesFrom(skeleton: readonly Buffer[], rows: MappedRow[], count = 1): Promise<readonly Buffer[]> {
-  const reassembler = new Reassembler({ format, mapping: { name: 'm', hash: '', tables: [table] }, topic: () => TOPIC });
+  const reassembler = new Reassembler({ format, branches: new Branches({ name: 'm', hash: '', tables: [table] }), topic: () => TOPIC });
   const frames = skeleton.map((frame) => ({ v: 10, frame }));
   const batches = await reassembler.frames({ epoch: 1, base: 10, count, ranges: [], skeleton: frames }, rows);
   return batches.flatMap(recordsOf);

@@ -1,0 +1,47 @@
+/**
+ * The ways that a source table's rows go: one for each of its targets. Guarantee: a branch means the same mapping to whoever reads by one
+ * file; of a changed file nothing that is kept by branch is believed (GatherTopic), for the numbers may be others.
+ */
+import { bySource, tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { tableTag } from '#schemas/mapping/table-tag.ts';
+import { branchOf, rawKey, topicOf, type RawKey } from './bookmark.ts';
+
+/** A mapping on its way, with its place in the file's list. */
+export interface Branch {
+  readonly mapping: TableMapping;
+  readonly pair: number;
+}
+
+const NONE: readonly Branch[] = [];
+
+export class Branches {
+  readonly #bySource: ReadonlyMap<string, readonly Branch[]>;
+  readonly #byTag: ReadonlyMap<number, number>;
+
+  constructor({ tables }: CompiledMapping) {
+    const pairs = tables.map((mapping, pair) => ({ from: mapping.from, mapping, pair }));
+    this.#bySource = bySource(pairs);
+    const numbers = [...this.#bySource.values()].flatMap((group) => group.map(({ mapping }, i) => [tableTag(mapping), i] as const));
+    this.#byTag = new Map(numbers);
+  }
+
+  /** In the order of their numbers; none of a table that the file does not map. */
+  of(table: { readonly schema: string; readonly name: string }): readonly Branch[] {
+    return this.#bySource.get(tableId(table)) ?? NONE;
+  }
+
+  /** Of the mapping with this tag. */
+  number(tag: number): number {
+    return this.#byTag.get(tag) ?? 0;
+  }
+}
+
+/** The same raw partition on its way to each of `count` targets. */
+export function eachBranch(topic: number, partition: number, count: number): readonly RawKey[] {
+  return Array.from({ length: Math.max(1, count) }, (_, branch) => rawKey(topic, partition, branch));
+}
+
+/** Source table and branch of it, as one number. */
+export function wayOf(raw: RawKey): number {
+  return rawKey(0, topicOf(raw), branchOf(raw));
+}
