@@ -3,9 +3,10 @@
  * expects, two source keys never become one target key, and the target has a unique index to conflict on.
  */
 import { identityColumns, quoteIdent, quoteTable, type CatalogKey, type CatalogTable, type ReplicaIdentity } from '../table.ts';
-import type { ColumnMapping, RowFilter } from './compiled-mapping.ts';
+import type { ColumnMapping, RowFilter, ShareColumn } from './compiled-mapping.ts';
 import type { FindingList } from './finding-list.ts';
 import type { ResolvedTable } from './resolve-tables.ts';
+import { shareOf } from './share.ts';
 import { showTable } from './table-pattern.ts';
 import type { TableSteps } from './steps/table-steps.ts';
 import { fitTypes, type TypeWorld } from './type-fit.ts';
@@ -24,6 +25,8 @@ export interface KeyInput {
 export interface CompiledKey {
   readonly sourceKey: readonly string[];
   readonly targetKey: readonly string[];
+  /** Constants that stand beside it in the target's key. */
+  readonly share?: readonly ShareColumn[];
 }
 
 /** Undefined when the mapping has no usable key (reported). */
@@ -41,9 +44,9 @@ export function compileKey(input: KeyInput): CompiledKey | undefined {
     checkInjective(mapped, input);
     targetKey.push(mapped.target);
   }
-  if (targetKey.length > 0) checkTargetIndex(targetKey, input);
+  const share = targetKey.length > 0 ? checkTargetIndex(targetKey, input) : undefined;
   if (input.steps !== undefined) warnOfComputedKey(input.steps, sourceKey, input);
-  return { sourceKey, targetKey };
+  return { sourceKey, targetKey, ...(share !== undefined && { share }) };
 }
 
 function reportUnmapped(name: string, { resolved, list, columnsFit }: KeyInput): void {
@@ -78,7 +81,9 @@ function checkInjective(mapped: ColumnMapping, { resolved, world, list }: KeyInp
   );
 }
 
-function checkTargetIndex(targetKey: readonly string[], { resolved, list }: KeyInput): void {
+/** @returns the constants that the target's key needs besides, where it has none on these columns alone. */
+function checkTargetIndex(targetKey: readonly string[], input: KeyInput): readonly ShareColumn[] | undefined {
+  const { resolved, list } = input;
   const { source, target, entry } = resolved;
   const wanted = targetKey.toSorted().join('\0');
   const keys = [
@@ -87,16 +92,19 @@ function checkTargetIndex(targetKey: readonly string[], { resolved, list }: KeyI
     ...(target.nullableUniqueKeys ?? []),
   ];
   const fitting = keys.filter((key) => key.columns.toSorted().join('\0') === wanted);
-  if (fitting.some((key) => key.inexact !== true || sourceIsInexact(source))) return;
+  if (fitting.some((key) => key.inexact !== true || sourceIsInexact(source))) return undefined;
+  const share = fitting.length > 0 ? undefined : shareOf(targetKey, input, target);
+  if (share !== undefined) return share;
   const columns = targetKey.map(quoteIdent).join(', ');
   if (fitting.length > 0) {
     const message = `the unique index of ${showTable(target)} on (${columns}) has a nondeterministic collation, so two source keys could be one`;
     list.error('CF-4001', message, entry.toPlace ?? entry, "Give the target's key columns a deterministic collation.");
-    return;
+    return undefined;
   }
   const own = target.primaryKey === undefined ? 'no primary key' : `the primary key (${target.primaryKey.columns.join(', ')})`;
   const message = `${showTable(target)} has no unique index on exactly (${columns}), the key of ${showTable(source)}; it has ${own}`;
   list.error('CF-4001', message, entry.toPlace ?? entry, `Run on the target: CREATE UNIQUE INDEX ON ${quoteTable(target)} (${columns});`);
+  return undefined;
 }
 
 function sourceIsInexact(source: CatalogTable): boolean {

@@ -14,6 +14,7 @@ import { pairId, type CompiledMapping, type TableMapping } from './compiled-mapp
 import { FindingList } from './finding-list.ts';
 import { resolveTables, type ResolvedTable } from './resolve-tables.ts';
 import { compileFilter } from './row-filter.ts';
+import { checkShares, refuseShares } from './share.ts';
 import { showTable } from './table-pattern.ts';
 import { typeWorld } from './type-fit.ts';
 
@@ -38,6 +39,8 @@ export function compileMapping(file: MigrationFile, source: Catalog, target: Cat
   }
   warnOfOrphans(compiledTables, list);
   const tables = compiledTables.map(([table]) => table);
+  checkShares(tables, resolved, list);
+  if (file.settings.log.kafka !== undefined) refuseShares(tables, resolved, list);
   if (tables.length === 0 && list.errorCount === 0) list.error('CF-1008', 'the file matches no table', file.tables[0] ?? {});
   const findings = list.findings.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0));
   if (list.errorCount > 0) return { findings };
@@ -124,7 +127,7 @@ function reportUnnamed({ source, entry }: ResolvedTable, list: FindingList): voi
 export function hashTables(tables: readonly TableMapping[]): string {
   const relevant = tables
     .toSorted((a, b) => (pairId(a) < pairId(b) ? -1 : 1))
-    .map(({ from, to, columns, sourceKey, targetKey, filter, redis, steps, deletes, truncates }) => [
+    .map(({ from, to, columns, sourceKey, targetKey, filter, redis, share, steps, deletes, truncates }) => [
       [from.schema, from.name],
       [to.schema, to.name],
       columns.map((column) => [
@@ -141,6 +144,7 @@ export function hashTables(tables: readonly TableMapping[]): string {
       ...(redis === undefined ? [] : [[redis.key.text, redis.form, redis.sets.map(({ text }) => text)]]),
       ...(steps === undefined ? [] : [steps.digest]),
       ...(deletes === undefined && truncates === undefined ? [] : [{ deletes, truncates }]),
+      ...(share === undefined ? [] : [share.map(({ target }) => target)]),
     ]);
   return createHash('sha256').update(JSON.stringify(relevant)).digest('hex');
 }

@@ -68,6 +68,8 @@ export interface TableMapping {
   /** Some target identity column is GENERATED ALWAYS: inserts say OVERRIDING SYSTEM VALUE. */
   readonly overridesIdentity: boolean;
   readonly filter?: RowFilter;
+  /** Constants that tell this pair's rows of the target from those of other source tables; absent: all rows are its own. */
+  readonly share?: readonly ShareColumn[];
   /** What computes the last of `columns`; absent = every value passes as it is. */
   readonly steps?: TableSteps;
   readonly existing: ExistingPolicy;
@@ -83,6 +85,14 @@ export interface TableMapping {
   readonly unmapped?: 'error' | 'ignore';
   /** Set where the target is Redis. */
   readonly redis?: RedisMapping;
+}
+
+/** A column of the target's key that the file sets to a constant. */
+export interface ShareColumn {
+  readonly target: string;
+  /** Without its modifier. */
+  readonly type: string;
+  readonly value: string;
 }
 
 /** How the rows of a table stand in Redis. Templates name target columns. */

@@ -21,7 +21,10 @@ export interface DdlDraft {
 
 export function draftMissingTables(file: MigrationFile, source: Catalog, target: Catalog): DdlDraft {
   const resolved = resolveTables(file, source, target, new FindingList(file.path));
-  const missing = resolved.filter((one) => one.target === undefined);
+  // Of several that share one, the first says what it looks like.
+  const missing = resolved.filter(
+    (one, i) => one.target === undefined && resolved.findIndex(({ to }) => tableId(to) === tableId(one.to)) === i,
+  );
   if (missing.length === 0) return { sql: '', tables: [] };
   const columns = missing.flatMap((one) => keptColumns(one));
   const schemas = new Set(missing.map((one) => one.to.schema));

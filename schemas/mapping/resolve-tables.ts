@@ -1,12 +1,12 @@
 /**
  * Which source table goes to which target tables. Guarantee: every entry of the file matches at least one table or is reported; a name
  * beats a glob, a narrower glob a wider one; entries that name one table each send it to a target of their own, and any other tie is an
- * error; no two source tables share a target.
+ * error. Whether source tables may share a target is for share.ts to say.
  */
 import type { MigrationFile, TableEntry } from '../config/migration-file.ts';
 import { didYouMean } from '../nearest-name.ts';
 import type { Catalog, CatalogTable } from '../table.ts';
-import { tableId } from './compiled-mapping.ts';
+import { pairId, tableId } from './compiled-mapping.ts';
 import type { FindingList } from './finding-list.ts';
 import { didYouMeanTable } from './suggest-table.ts';
 import {
@@ -41,18 +41,19 @@ export function resolveTables(file: MigrationFile, source: Catalog, target: Cata
   const claims = new Map<CatalogTable, readonly Claim[]>();
   for (const entry of file.tables) claimTables(entry, source, claims, list);
   const targets = new Map(target.tables.map((table) => [tableId(table), table]));
-  const taken = new Map<string, CatalogTable>();
+  const taken = new Set<string>();
   const resolved: ResolvedTable[] = [];
   for (const table of source.tables) {
     const own = claims.get(table) ?? [];
     for (const claim of own) {
       const to = targetName(claim.to, table);
-      const other = taken.get(tableId(to));
-      taken.set(tableId(to), table);
-      if (other !== undefined) {
-        reportShared([other, table], to, claim, list);
+      const pair = pairId({ from: table, to });
+      if (taken.has(pair)) {
+        const place = claim.entry.toPlace ?? claim.entry;
+        list.error('CF-4001', `${showTable(table)} goes to ${showTable(to)} twice`, place, 'Write it in one entry.');
         continue;
       }
+      taken.add(pair);
       const found = targets.get(tableId(to));
       if (found === undefined) reportMissingTarget(claim, to, target, list);
       resolved.push({ entry: claim.entry, source: table, to, ...(found !== undefined && { target: found }) });
@@ -63,24 +64,6 @@ export function resolveTables(file: MigrationFile, source: Catalog, target: Cata
 
 function targetName(to: NamePattern | undefined, table: CatalogTable): ResolvedTable['to'] {
   return to === undefined ? { schema: table.schema, name: table.name } : fillPattern(to, table);
-}
-
-function reportShared(
-  [one, other]: readonly [CatalogTable, CatalogTable],
-  to: ResolvedTable['to'],
-  { entry }: Claim,
-  list: FindingList,
-): void {
-  const who =
-    one === other
-      ? `${showTable(one)} goes to ${showTable(to)} twice`
-      : `${showTable(one)} and ${showTable(other)} both go to ${showTable(to)}`;
-  list.error(
-    'CF-4001',
-    who,
-    entry.toPlace ?? entry,
-    one === other ? 'Write it in one entry.' : 'Give each source table a target of its own.',
-  );
 }
 
 function claimTables(entry: TableEntry, source: Catalog, claims: Map<CatalogTable, readonly Claim[]>, list: FindingList): void {

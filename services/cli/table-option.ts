@@ -1,13 +1,19 @@
 /** `--table T`. Guarantee: a name that no table of the mapping has is refused with the nearest one, never ignored. */
 import { PipelineError } from '#schemas/errors.ts';
-import { bySource, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { bySource, tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { nearestName } from '#schemas/nearest-name.ts';
 
 /** Undefined: no table was named. */
 export function selectTables(typed: readonly string[], mapping: CompiledMapping): ((table: TableMapping) => boolean) | undefined {
   if (typed.length === 0) return undefined;
-  const chosen = new Set(typed.flatMap((name) => findTables(name, mapping)));
+  const chosen = new Set(typed.flatMap((name) => intoOne(name, mapping) ?? findTables(name, mapping)));
   return (table) => chosen.has(table);
+}
+
+/** Those that go to the target of this name, where several source tables share it. */
+function intoOne(typed: string, { tables }: CompiledMapping): readonly TableMapping[] | undefined {
+  const into = tables.filter(({ to }) => shownName(to) === typed || to.name === typed);
+  return into.length > 1 && new Set(into.map(({ to }) => tableId(to))).size === 1 ? into : undefined;
 }
 
 /** One of those that `findTables` gives: they have one source table. */

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { execute } from '#test/support/application.ts';
 import { runShape } from '#test/support/shape-run.ts';
-import { SPLIT } from '#test/support/shapes.ts';
+import { SPLIT, UNION } from '#test/support/shapes.ts';
 
 const LONG_MS = 240_000;
 
@@ -15,5 +15,23 @@ test('one table goes to two: copied, followed and verified clean under a writer,
     ]);
     expect(await command('repair')).toBe(0);
     expect((await verify()).result.differences).toBe(0);
+  });
+});
+
+test('two tables go to one: copied, followed and verified clean under a writer, through SIGKILLs', { timeout: LONG_MS }, async () => {
+  await runShape(UNION, async ({ targetUrl, verify, command }) => {
+    await execute(
+      targetUrl,
+      `UPDATE item SET name = 'wrong' WHERE (shard, id) = (SELECT shard, id FROM item WHERE shard = 'eu' ORDER BY id LIMIT 1)`,
+    );
+    await execute(targetUrl, `INSERT INTO item VALUES ('us', -1, 'extra')`, `INSERT INTO item VALUES ('nobody', 1, 'not ours')`);
+    const drifted = await verify();
+    expect(drifted.result.tables.map(({ to, different, extra }) => [to, different, extra])).toEqual([
+      ['public.item', 1, 0],
+      ['public.item', 0, 1],
+    ]);
+    expect(await command('repair')).toBe(0);
+    expect((await verify()).result.differences).toBe(0);
+    expect(await execute(targetUrl, `SELECT name FROM item WHERE shard = 'nobody'`)).toEqual([{ name: 'not ours' }]);
   });
 });

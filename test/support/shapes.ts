@@ -33,3 +33,30 @@ export const SPLIT: Shape = {
     ],
   ],
 };
+
+/** Two shards with the same keys, of which one is emptied now and then. */
+export const UNION: Shape = {
+  name: 'union',
+  source: `CREATE SCHEMA eu; CREATE SCHEMA us;
+    CREATE TABLE eu.item (id int PRIMARY KEY, name text, notes text); CREATE TABLE us.item (id int PRIMARY KEY, name text, notes text)`,
+  fill: `INSERT INTO eu.item SELECT g, 'e' || g, (SELECT string_agg(md5(i::text || g), '') FROM generate_series(1, 200) i) FROM generate_series(1, 600) g;
+    INSERT INTO us.item SELECT g, 'u' || g, 'short' FROM generate_series(1, 600) g`,
+  target: 'CREATE TABLE item (shard text, id int, name text, notes text, PRIMARY KEY (shard, id))',
+  tables: `tables:
+  - { from: eu.item, to: public.item, set: { shard: { value: eu } } }
+  - { from: us.item, to: public.item, set: { shard: { value: us } } }
+`,
+  changes: (round) => [
+    `UPDATE eu.item SET name = 'n${round}' WHERE id % 97 = ${round % 97}`,
+    `UPDATE us.item SET name = 'n${round}' WHERE id % 61 = ${round % 61}`,
+    `UPDATE eu.item SET id = id + 100000 WHERE id = ${(round * 11) % 600}`,
+    `DELETE FROM eu.item WHERE id = ${(round * 7) % 600}`,
+    round % 9 === 8 ? 'TRUNCATE us.item' : `INSERT INTO us.item VALUES (${10_000 + round}, 'new', 'x'), (${20_000 + round}, 'new', 'y')`,
+  ],
+  same: [
+    [
+      `SELECT 'eu' AS shard, id, name, md5(notes) AS notes FROM eu.item UNION ALL SELECT 'us', id, name, md5(notes) FROM us.item ORDER BY 1, 2`,
+      'SELECT shard, id, name, md5(notes) AS notes FROM item ORDER BY 1, 2',
+    ],
+  ],
+};

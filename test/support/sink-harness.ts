@@ -257,6 +257,6 @@ function migrationFile(options: HarnessOptions): MigrationFile {
       ...(options.truncates !== undefined && { truncates: options.truncates }),
       ...entry,
     })),
-    settings: {} as MigrationFile['settings'],
+    settings: { log: {} } as MigrationFile['settings'],
   };
 }

@@ -5,7 +5,6 @@
  * is named.
  */
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
-import { quoteTable } from '#schemas/table.ts';
 import type { ChunkBatch, Round, RoundOutcome, TableBatch, Work } from '#connectors/target/target.ts';
 import type { ApplierOptions } from './apply.ts';
 import { keyText } from './encode.ts';
@@ -18,6 +17,7 @@ import { replaceAll, upsertAll, deleteKeys, type Findings } from './replace-rows
 import { attempted, run } from './attempt.ts';
 import { withoutUnmapped } from './unmapped-rows.ts';
 import {
+  deleteAll,
   truncateTables,
   writeAdditions,
   writeChunk,
@@ -81,10 +81,13 @@ async function deleteLast(context: SetAside, work: readonly Work[], findings: Fi
 /** A table that others refer to cannot be truncated alone, and a role may lack the privilege: rows are deleted then. */
 async function truncateCarefully(options: ApplierOptions, tables: readonly TableMapping[]): Promise<void> {
   const { wire } = options;
-  const refused = await attempted(options, async () => void (await run(options, () => wire.execute(truncateTables(tables)))));
+  const refused = await attempted(
+    options,
+    async () => void (await run(options, () => truncateTables(tables).forEach((sql) => wire.execute(sql)))),
+  );
   if (refused === undefined) return;
   const last = tables.toSorted((a, b) => options.rank(b) - options.rank(a));
-  await run(options, () => last.forEach((table) => wire.execute(`DELETE FROM ${quoteTable(table.to)}`)));
+  await run(options, () => last.forEach((table) => wire.execute(deleteAll(table))));
 }
 
 async function applyItem(context: SetAside, item: Work, findings: Findings): Promise<void> {

@@ -7,6 +7,7 @@ import type pg from 'pg';
 import { connect } from '#connectors/postgres/session.ts';
 import { invariant, messageOf, PipelineError } from '#schemas/errors.ts';
 import { pairId, tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { shareSql } from '#schemas/mapping/share.ts';
 import { quoteIdent, quoteTable, type CatalogTable } from '#schemas/table.ts';
 import { RoundApplier } from './apply.ts';
 import { readBlockedRows, type BlockedRows } from './blocked-rows.ts';
@@ -15,6 +16,7 @@ import { readProgress, readTableProgress, type ProgressKeeper } from './progress
 import { ensureSchema } from './schema.ts';
 import { TableSql } from './statements.ts';
 import { rankTables } from './table-order.ts';
+import { truncateTables } from './table-writer.ts';
 import { Wire } from './wire.ts';
 
 export interface TargetOptions {
@@ -263,9 +265,10 @@ async function registerTables(client: pg.Client, mapping: CompiledMapping, known
   await client.query('BEGIN');
   try {
     const truncate = fresh.filter((table) => table.existing === 'truncate');
-    if (truncate.length > 0) await client.query(`TRUNCATE ${truncate.map((table) => quoteTable(table.to)).join(', ')}`);
+    for (const sql of truncateTables(truncate)) await client.query(sql);
     for (const table of fresh.filter((candidate) => candidate.existing === 'refuse')) {
-      if (((await client.query(`SELECT FROM ${quoteTable(table.to)} LIMIT 1`)).rowCount ?? 0) > 0) filled.push(table);
+      if (((await client.query(`SELECT FROM ${quoteTable(table.to)} WHERE ${shareSql(table) ?? 'true'} LIMIT 1`)).rowCount ?? 0) > 0)
+        filled.push(table);
     }
     if (filled.length > 0) {
       const names = filled.map((table) => `${table.to.schema}.${table.to.name}`).join(', ');

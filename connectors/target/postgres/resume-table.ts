@@ -7,10 +7,10 @@ import type pg from 'pg';
 import { PipelineError } from '#schemas/errors.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { keepsUnmarked, softDeleteOf } from '#schemas/mapping/kept-rows.ts';
-import { quoteTable } from '#schemas/table.ts';
 import type { PostgresTarget } from './open-target.ts';
 import { PAIR, pairOf } from './progress.ts';
 import { TableSql } from './statements.ts';
+import { deleteAll, truncateTables } from './table-writer.ts';
 
 /** No round may be under way on the target's own session. */
 export async function emptyHeldTable(target: PostgresTarget, table: TableMapping): Promise<void> {
@@ -48,11 +48,11 @@ async function emptyTable(client: pg.Client, table: TableMapping): Promise<void>
   }
   await client.query('SAVEPOINT emptied');
   try {
-    await client.query(`TRUNCATE ${quoteTable(table.to)}`);
+    for (const sql of truncateTables([table])) await client.query(sql);
   } catch {
     // Others refer to it, or the role lacks the privilege.
     await client.query('ROLLBACK TO emptied');
-    await client.query(`DELETE FROM ${quoteTable(table.to)}`);
+    await client.query(deleteAll(table));
   }
 }
 

@@ -5,6 +5,7 @@
  */
 import type { ColumnMapping, SoftDelete, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { aliveSql, marksSql, mayOutlive, softDeleteOf } from '#schemas/mapping/kept-rows.ts';
+import { shareSql } from '#schemas/mapping/share.ts';
 import { quoteIdent, quoteTable, type CatalogTable } from '#schemas/table.ts';
 import { mayHaveTwins, needsNamedType } from './key-type.ts';
 
@@ -38,8 +39,10 @@ export class TableSql {
     this.soft = softDeleteOf(table);
     this.mayOutlive = mayOutlive(table);
     this.isStaged = this.soft !== undefined || table.columns.some((column) => column.cast !== undefined);
-    this.#unsettable = new Set(table.targetKey);
-    this.#unwritten = new Set(this.key.filter((i) => !mayHaveTwins(table.columns[i]!)).map((i) => table.columns[i]!.target));
+    const share = (table.share ?? []).map(({ target }) => target);
+    this.#unsettable = new Set([...table.targetKey, ...share]);
+    const keys = this.key.filter((i) => !mayHaveTwins(table.columns[i]!)).map((i) => table.columns[i]!.target);
+    this.#unwritten = new Set([...keys, ...share]);
   }
 
   #column(i: number): ColumnMapping {
@@ -78,7 +81,7 @@ export class TableSql {
   }
 
   #onConflict(columns: readonly number[]): string {
-    const keys = this.key.map((i) => this.#target(i)).join(', ');
+    const keys = [...this.table.targetKey, ...(this.table.share ?? []).map(({ target }) => target)].map(quoteIdent).join(', ');
     const set = columns
       .filter((i) => !this.#unwritten.has(this.#column(i).target))
       .map((i) => `${this.#target(i)} = EXCLUDED.${this.#target(i)}`)
@@ -185,9 +188,16 @@ export class TableSql {
     });
   }
 
+  /** The rest of a condition by key: of a table that is shared, our rows only. */
+  #own(alias = ''): string {
+    const sql = shareSql(this.table, (column) => alias + quoteIdent(column));
+    return sql === undefined ? '' : ` AND ${sql}`;
+  }
+
   /** `t.key = s.key` where the stage names its key columns `c<index>` or `k<n>` / `f<n>`. */
   #keyEquals(names: 'c' | 'k' | 'f'): string {
-    return this.key.map((i, n) => `t.${this.#target(i)} = ${this.#value(i, `s.${names}${names === 'c' ? i : n}`)}`).join(' AND ');
+    const equal = this.key.map((i, n) => `t.${this.#target(i)} = ${this.#value(i, `s.${names}${names === 'c' ? i : n}`)}`).join(' AND ');
+    return equal + this.#own('t.');
   }
 
   /** Whatever the file says of deletes: to write the rows anew. */
@@ -243,7 +253,7 @@ export class TableSql {
 
   deleteByFinal(): string {
     const equal = this.key.map((i) => `t.${this.#target(i)} = f.c${i}`).join(' AND ');
-    return `DELETE FROM ${this.name} t USING ${this.stage('f')} f WHERE ${equal}`;
+    return `DELETE FROM ${this.name} t USING ${this.stage('f')} f WHERE ${equal}${this.#own('t.')}`;
   }
 
   insertFromFinal(): string {
@@ -297,7 +307,7 @@ export class TableSql {
         if (this.key.includes(i)) where.push(`${this.#target(i)} = ${this.#keyParameter(i, n + 1)}`);
         else set.push(`${this.#target(i)} = ${value}`);
       });
-      return `UPDATE ${this.name} SET ${[...set, ...this.#markSet(`$${columns.length + 1}::timestamptz`)].join(', ')} WHERE ${where.join(' AND ')}${this.#andAlive('')}`;
+      return `UPDATE ${this.name} SET ${[...set, ...this.#markSet(`$${columns.length + 1}::timestamptz`)].join(', ')} WHERE ${where.join(' AND ')}${this.#own()}${this.#andAlive('')}`;
     });
   }
 
@@ -306,7 +316,7 @@ export class TableSql {
     return this.#cached('move-one', columns, () => {
       const set = columns.map((i, n) => `${this.#target(i)} = ${this.#parameter(i, n + 1)}`).join(', ');
       const where = this.key.map((i, n) => `${this.#target(i)} = ${this.#keyParameter(i, columns.length + n + 1)}`).join(' AND ');
-      return `UPDATE ${this.name} SET ${set} WHERE ${where}`;
+      return `UPDATE ${this.name} SET ${set} WHERE ${where}${this.#own()}`;
     });
   }
 
@@ -316,7 +326,7 @@ export class TableSql {
 
   /** As `removeByKeys`. Parameters: the key in the order of `targetKey`. */
   removeOne(): string {
-    return this.#cached('remove-one', [], () => `DELETE FROM ${this.name} WHERE ${this.#whereKey()}`);
+    return this.#cached('remove-one', [], () => `DELETE FROM ${this.name} WHERE ${this.#whereKey()}${this.#own()}`);
   }
 
   /** Parameters: the key in the order of `targetKey`, and the time where rows are softly deleted. */

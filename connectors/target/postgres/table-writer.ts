@@ -7,6 +7,7 @@
  */
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { momentText } from '#schemas/mapping/kept-rows.ts';
+import { shareSql } from '#schemas/mapping/share.ts';
 import { quoteTable } from '#schemas/table.ts';
 import {
   OP,
@@ -117,7 +118,7 @@ function writeFolds(target: WriterTarget, batches: readonly TableBatch[], option
   }
   const truncated = batches.filter((batch) => batch.truncate);
   const emptied = truncated.filter(({ table }) => target.sqlOf(table).soft === undefined);
-  if (emptied.length > 0) target.wire.execute(truncateTables(emptied.map(({ table }) => table)));
+  for (const sql of truncateTables(emptied.map(({ table }) => table))) target.wire.execute(sql);
   writeSoftTruncates(target, truncated);
   const folds = batches.map((batch) => ({ batch, groups: groupEntries(batch, target.ordered) }));
   folds.sort((a, b) => target.rank(a.batch.table) - target.rank(b.batch.table));
@@ -135,8 +136,16 @@ function writeFolds(target: WriterTarget, batches: readonly TableBatch[], option
   if (target.ordered) deletes();
 }
 
-export function truncateTables(tables: readonly TableMapping[]): string {
-  return `TRUNCATE ${tables.map((table) => quoteTable(table.to)).join(', ')}`;
+/** Of a table that is shared, our rows only. */
+export function truncateTables(tables: readonly TableMapping[]): readonly string[] {
+  const whole = tables.filter(({ share }) => share === undefined);
+  const truncate = whole.length === 0 ? [] : [`TRUNCATE ${whole.map((table) => quoteTable(table.to)).join(', ')}`];
+  return [...truncate, ...tables.filter(({ share }) => share !== undefined).map(deleteAll)];
+}
+
+export function deleteAll(table: TableMapping): string {
+  const own = shareSql(table);
+  return `DELETE FROM ${quoteTable(table.to)}${own === undefined ? '' : ` WHERE ${own}`}`;
 }
 
 /** Of those tables that keep their rows. */
@@ -283,8 +292,9 @@ export function writeChunk(target: WriterTarget, chunk: ChunkBatch, options: Wri
   const { wire } = target;
   const sql = target.sqlOf(chunk.table);
   // TRUNCATE is refused where a foreign key of another table points here, be it empty.
+  const empty = target.ordered ? [deleteAll(chunk.table)] : truncateTables([chunk.table]);
   if (chunk.truncate && sql.soft !== undefined) wire.execute(sql.deleteAllSoftly(), timeParameter(sql, chunk.time));
-  else if (chunk.truncate) wire.execute(target.ordered ? `DELETE FROM ${quoteTable(chunk.table.to)}` : truncateTables([chunk.table]));
+  else if (chunk.truncate) for (const statement of empty) wire.execute(statement);
   if (chunk.rowCount === 0) return;
   const staged = chunk.mayExist || sql.isStaged;
   if (staged) useStage(target, sql, 's', options);

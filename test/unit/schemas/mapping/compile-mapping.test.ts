@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { compile, told } from '#test/support/compile.ts';
+import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
+import { catalogOf, compile, fileOf, told } from '#test/support/compile.ts';
 
 describe('tables', () => {
   test('match themselves by name, and a name beats a glob', async () => {
@@ -93,6 +94,42 @@ describe('one table to several', () => {
     expect(told((await compile({ source, target, tables: globs })).findings)).toContain(
       '7:13 CF-4001 public.person is matched twice: by public.per* (line 6) and by public.*son (line 7)',
     );
+  });
+});
+
+describe('several tables to one', () => {
+  const source = 'CREATE TABLE eu (id int PRIMARY KEY, name text); CREATE TABLE us (id int PRIMARY KEY, name text)';
+  const target = 'CREATE TABLE item (shard text, id int, name text, PRIMARY KEY (shard, id))';
+  const entry = (from: string, shard: string): string => `  - { from: public.${from}, to: public.item, set: { shard: { ${shard} } } }\n`;
+
+  test('share it where a constant of its own in the key tells each one’s rows', async () => {
+    const { mapping, findings } = await compile({ source, target, tables: entry('eu', 'value: eu') + entry('us', 'value: us') });
+    expect(told(findings)).toEqual([]);
+    expect(mapping?.tables.map(({ targetKey, share }) => [targetKey, share])).toEqual([
+      [['id'], [{ target: 'shard', type: 'text', value: 'eu' }]],
+      [['id'], [{ target: 'shard', type: 'text', value: 'us' }]],
+    ]);
+  });
+
+  test('are refused with one constant for both, one that is written otherwise, or a key without it', async () => {
+    const both = '7:28 CF-4001 public.eu and public.us both go to public.item';
+    expect(told((await compile({ source, target, tables: entry('eu', 'value: x') + entry('us', 'value: x') })).findings)).toEqual([both]);
+    const number = target.replace('shard text', 'shard int');
+    const [one, other] = [entry('eu', 'value: 1'), entry('us', 'value: "01"')];
+    expect(told((await compile({ source, target: number, tables: one + other })).findings)).toEqual([both]);
+    const alone = target.replace('(shard, id)', '(id)');
+    expect(told((await compile({ source, target: alone, tables: entry('eu', 'value: a') + entry('us', 'value: b') })).findings)).toEqual([
+      both,
+    ]);
+  });
+
+  test('are refused over Kafka', async () => {
+    const file = fileOf(entry('eu', 'value: eu'));
+    const kafka = { brokers: [], partitions: 1, format: 'avro', compression: 'none' } as const;
+    const overKafka = { ...file, settings: { ...file.settings, log: { retainBytes: 0, kafka } } };
+    expect(told(compileMapping(overKafka, await catalogOf(source), await catalogOf(target)).findings)).toEqual([
+      '6:13 CF-4001 the key of public.item has "shard" besides the key of public.eu, which a log on Kafka does not carry yet',
+    ]);
   });
 });
 
