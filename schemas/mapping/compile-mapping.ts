@@ -14,7 +14,7 @@ import { pairId, type CompiledMapping, type TableMapping } from './compiled-mapp
 import { FindingList } from './finding-list.ts';
 import { resolveTables, type ResolvedTable } from './resolve-tables.ts';
 import { compileFilter } from './row-filter.ts';
-import { checkShares, refuseShares } from './share.ts';
+import { joinShares, refuseShares } from './share.ts';
 import { showTable } from './table-pattern.ts';
 import { typeWorld } from './type-fit.ts';
 
@@ -39,12 +39,12 @@ export function compileMapping(file: MigrationFile, source: Catalog, target: Cat
   }
   warnOfOrphans(compiledTables, list);
   const tables = compiledTables.map(([table]) => table);
-  checkShares(tables, resolved, list);
-  if (file.settings.log.kafka !== undefined) refuseShares(tables, resolved, list);
+  const joined = joinShares(tables, resolved, list);
+  if (file.settings.log.kafka !== undefined) refuseShares(joined, resolved, list);
   if (tables.length === 0 && list.errorCount === 0) list.error('CF-1008', 'the file matches no table', file.tables[0] ?? {});
   const findings = list.findings.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0));
   if (list.errorCount > 0) return { findings };
-  return { mapping: { name: file.name, hash: hashTables(tables), tables }, findings };
+  return { mapping: { name: file.name, hash: hashTables(joined), tables: joined }, findings };
 }
 
 function compileTable(resolved: ResolvedTable, shared: Omit<ColumnContext, 'resolved'>): TableMapping | undefined {
@@ -127,7 +127,7 @@ function reportUnnamed({ source, entry }: ResolvedTable, list: FindingList): voi
 export function hashTables(tables: readonly TableMapping[]): string {
   const relevant = tables
     .toSorted((a, b) => (pairId(a) < pairId(b) ? -1 : 1))
-    .map(({ from, to, columns, sourceKey, targetKey, filter, redis, share, steps, deletes, truncates }) => [
+    .map(({ from, to, columns, sourceKey, targetKey, filter, redis, share, merge, steps, deletes, truncates }) => [
       [from.schema, from.name],
       [to.schema, to.name],
       columns.map((column) => [
@@ -145,6 +145,7 @@ export function hashTables(tables: readonly TableMapping[]): string {
       ...(steps === undefined ? [] : [steps.digest]),
       ...(deletes === undefined && truncates === undefined ? [] : [{ deletes, truncates }]),
       ...(share === undefined ? [] : [share.map(({ target }) => target)]),
+      ...(merge === undefined ? [] : [[merge.witness, merge.others]]),
     ]);
   return createHash('sha256').update(JSON.stringify(relevant)).digest('hex');
 }

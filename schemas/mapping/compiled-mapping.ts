@@ -70,6 +70,8 @@ export interface TableMapping {
   readonly filter?: RowFilter;
   /** Constants that tell this pair's rows of the target from those of other source tables; absent: all rows are its own. */
   readonly share?: readonly ShareColumn[];
+  /** Other source tables feed other columns of the same rows; absent: a row of the target is one row of this source table. */
+  readonly merge?: MergedRows;
   /** What computes the last of `columns`; absent = every value passes as it is. */
   readonly steps?: TableSteps;
   readonly existing: ExistingPolicy;
@@ -93,6 +95,14 @@ export interface ShareColumn {
   /** Without its modifier. */
   readonly type: string;
   readonly value: string;
+}
+
+/** Rows that are put together from several source tables. Columns of the target. */
+export interface MergedRows {
+  /** Null exactly where this source table has no row. */
+  readonly witness: string;
+  /** The witnesses of the others. */
+  readonly others: readonly string[];
 }
 
 /** How the rows of a table stand in Redis. Templates name target columns. */

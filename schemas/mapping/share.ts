@@ -1,6 +1,7 @@
 /**
  * A target table that several source tables share. Guarantee: without a finding, each of them has rows of its own there, told apart by
- * constants that are part of the target's key; so nobody's upsert, delete or truncate ever meets another one's row.
+ * constants that are part of the target's key, or columns of its own, one of which tells whether its row is there; so nobody's upsert,
+ * delete or truncate ever changes what is another one's, and the target is a function of the source tables, in whatever order they come.
  */
 import { quoteIdent, quoteLiteral, type CatalogTable } from '../table.ts';
 import { pairId, tableId, type ColumnMapping, type ShareColumn, type TableMapping } from './compiled-mapping.ts';
@@ -38,41 +39,108 @@ export function shareOf(
   return undefined;
 }
 
-/** SQL for "is this pair's row"; `columnSql` gives a column's quoted (and qualified) name. Undefined: every row is. */
-export function shareSql({ share }: TableMapping, columnSql: (column: string) => string = quoteIdent): string | undefined {
+/** SQL for "this pair has a row here"; `columnSql` gives a column's quoted (and qualified) name. Undefined: it has every row. */
+export function shareSql({ share, merge }: TableMapping, columnSql: (column: string) => string = quoteIdent): string | undefined {
+  if (merge !== undefined) return `${columnSql(merge.witness)} IS NOT NULL`;
   return share?.map(({ target, type, value }) => `${columnSql(target)} = ${quoteLiteral(value)}::${type}`).join(' AND ');
 }
 
-/** Reports source tables that go to one target, and whose rows there cannot be told apart. */
-export function checkShares(tables: readonly TableMapping[], resolved: readonly ResolvedTable[], list: FindingList): void {
-  for (const group of Map.groupBy(resolved, ({ to }) => tableId(to)).values()) {
-    const mappings = group.map((one) => tables.find(({ from, to }) => pairId({ from, to }) === pairId({ from: one.source, to: one.to })));
-    for (const [i, one] of group.entries()) {
-      const other = group.findIndex((_, j) => j < i && !areApart(mappings[i], mappings[j]));
-      // What was not compiled has its own finding.
-      if (other < 0 || (list.errorCount > 0 && (mappings[i] === undefined || mappings[other] === undefined))) continue;
-      list.error(
-        'CF-4001',
-        `${showTable(group[other]!.source)} and ${showTable(one.source)} both go to ${showTable(one.to)}`,
-        one.entry.toPlace ?? one.entry,
-        "Give each source table a target of its own, or a constant of its own in a column of the target's key: `set: { shard: { value: a } }`.",
-      );
-    }
+/**
+ * The mappings, with those merged that feed columns of the same rows. Reports source tables that go to one target where their rows can be
+ * neither told apart nor put together.
+ */
+export function joinShares(
+  tables: readonly TableMapping[],
+  resolved: readonly ResolvedTable[],
+  list: FindingList,
+): readonly TableMapping[] {
+  const joined = new Map<TableMapping, TableMapping>();
+  for (const group of Map.groupBy(tables, ({ to }) => tableId(to)).values()) {
+    const whole = group.filter((one, i) => group.every((other, j) => i === j || !areApart(one, other)));
+    if (whole.length < 2) continue;
+    const placed = whole.map((mapping) => ({
+      mapping,
+      one: resolved.find(({ source, to }) => pairId({ from: source, to }) === pairId(mapping))!,
+    }));
+    const clash = placed.find(({ mapping }, i) => placed.some((other, j) => j < i && !areDisjoint(mapping, other.mapping)));
+    if (clash !== undefined) reportClash(placed, clash, list);
+    else for (const [mapping, merged] of mergeAll(placed, list)) joined.set(mapping, merged);
   }
+  const all = tables.map((table) => joined.get(table) ?? table);
+  for (const { from, to, share, merge, deletes, truncates } of all) {
+    if ((share === undefined && merge === undefined) || (deletes === undefined && truncates === undefined)) continue;
+    const { entry } = resolved.find(({ source, to: target }) => pairId({ from: source, to: target }) === pairId({ from, to }))!;
+    const message = `${showTable(from)} shares ${showTable(to)} with others, where \`deletes\` and \`truncates\` are not built yet`;
+    list.error('CF-4001', message, entry, 'Take them out, or give it a target of its own.');
+  }
+  return all;
 }
 
-function areApart(one: TableMapping | undefined, other: TableMapping | undefined): boolean {
-  if (one?.share === undefined || other?.share === undefined) return false;
-  return one.share.some(({ target, value }) => other.share!.some((its) => its.target === target && its.value !== value));
+interface Placed {
+  readonly mapping: TableMapping;
+  readonly one: ResolvedTable;
 }
 
-/** Not built yet over Kafka: a record's key would have to hold the constants, or two rows would have one key. */
+function reportClash(placed: readonly Placed[], { mapping, one }: Placed, list: FindingList): void {
+  const other = placed.find((candidate) => candidate.mapping !== mapping && !areDisjoint(mapping, candidate.mapping))!;
+  list.error(
+    'CF-4001',
+    `${showTable(other.one.source)} and ${showTable(one.source)} both go to ${showTable(one.to)}`,
+    one.entry.toPlace ?? one.entry,
+    "Give each source table a target of its own, or columns of its own, or a constant of its own in a column of the target's key: `set: { shard: { value: a } }`.",
+  );
+}
+
+/** Nothing but the key in common, and each has more than that. */
+function areDisjoint(one: TableMapping, other: TableMapping): boolean {
+  const key = new Set(one.targetKey);
+  if (one.share !== undefined || other.share !== undefined || key.size === 0) return false;
+  if ([one, other].some(({ columns }) => columns.length === key.size)) return false;
+  if (other.targetKey.length !== key.size || !other.targetKey.every((name) => key.has(name))) return false;
+  const fed = new Set(one.columns.map(({ target }) => target));
+  return other.columns.every(({ target }) => key.has(target) || !fed.has(target));
+}
+
+function mergeAll(placed: readonly Placed[], list: FindingList): readonly (readonly [TableMapping, TableMapping])[] {
+  const witnesses = placed.map(({ mapping, one }) => {
+    const witness = witnessOf(mapping, one);
+    if (witness === undefined) {
+      const message = `nothing in ${showTable(one.to)} would tell whether ${showTable(one.source)} has the row`;
+      const remedy =
+        'Send a NOT NULL column of it to a column that may be NULL and has no default, or set such a column to a constant: `set: { has_it: { value: true } }`.';
+      list.error('CF-4001', message, one.entry.toPlace ?? one.entry, remedy);
+    }
+    return witness ?? '';
+  });
+  return placed.map(({ mapping }, i) => [
+    mapping,
+    { ...mapping, merge: { witness: witnesses[i]!, others: witnesses.filter((_, j) => j !== i) } },
+  ]);
+}
+
+/** Never null where the row is there, and null where it is not. */
+function witnessOf({ columns, targetKey, steps }: TableMapping, { target }: ResolvedTable): string | undefined {
+  return columns.find(({ target: name, source, cast }, i) => {
+    const column = target?.columns.find((one) => one.name === name);
+    if (targetKey.includes(name) || column === undefined || column.notNull || column.hasDefault) return false;
+    const computed = steps?.computed.find((one) => one.column === i);
+    return computed === undefined
+      ? source.notNull && cast === undefined
+      : computed.from.length === 0 && typeof computed.value === 'string' && computed.steps.length === 0;
+  })?.target;
+}
+
+function areApart(one: TableMapping, other: TableMapping): boolean {
+  const others = other.share ?? [];
+  return (one.share ?? []).some(({ target, value }) => others.some((its) => its.target === target && its.value !== value));
+}
+
+/** Not built yet over Kafka: a record's key would have to hold the constants, and its value all columns that others feed. */
 export function refuseShares(tables: readonly TableMapping[], resolved: readonly ResolvedTable[], list: FindingList): void {
-  for (const { from, to, share } of tables) {
-    if (share === undefined) continue;
-    const { entry } = resolved.find((one) => pairId({ from: one.source, to: one.to }) === pairId({ from, to }))!;
-    const names = share.map(({ target }) => `"${target}"`).join(', ');
-    const message = `the key of ${showTable(to)} has ${names} besides the key of ${showTable(from)}, which a log on Kafka does not carry yet`;
-    list.error('CF-4001', message, entry, 'Use the embedded log (`crossfade up` without `log.kafka`), or a target with a key of its own.');
+  for (const { from, to, share, merge: merged } of tables) {
+    if (share === undefined && merged === undefined) continue;
+    const { entry } = resolved.find(({ source, to: target }) => pairId({ from: source, to: target }) === pairId({ from, to }))!;
+    const message = `${showTable(from)} shares ${showTable(to)} with others, which a log on Kafka does not carry yet`;
+    list.error('CF-4001', message, entry, 'Use the embedded log (`crossfade up` without `log.kafka`), or a target of its own.');
   }
 }

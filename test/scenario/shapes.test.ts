@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { execute } from '#test/support/application.ts';
 import { runShape } from '#test/support/shape-run.ts';
-import { SPLIT, UNION } from '#test/support/shapes.ts';
+import { MERGE, SPLIT, UNION } from '#test/support/shapes.ts';
 
 const LONG_MS = 240_000;
 
@@ -35,3 +35,24 @@ test('two tables go to one: copied, followed and verified clean under a writer, 
     expect(await execute(targetUrl, `SELECT name FROM item WHERE shard = 'nobody'`)).toEqual([{ name: 'not ours' }]);
   });
 });
+
+test(
+  'two tables feed the same rows: copied, followed and verified clean under a writer, through SIGKILLs',
+  { timeout: LONG_MS },
+  async () => {
+    await runShape(MERGE, async ({ targetUrl, verify, command }) => {
+      await execute(targetUrl, `UPDATE person SET nick = 'wrong' WHERE id = (SELECT max(id) FROM person WHERE has_profile)`);
+      await execute(
+        targetUrl,
+        `UPDATE person SET email = NULL, notes = NULL WHERE id = (SELECT min(id) FROM person WHERE email IS NOT NULL AND has_profile)`,
+      );
+      const drifted = await verify();
+      expect(drifted.result.tables.map(({ missing, different, extra }) => [missing, different, extra])).toEqual([
+        [1, 0, 0],
+        [0, 1, 0],
+      ]);
+      expect(await command('repair')).toBe(0);
+      expect((await verify()).result.differences).toBe(0);
+    });
+  },
+);

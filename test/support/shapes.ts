@@ -60,3 +60,35 @@ export const UNION: Shape = {
     ],
   ],
 };
+
+/** Accounts and profiles, each of which may be without the other, become the halves of one row. */
+export const MERGE: Shape = {
+  name: 'merge',
+  source: `CREATE TABLE account (id int PRIMARY KEY, email text NOT NULL, notes text);
+    CREATE TABLE profile (account_id int PRIMARY KEY, nick text, town text)`,
+  fill: `INSERT INTO account SELECT g, 'a' || g, (SELECT string_agg(md5(i::text || g), '') FROM generate_series(1, 200) i) FROM generate_series(1, 600) g;
+    INSERT INTO profile SELECT g, 'p' || g, 'town' FROM generate_series(200, 800) g`,
+  target: `CREATE TABLE person (id int PRIMARY KEY, email text, notes text, nick text, town text DEFAULT 'nowhere', has_profile boolean)`,
+  tables: `tables:
+  - { from: public.account, to: public.person }
+  - from: public.profile
+    to: public.person
+    columns: { account_id: id }
+    set: { has_profile: { value: true } }
+`,
+  changes: (round) => [
+    `UPDATE account SET email = 'e${round}' WHERE id % 97 = ${round % 97}`,
+    `UPDATE profile SET nick = 'n${round}' WHERE account_id % 61 = ${round % 61}`,
+    `DELETE FROM account WHERE id = ${(round * 7) % 800}`,
+    `DELETE FROM profile WHERE account_id = ${(round * 13) % 800}`,
+    `UPDATE account SET id = id + 100000 WHERE id = ${(round * 11) % 600}`,
+    `INSERT INTO account VALUES (${10_000 + round}, 'new', 'x'); INSERT INTO profile VALUES (${10_000 + (round % 2) * 5000 + round}, 'new', null)`,
+  ],
+  same: [
+    [
+      `SELECT coalesce(a.id, p.account_id) AS id, email, md5(notes) AS notes, nick, CASE WHEN p.account_id IS NULL THEN 'nowhere' ELSE town END AS town
+        FROM account a FULL JOIN profile p ON p.account_id = a.id ORDER BY 1`,
+      'SELECT id, email, md5(notes) AS notes, nick, town FROM person ORDER BY 1',
+    ],
+  ],
+};

@@ -38,11 +38,16 @@ export class TableSql {
     this.partitioned = catalog?.kind === 'p';
     this.soft = softDeleteOf(table);
     this.mayOutlive = mayOutlive(table);
-    this.isStaged = this.soft !== undefined || table.columns.some((column) => column.cast !== undefined);
+    this.isStaged = this.soft !== undefined || table.merge !== undefined || table.columns.some((column) => column.cast !== undefined);
     const share = (table.share ?? []).map(({ target }) => target);
     this.#unsettable = new Set([...table.targetKey, ...share]);
     const keys = this.key.filter((i) => !mayHaveTwins(table.columns[i]!)).map((i) => table.columns[i]!.target);
     this.#unwritten = new Set([...keys, ...share]);
+  }
+
+  /** Others may have made the row: nothing is inserted that is not an upsert. */
+  get isMerged(): boolean {
+    return this.table.merge !== undefined;
   }
 
   #column(i: number): ColumnMapping {
@@ -158,14 +163,16 @@ export class TableSql {
   }
 
   insertFromStage(columns: readonly number[]): string {
-    return this.#cached('insert-stage', columns, () => {
-      const values = columns.map((i) => this.#value(i, `s.c${i}`));
-      return `${this.#insertHead(columns)} SELECT ${this.#withMarks(values, 's.a')} FROM ${this.stage('s')} s`;
-    });
+    return this.isMerged ? this.upsertFromStage(columns) : this.#cached('insert-stage', columns, () => this.#insertStaged(columns));
   }
 
   upsertFromStage(columns: readonly number[]): string {
-    return this.#cached('upsert-stage', columns, () => this.insertFromStage(columns) + this.#onConflict(columns));
+    return this.#cached('upsert-stage', columns, () => this.#insertStaged(columns) + this.#onConflict(columns));
+  }
+
+  #insertStaged(columns: readonly number[]): string {
+    const values = columns.map((i) => this.#value(i, `s.c${i}`));
+    return `${this.#insertHead(columns)} SELECT ${this.#withMarks(values, 's.a')} FROM ${this.stage('s')} s`;
   }
 
   #insertHead(columns: readonly number[]): string {
@@ -202,7 +209,7 @@ export class TableSql {
 
   /** Whatever the file says of deletes: to write the rows anew. */
   removeByKeys(): string {
-    return `DELETE FROM ${this.name} t USING ${this.stage('d')} s WHERE ${this.#keyEquals('k')}`;
+    return deleteSql(this.table, `${this.stage('d')} s`, this.#keyEquals('k'));
   }
 
   deleteByKeys(): string {
@@ -253,10 +260,14 @@ export class TableSql {
 
   deleteByFinal(): string {
     const equal = this.key.map((i) => `t.${this.#target(i)} = f.c${i}`).join(' AND ');
-    return `DELETE FROM ${this.name} t USING ${this.stage('f')} f WHERE ${equal}${this.#own('t.')}`;
+    return deleteSql(this.table, `${this.stage('f')} f`, equal + this.#own('t.'));
   }
 
   insertFromFinal(): string {
+    return this.isMerged ? this.upsertFromFinal() : this.#insertFinal();
+  }
+
+  #insertFinal(): string {
     return `${this.#insertHead(this.all)} SELECT ${this.#withMarks(
       this.all.map((i) => `f.c${i}`),
       'f.a',
@@ -269,11 +280,11 @@ export class TableSql {
     return `${this.#insertHead(this.all)} SELECT ${this.#withMarks(
       this.all.map((i) => `f.c${i}`),
       'f.a',
-    )} FROM ${this.stage('f')} f JOIN ${this.stage('d')} s ON ${equal}`;
+    )} FROM ${this.stage('f')} f JOIN ${this.stage('d')} s ON ${equal}${this.isMerged ? this.#onConflict(this.all) : ''}`;
   }
 
   upsertFromFinal(): string {
-    return this.insertFromFinal() + this.#onConflict(this.all);
+    return this.#insertFinal() + this.#onConflict(this.all);
   }
 
   /** Removes one row of the target for each row of `f`, equal as text. */
@@ -287,14 +298,16 @@ export class TableSql {
   }
 
   insertOne(columns: readonly number[]): string {
-    return this.#cached('insert-one', columns, () => {
-      const values = columns.map((i, n) => this.#parameter(i, n + 1));
-      return `${this.#insertHead(columns)} VALUES (${this.#withMarks(values, `$${columns.length + 1}::timestamptz`)})`;
-    });
+    return this.isMerged ? this.upsertOne(columns) : this.#cached('insert-one', columns, () => this.#insertValues(columns));
   }
 
   upsertOne(columns: readonly number[]): string {
-    return this.#cached('upsert-one', columns, () => this.insertOne(columns) + this.#onConflict(columns));
+    return this.#cached('upsert-one', columns, () => this.#insertValues(columns) + this.#onConflict(columns));
+  }
+
+  #insertValues(columns: readonly number[]): string {
+    const values = columns.map((i, n) => this.#parameter(i, n + 1));
+    return `${this.#insertHead(columns)} VALUES (${this.#withMarks(values, `$${columns.length + 1}::timestamptz`)})`;
   }
 
   /** Parameters in the order of `columns`, the key's among them. */
@@ -320,13 +333,13 @@ export class TableSql {
     });
   }
 
-  #whereKey(): string {
-    return this.key.map((i, n) => `${this.#target(i)} = ${this.#keyParameter(i, n + 1)}`).join(' AND ');
+  #whereKey(alias = ''): string {
+    return this.key.map((i, n) => `${alias}${this.#target(i)} = ${this.#keyParameter(i, n + 1)}`).join(' AND ');
   }
 
   /** As `removeByKeys`. Parameters: the key in the order of `targetKey`. */
   removeOne(): string {
-    return this.#cached('remove-one', [], () => `DELETE FROM ${this.name} WHERE ${this.#whereKey()}${this.#own()}`);
+    return this.#cached('remove-one', [], () => deleteSql(this.table, undefined, this.#whereKey('t.') + this.#own('t.')));
   }
 
   /** Parameters: the key in the order of `targetKey`, and the time where rows are softly deleted. */
@@ -339,4 +352,21 @@ export class TableSql {
       () => `UPDATE ${this.name} SET ${this.#deadSet(time)} WHERE ${this.#whereKey()}${this.#andAlive('')}`,
     );
   }
+}
+
+/**
+ * Takes our rows `t` away; `using` is joined. Of rows that others feed too only our columns: what is left of them goes with the last of those
+ * that had them.
+ */
+export function deleteSql(table: TableMapping, using: string | undefined, where: string): string {
+  const name = quoteTable(table.to);
+  const { merge } = table;
+  const remove = (condition: string): string => `DELETE FROM ${name} t${using === undefined ? '' : ` USING ${using}`} WHERE ${condition}`;
+  if (merge === undefined) return remove(where);
+  const others = `(${merge.others.map((column) => `t.${quoteIdent(column)} IS NOT NULL`).join(' OR ')})`;
+  const own = table.columns
+    .filter(({ target }) => !table.targetKey.includes(target))
+    .map(({ target }) => `${quoteIdent(target)} = DEFAULT`);
+  const clear = `UPDATE ${name} t SET ${own.join(', ')}${using === undefined ? '' : ` FROM ${using}`} WHERE ${where} AND ${others}`;
+  return `WITH cleared AS (${clear}) ${remove(`${where} AND NOT ${others}`)}`;
 }

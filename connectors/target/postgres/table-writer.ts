@@ -8,7 +8,7 @@
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { momentText } from '#schemas/mapping/kept-rows.ts';
 import { shareSql } from '#schemas/mapping/share.ts';
-import { quoteTable } from '#schemas/table.ts';
+import { quoteIdent, quoteTable } from '#schemas/table.ts';
 import {
   OP,
   type ChunkBatch,
@@ -20,7 +20,7 @@ import {
 } from '#connectors/target/target.ts';
 import { bindKey, bindRow, presentColumns, writeCopyKey, writeCopyRow, writeCopyTail } from './encode.ts';
 import { distinctRuns, groupEntries, type Groups } from './groups.ts';
-import type { StageKind, TableSql } from './statements.ts';
+import { deleteSql, type StageKind, type TableSql } from './statements.ts';
 import type { Wire } from './wire.ts';
 
 /** Below this a prepared statement per row is quicker than the fixed cost of a COPY and a join (measured: about equal at 50). */
@@ -49,8 +49,9 @@ export interface WriteOptions {
 
 /** Entries of a key change that is all there is in the batch: the old key's delete and the new key's row. */
 export function soleMove(batch: TableBatch, single: boolean): { readonly from: number; readonly to: number } | undefined {
-  // The row of the old key stays where the file keeps deleted rows.
-  if (!single || batch.size !== 2 || batch.layout.key.length === 0 || batch.table.deletes !== undefined) return undefined;
+  // What others feed of the row stays under its key, and so does the row where the file keeps deleted ones.
+  if (batch.table.merge !== undefined || batch.table.deletes !== undefined) return undefined;
+  if (!single || batch.size !== 2 || batch.layout.key.length === 0) return undefined;
   const kinds = [0, 1].map((i) => batch.ops[i]! & OP.kind);
   const from = kinds.indexOf(OP.delete);
   return from < 0 || kinds[1 - from] === OP.delete ? undefined : { from, to: 1 - from };
@@ -138,14 +139,13 @@ function writeFolds(target: WriterTarget, batches: readonly TableBatch[], option
 
 /** Of a table that is shared, our rows only. */
 export function truncateTables(tables: readonly TableMapping[]): readonly string[] {
-  const whole = tables.filter(({ share }) => share === undefined);
+  const whole = tables.filter((table) => shareSql(table) === undefined);
   const truncate = whole.length === 0 ? [] : [`TRUNCATE ${whole.map((table) => quoteTable(table.to)).join(', ')}`];
-  return [...truncate, ...tables.filter(({ share }) => share !== undefined).map(deleteAll)];
+  return [...truncate, ...tables.filter((table) => shareSql(table) !== undefined).map(deleteAll)];
 }
 
 export function deleteAll(table: TableMapping): string {
-  const own = shareSql(table);
-  return `DELETE FROM ${quoteTable(table.to)}${own === undefined ? '' : ` WHERE ${own}`}`;
+  return deleteSql(table, undefined, shareSql(table, (column) => `t.${quoteIdent(column)}`) ?? 'true');
 }
 
 /** Of those tables that keep their rows. */

@@ -123,12 +123,32 @@ describe('several tables to one', () => {
     ]);
   });
 
+  test('feed the same rows where they have nothing but the key in common, and each has a column that tells of its row', async () => {
+    const two = 'CREATE TABLE a (id int PRIMARY KEY, name text NOT NULL, x int); CREATE TABLE b (id int PRIMARY KEY, town text, y int)';
+    const row = 'CREATE TABLE item (id int PRIMARY KEY, x int, name text, town text, y int, has_b boolean)';
+    const into = (from: string, more = ''): string => `  - { from: public.${from}, to: public.item${more} }\n`;
+    const witness = ', set: { has_b: { value: true } }';
+    const { mapping, findings } = await compile({ source: two, target: row, tables: into('a') + into('b', witness) });
+    expect(told(findings)).toEqual([]);
+    expect(mapping?.tables.map(({ merge }) => merge)).toEqual([
+      { witness: 'name', others: ['has_b'] },
+      { witness: 'has_b', others: ['name'] },
+    ]);
+    expect(told((await compile({ source: two, target: row, tables: into('a') + into('b') })).findings)).toEqual([
+      '7:27 CF-4001 nothing in public.item would tell whether public.b has the row',
+    ]);
+    const both = into('a') + into('b', ', columns: { y: x }, drop: [town]');
+    expect(told((await compile({ source: two, target: row, tables: both })).findings)).toEqual([
+      '7:27 CF-4001 public.a and public.b both go to public.item',
+    ]);
+  });
+
   test('are refused over Kafka', async () => {
     const file = fileOf(entry('eu', 'value: eu'));
     const kafka = { brokers: [], partitions: 1, format: 'avro', compression: 'none' } as const;
     const overKafka = { ...file, settings: { ...file.settings, log: { retainBytes: 0, kafka } } };
     expect(told(compileMapping(overKafka, await catalogOf(source), await catalogOf(target)).findings)).toEqual([
-      '6:13 CF-4001 the key of public.item has "shard" besides the key of public.eu, which a log on Kafka does not carry yet',
+      '6:13 CF-4001 public.eu shares public.item with others, which a log on Kafka does not carry yet',
     ]);
   });
 });
