@@ -3,6 +3,7 @@
  * one word or one block, and a wrong one is told at its own place with the nearest name.
  */
 import { z } from 'zod';
+import type { LoadedLookup } from './lookup-file.ts';
 import { expected, oneOf, sqlName, whole } from './file-terms.ts';
 import { Secret } from './secret.ts';
 
@@ -129,6 +130,29 @@ const map = z.strictObject(
   expected('a block of values and else'),
 );
 
+const lookup = z
+  .strictObject(
+    {
+      file: z
+        .string(expected('a path of a .csv, .json, .yaml or .yml file'))
+        .regex(/\.(?:csv|json|ya?ml)$/i, { error: 'expected a path of a .csv, .json, .yaml or .yml file' }),
+      key: sqlName.optional().describe('Column of the file that holds the values looked for.'),
+      value: sqlName.optional().describe('Column of the file that holds what they become.'),
+      onMiss: z
+        .union(
+          [z.strictObject({ value: textOrNull }, expected('a block with value: …')), nullWord, oneOf(['fail', 'keep', 'null'])],
+          expected('fail, keep, null or { value: … }'),
+        )
+        .default('fail')
+        .describe('What becomes of a value that the file does not have; null stays null.'),
+    },
+    expected('a block of file, key and value'),
+  )
+  .refine((block) => (block.key === undefined) === (block.value === undefined), { error: 'expected both key: and value:, or neither' })
+  .refine((block) => block.key !== undefined || !/\.csv$/i.test(block.file), { error: 'expected key: and value:, columns of the file' })
+  // What the file holds comes when it is read.
+  .transform((block) => ({ ...block, loaded: undefined as LoadedLookup | undefined }));
+
 const blocks = z.strictObject(
   {
     trim: oneOf(['both', 'start', 'end']).optional().describe('Takes blanks off.'),
@@ -137,6 +161,7 @@ const blocks = z.strictObject(
     default: text.optional().describe('Stands where the value is null.'),
     nullIf: text.optional().describe('This very text becomes null.'),
     map: map.optional().describe('Each value becomes another.'),
+    lookup: lookup.optional().describe('Each value becomes what a file beside this one says.'),
     cast: cast.optional().describe('Only what is a value of the type goes on; the target column casts by itself.'),
     zone: zone.optional(),
     encoding: z
@@ -266,5 +291,6 @@ export function keepsTextInSet(path: readonly (string | number)[]): boolean {
   if (path[0] !== 'steps') return false;
   if (path[2] === 'decimal') return path[3] === 'multiply' || path[3] === 'divide';
   if (path[2] === 'map') return path[3] === 'values' || path[4] === 'value';
+  if (path[2] === 'lookup') return path[4] === 'value';
   return path[2] === 'default' || path[2] === 'nullIf' || (path[2] === 'cast' && path[4] === 'value');
 }

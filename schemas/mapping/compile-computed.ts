@@ -162,7 +162,7 @@ export function tableSteps(
 }
 
 /** Steps to which a column's type matters. */
-const TYPED: ReadonlySet<string> = new Set(['object', 'cel', 'call', 'map', 'nullIf']);
+const TYPED: ReadonlySet<string> = new Set(['object', 'cel', 'call', 'map', 'lookup', 'nullIf']);
 
 /** Of a source column only what a step may see of it counts. */
 function digestOf(computed: readonly ComputedColumn[], inputs: readonly CatalogColumn[], functions: readonly string[]): string {

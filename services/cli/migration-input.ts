@@ -10,6 +10,7 @@ import { FILE_BYTES_MAX } from '#schemas/config/yaml-source.ts';
 import { errorOf } from '#schemas/envelope.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import type { CliIo, CommandContext } from './command.ts';
+import { withLookups } from './lookups.ts';
 import { withFunctions } from './user-functions.ts';
 
 export const DEFAULT_FILE = 'migration.yaml';
@@ -48,7 +49,7 @@ export async function loadFile({ path, typed, env, offline }: FileAt): Promise<M
   const errors = findings.filter((finding) => finding.severity === 'error');
   // A misspelt key is also a missing one: the typo is what is to be mended.
   const first = errors.find((finding) => finding.message.startsWith('unknown key')) ?? errors[0];
-  if (file !== undefined && first === undefined) return withFolders(await withFunctions(file, path), path);
+  if (file !== undefined && first === undefined) return withFolders(await withLookups(await withFunctions(file, path), path), path);
   if (first === undefined) throw new PipelineError('CF-1003', `${typed} holds nothing`, { path: typed });
   const single = errorOf(first);
   throw new PipelineError(single.code, single.message, { ...single.place, remedy: single.remedy, details: { findings } });

@@ -7,6 +7,7 @@ import { hashStep, hmacStep, tokeniseStep } from './digest-steps.ts';
 import { expressionStep } from './expression-step.ts';
 import { encodingStep } from './encoding-step.ts';
 import { elementStep, extractStep, objectStep } from './json-steps.ts';
+import { lookupStep } from './lookup-step.ts';
 import { onText, StepRefusal, type Step, type StepContext } from './step.ts';
 import {
   caseStep,
@@ -33,6 +34,7 @@ const BUILDERS: Builders = {
   default: defaultStep,
   nullIf: nullIfStep,
   map: mapStep,
+  lookup: lookupStep,
   cast: castStep,
   zone: zoneStep,
   encoding: encodingStep,
