@@ -63,3 +63,15 @@ test.each([
   expect(frame!.readUInt32BE(at + 1)).toBe(77);
   expect(decodeTuple(frame!, at + 6)).toEqual(old === undefined ? [undefined, '2'] : ['old', '2']);
 });
+
+test('of a table with two targets a record without a row for each, or for one that has no filter, is refused', async () => {
+  const second = { ...table, to: { schema: 'new', name: 'second' } };
+  const branches = new Branches({ name: 'm', hash: '', tables: [table, second] });
+  const reassembler = new Reassembler({ format, branches, topic: () => TOPIC });
+  const ofBranch = (branch: number): MappedRow => faultRow({ op: 'c', row: { item_id: '2' } }, { raw: rawKey(0, 0, branch) });
+  const read = (...rows: MappedRow[]): Promise<unknown> =>
+    reassembler.frames({ epoch: 1, base: 10, count: 1, ranges: [], skeleton: [] }, rows);
+  await expect(read(ofBranch(1), ofBranch(0))).resolves.toHaveLength(1);
+  await expect(read(ofBranch(0))).rejects.toThrow('record 10 has no row for new.second');
+  await expect(read(ofBranch(0), ofBranch(1), ofBranch(1))).rejects.toThrow('record 10 came twice');
+});
