@@ -23,6 +23,11 @@ const DESCRIBE: Describe = {
   default: (value) => ({ words: `null becomes ${quoted(value)}`, irreversible: `null and ${quoted(value)} become one` }),
   nullIf: (value) => ({ words: `${quoted(value)} becomes null`, irreversible: `null and ${quoted(value)} become one` }),
   map: describeMap,
+  lookup: ({ file, onMiss }) => ({
+    words: `what ${file} says of it; what it does not have: ${typeof onMiss === 'string' ? policy(onMiss) : `becomes ${shown(onMiss.value)}`}`,
+    irreversible: 'several values may become one',
+    ...(onMiss === 'null' && { lossy: 'a value that the file does not have becomes null' }),
+  }),
   cast: describeCast,
   zone: describeZone,
   encoding: ({ readAs, is, onError }) => ({

@@ -2,9 +2,10 @@
  * The ways that a source table's rows go: one for each of its targets. Guarantee: a branch means the same mapping to whoever reads by one
  * file; of a changed file nothing that is kept by branch is believed (GatherTopic), for the numbers may be others.
  */
+import type { Offset } from '#connectors/change-log/change-log.ts';
 import { bySource, tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { tableTag } from '#schemas/mapping/table-tag.ts';
-import { branchOf, rawKey, topicOf, type RawKey } from './bookmark.ts';
+import { branchOf, partitionOf, rawKey, topicOf, type RawKey, type RawPlaceMark } from './bookmark.ts';
 
 /** A mapping on its way, with its place in the file's list. */
 export interface Branch {
@@ -44,4 +45,19 @@ export function eachBranch(topic: number, partition: number, count: number): rea
 /** Source table and branch of it, as one number. */
 export function wayOf(raw: RawKey): number {
   return rawKey(0, topicOf(raw), branchOf(raw));
+}
+
+/** The raw partition of `raw`, on another way. */
+export function onBranch(raw: RawKey, branch: number): RawKey {
+  return branch === 0 ? raw : rawKey(topicOf(raw), partitionOf(raw), branch);
+}
+
+/** How far each was taken: what was taken was taken for every target, and a target that is new has none of its own in the bookmark. */
+export function takenOnAll(
+  marks: readonly RawPlaceMark[],
+  keysOf: (at: { readonly topic: number; readonly partition: number }) => readonly RawKey[],
+): (readonly [RawKey, Offset])[] {
+  return marks
+    .filter(({ raw }) => branchOf(raw) === 0)
+    .flatMap(({ raw, taken }) => keysOf({ topic: topicOf(raw), partition: partitionOf(raw) }).map((key) => [key, taken] as const));
 }

@@ -13,18 +13,8 @@ import type { Cursor, Offset, ReadBatch } from '#connectors/change-log/change-lo
 import type { Bookmark } from '#schemas/bookmark.ts';
 import type { Fetched, FetchedRecord, Fetcher, KafkaCluster } from '../cluster.ts';
 import { recordsIn } from '../record-reader.ts';
-import {
-  branchOf,
-  partitionOf,
-  rawKey,
-  topicOf,
-  type Cut,
-  type GatherPlace,
-  type RawKey,
-  type RawPlaceMark,
-  type ReadingPlace,
-} from './bookmark.ts';
-import { eachBranch, type Branches } from './branches.ts';
+import type { Cut, GatherPlace, RawKey, RawPlaceMark, ReadingPlace } from './bookmark.ts';
+import { eachBranch, onBranch, takenOnAll, type Branches } from './branches.ts';
 import { ClaimBook } from './claims.ts';
 import { checkStored } from './lost-records.ts';
 import { turn, type MappedPlace, type MappedPlaces } from './mapped-places.ts';
@@ -104,11 +94,7 @@ export class GatherCursor implements Cursor {
     this.#queue = options.queue;
     const placeOf = (topic: string, partition: number): number | undefined => options.places.number(topic, partition);
     // What was taken was taken for every target.
-    this.#rows = new RowBuffer(
-      options.place.raw
-        .filter(({ raw }) => branchOf(raw) === 0)
-        .flatMap(({ raw, taken }) => this.#keys({ topic: topicOf(raw), partition: partitionOf(raw) }).map((key) => [key, taken] as const)),
-    );
+    this.#rows = new RowBuffer(takenOnAll(options.place.raw, (at) => this.#keys(at)));
     this.#claims = new ClaimBook({
       placeOf,
       mappings: options.mappings,
@@ -209,7 +195,7 @@ export class GatherCursor implements Cursor {
     const { offset, mapping } = told;
     if (!this.#options.mappings.has(mapping) && guarded('table-tag')) return;
     const branch = this.#options.branches.number(mapping);
-    const raw = branch === 0 ? told.raw : rawKey(topicOf(told.raw), partitionOf(told.raw), branch);
+    const raw = onBranch(told.raw, branch);
     if (!this.#rows.wants(raw, offset)) return;
     const narrow = this.#narrow;
     if (narrow !== undefined && offset >= (narrow.limits.get(raw) ?? 0)) {
