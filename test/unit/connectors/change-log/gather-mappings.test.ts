@@ -1,138 +1,20 @@
 /** The file changes while transformers of the old one still run: what they mapped counts for nobody who reads by the new one. */
 import { afterEach, expect, test, vi } from 'vitest';
-import { GatherTopic } from '#connectors/change-log/kafka/order/gather-topic.ts';
+import type { GatherTopic } from '#connectors/change-log/kafka/order/gather-topic.ts';
 import type { GatherPlace } from '#connectors/change-log/kafka/order/bookmark.ts';
-import { ScatterTopic } from '#connectors/change-log/kafka/order/scatter-topic.ts';
 import { RecordsBuilder } from '#connectors/change-log/kafka/record-batch.ts';
 import { claimsTopic, mappedTopic, rawTopic } from '#connectors/change-log/kafka/order/topic-names.ts';
 import type { Bookmark } from '#schemas/bookmark.ts';
-import { FRAME, partsOf } from '#schemas/frame/frame.ts';
-import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { tableTag } from '#schemas/mapping/table-tag.ts';
-import type { Claim } from '#schemas/order/order-record.ts';
 import { installTestHooks } from '#schemas/test-hooks.ts';
-import { jsonFormat } from '#schemas/wire/json-format.ts';
-import { silentLogger } from '#services/runtime/service.ts';
-import { Transformer } from '#services/transformer/transformer.ts';
-import { begin, commit, insert, relation } from '#test/support/frames.ts';
+import { insert } from '#test/support/frames.ts';
+import { fileOf, NARROW, next, PARTITIONS, release, WHOLE, World } from '#test/support/changed-file-world.ts';
 import { TABLES } from '#test/support/gather-tables.ts';
-import { batchOf, recordsOf } from '#test/support/log-records.ts';
-import { MemoryKafka, type MemoryKafkaOptions } from '#test/support/memory-cluster.ts';
-import { catalogTable } from '#test/support/scattered-log.ts';
-
-const { mapping: WHOLE } = TABLES[0]!;
-const NARROW: TableMapping = { ...WHOLE, columns: WHOLE.columns.slice(0, 2) };
-const COLUMNS = ['id', 'note', 'big'];
-const RELATION = relation({ oid: 101, name: 'plain', columns: COLUMNS.map((name) => ({ name, key: name === 'id' })) });
-const PARTITIONS = 3;
-
-function fileOf(...tables: readonly TableMapping[]): CompiledMapping {
-  return { name: 'm', hash: String(tables.length), tables };
-}
+import type { MemoryKafka } from '#test/support/memory-cluster.ts';
 
 afterEach(() => installTestHooks({}));
 afterEach(() => vi.restoreAllMocks());
-
-class World {
-  readonly kafka: MemoryKafka;
-  readonly #raw: ScatterTopic;
-  readonly #stops: (() => Promise<void>)[] = [];
-  #lsn = 1n;
-
-  constructor(options: MemoryKafkaOptions = {}) {
-    this.kafka = new MemoryKafka(options);
-    const catalog = catalogTable({ oid: 101, name: 'plain', columns: COLUMNS, key: ['id'] });
-    const common = { cluster: this.kafka.client(), name: 'm', format: jsonFormat({ name: 'm' }), partitions: PARTITIONS };
-    this.#raw = new ScatterTopic({ ...common, database: 'd', tableOf: () => catalog });
-  }
-
-  async begin(): Promise<void> {
-    await this.#raw.begin(0);
-  }
-
-  /** @returns the frames. */
-  async write(...values: readonly string[]): Promise<readonly Buffer[]> {
-    const rows = values.map((value) => insert(101, [value, value, `big ${value}`]));
-    const frames = [begin(this.#lsn), RELATION, ...rows, commit(this.#lsn, this.#lsn + 1n)];
-    this.#lsn += 2n;
-    await this.#raw.append(0, batchOf(...frames));
-    return frames;
-  }
-
-  /** @returns what stops it. */
-  transformer(mapping: CompiledMapping): () => Promise<void> {
-    const transformer = new Transformer({
-      cluster: this.kafka.client(),
-      members: { join: (onShare) => Promise.resolve(onShare([0, 1, 2])), leave: () => Promise.resolve() },
-      mapping,
-      database: 'd',
-      format: jsonFormat({ name: 'm' }),
-      partitions: PARTITIONS,
-      compression: 'none',
-      logger: silentLogger,
-    });
-    const stopping = new AbortController();
-    const running = transformer.run(stopping.signal);
-    const stop = async (): Promise<void> => {
-      stopping.abort();
-      await running;
-    };
-    this.#stops.push(stop);
-    return stop;
-  }
-
-  gather(mapping: CompiledMapping, patienceMs?: number): GatherTopic {
-    const common = { cluster: this.kafka.client(), name: 'm', format: jsonFormat({ name: 'm' }), partitions: PARTITIONS };
-    return new GatherTopic({ ...common, mapping, retainBytes: 0, ...(patienceMs !== undefined && { patienceMs }) });
-  }
-
-  /** Resolves once the mapping has claimed so many raw records of the partitions together. */
-  async claimed(mapping: TableMapping, records: number): Promise<void> {
-    await this.#until(() => {
-      const offsets = new Map<number, number>();
-      for (const { value } of this.#records(claimsTopic('m')))
-        for (const entry of (JSON.parse(value!.toString('utf8')) as Claim).entries)
-          if (entry.mapping === tableTag(mapping)) offsets.set(entry.partition, entry.offset);
-      return [...offsets.values()].reduce((sum, offset) => sum + offset, 0) >= records;
-    });
-  }
-
-  /** A claim of the raw partition that has records, without outputs. */
-  async claim(mapping: TableMapping, from: number, offset: number): Promise<void> {
-    const partition = [0, 1, 2].find((number) => this.#records(rawTopic('m', WHOLE.from), number).length > 0)!;
-    const claim: Claim = { t: 'claim', entries: [{ topic: 0, partition, mapping: tableTag(mapping), from, offset, ends: {} }] };
-    const builder = new RecordsBuilder();
-    builder.add(undefined, Buffer.from(JSON.stringify(claim)));
-    await this.kafka.client().produce([{ topic: claimsTopic('m'), partition: 0, records: builder.take() }]);
-  }
-
-  async mapped(records: number): Promise<void> {
-    const topic = mappedTopic('m', WHOLE.to);
-    await this.#until(() => [0, 1, 2].reduce((sum, partition) => sum + this.#records(topic, partition).length, 0) >= records);
-  }
-
-  #records(topic: string, partition = 0): ReturnType<MemoryKafka['records']> {
-    return this.kafka.topics().includes(topic) ? this.kafka.records(topic, partition) : [];
-  }
-
-  async #until(holds: () => boolean): Promise<void> {
-    while (!holds()) await new Promise((resolve) => setImmediate(resolve));
-  }
-
-  async close(): Promise<void> {
-    for (const stop of this.#stops) await stop();
-  }
-}
-
-async function next(gather: GatherTopic, from: number): Promise<readonly Buffer[] | undefined> {
-  const cursor = gather.read(0, from);
-  try {
-    const batch = await cursor.next(AbortSignal.timeout(5_000));
-    return batch && recordsOf(batch);
-  } finally {
-    await cursor.close();
-  }
-}
 
 test('a table that was added: what came while only transformers of the old file ran is mapped by one of the new', async () => {
   const world = new World();
@@ -275,81 +157,6 @@ test.each(AHEAD)('what was mapped %s is waited for as long as mapping goes on to
   await cursor.close();
   await world.close();
 });
-
-const SECOND: TableMapping = { ...NARROW, to: { schema: 'new', name: 'second' } };
-
-/** Rows of each target in a batch, by its place in the file's list. */
-function rowsOf(frames: readonly Buffer[] | undefined): readonly Buffer[][] {
-  const rows: Buffer[][] = [[], []];
-  for (const frame of frames ?? []) if (frame[0] === FRAME.parts) for (const { pair, part } of partsOf(frame)) rows[pair]!.push(part);
-  return rows;
-}
-
-test.each([false, true])('a table that gets another target goes on to both where it was, its topics cut: %s', async (isCut) => {
-  const world = new World();
-  const stopOld = world.transformer(fileOf(WHOLE));
-  await world.begin();
-  await world.write('1', '2', '3');
-  const old = world.gather(fileOf(WHOLE));
-  await old.prepare(undefined);
-  await next(old, 0);
-  const bookmark = isCut ? await release(old, 6) : old.bookmark()!;
-  await stopOld();
-  const frames = await world.write('4', '5');
-  // Its place in the list, and so the number of its branch, is another now.
-  world.transformer(fileOf(SECOND, WHOLE));
-  const gather = world.gather(fileOf(SECOND, WHOLE));
-  await gather.prepare(bookmark);
-  const both = await next(gather, bookmark.offset);
-  expect(rowsOf(both)).toEqual([['4', '5'].map((value) => insert(101, [value, value])), frames.slice(2, 4)]);
-  expect(both).toHaveLength(frames.length);
-  await world.close();
-});
-
-test('a bookmark made under two targets is good for one of them, and for two again', async () => {
-  const world = new World();
-  const stopBoth = world.transformer(fileOf(SECOND, WHOLE));
-  await world.begin();
-  await world.write('1', '2', '3');
-  const both = world.gather(fileOf(SECOND, WHOLE));
-  await both.prepare(undefined);
-  await next(both, 0);
-  await stopBoth();
-  const frames = await world.write('4', '5');
-  world.transformer(fileOf(WHOLE));
-  const one = world.gather(fileOf(WHOLE));
-  await one.prepare(both.bookmark());
-  expect(await next(one, 6)).toEqual(frames);
-  const more = await world.write('6');
-  const mark = one.bookmark()!;
-  world.transformer(fileOf(SECOND, WHOLE));
-  const again = world.gather(fileOf(SECOND, WHOLE));
-  await again.prepare(mark);
-  expect(rowsOf(await next(again, mark.offset))).toEqual([[insert(101, ['6', '6'])], [more[2]]]);
-  await world.close();
-});
-
-test('a filter of one target leaves the other one’s rows alone', async () => {
-  const filter = { conditions: [{ column: 'note', op: 'in' as const, values: ['1'] }] };
-  const world = new World();
-  world.transformer(fileOf(SECOND, { ...WHOLE, filter }));
-  await world.begin();
-  await world.write('1', '2');
-  const gather = world.gather(fileOf(SECOND, { ...WHOLE, filter }));
-  await gather.prepare(undefined);
-  expect(rowsOf(await next(gather, 0)).map((rows) => rows.length)).toEqual([2, 1]);
-  await world.close();
-});
-
-/** What a sink that has read everything lets go of. */
-async function release(gather: GatherTopic, to: number): Promise<Bookmark> {
-  const cursor = gather.read(0, 0);
-  while ((gather.bookmark()?.offset ?? 0) < to) await cursor.next(AbortSignal.timeout(50));
-  const bookmark = gather.bookmark()!;
-  await cursor.close();
-  await gather.release(bookmark);
-  return bookmark;
-}
 
 async function starts(kafka: MemoryKafka, topic: string): Promise<number> {
   return (await kafka.client().bounds(topic)).reduce((sum, { start }) => sum + start, 0);

@@ -1,0 +1,71 @@
+/** A table that gets, has and loses a second target while bookmarks of before are read. */
+import { expect, test } from 'vitest';
+import { FRAME, partsOf } from '#schemas/frame/frame.ts';
+import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { fileOf, NARROW, next, release, WHOLE, World } from '#test/support/changed-file-world.ts';
+import { insert } from '#test/support/frames.ts';
+
+const SECOND: TableMapping = { ...NARROW, to: { schema: 'new', name: 'second' } };
+
+/** Rows of each target in a batch, by its place in the file's list. */
+function rowsOf(frames: readonly Buffer[] | undefined): readonly Buffer[][] {
+  const rows: Buffer[][] = [[], []];
+  for (const frame of frames ?? []) if (frame[0] === FRAME.parts) for (const { pair, part } of partsOf(frame)) rows[pair]!.push(part);
+  return rows;
+}
+
+test.each([false, true])('a table that gets another target goes on to both where it was, its topics cut: %s', async (isCut) => {
+  const world = new World();
+  const stopOld = world.transformer(fileOf(WHOLE));
+  await world.begin();
+  await world.write('1', '2', '3');
+  const old = world.gather(fileOf(WHOLE));
+  await old.prepare(undefined);
+  await next(old, 0);
+  const bookmark = isCut ? await release(old, 6) : old.bookmark()!;
+  await stopOld();
+  const frames = await world.write('4', '5');
+  // Its place in the list, and so the number of its branch, is another now.
+  world.transformer(fileOf(SECOND, WHOLE));
+  const gather = world.gather(fileOf(SECOND, WHOLE));
+  await gather.prepare(bookmark);
+  const both = await next(gather, bookmark.offset);
+  expect(rowsOf(both)).toEqual([['4', '5'].map((value) => insert(101, [value, value])), frames.slice(2, 4)]);
+  expect(both).toHaveLength(frames.length);
+  await world.close();
+});
+
+test('a bookmark made under two targets is good for one of them, and for two again', async () => {
+  const world = new World();
+  const stopBoth = world.transformer(fileOf(SECOND, WHOLE));
+  await world.begin();
+  await world.write('1', '2', '3');
+  const both = world.gather(fileOf(SECOND, WHOLE));
+  await both.prepare(undefined);
+  await next(both, 0);
+  await stopBoth();
+  const frames = await world.write('4', '5');
+  world.transformer(fileOf(WHOLE));
+  const one = world.gather(fileOf(WHOLE));
+  await one.prepare(both.bookmark());
+  expect(await next(one, 6)).toEqual(frames);
+  const more = await world.write('6');
+  const mark = one.bookmark()!;
+  world.transformer(fileOf(SECOND, WHOLE));
+  const again = world.gather(fileOf(SECOND, WHOLE));
+  await again.prepare(mark);
+  expect(rowsOf(await next(again, mark.offset))).toEqual([[insert(101, ['6', '6'])], [more[2]]]);
+  await world.close();
+});
+
+test('a filter of one target leaves the other one’s rows alone', async () => {
+  const filter = { conditions: [{ column: 'note', op: 'in' as const, values: ['1'] }] };
+  const world = new World();
+  world.transformer(fileOf(SECOND, { ...WHOLE, filter }));
+  await world.begin();
+  await world.write('1', '2');
+  const gather = world.gather(fileOf(SECOND, { ...WHOLE, filter }));
+  await gather.prepare(undefined);
+  expect(rowsOf(await next(gather, 0)).map((rows) => rows.length)).toEqual([2, 1]);
+  await world.close();
+});
