@@ -52,12 +52,15 @@ export function onBranch(raw: RawKey, branch: number): RawKey {
   return branch === 0 ? raw : rawKey(topicOf(raw), partitionOf(raw), branch);
 }
 
-/** How far each was taken: what was taken was taken for every target, and a target that is new has none of its own in the bookmark. */
+/**
+ * How far each was taken: what was taken was taken for every target, and a target that is new has none of its own in the bookmark.
+ * Of a topic that nothing was taken of, rows can have come before the order's word which topic that is: nobody knows its targets yet.
+ */
 export function takenOnAll(
   marks: readonly RawPlaceMark[],
   keysOf: (at: { readonly topic: number; readonly partition: number }) => readonly RawKey[],
 ): (readonly [RawKey, Offset])[] {
   return marks
-    .filter(({ raw }) => branchOf(raw) === 0)
+    .filter(({ raw, taken }) => branchOf(raw) === 0 && taken > 0)
     .flatMap(({ raw, taken }) => keysOf({ topic: topicOf(raw), partition: partitionOf(raw) }).map((key) => [key, taken] as const));
 }

@@ -1,5 +1,7 @@
 /** A table that gets, has and loses a second target while bookmarks of before are read. */
 import { expect, test } from 'vitest';
+import { rawKey } from '#connectors/change-log/kafka/order/bookmark.ts';
+import { eachBranch, takenOnAll } from '#connectors/change-log/kafka/order/branches.ts';
 import { FRAME, partsOf } from '#schemas/frame/frame.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { fileOf, NARROW, next, release, WHOLE, World } from '#test/support/changed-file-world.ts';
@@ -68,4 +70,21 @@ test('a filter of one target leaves the other one’s rows alone', async () => {
   await gather.prepare(undefined);
   expect(rowsOf(await next(gather, 0)).map((rows) => rows.length)).toEqual([2, 1]);
   await world.close();
+});
+
+test('what a bookmark says is taken is taken on each branch; rows of a topic that the order has not named yet are of none', () => {
+  const mark = { claimed: 9, ends: [] };
+  const keysOf = ({ topic, partition }: { readonly topic: number; readonly partition: number }) => {
+    if (topic !== 1) throw new Error(`topic ${topic} is not named`);
+    return eachBranch(topic, partition, 2);
+  };
+  const marks = [
+    { ...mark, raw: rawKey(1, 4, 0), taken: 5 },
+    { ...mark, raw: rawKey(1, 4, 1), taken: 5 },
+    { ...mark, raw: rawKey(3, 0, 0), taken: 0 },
+  ];
+  expect(takenOnAll(marks, keysOf)).toEqual([
+    [rawKey(1, 4, 0), 5],
+    [rawKey(1, 4, 1), 5],
+  ]);
 });
