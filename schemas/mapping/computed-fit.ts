@@ -29,7 +29,7 @@ export function checkFit(target: CatalogColumn, set: SetEntry, inputs: readonly 
 
 function checkConstant(target: CatalogColumn, set: SetEntry, { list }: ColumnContext): void {
   try {
-    targetForm(formOf(target))(set.value ?? null);
+    if (typeof set.value === 'string') targetForm(formOf(target))(set.value);
   } catch (error) {
     if (!(error instanceof StepRefusal)) throw error;
     list.error('CF-4001', `"${target.name}" of type ${target.type}: ${error.message}`, set);

@@ -340,11 +340,11 @@ function passesOf({ passes }: BoundRelation, { old, oldWhole, next }: Change, ke
  */
 function imageOf({ image, layout }: BoundRelation, change: Change, passes: Passes | undefined): Change {
   if (image === undefined) return change;
-  const { old, next } = change;
+  const { old, oldWhole, next } = change;
   const counts = layout.key.length === 0 && passes?.left === true;
   return {
-    ...change,
     old: old && (counts ? image.of(old) : image.keyOf(old)),
+    oldWhole,
     next: next && (passes?.enters === true ? image.of(next) : image.keyOf(next)),
   };
 }

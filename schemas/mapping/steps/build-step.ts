@@ -3,6 +3,7 @@ import { stepNames, type StepBlock, type StepName } from '#schemas/config/step-s
 import { callStep } from './call-step.ts';
 import { castStep } from './cast-step.ts';
 import { decimalText, parseDecimal, rescale, scaled, type Decimal } from './decimal.ts';
+import { smallScaler } from './small-decimal.ts';
 import { hashStep, hmacStep, tokeniseStep } from './digest-steps.ts';
 import { expressionStep } from './expression-step.ts';
 import { encodingStep } from './encoding-step.ts';
@@ -95,12 +96,18 @@ function decimalStep({ multiply, divide, scale, round }: NonNullable<StepBlock['
   const by = multiply === undefined ? ONE : parseDecimal(multiply)!;
   const over = divide === undefined ? ONE : parseDecimal(divide)!;
   const plain = multiply === undefined && divide === undefined;
-  return onText((text) => {
-    const value = parseDecimal(text);
-    if (value === undefined) {
-      if (NOT_FINITE.has(text)) return text;
-      throw new StepRefusal('the value is no decimal number');
-    }
-    return decimalText(plain ? rescale(value, scale, round) : scaled(value, { by, over, scale, mode: round }));
-  });
+  const small = smallScaler({ by, over, scale, mode: round });
+  return onText(
+    (text) => {
+      const quick = small?.(text);
+      if (quick !== undefined) return quick;
+      const value = parseDecimal(text);
+      if (value === undefined) {
+        if (NOT_FINITE.has(text)) return text;
+        throw new StepRefusal('the value is no decimal number');
+      }
+      return decimalText(plain ? rescale(value, scale, round) : scaled(value, { by, over, scale, mode: round }));
+    },
+    { kind: 'number', digits: scale },
+  );
 }

@@ -8,21 +8,32 @@ import { onText, StepFault, StepRefusal, type Step, type StepContext } from './s
 
 type Config<K extends keyof StepBlock> = NonNullable<StepBlock[K]>;
 
-export function extractStep(pointer: Config<'extract'>): Step {
+export function extractStep(pointer: Config<'extract'>, { raw }: StepContext): Step {
   const path = pointer
     .split('/')
     .slice(1)
     .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'));
+  const isKnown = raw !== undefined && !raw.orDefault && isJsonColumn(raw.column);
+  const isUnique = isKnown && underDomain(raw.column).typeName === 'jsonb';
   return onText((text) => {
-    if (!isJson(text)) throw new StepRefusal('the value is no JSON');
-    const found = findInJson(text, path);
+    if (!isKnown && !isJson(text)) throw new StepRefusal('the value is no JSON');
+    const found = findInJson(text, path, isUnique);
     if (found === undefined || found === 'null') return null;
     if (!found.startsWith('"')) return found;
     const value = decode(found);
-    if (value.includes('\0') || !value.isWellFormed())
+    // Only what was escaped can have become either.
+    if (value.length !== found.length - QUOTES && (value.includes('\0') || !value.isWellFormed()))
       throw new StepRefusal('the JSON text holds a NUL or half a character (a lone surrogate), which no text of PostgreSQL can');
     return value;
   });
+}
+
+const QUOTES = 2;
+
+/** PostgreSQL has looked at what stands there. */
+function isJsonColumn(column: CatalogColumn): boolean {
+  const { typeName = '', elementOid, builtin } = underDomain(column);
+  return builtin && elementOid === 0 && (typeName === 'json' || typeName === 'jsonb');
 }
 
 export function objectStep(config: Config<'object'>, { inputs }: StepContext): Step {
@@ -46,7 +57,7 @@ function writerOf(column: CatalogColumn): (text: string) => string {
     // NaN and infinity are no numbers of JSON.
     if (NUMBERS.has(typeName)) return (text) => (JSON_NUMBER.test(text) ? text : JSON.stringify(text));
     if (typeName === 'bool') return (text) => (text === 't' ? 'true' : 'false');
-    if (typeName === 'json' || typeName === 'jsonb') return (text) => text;
+    if (isJsonColumn(column)) return (text) => text;
   }
   return (text) => JSON.stringify(text);
 }

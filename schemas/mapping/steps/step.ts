@@ -1,5 +1,6 @@
 /** What a step is once it is compiled. Guarantee: pure; a value that it cannot take is refused by name of the step, never by its text. */
 import type { CatalogColumn } from '#schemas/table.ts';
+import type { TargetForm } from './target-form.ts';
 import type { UserFunctions } from './user-function.ts';
 
 /** Text of a value, or null. Absent values never reach a step. */
@@ -7,7 +8,14 @@ export type Value = string | null;
 
 export type Step =
   /** Of the value so far. */
-  | { readonly takes: 'one'; readonly apply: (value: Value) => Value }
+  | {
+      readonly takes: 'one';
+      readonly apply: (value: Value) => Value;
+      /** The same of a text, where null passes. */
+      readonly ofText?: (text: string) => Value;
+      /** What it gives fits every column of this form: nobody has to look at each value. */
+      readonly gives?: TargetForm;
+    }
   /** Of all columns named: the first step only. */
   | { readonly takes: 'many'; readonly apply: (values: readonly Value[]) => Value };
 
@@ -47,6 +55,6 @@ export class StepFault extends Error {
 }
 
 /** A step that leaves null alone. */
-export function onText(apply: (text: string) => Value): Step {
-  return { takes: 'one', apply: (value) => (value === null ? null : apply(value)) };
+export function onText(ofText: (text: string) => Value, gives?: TargetForm): Step & { readonly takes: 'one' } {
+  return { takes: 'one', ofText, apply: (value) => (value === null ? null : ofText(value)), ...(gives !== undefined && { gives }) };
 }

@@ -7,8 +7,8 @@ import type { StepBlock } from '#schemas/config/step-schema.ts';
 import type { CatalogColumn } from '#schemas/table.ts';
 import type { UserFunctions } from './user-function.ts';
 import { buildStep, contextAt, stepName } from './build-step.ts';
-import { onText, StepRefusal, type Step, type Value } from './step.ts';
-import { targetForm, type TargetForm } from './target-form.ts';
+import { StepRefusal, type Step, type Value } from './step.ts';
+import { coveredBy, targetForm, type TargetForm } from './target-form.ts';
 
 export interface TableSteps {
   /** Source columns that any computed column reads. */
@@ -81,25 +81,17 @@ interface CompiledColumn {
 function compileColumn({ target, from, value, steps, form }: ComputedColumn, { inputs, functions }: TableSteps): CompiledColumn {
   if (value !== undefined) return { target, compute: () => value };
   const context = { inputs: from.map((i) => inputs[i]!), ...(functions !== undefined && { functions }) };
-  const [first, ...rest] = steps.map((block, i) =>
-    named(buildStep(block, contextAt(steps, i, context)), `step ${i + 1} (${stepName(block)})`),
-  );
-  const last = named({ takes: 'one', apply: targetForm(form) }, 'the target column');
-  const one = [...(first?.takes === 'one' ? [first, ...rest] : rest), named(onText(storable), 'the target column'), last].map(
-    (step) => step.apply as (value: Value) => Value,
-  );
-  const chain = (start: Value): Value => {
-    let text = start;
-    for (let i = 0; i < one.length; i++) text = one[i]!(text);
-    return text;
-  };
+  const built = steps.map((block, i) => buildStep(block, contextAt(steps, i, context)));
+  const nameOf = (i: number): string => (i < steps.length ? `step ${i + 1} (${stepName(steps[i]!)})` : 'the target column');
+  const [first] = built;
+  const chain = chainOf(first?.takes === 'many' ? [undefined, ...built.slice(1)] : built, form, nameOf);
   if (first?.takes !== 'many') {
     const [only] = from as [number];
     return {
       target,
       compute: (row) => {
         const start = row[only];
-        return start === undefined ? undefined : chain(start);
+        return typeof start === 'string' || start === null ? chain(start, 0) : undefined;
       },
     };
   }
@@ -116,27 +108,53 @@ function compileColumn({ target, from, value, steps, form }: ComputedColumn, { i
         }
         gathered[i] = field;
       }
-      return chain(first.apply(gathered));
+      let start: Value;
+      try {
+        start = first.apply(gathered);
+      } catch (error) {
+        throw named(error, nameOf(0));
+      }
+      return chain(start, 1);
     },
   };
 }
 
+type OneStep = Step & { readonly takes: 'one' };
+
+/** All steps but one of several columns, and what the target column asks for: one loop, for it runs for every value of every row. */
+function chainOf(
+  steps: readonly (Step | undefined)[],
+  form: TargetForm,
+  nameOf: (i: number) => string,
+): (start: Value, from: number) => Value {
+  const links = steps.map((step) => (step?.takes === 'one' ? step : undefined));
+  const fits = coveredBy(form, links.at(-1)?.gives) ? undefined : targetForm(form);
+  const [ofText, ofNull] = [links.map((link) => link?.ofText ?? applied(link)), links.map((link) => link?.ofText === undefined)];
+  return (start, from) => {
+    let [value, i] = [start, from];
+    try {
+      for (; i < ofText.length; i++) if (value !== null || ofNull[i]!) value = ofText[i]!(value as string);
+      if (value === null) return value;
+      checkStorable(value);
+      fits?.(value);
+      return value;
+    } catch (error) {
+      throw named(error, nameOf(i));
+    }
+  };
+}
+
+function applied(step: OneStep | undefined): (value: string) => Value {
+  return step === undefined ? (value): Value => value : step.apply;
+}
+
 /** What UTF-8 cannot write would become U+FFFD on its way, and a NUL stands in no text of PostgreSQL. */
-function storable(text: string): Value {
-  if (text.isWellFormed() && !text.includes('\0')) return text;
+function checkStorable(text: string): void {
+  if (text.isWellFormed() && !text.includes('\0')) return;
   throw new StepRefusal('what the steps made is no text that PostgreSQL can hold: half a character (a lone surrogate), or a NUL');
 }
 
 /** Says in a refusal which step it was. */
-function named(step: Step, name: string): Step {
-  const guard =
-    <T>(apply: (argument: T) => Value) =>
-    (argument: T): Value => {
-      try {
-        return apply(argument);
-      } catch (error) {
-        throw error instanceof StepRefusal ? new StepRefusal(`${name}: ${error.message}`) : error;
-      }
-    };
-  return step.takes === 'one' ? { takes: 'one', apply: guard(step.apply) } : { takes: 'many', apply: guard(step.apply) };
+function named(error: unknown, name: string): unknown {
+  return error instanceof StepRefusal ? new StepRefusal(`${name}: ${error.message}`) : error;
 }

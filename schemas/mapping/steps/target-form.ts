@@ -7,7 +7,7 @@ import type { CatalogColumn } from '#schemas/table.ts';
 import { numericSize } from '../type-modifier.ts';
 import { underDomain } from '../type-fit.ts';
 import { fitsScale, parseDecimal } from './decimal.ts';
-import { StepRefusal, type Value } from './step.ts';
+import { StepRefusal } from './step.ts';
 
 /** Digits behind the point that the column keeps, of a number or of a second. */
 export interface TargetForm {
@@ -36,14 +36,18 @@ export function formOf(target: CatalogColumn): TargetForm {
 
 const FRACTION = /:\d{2}\.(\d+?)0*(?:[^\d]|$)/;
 
-export function targetForm({ kind, digits }: TargetForm): (value: Value) => Value {
-  if (kind === 'any') return (value) => value;
+/** What fits `given` fits the column, too. */
+export function coveredBy({ kind, digits }: TargetForm, given: TargetForm | undefined): boolean {
+  return kind === 'any' || (given?.kind === kind && given.digits <= digits);
+}
+
+/** @returns what refuses a value. */
+export function targetForm({ kind, digits }: TargetForm): (value: string) => void {
+  if (kind === 'any') return () => undefined;
   return (value) => {
-    if (value === null) return value;
     if (!fits(value, kind, digits)) throw new StepRefusal(`the value has ${tooManyDigits(digits)}, which the column would round`);
     const wrong = wrongTime(value, kind);
     if (wrong !== undefined) throw new StepRefusal(wrong);
-    return value;
   };
 }
 
@@ -62,10 +66,15 @@ const ENDLESS: ReadonlySet<string> = new Set(['infinity', '-infinity', 'epoch'])
 function wrongTime(value: string, kind: TargetForm['kind']): string | undefined {
   if (kind === 'number' || kind === 'seconds' || ENDLESS.has(value.trim())) return undefined;
   const clock = CLOCK.exec(value);
-  const hasZone = clock === null ? DATE_ZONE.test(value) : ZONE.test(value.slice(clock.index + clock[0].length).replaceAll(NO_ZONE, ''));
+  const hasZone = clock === null ? DATE_ZONE.test(value) : showsZone(value.slice(clock.index + clock[0].length));
   if (kind === 'timestamptz') return hasZone ? undefined : 'the value has no zone, and the column would take that of the session';
   if (hasZone) return 'the value has a zone, which the column would drop';
   return kind === 'date' && clock !== null ? 'the value has a time of day, which the column would drop' : undefined;
+}
+
+/** Of what stands behind the time of day. */
+function showsZone(rest: string): boolean {
+  return rest !== '' && ZONE.test(rest.replaceAll(NO_ZONE, ''));
 }
 
 function fits(value: string, kind: TargetForm['kind'], digits: number): boolean {

@@ -14,10 +14,52 @@ export interface ClockTime {
 export const DAY_SECONDS = 86_400;
 export const DAY_MICROS: number = DAY_SECONDS * 1e6;
 
+const ZERO = 0x30;
+/** 2024-02-29 12:34:56 */
+const PLAIN_LENGTH = 19;
 const TIMESTAMP =
   /^(\d{4,7})-(\d{2})-(\d{2})(?:[ T](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,6}))?)?(?: ?(Z|[+-]\d{2}(?::?\d{2}(?::?\d{2})?)?))?( BC)?$/;
 
 export function parseTimestamp(text: string): ClockTime | undefined {
+  return parsePlain(text) ?? parseAny(text);
+}
+
+const NINE = 9;
+
+/** Of two digits; not a number where one is none. */
+function pair(text: string, at: number): number {
+  const [tens, ones] = [text.charCodeAt(at) - ZERO, text.charCodeAt(at + 1) - ZERO];
+  return tens >= 0 && tens <= NINE && ones >= 0 && ones <= NINE ? tens * 10 + ones : NaN;
+}
+
+/** PostgreSQL's own spelling of four-digit years, without a zone or in UTC, which nearly all are. Undefined for all others. */
+function parsePlain(text: string): ClockTime | undefined {
+  if (text.length < PLAIN_LENGTH || text[4] !== '-' || text[7] !== '-' || text[10] !== ' ' || text[13] !== ':' || text[16] !== ':')
+    return undefined;
+  const year = pair(text, 0) * 100 + pair(text, 2);
+  const [month, day] = [pair(text, 5), pair(text, 8)];
+  const clock = (pair(text, 11) * 60 + pair(text, 14)) * 60 + pair(text, 17);
+  // Whatever is unusual is the other one's, comparisons with what is not a number included.
+  if (
+    !(year > 0 && month >= 1 && month <= 12 && day >= 1 && day <= 28 && pair(text, 14) < 60 && pair(text, 17) < 60 && clock < DAY_SECONDS)
+  )
+    return undefined;
+  let at = PLAIN_LENGTH;
+  let fraction = 0;
+  if (text[at] === '.') {
+    let unit = 1e5;
+    for (at++; unit >= 1; at++, unit /= 10) {
+      const digit = text.charCodeAt(at) - ZERO;
+      if (!(digit >= 0 && digit <= NINE)) break;
+      fraction += digit * unit;
+    }
+    if (unit === 1e5) return undefined;
+  }
+  if (at !== text.length && !(at + 3 === text.length && text.endsWith('+00'))) return undefined;
+  return { days: daysOf(year, month, day), micros: clock * 1e6 + fraction, offsetSeconds: at === text.length ? undefined : 0 };
+}
+
+function parseAny(text: string): ClockTime | undefined {
   const match = TIMESTAMP.exec(text);
   if (match === null) return undefined;
   const [year, month, day] = [Number(match[1]), Number(match[2]), Number(match[3])] as const;
@@ -57,6 +99,35 @@ function daysOf(year: number, month: number, day: number): number {
 
 /** As PostgreSQL prints it, without a zone. */
 export function timestampText(days: number, micros: number): string {
+  const seconds = Math.floor(micros / 1e6);
+  const rest = micros - seconds * 1e6;
+  const minute = Math.floor(seconds / 60);
+  const isBeforeChrist = days < FIRST_DAY;
+  const text = `${dateText(days)} ${MINUTES[minute]!}${two(seconds - minute * 60)}`;
+  if (rest === 0 && !isBeforeChrist) return text;
+  return `${text}${rest === 0 ? '' : fractionText(rest)}${isBeforeChrist ? ' BC' : ''}`;
+}
+
+/** 0001-01-01. */
+const FIRST_DAY = -719_162;
+/** Of a day's minutes: `12:34:`. */
+const MINUTES: readonly string[] = Array.from({ length: 1440 }, (_, minute) => `${two(Math.floor(minute / 60))}:${two(minute % 60)}:`);
+
+/** Rows of one time are written together. */
+const dates = new Map<number, string>();
+const DATES_MAX = 20_000;
+
+/** A year before Christ is told as PostgreSQL counts it. */
+function dateText(days: number): string {
+  let text = dates.get(days);
+  if (text === undefined) {
+    if (dates.size >= DATES_MAX) dates.clear();
+    dates.set(days, (text = makeDateText(days)));
+  }
+  return text;
+}
+
+function makeDateText(days: number): string {
   const shifted = days + 719_468;
   const era = Math.floor(shifted / 146_097);
   const dayOfEra = shifted - era * 146_097;
@@ -68,18 +139,15 @@ export function timestampText(days: number, micros: number): string {
   const day = dayOfYear - Math.floor((153 * shiftedMonth + 2) / 5) + 1;
   const month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9;
   const year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0);
-  const seconds = Math.floor(micros / 1e6);
-  const rest = micros - seconds * 1e6;
-  const fraction = rest === 0 ? '' : fractionText(rest);
-  const clock = `${two(Math.floor(seconds / 3600))}:${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
-  return `${String(year > 0 ? year : 1 - year).padStart(4, '0')}-${two(month)}-${two(day)} ${clock}${fraction}${year > 0 ? '' : ' BC'}`;
+  return `${String(year > 0 ? year : 1 - year).padStart(4, '0')}-${two(month)}-${two(day)}`;
 }
 
 /** Without zeros at its end. */
 function fractionText(micros: number): string {
-  let [value, digits] = [micros, 6];
-  for (; value % 10 === 0; digits--) value /= 10;
-  return `.${String(value).padStart(digits, '0')}`;
+  const text = String(1e6 + micros);
+  let end = text.length;
+  while (text.charCodeAt(end - 1) === ZERO) end--;
+  return `.${text.slice(1, end)}`;
 }
 
 function two(n: number): string {

@@ -24,54 +24,68 @@ export function zoneStep(block: ZoneBlock): Step {
     );
   }
   const clock = new ZoneClock(name);
-  return onText((text) => {
-    if (ENDLESS.has(text)) return text;
-    const parsed = parseTimestamp(text);
-    if (parsed === undefined || Math.abs(parsed.days) > DAYS_MAX) throw new StepRefusal('the value is no timestamp');
-    const { days, micros, offsetSeconds } = parsed;
-    if (block.to === undefined) {
-      if (offsetSeconds !== undefined) throw new StepRefusal('the value has a zone of its own');
-      return `${shifted(days, micros, -clock.offsetOfLocal(days, micros, block))}+00`;
-    }
-    if (offsetSeconds === undefined) throw new StepRefusal('the value has no zone');
-    const utc = move(days, micros, -offsetSeconds);
-    return shifted(utc.days, utc.micros, clock.offsetOfMoment(utc.days, utc.micros));
-  });
+  return onText((text) => zoned(text, block, clock), { kind: block.to === undefined ? 'timestamptz' : 'timestamp', digits: DIGITS });
 }
 
-function move(days: number, micros: number, seconds: number): { readonly days: number; readonly micros: number } {
-  const sum = micros + seconds * 1e6;
-  const over = Math.floor(sum / DAY_MICROS);
-  return { days: days + over, micros: sum - over * DAY_MICROS };
+/** Behind the point of a second. */
+const DIGITS = 6;
+
+function zoned(text: string, block: ZoneBlock, clock: ZoneClock): string {
+  const parsed = parseTimestamp(text);
+  if (parsed === undefined || Math.abs(parsed.days) > DAYS_MAX) {
+    if (ENDLESS.has(text)) return text;
+    throw new StepRefusal('the value is no timestamp');
+  }
+  const { days, micros, offsetSeconds } = parsed;
+  if (block.to === undefined) {
+    if (offsetSeconds !== undefined) throw new StepRefusal('the value has a zone of its own');
+    return `${shifted(days, micros, -clock.offsetOfLocal(days, micros, block))}+00`;
+  }
+  if (offsetSeconds === undefined) throw new StepRefusal('the value has no zone');
+  const utcDays = days + Math.floor((micros - offsetSeconds * 1e6) / DAY_MICROS);
+  const utcMicros = micros - offsetSeconds * 1e6 - (utcDays - days) * DAY_MICROS;
+  return shifted(utcDays, utcMicros, clock.offsetOfMoment(utcDays, utcMicros));
 }
 
 function shifted(days: number, micros: number, seconds: number): string {
-  const moved = move(days, micros, seconds);
-  return timestampText(moved.days, moved.micros);
+  const sum = micros + seconds * 1e6;
+  const over = Math.floor(sum / DAY_MICROS);
+  return timestampText(days + over, sum - over * DAY_MICROS);
 }
 
-/** Offsets of one zone. */
+/** Offsets of one zone around a day, from `starts[i]` (seconds since 1970) on; the first one before, too. */
+interface Offsets {
+  readonly starts: readonly number[];
+  readonly seconds: readonly number[];
+}
+
+function offsetAt({ starts, seconds }: Offsets, second: number): number {
+  let i = starts.length - 1;
+  while (i > 0 && starts[i]! > second) i--;
+  return seconds[i]!;
+}
+
 class ZoneClock {
   readonly #name: string;
-  /** Of days around which the offset never changes; null where it does. */
-  readonly #steady = new Map<number, number | null>();
+  /** By day, from the day before to the day after. Nearly all share the same few. */
+  readonly #near = new Map<number, Offsets>();
+  readonly #steady = new Map<number, Offsets>();
 
   constructor(name: string) {
     this.#name = name;
   }
 
   offsetOfMoment(days: number, micros: number): number {
-    const steady = this.#steadyOffset(days);
-    if (steady !== null) return steady;
-    return this.#offsetAt(days * DAY_SECONDS + Math.floor(micros / 1e6));
+    const near = this.#offsetsNear(days);
+    return near.seconds.length === 1 ? near.seconds[0]! : offsetAt(near, days * DAY_SECONDS + Math.floor(micros / 1e6));
   }
 
   offsetOfLocal(days: number, micros: number, { ambiguous, skipped }: ZoneBlock): number {
-    const steady = this.#steadyOffset(days);
-    if (steady !== null) return steady;
+    const near = this.#offsetsNear(days);
+    if (near.seconds.length === 1) return near.seconds[0]!;
     const local = days * DAY_SECONDS + Math.floor(micros / 1e6);
-    const offsets = this.#offsetsNear(days);
-    const fitting = offsets.filter((offset) => this.#offsetAt(local - offset) === offset);
+    const offsets = [...new Set(near.seconds)];
+    const fitting = offsets.filter((offset) => offsetAt(near, local - offset) === offset);
     if (fitting.length === 1) return fitting[0]!;
     const policy = fitting.length > 1 ? ambiguous : skipped;
     if (policy === 'fail') {
@@ -79,45 +93,39 @@ class ZoneClock {
       throw new StepRefusal(`the local time ${what} ${this.#name}`);
     }
     // The larger offset gives the earlier moment. Around a gap the two offsets are those before and after it.
-    const choices = fitting.length > 1 ? fitting : this.#aroundGap(local, offsets);
+    const gap = [offsetAt(near, local - Math.max(...offsets)), offsetAt(near, local - Math.min(...offsets))];
+    const choices = fitting.length > 1 ? fitting : gap;
     return policy === 'earlier' ? Math.max(...choices) : Math.min(...choices);
   }
 
-  /** Offsets just before and just after the gap that this local time falls into. */
-  #aroundGap(local: number, offsets: readonly number[]): number[] {
-    const before = this.#offsetAt(local - Math.max(...offsets));
-    const after = this.#offsetAt(local - Math.min(...offsets));
-    return [before, after];
+  #offsetsNear(days: number): Offsets {
+    let near = this.#near.get(days);
+    if (near === undefined) {
+      if (this.#near.size >= DAYS_KEPT) this.#near.clear();
+      this.#near.set(days, (near = this.#readOffsets((days - 1) * DAY_SECONDS, (days + 2) * DAY_SECONDS)));
+    }
+    return near;
   }
 
-  /** All offsets in force from a day before to a day after. */
-  #offsetsNear(days: number): number[] {
-    const [from, to] = [(days - 1) * DAY_SECONDS, (days + 2) * DAY_SECONDS];
-    const offsets = new Set([this.#offsetAt(from)]);
-    let at = this.#next(from);
-    while (at !== undefined && at <= to) {
-      offsets.add(this.#offsetAt(at));
-      at = this.#next(at);
+  #readOffsets(from: number, to: number): Offsets {
+    const starts = [from];
+    const seconds = [this.#offsetOf(from)];
+    for (let at = this.#next(from); at !== undefined && at <= to; at = this.#next(at)) {
+      starts.push(at);
+      seconds.push(this.#offsetOf(at));
     }
-    return [...offsets];
-  }
-
-  #steadyOffset(days: number): number | null {
-    let offset = this.#steady.get(days);
-    if (offset === undefined) {
-      const near = this.#offsetsNear(days);
-      offset = near.length === 1 ? near[0]! : null;
-      if (this.#steady.size > DAYS_KEPT) this.#steady.clear();
-      this.#steady.set(days, offset);
-    }
-    return offset;
+    const only = starts.length === 1 ? this.#steady.get(seconds[0]!) : undefined;
+    if (only !== undefined) return only;
+    const offsets = { starts, seconds };
+    if (starts.length === 1) this.#steady.set(seconds[0]!, offsets);
+    return offsets;
   }
 
   #at(second: number): Temporal.ZonedDateTime {
     return Temporal.Instant.fromEpochMilliseconds(second * 1000).toZonedDateTimeISO(this.#name);
   }
 
-  #offsetAt(second: number): number {
+  #offsetOf(second: number): number {
     return this.#at(second).offsetNanoseconds / 1e9;
   }
 

@@ -7,6 +7,7 @@ import { kafkaKillProof, kafkaKillRedProof } from './kafka-kills.ts';
 import { kafkaOutageProof, kafkaShopProof, kafkaStormProof } from './kafka-weather.ts';
 import { killProof, killRedProof } from './kill-100.ts';
 import { leastPrivilegeProof } from './least-privilege.ts';
+import { MAPPING_COST_PROOFS } from './mapping-cost.ts';
 import { moneyTransfersProof } from './money-transfers.ts';
 import { REDIS_PROOFS } from './redis.ts';
 import { SAMPLE_PROOFS } from './sample-databases.ts';
@@ -16,6 +17,7 @@ export const PROOFS: readonly Proof[] = [
   adjacentCommitsProof,
   adjacentCommitsRedProof,
   castsProof,
+  ...MAPPING_COST_PROOFS,
   ...SAMPLE_PROOFS,
   ...TYPES_PROOFS,
   leastPrivilegeProof,
