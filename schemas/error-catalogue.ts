@@ -113,6 +113,12 @@ export const catalogue = {
     'Look what it was for; `crossfade resume` then copies the table again as the source has it now.',
   ),
   'CF-4005': entry(1, 'operator', 'A test of the mapping failed.', 'Mend the mapping, or what the test expects.'),
+  'CF-4006': entry(
+    10,
+    'operator',
+    'The plan is no longer the one that was signed.',
+    'See what changed (crossfade plan --against SIGNED), have the plan signed again, and give its hash with --plan; or undo the change.',
+  ),
   'CF-5001': entry(3, 'timed', 'The target cannot be reached.', 'Check host, port, and that the server accepts connections.'),
   'CF-5002': entry(3, 'operator', 'The target role lacks a privilege.', 'Run the GRANT named.'),
   'CF-5003': entry(1, 'operator', 'The target rejected a row; its table is held.', 'Mend the cause on the target, then resume.'),

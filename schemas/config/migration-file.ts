@@ -20,6 +20,8 @@ export interface MigrationFile {
   readonly tests?: readonly MappingTest[];
   /** Functions that steps call, where the file was loaded with them. */
   readonly functions?: UserFunctions;
+  /** Hash of the plan that people signed, where a command was given one: what is done is bound to it. */
+  readonly signedPlan?: string;
 }
 
 export interface SchemaStepEntry {

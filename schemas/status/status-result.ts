@@ -68,5 +68,16 @@ export const statusResultSchema = z.strictObject({
   deadLetters: count,
   /** Rows that the last verify found different; null when none has run, or when it found none and could not compare everything. */
   drift: count.nullable(),
+  /** Under which it runs; absent: nothing is recorded. */
+  plan: z
+    .strictObject({
+      hash: z.string(),
+      /** It was named by whoever started it (`--plan`). */
+      signed: z.boolean(),
+      since: z.string(),
+      /** Whether file and catalogues give another one by now; null: nobody has looked. */
+      changed: z.boolean().nullable(),
+    })
+    .exactOptional(),
 });
 export type StatusResult = z.infer<typeof statusResultSchema>;

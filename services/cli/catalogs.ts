@@ -9,6 +9,8 @@ import { errorOf } from '#schemas/envelope.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
 import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { planHash } from '#schemas/plan/plan-hash.ts';
+import { requirePlan } from '#schemas/plan/require-plan.ts';
 import type { Catalog } from '#schemas/table.ts';
 
 export interface Catalogs {
@@ -42,11 +44,15 @@ async function read(url: string, role: 'source' | 'target'): Promise<Catalog> {
   }
 }
 
-/** @throws PipelineError of the first misfit, all of them in `details.findings`. */
+/** @throws PipelineError CF-4006; of the first misfit, all of them in `details.findings`. */
 export async function readMapping(file: MigrationFile): Promise<CompiledMapping> {
   const { source, target } = await readCatalogs({ source: file.source.postgres, target: postgresTarget(file, 'comparing') });
   const { mapping, findings } = compileMapping(file, source, target);
-  if (mapping !== undefined) return mapping;
+  if (mapping !== undefined) {
+    const signed = file.signedPlan === undefined ? undefined : ({ hash: file.signedPlan, by: 'option' } as const);
+    requirePlan(planHash(file, mapping), signed, file.name);
+    return mapping;
+  }
   const first = findings.find((finding) => finding.severity === 'error');
   if (first === undefined) throw new PipelineError('CF-4001', 'the file gives no mapping');
   const error = errorOf(first);

@@ -15,7 +15,8 @@ import { readLastVerify } from '#services/runtime/last-verify.ts';
 import { readMapping } from './catalogs.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
 import { type Control, urlOption, withControl } from './instance-command.ts';
-import { loadMigration, type MigrationInput } from './migration-input.ts';
+import type { MigrationInput } from './migration-input.ts';
+import { loadSigned, planOption, tellChanges } from './plan/signed-plan.ts';
 import type { Options } from './options.ts';
 import { checkKeyValues, parseKeys } from './repair-keys.ts';
 import { formatCount } from './render.ts';
@@ -37,6 +38,7 @@ export const repairCommand: CommandSpec = {
   ],
   configure: (command) => {
     urlOption(command);
+    planOption(command);
     command
       .option('--table <table>', 'source or target table (schema.table)')
       .option('--from <key>', 'first key of a range')
@@ -49,9 +51,9 @@ export const repairCommand: CommandSpec = {
 
 async function run(context: CommandContext): Promise<Outcome> {
   checkOptions(context.options);
-  const input = await loadMigration(context);
+  const input = await loadSigned(context);
   postgresTarget(input.file, 'repair');
-  const mapping = await readMapping(input.file);
+  const mapping = await readMapping(input.file).catch(async (error: unknown) => Promise.reject(await tellChanges(error, input)));
   const requests =
     context.options.text('table') === undefined
       ? await foundRequests(context, input, mapping)

@@ -2,11 +2,12 @@
  * `reader`, `transformer`, `sink`, `reconciler`, `control`: each service as a process of its own, over Kafka. Guarantee: SIGTERM drains and
  * exits 0; several of one kind may run; none needs another to be there when it starts.
  */
+import type { Command } from 'commander';
 import { PipelineError } from '#schemas/errors.ts';
 import type { KafkaSettings, MigrationFile } from '#schemas/config/migration-file.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
 import { httpOptions, readHttpOptions } from './http-options.ts';
-import { loadMigration } from './migration-input.ts';
+import { loadSigned, planOption, tellChanges } from './plan/signed-plan.ts';
 import { createProgressOutput } from './progress-view.ts';
 import type { RunServiceOptions } from './service-port.ts';
 
@@ -36,6 +37,7 @@ export const sinkCommand: CommandSpec = service({
 export const controlCommand: CommandSpec = service({
   name: 'control',
   about: 'Serve status and control over HTTP for services that run as processes of their own.',
+  configure: httpOptions,
   run: async (options) => (await import('#services/up/kafka/run-control.ts')).runControl(options),
 });
 
@@ -50,17 +52,29 @@ export const reconcilerCommand: CommandSpec = {
     },
   }),
   configure: (command) => {
-    httpOptions(command);
+    serviceOptions(command);
     command.option('--interval <seconds>', 'time between two comparisons', String(VERIFY_EVERY_SECONDS));
   },
 };
 
-function service({ name, about, run }: { readonly name: string; readonly about: string; readonly run: Run }): CommandSpec {
+function serviceOptions(command: Command): void {
+  httpOptions(command);
+  planOption(command);
+}
+
+interface ServiceSpec {
+  readonly name: string;
+  readonly about: string;
+  readonly run: Run;
+  readonly configure?: CommandSpec['configure'];
+}
+
+function service({ name, about, run, configure = serviceOptions }: ServiceSpec): CommandSpec {
   return {
     name,
     about,
     examples: [[`crossfade ${name} --port 0`, 'until Ctrl-C or SIGTERM, which drain; needs log: { kafka: … } in the file']],
-    configure: httpOptions,
+    configure,
     drains: true,
     run: async (context) => runService(name, run, context),
   };
@@ -68,7 +82,7 @@ function service({ name, about, run }: { readonly name: string; readonly about: 
 
 async function runService(name: string, run: Run, context: CommandContext): Promise<Outcome> {
   const http = readHttpOptions(context.options);
-  const input = await loadMigration(context);
+  const input = await loadSigned(context);
   const kafka = kafkaOf(input.file, name);
   const output = createProgressOutput(context.io.stderr, context.paint, context.log);
   try {
@@ -85,7 +99,7 @@ async function runService(name: string, run: Run, context: CommandContext): Prom
       context,
     );
   } catch (error) {
-    if (!context.signal.aborted || isFault(error)) throw error;
+    if (!context.signal.aborted || isFault(error)) throw await tellChanges(error, input);
   } finally {
     output.end();
   }

@@ -1,10 +1,11 @@
 /** `status`: what the running instance says, else what the target and the source's slot say without it. */
-import type { Finding } from '#schemas/errors.ts';
+import { PipelineError, type Finding } from '#schemas/errors.ts';
 import { infoFinding } from '#schemas/finding.ts';
 import type { StatusResult } from '#schemas/status/status-result.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
 import { reachInstance, urlOption } from './instance-command.ts';
 import { loadMigration } from './migration-input.ts';
+import { currentPlan } from './plan/current-plan.ts';
 import { describeCopy, describeLag, renderTables } from './progress-view.ts';
 import { formatBytes, formatCount } from './render.ts';
 import { readStoredStatus } from './status/stored-status.ts';
@@ -22,15 +23,37 @@ export const statusCommand: CommandSpec = {
 
 async function run(context: CommandContext): Promise<Outcome> {
   const running = await askInstance(context);
-  if (running !== undefined) return outcomeOf(running, [], context);
+  if (running !== undefined) return outcomeOf(await withPlanNow(running, context), [], context);
   const { file, dataDir } = await loadMigration(context);
   const stored = await readStoredStatus(file, dataDir);
   const note =
     file.settings.log.kafka === undefined
       ? infoFinding('CF-7001', 'no instance runs here: this is what the target and the slot say', 'Start it with crossfade up.')
       : infoFinding('CF-7001', 'nothing was asked: this is what the target and the slot say', 'crossfade control serves it over HTTP.');
-  return outcomeOf(stored.status, [...stored.findings, note], context);
+  return outcomeOf(await withPlanNow(stored.status, context), [...stored.findings, note], context);
 }
+
+/** Whether the file and the catalogues still give the plan that it runs under; unknown where one of them cannot be read here. */
+async function withPlanNow(status: StatusResult, context: CommandContext): Promise<StatusResult> {
+  const { plan } = status;
+  if (plan === undefined) return status;
+  try {
+    const { file } = await loadMigration(context);
+    const now = file.name === status.name ? (await currentPlan(file)).plan.hash : undefined;
+    return { ...status, plan: { ...plan, changed: now === undefined ? null : now !== plan.hash } };
+  } catch (error) {
+    // A file that does not fit has no plan at all.
+    const isMisfit = error instanceof PipelineError && error.exitCode === 2 && error.code !== 'CF-1002';
+    return { ...status, plan: { ...plan, changed: isMisfit ? true : null } };
+  }
+}
+
+function describePlan({ hash, signed, since, changed }: NonNullable<StatusResult['plan']>): string {
+  const now = changed === true ? '; file and databases give another one now' : changed === false ? '' : '; not compared with the file';
+  return `${hash.slice(0, HASH_SHOWN)}…${signed ? ', signed' : ', not signed'}, since ${since}${now}`;
+}
+
+const HASH_SHOWN = 12;
 
 /** Undefined when none runs: a killed instance leaves its address behind. */
 async function askInstance(context: CommandContext): Promise<StatusResult | undefined> {
@@ -54,6 +77,9 @@ function outcomeOf(status: StatusResult, findings: readonly Finding[], { paint }
     `  target   ${applied.lsn === null ? 'shows no single source state yet' : `shows ${applied.lsn}${applied.exact ? '' : held.length > 0 || status.deadLetters > 0 ? ' but for what is held' : ' at least'}`}`,
     `  lag      ${describeLag(lag)}`,
     `  restarts ${status.restarts}   drift ${status.drift ?? 'not verified yet'}`,
+    ...(status.plan === undefined
+      ? []
+      : [`  plan     ${status.plan.changed === true ? paint.yellow(describePlan(status.plan)) : describePlan(status.plan)}`]),
     ...(status.deadLetters > 0 ? [`  ${paint.red('aside')}    ${formatCount(status.deadLetters)} rows; see crossfade dlq list`] : []),
     ...describeCopy(status.copy).map((line) => `  copy     ${paint.yellow(line)}`),
     ...held.map((table) => `  ${paint.red('held')}     ${table.from}: ${table.error ?? 'unknown cause'}`),

@@ -3,7 +3,7 @@ import { PipelineError } from '#schemas/errors.ts';
 import { requireReady } from './check/require-ready.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
 import { httpOptions, readHttpOptions } from './http-options.ts';
-import { loadMigration } from './migration-input.ts';
+import { loadSigned, planOption, tellChanges } from './plan/signed-plan.ts';
 import { createProgressOutput, describeLag } from './progress-view.ts';
 import { isFault } from './service.ts';
 import type { RunUp, UpResult } from './up-port.ts';
@@ -14,11 +14,13 @@ export const upCommand: CommandSpec = {
   examples: [
     ['crossfade up', 'until Ctrl-C or SIGTERM, which drain'],
     ['crossfade up --until caught-up', 'end with 0 once everything is copied and a marker written after that is applied'],
+    ['crossfade up --plan plan.json', 'only while file and databases give the plan that was signed'],
     ['crossfade up --port 0', 'any free port for HTTP; it is kept in the data directory'],
   ],
   configure: (command) => {
     command.option('--until <what>', 'caught-up: end once the copy is complete and the changes are applied');
     httpOptions(command);
+    planOption(command);
   },
   drains: true,
   run,
@@ -27,7 +29,7 @@ export const upCommand: CommandSpec = {
 async function run(context: CommandContext): Promise<Outcome> {
   const http = readHttpOptions(context.options);
   const until = readUntil(context.options.text('until'));
-  const input = await loadMigration(context);
+  const input = await loadSigned(context);
   const output = createProgressOutput(context.io.stderr, context.paint, context.log);
   try {
     await requireReady(input, context);
@@ -45,7 +47,7 @@ async function run(context: CommandContext): Promise<Outcome> {
     if (until !== undefined && ended.reason !== until) throw stopRequest(context.signal);
     return outcomeOf(input.file.name, ended);
   } catch (error) {
-    if (!context.signal.aborted || until !== undefined || isFault(error)) throw error;
+    if (!context.signal.aborted || until !== undefined || isFault(error)) throw await tellChanges(error, input);
     return { summary: `${input.file.name} stopped before it had started`, result: null };
   } finally {
     output.end();

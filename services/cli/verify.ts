@@ -13,7 +13,7 @@ import type { LogReach, RawLog } from '#services/reconciler/log-gap.ts';
 import { verifyMigration } from '#services/reconciler/verify.ts';
 import { readMapping } from './catalogs.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
-import { loadMigration } from './migration-input.ts';
+import { loadSigned, planOption, tellChanges } from './plan/signed-plan.ts';
 import { formatCount, renderTable } from './render.ts';
 import { selectTables } from './table-option.ts';
 import { storeLastVerify } from '#services/runtime/last-verify.ts';
@@ -26,15 +26,19 @@ export const verifyCommand: CommandSpec = {
     ['crossfade verify --table public.orders', 'one table; may be given several times'],
     ['crossfade verify --json | jq .result.differences', 'missing + extra + different'],
   ],
-  configure: (command) => void command.option('--table <table...>', 'only these source or target tables (schema.table)'),
+  configure: (command) => {
+    planOption(command);
+    command.option('--table <table...>', 'only these source or target tables (schema.table)');
+  },
   drains: true,
   run,
 };
 
 async function run(context: CommandContext): Promise<Outcome> {
-  const { file, dataDir } = await loadMigration(context);
+  const input = await loadSigned(context);
+  const { file, dataDir } = input;
   postgresTarget(file, 'verify');
-  const mapping = await readMapping(file);
+  const mapping = await readMapping(file).catch(async (error: unknown) => Promise.reject(await tellChanges(error, input)));
   const tables = selectTables(context.options.texts('table'), mapping);
   const result = await verifyNow(context, { file, dataDir, mapping, ...(tables !== undefined && { tables }) });
   await keepForRepair(dataDir, result, context);

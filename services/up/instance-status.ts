@@ -17,6 +17,8 @@ export interface Parts {
   readonly copier: Pick<Copier, 'progress' | 'complete'> & { readonly operator?: Pick<Copier['operator'], 'status'> };
   readonly sink: Pick<Sink, 'status'>;
   readonly drift: () => number | null;
+  /** What the target says that it runs under. */
+  readonly plan?: Omit<NonNullable<StatusResult['plan']>, 'changed'> | undefined;
 }
 
 export function instanceStatus(parts: Parts): StatusResult {
@@ -56,6 +58,7 @@ export function instanceStatus(parts: Parts): StatusResult {
     restarts: reader.restarts,
     deadLetters: sink.deadLetters,
     drift: parts.drift(),
+    ...(parts.plan !== undefined && { plan: { ...parts.plan, changed: null } }),
   };
 }
 

@@ -8,6 +8,7 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { openEmbeddedLog } from '#connectors/change-log/embedded/log.ts';
+import { recordPlan } from '#connectors/target/postgres/plan-record.ts';
 import type { RunUpOptions, UpResult } from '#services/cli/up-port.ts';
 import type { StatusResult } from '#schemas/status/status-result.ts';
 import { instanceToken } from '#services/runtime/instance-file.ts';
@@ -46,9 +47,11 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
   const target = await createTargetSide(options, { migration, raw, progress, deadLetters });
   group.start((signal) => target.sink.run(signal));
   const { ordered } = await group.orFailure(target.takenOver);
+  const { target: address, name } = options.file;
+  const plan = address.postgres === undefined ? undefined : await recordPlan(address.postgres, name, migration.plan);
   const running = await assemble(options, { migration, raw, progress, target, ordered, stack });
   const status = (): StatusResult =>
-    instanceStatus({ name: options.file.name, mapping: migration.mapping, ...running, drift: () => lastDrift(options.dataDir) });
+    instanceStatus({ name, mapping: migration.mapping, ...running, plan, drift: () => lastDrift(options.dataDir) });
   const http = await serve(options, running, { status, signal: group.signal });
   stack.defer(() => http.close());
   group.start((signal) => running.reader.run(signal));

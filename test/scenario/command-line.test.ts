@@ -47,7 +47,7 @@ async function openStage(): Promise<Stage> {
   };
 }
 
-const STATUS_KEYS = ['name', 'phase', 'tables', 'lag', 'source', 'applied', 'copy', 'restarts', 'deadLetters', 'drift'];
+const STATUS_KEYS = ['name', 'phase', 'tables', 'lag', 'source', 'applied', 'copy', 'restarts', 'deadLetters', 'drift', 'plan'];
 const TABLE_KEYS = ['from', 'to', 'phase', 'rowsCopied', 'rowsEstimated', 'changesApplied'];
 
 function expectStatusShape(run: CommandRun): void {

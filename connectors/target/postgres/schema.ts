@@ -108,6 +108,13 @@ const STEPS: readonly string[] = [
    DROP INDEX crossfade.blocked_key;
    CREATE UNIQUE INDEX blocked_key ON crossfade.blocked (name, source_schema, source_table, target_schema, target_table, key_hash)
      WHERE discarded_at IS NULL;`,
+  `CREATE TABLE crossfade.plan (
+     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+     name text NOT NULL,
+     hash text NOT NULL,
+     signed boolean NOT NULL,
+     since timestamptz NOT NULL DEFAULT now()
+   );`,
 ];
 
 const SCHEMA_LOCK = `pg_advisory_xact_lock(hashtextextended('crossfade schema', 0))`;

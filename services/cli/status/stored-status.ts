@@ -3,6 +3,7 @@
  * null and lag is then unknown, never zero.
  */
 import type pg from 'pg';
+import { type PlanRecord, readPlanRecord } from '#connectors/target/postgres/plan-record.ts';
 import { connect, queryRow } from '#connectors/postgres/session.ts';
 import { readSlot } from '#connectors/source/postgres/slot.ts';
 import { countBlocked } from '#connectors/target/postgres/dead-letters.ts';
@@ -35,6 +36,7 @@ interface TargetState {
   readonly tables: readonly TableProgress[];
   readonly stats: Readonly<Record<string, unknown>>;
   readonly deadLetters: number;
+  readonly plan?: PlanRecord | undefined;
   /** False: the applied LSN is a floor. */
   readonly isAtomic: boolean;
 }
@@ -83,8 +85,9 @@ async function readTarget(file: MigrationFile): Promise<TargetState | undefined>
     const progress = await readProgress(client, file.name);
     if (progress === undefined) return undefined;
     const deadLetters = await countBlocked(client, file.name);
+    const plan = await readPlanRecord(client, file.name);
     const [tables, stats] = [await readTableProgress(client, file.name), await readStats(client, file.name)];
-    return { progress, tables, stats, deadLetters, isAtomic: true };
+    return { progress, tables, stats, deadLetters, plan, isAtomic: true };
   } finally {
     await client.end();
   }
@@ -131,6 +134,7 @@ function statusOf(name: string, target: TargetState | undefined, source: SourceS
     restarts: countOf(target?.stats['restarts']) ?? 0,
     deadLetters: target?.deadLetters ?? 0,
     drift: null,
+    ...(target?.plan !== undefined && { plan: { ...target.plan, changed: null } }),
   };
 }
 

@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { Topic } from '#connectors/change-log/change-log.ts';
 import { acquireLease, type Lease } from '#connectors/target/postgres/lease.ts';
+import { recordPlan } from '#connectors/target/postgres/plan-record.ts';
 import { postgresStore } from '#connectors/target/postgres/store.ts';
 import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
@@ -89,19 +90,23 @@ export class SinkService implements Service {
     await using stack = new AsyncDisposableStack();
     const log = await this.#options.openLog();
     stack.defer(() => log.close());
-    const sink = this.#newSink(log, lease);
+    const taken = Promise.withResolvers<void>();
+    const sink = this.#newSink(log, lease, () => taken.resolve());
     log.onRelation((oid, table) => sink.know(oid, table));
     this.#sink = sink;
     this.#tenures++;
     this.#options.logger.info({}, 'this sink is the active one');
     const group = stack.use(new ServiceGroup(tenure));
     group.start((inner) => sink.run(inner));
+    await group.orFailure(taken.promise);
+    const { file, migration } = this.#options;
+    await recordPlan(postgresTarget(file, 'the change log on Kafka'), file.name, migration.plan);
     group.start((inner) => this.#resumeTables(log.requests, sink, inner));
     await group.firstOf(undefined);
     await group.stop();
   }
 
-  #newSink(log: SinkLog, lease: Lease): Sink {
+  #newSink(log: SinkLog, lease: Lease, onTakenOver: () => void): Sink {
     const { file, migration, logger } = this.#options;
     return createSink({
       store: postgresStore({
@@ -123,6 +128,7 @@ export class SinkService implements Service {
       settings: file.settings,
       logger,
       permit: () => lease.confirm(),
+      onTakenOver,
       onMissingRows: async (table, keys) => askForKeys(log.requests, table, keys),
       onResumedTable: async ({ from }) =>
         ask(log.requests, { kind: 'table', schema: from.schema, table: from.name, reason: 'the table was held and is resumed' }),
