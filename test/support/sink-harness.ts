@@ -134,16 +134,17 @@ export class SinkHarness implements AsyncDisposable {
 
   start(overrides: Partial<SinkSettings> = {}, instance = 'test'): Sink {
     const settings = { sink: { parallel: 1, synchronousCommit: false, batchRows: 10_000, ...this.#options.sink } };
+    const { mapping = this.mapping } = overrides;
     this.#stop = new AbortController();
     this.#sink = createSink({
       store: postgresStore({
         url: this.#options.sinkUrl ?? this.#options.url,
-        mapping: this.mapping,
+        mapping,
         tables: this.#catalogs.target.tables,
         synchronousCommit: settings.sink.synchronousCommit,
         instance,
       }),
-      mapping: this.mapping,
+      mapping,
       source: this.#catalogs.source.tables,
       targetTables: this.#catalogs.target.tables,
       raw: this.raw,

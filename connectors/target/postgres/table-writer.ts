@@ -106,17 +106,25 @@ function writeRun(target: WriterTarget, work: readonly Work[], options: WriteOpt
   writeFolds(target, folds, options);
 }
 
+/** Writes the key changes among one change's batches (one for each target of its table), and gives the other ones back. */
+function withoutMoves(target: WriterTarget, batches: readonly TableBatch[], options: WriteOptions): readonly TableBatch[] {
+  return batches
+    .toSorted((a, b) => target.rank(a.table) - target.rank(b.table))
+    .filter((batch) => {
+      const move = soleMove(batch, options.single);
+      if (move === undefined) return true;
+      writeMove(target, batch, move);
+      options.expectations.push({ at: target.wire.statements - 1, count: 1 });
+      return false;
+    });
+}
+
 /**
  * Batches of different tables. Deletes go first, so that what they free can be taken. Where foreign keys are checked they go last, from
  * the referring tables up, after the rows, from the referred tables down: no row ever lacks the one that it refers to.
  */
-function writeFolds(target: WriterTarget, batches: readonly TableBatch[], options: WriteOptions): void {
-  const move = target.ordered && batches.length === 1 ? soleMove(batches[0]!, options.single) : undefined;
-  if (move !== undefined) {
-    writeMove(target, batches[0]!, move);
-    options.expectations.push({ at: target.wire.statements - 1, count: 1 });
-    return;
-  }
+function writeFolds(target: WriterTarget, all: readonly TableBatch[], options: WriteOptions): void {
+  const batches = target.ordered && options.single ? withoutMoves(target, all, options) : all;
   const truncated = batches.filter((batch) => batch.truncate);
   const emptied = truncated.filter(({ table }) => target.sqlOf(table).soft === undefined);
   for (const sql of truncateTables(emptied.map(({ table }) => table))) target.wire.execute(sql);
