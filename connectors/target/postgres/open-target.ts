@@ -5,18 +5,17 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import { connect } from '#connectors/postgres/session.ts';
-import { invariant, messageOf, PipelineError } from '#schemas/errors.ts';
-import { pairId, tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
-import { shareSql } from '#schemas/mapping/share.ts';
-import { quoteIdent, quoteTable, type CatalogTable } from '#schemas/table.ts';
+import { invariant, PipelineError } from '#schemas/errors.ts';
+import { tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { quoteIdent, type CatalogTable } from '#schemas/table.ts';
 import { RoundApplier } from './apply.ts';
 import { readBlockedRows, type BlockedRows } from './blocked-rows.ts';
 import type { Progress, TableProgress, TargetEvents } from '#connectors/target/target.ts';
 import { readProgress, readTableProgress, type ProgressKeeper } from './progress.ts';
+import { registerTables } from './register-tables.ts';
 import { ensureSchema } from './schema.ts';
 import { TableSql } from './statements.ts';
 import { rankTables } from './table-order.ts';
-import { truncateTables } from './table-writer.ts';
 import { Wire } from './wire.ts';
 
 export interface TargetOptions {
@@ -103,11 +102,11 @@ async function takeOver(options: TargetOptions, client: pg.Client, open: () => P
   await ensureSchema(client);
   await lockMigration(client, options);
   const progress = await raiseEpoch(client, options);
-  await registerTables(client, options.mapping, await readTableProgress(client, options.mapping.name));
+  const rank = rankTables(options.mapping, options.tables);
+  await registerTables(client, options.mapping, rank);
   const tables = await readTableProgress(client, options.mapping.name);
   const blocked = await readBlockedRows(client, options.mapping);
   const role = await prepareSession(client, options.mapping.name);
-  const rank = rankTables(options.mapping, options.tables);
   const ordered = !role.replica && rank.hasForeignKeys;
   const sqlOf = sqlByTable(options);
   const applierOf = (session: pg.Client, keeper: ProgressKeeper, origin: boolean): RoundApplier =>
@@ -250,45 +249,5 @@ async function allowed(client: pg.Client, sql: string): Promise<boolean> {
     return true;
   } catch {
     return false;
-  }
-}
-
-/**
- * Registers tables that have no progress yet. Their target tables must be empty, unless the file says what to do with the rows there.
- * @throws PipelineError CF-5004 naming every filled table.
- */
-async function registerTables(client: pg.Client, mapping: CompiledMapping, known: readonly TableProgress[]): Promise<void> {
-  const seen = new Set(known.map(pairId));
-  const fresh = mapping.tables.filter((table) => !seen.has(pairId(table)));
-  if (fresh.length === 0) return;
-  const filled: TableMapping[] = [];
-  await client.query('BEGIN');
-  try {
-    const truncate = fresh.filter((table) => table.existing === 'truncate');
-    for (const sql of truncateTables(truncate)) await client.query(sql);
-    for (const table of fresh.filter((candidate) => candidate.existing === 'refuse')) {
-      if (((await client.query(`SELECT FROM ${quoteTable(table.to)} WHERE ${shareSql(table) ?? 'true'} LIMIT 1`)).rowCount ?? 0) > 0)
-        filled.push(table);
-    }
-    if (filled.length > 0) {
-      const names = filled.map((table) => `${table.to.schema}.${table.to.name}`).join(', ');
-      throw new PipelineError('CF-5004', `the target already holds rows in ${names}`);
-    }
-    await client.query(
-      // Of a source table that goes elsewhere already only a re-copy brings all rows: it is asked for as after a resume.
-      `INSERT INTO crossfade.table_progress (name, source_schema, source_table, target_schema, target_table, state, held_offset)
-       SELECT $1, s, t, ts, tt, CASE WHEN known THEN 'copying' ELSE 'waiting' END, CASE WHEN known THEN 0 END
-       FROM (SELECT s, t, ts, tt, EXISTS (SELECT FROM crossfade.table_progress p WHERE (p.name, p.source_schema, p.source_table) = ($1, s, t)) AS known
-             FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) AS x (s, t, ts, tt)) AS y`,
-      [
-        mapping.name,
-        ...(['from', 'to'] as const).flatMap((side) => [fresh.map((table) => table[side].schema), fresh.map((table) => table[side].name)]),
-      ],
-    );
-    await client.query('COMMIT');
-  } catch (error) {
-    await client.query('ROLLBACK').catch(() => undefined);
-    if ((error as { code?: string }).code !== '42501') throw error;
-    throw new PipelineError('CF-5002', `cannot register the target's tables: ${messageOf(error)}`, { cause: error });
   }
 }
