@@ -39,10 +39,17 @@ export function parseLookup(text: string, name: string, columns: LookupColumns):
   return { digest, values: unique(values) };
 }
 
+/** NUL stands in no text of PostgreSQL, and half a character (a lone surrogate) in none of UTF-8. */
+function isStorable(text: string): boolean {
+  return text.isWellFormed() && !text.includes('\0');
+}
+
 function unique(entries: readonly (readonly [string, string | null])[]): ReadonlyMap<string, string | null> {
   const values = new Map<string, string | null>();
   for (const [key, value] of entries) {
     if (values.has(key) && values.get(key) !== value) throw new LookupFault(`key "${key}" stands there twice, with two values`);
+    if (!isStorable(key) || !isStorable(value ?? ''))
+      throw new LookupFault(`the value of key ${JSON.stringify(key)}, or the key, holds a NUL or half a character`);
     values.set(key, value);
   }
   return values;
@@ -75,20 +82,22 @@ function blockOf(text: string): readonly (readonly [string, string | null])[] {
 function listOf(text: string): readonly Row[] {
   const contents = contentsOf(text);
   if (!isSeq(contents)) throw new LookupFault('expected a list of blocks; without key: and value: one block of key: value is read');
-  return contents.items.map((item) => new Map(entriesOf(item)));
+  return contents.items.map((item) => unique(entriesOf(item)));
 }
 
 /** As RFC 4180 has it: the first line names the columns, a field may stand in quotes, an empty one is the empty text. */
 function csvRows(text: string): readonly Row[] {
   const [head, ...lines] = csvLines(text.startsWith('\uFEFF') ? text.slice(1) : text);
   if (head === undefined) throw new LookupFault('there is no line that names the columns');
+  const twice = head.find((name, i) => head.indexOf(name) < i);
+  if (twice !== undefined) throw new LookupFault(`the first line names column "${twice}" twice`);
   return lines.map((fields, i) => {
     if (fields.length !== head.length) throw new LookupFault(`line ${i + 2} has ${fields.length} fields, the first one ${head.length}`);
     return new Map(head.map((name, n) => [name, fields[n]!]));
   });
 }
 
-const FIELD = /(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n|$)/y;
+const FIELD = /(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r\n?|\n|$)/y;
 
 function csvLines(text: string): readonly (readonly string[])[] {
   const lines: string[][] = [];

@@ -52,13 +52,22 @@ async function readText(at: string, name: string): Promise<string> {
         path: at,
         remedy: 'Keep it under 16 MiB: a larger one is a table to join.',
       });
-    return await handle.readFile('utf8');
+    return decoded(await handle.readFile());
   } catch (error) {
-    if (error instanceof PipelineError) throw error;
+    if (error instanceof PipelineError || error instanceof LookupFault) throw error;
     throw new PipelineError('CF-1002', `${name} cannot be read: ${messageOf(error)}`, {
       path: at,
       cause: error,
       remedy: 'Check the path under lookup.',
     });
+  }
+}
+
+/** Without a byte order mark. @throws LookupFault for bytes that would be read as other characters. */
+function decoded(bytes: Buffer): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    throw new LookupFault('it is not in UTF-8');
   }
 }

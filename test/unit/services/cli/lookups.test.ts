@@ -11,7 +11,7 @@ import { catalogOf, fileOf, told } from '#test/support/compile.ts';
 const SQL = 'CREATE TABLE t (id int PRIMARY KEY, land char(3))';
 
 /** The mapping of `land` by a lookup with this block, beside files with these texts. */
-async function compiled(block: string, files: Readonly<Record<string, string>>): Promise<CompiledMapping> {
+async function compiled(block: string, files: Readonly<Record<string, string | Buffer>>): Promise<CompiledMapping> {
   const directory = await mkdtemp(join(tmpdir(), 'cf-lookup-'));
   try {
     for (const [name, text] of Object.entries(files)) await writeFile(join(directory, name), text);
@@ -56,4 +56,6 @@ test('a file that is not there, or is wrong, is told with its place', async () =
   await expect(compiled('{ file: none.json }', {})).rejects.toMatchObject({ code: 'CF-1002' });
   const wrong = compiled('{ file: a.csv, key: code, value: title }', { 'a.csv': CSV });
   await expect(wrong).rejects.toMatchObject({ code: 'CF-1004', message: 'a.csv: row 1 has no column "title"' });
+  const latin = compiled('{ file: a.csv, key: code, value: name }', { 'a.csv': Buffer.from('code,name\nDE,Österreich\n', 'latin1') });
+  await expect(latin).rejects.toMatchObject({ code: 'CF-1004', message: 'a.csv: it is not in UTF-8' });
 });
