@@ -36,16 +36,18 @@ export async function retryDeadLetters({ letters, instance, read, logger }: Retr
   }
 }
 
-function placeOf({ from, key }: DeadLetter): string {
-  return JSON.stringify([from, key]);
+/** The same row may be set aside for several targets. */
+function placeOf({ from, to, key }: DeadLetter): string {
+  return JSON.stringify([from, to, key]);
 }
 
 function requestsFor(letters: readonly DeadLetter[]): RecopyBody[] {
   const requests: RecopyBody[] = [];
   for (const group of Map.groupBy(letters, ({ from }) => from).values()) {
     const { schema, table } = group[0]!.source;
-    for (let i = 0; i < group.length; i += KEYS_PER_REQUEST) {
-      const keys = group.slice(i, i + KEYS_PER_REQUEST).map(({ key }) => [...key]);
+    const all = [...new Map(group.map(({ key }) => [JSON.stringify(key), [...key]])).values()];
+    for (let i = 0; i < all.length; i += KEYS_PER_REQUEST) {
+      const keys = all.slice(i, i + KEYS_PER_REQUEST);
       requests.push({ kind: 'keys', schema, table, keys, reason: 'crossfade dlq retry' });
     }
   }

@@ -88,7 +88,7 @@ async function list(context: CommandContext): Promise<Outcome> {
   const open = letters.filter((letter) => letter.discarded === null).length;
   const rows = letters.map((letter) => [
     letter.id,
-    letter.from,
+    letter.from === letter.to ? letter.from : `${letter.from} → ${letter.to}`,
     letter.key.join(', '),
     letter.discarded === null ? letter.cause : 'discarded',
     letter.sqlState,
