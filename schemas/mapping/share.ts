@@ -3,13 +3,15 @@
  * constants that are part of the target's key, or columns of its own, one of which tells whether its row is there; so nobody's upsert,
  * delete or truncate ever changes what is another one's, and the target is a function of the source tables, in whatever order they come.
  */
-import { quoteIdent, quoteLiteral, type CatalogTable } from '../table.ts';
-import { pairId, tableId, type ColumnMapping, type ShareColumn, type TableMapping } from './compiled-mapping.ts';
+import { quoteIdent, quoteLiteral, type CatalogColumn, type CatalogTable } from '../table.ts';
+import { isComputed, pairId, tableId, type ColumnMapping, type ShareColumn, type TableMapping } from './compiled-mapping.ts';
 import type { FindingList } from './finding-list.ts';
 import type { ResolvedTable } from './resolve-tables.ts';
 import { canonicalOf } from './row-filter.ts';
 import { showTable } from './table-pattern.ts';
 import type { TableSteps } from './steps/table-steps.ts';
+import { underDomain } from './type-fit.ts';
+import { UnmappableRow } from './unmappable-row.ts';
 
 /** Columns that every row of the table gets the same value in. Null tells nothing apart, nor does a type with several texts for a value. */
 function constantsOf(columns: readonly ColumnMapping[], steps: TableSteps | undefined, target: CatalogTable): readonly ShareColumn[] {
@@ -18,8 +20,14 @@ function constantsOf(columns: readonly ColumnMapping[], steps: TableSteps | unde
     const { target: name, targetBaseType: type } = columns[column]!;
     const found = target.columns.find((one) => one.name === name);
     const text = found && canonicalOf(found)?.(value);
-    return text === undefined ? [] : [{ target: name, type, value: text }];
+    return text === undefined || isCut(text, found!) ? [] : [{ target: name, type, value: text }];
   });
+}
+
+/** A varchar(n) takes a longer text when blanks are all that it loses: what stands there then is not what was written. */
+function isCut(text: string, column: CatalogColumn): boolean {
+  const { typeName, typmod } = underDomain(column);
+  return typeName === 'varchar' && typmod >= 4 && Array.from(text).length > typmod - 4;
 }
 
 /** The constants that make a unique key of the target out of these key columns; undefined when none of its keys is made so. */
@@ -39,10 +47,26 @@ export function shareOf(
   return undefined;
 }
 
+type ColumnSql = (column: string) => string;
+
 /** SQL for "this pair has a row here"; `columnSql` gives a column's quoted (and qualified) name. Undefined: it has every row. */
-export function shareSql({ share, merge }: TableMapping, columnSql: (column: string) => string = quoteIdent): string | undefined {
+export function shareSql({ share, merge }: TableMapping, columnSql: ColumnSql = quoteIdent): string | undefined {
   if (merge !== undefined) return `${columnSql(merge.witness)} IS NOT NULL`;
   return share?.map(({ target, type, value }) => `${columnSql(target)} = ${quoteLiteral(value)}::${type}`).join(' AND ');
+}
+
+/** The same for a pair whose rows are taken away: of merged rows also those that nobody has, which would stay for ever. */
+export function ownOrNobodysSql(table: TableMapping, columnSql: ColumnSql = quoteIdent): string | undefined {
+  const own = shareSql(table, columnSql);
+  if (own === undefined || table.merge === undefined) return own;
+  return `(${own} OR ${table.merge.others.map((column) => `${columnSql(column)} IS NULL`).join(' AND ')})`;
+}
+
+/** The same for whoever compares: a row that nobody has is one too many for one of the pairs. */
+export function comparedSql(table: TableMapping, columnSql: ColumnSql): string | undefined {
+  const { merge } = table;
+  const isFirst = merge?.others.every((other) => merge.witness < other) === true;
+  return isFirst ? ownOrNobodysSql(table, columnSql) : shareSql(table, columnSql);
 }
 
 /**
@@ -62,6 +86,7 @@ export function joinShares(
       mapping,
       one: resolved.find(({ source, to }) => pairId({ from: source, to }) === pairId(mapping))!,
     }));
+    if (placed.some(({ mapping, one }) => reportTwins(mapping, one, list))) continue;
     const clash = placed.find(({ mapping }, i) => placed.some((other, j) => j < i && !areDisjoint(mapping, other.mapping)));
     if (clash !== undefined) reportClash(placed, clash, list);
     else for (const [mapping, merged] of mergeAll(placed, list)) joined.set(mapping, merged);
@@ -74,6 +99,22 @@ export function joinShares(
     list.error('CF-4001', message, entry, 'Take them out, or give it a target of its own.');
   }
   return all;
+}
+
+/** Halves of a row are found by their keys: 1.0 of one table and 1.00 of the other would be one row that is either's and never both's. */
+function reportTwins(mapping: TableMapping, one: ResolvedTable, list: FindingList): boolean {
+  if (mapping.share !== undefined) return false;
+  const { columns = [], primaryKey, uniqueKeys = [] } = one.target ?? {};
+  const loose = [primaryKey, ...uniqueKeys].flatMap((key) => (key?.inexact === true ? key.columns : []));
+  const twin = mapping.targetKey.find((name) => {
+    const column = columns.find((candidate) => candidate.name === name);
+    return column === undefined || canonicalOf(column) === undefined || loose.includes(name);
+  });
+  if (twin === undefined) return false;
+  const message = `"${twin}" of ${showTable(one.to)} has several spellings of one value, so rows of ${showTable(one.source)} and of others cannot be put together by it`;
+  const remedy = 'Rows are put together by whole numbers, texts, enums, booleans, dates and UUIDs; give it a target of its own.';
+  list.error('CF-4001', message, one.entry.toPlace ?? one.entry, remedy);
+  return true;
 }
 
 interface Placed {
@@ -122,12 +163,27 @@ function mergeAll(placed: readonly Placed[], list: FindingList): readonly (reado
 function witnessOf({ columns, targetKey, steps }: TableMapping, { target }: ResolvedTable): string | undefined {
   return columns.find(({ target: name, source, cast }, i) => {
     const column = target?.columns.find((one) => one.name === name);
-    if (targetKey.includes(name) || column === undefined || column.notNull || column.hasDefault) return false;
+    // A domain may have a default of its own.
+    if (targetKey.includes(name) || column === undefined || column.notNull || column.hasDefault || column.typtype === 'd') return false;
     const computed = steps?.computed.find((one) => one.column === i);
     return computed === undefined
       ? source.notNull && cast === undefined
       : computed.from.length === 0 && typeof computed.value === 'string' && computed.steps.length === 0;
   })?.target;
+}
+
+/** The column (index in `columns`) that is the witness; undefined: the table has none, or a constant. */
+export function witnessColumn({ merge, columns, steps }: TableMapping): number | undefined {
+  if (merge === undefined) return undefined;
+  const column = columns.findIndex(({ target }) => target === merge.witness);
+  return isComputed(steps, column) ? undefined : column;
+}
+
+/** Nothing would tell that the row is there. */
+export function withoutWitness({ columns }: TableMapping, witness: number): UnmappableRow {
+  return new UnmappableRow('CF-4002', `column "${columns[witness]!.source.name}" tells that the row is there, and is null`, {
+    remedy: 'Make the column NOT NULL again on the source, or give the entry a constant that tells: `set: { has_it: { value: true } }`.',
+  });
 }
 
 function areApart(one: TableMapping, other: TableMapping): boolean {

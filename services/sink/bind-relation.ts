@@ -5,6 +5,7 @@
 import { PipelineError } from '#schemas/errors.ts';
 import { bindRelation as bind, type BoundTable } from '#schemas/mapping/bind.ts';
 import { bySource, tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { withoutWitness, witnessColumn } from '#schemas/mapping/share.ts';
 import { UnmappableRow } from '#schemas/mapping/unmappable-row.ts';
 import { decodeTuple, type Relation } from '#schemas/pgoutput/message.ts';
 import type { CatalogTable } from '#schemas/table.ts';
@@ -40,7 +41,19 @@ export function bindRelation(relation: Relation, table: TableMapping): BoundRela
   if (bound.kind === 'mismatch') throw new PipelineError('CF-2006', bound.message);
   const image = table.steps === undefined ? undefined : new RowImage(table, bound, table.steps);
   const layout = sharedLayout(table, image?.layout ?? { columns: bound.fieldColumns, key: bound.keyFields });
-  return { relation, table, layout, passes: bound.accepts === undefined ? undefined : rowFilter(bound), image };
+  return { relation, table, layout, passes: passesOf(bound), image };
+}
+
+function passesOf(bound: BoundTable): BoundRelation['passes'] {
+  const selects = bound.accepts === undefined ? undefined : rowFilter(bound);
+  const witness = witnessColumn(bound.table);
+  if (witness === undefined) return selects;
+  const field = bound.columnFields[witness]!;
+  return (buffer, at) => {
+    if (selects?.(buffer, at) === false) return false;
+    if (decodeTuple(buffer, at)[field] === null) throw withoutWitness(bound.table, witness);
+    return true;
+  };
 }
 
 function rowFilter({ accepts, filterFields }: BoundTable): (buffer: Buffer, at: number) => boolean {

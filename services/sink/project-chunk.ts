@@ -7,6 +7,7 @@ import { PipelineError } from '#schemas/errors.ts';
 import type { ChunkRowsHeader, UnmappedLine } from '#schemas/frame/frame.ts';
 import { sourceColumns, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { compileRowPredicate } from '#schemas/mapping/row-filter.ts';
+import { withoutWitness, witnessColumn } from '#schemas/mapping/share.ts';
 import { unmappable } from '#schemas/mapping/steps/refuse-row.ts';
 import { rowFunction, type Field } from '#schemas/mapping/steps/table-steps.ts';
 import type { RowFault } from '#schemas/mapping/unmappable-row.ts';
@@ -23,8 +24,10 @@ export function projectChunk(mapping: TableMapping, header: ChunkRowsHeader, row
   if (missing !== undefined) {
     throw new PipelineError('CF-2006', `a chunk of ${mapping.from.schema}.${mapping.from.name} lacks the mapped column ${missing.name}`);
   }
+  const witness = witnessColumn(mapping);
+  const witnessField = witness === undefined ? -1 : columns.indexOf(witness);
   const unmapped = (header.unmapped ?? []).map((line) => byTarget(line, mapping));
-  if (columns.every((i) => i >= 0) && mapping.filter === undefined && mapping.steps === undefined) {
+  if (columns.every((i) => i >= 0) && mapping.filter === undefined && mapping.steps === undefined && witness === undefined) {
     return { columns, rows: [rows], rowCount: header.rows, unmapped };
   }
   const accepts = mapping.filter && compileRowPredicate(mapping.filter);
@@ -35,7 +38,7 @@ export function projectChunk(mapping: TableMapping, header: ChunkRowsHeader, row
     // A filter column that is not mapped does not come with a chunk: the chunk was read through the filter then.
     const passes = accepts === undefined || filterFields.includes(-1) || accepts(filterFields.map((i) => row[i]!));
     if (!passes) continue;
-    const computed = compute(row);
+    const computed = row[witnessField] === null ? withoutWitness(mapping, witness!).fault : compute(row);
     if (Array.isArray(computed)) kept.push(copyLine([...row.filter((_, i) => columns[i]! >= 0), ...computed]));
     else unmapped.push(byTarget({ fault: computed, values: Object.fromEntries(names.map((name, i) => [name, row[i]!])) }, mapping));
   }

@@ -50,6 +50,21 @@ test('a filled target table is refused at its line of the file, unless the file 
   expect((await truncate.check()).envelope.findings.filter((finding) => finding.code === 'CF-5004')).toEqual([]);
 });
 
+test('of a target that several share, only rows of one’s own count as there already, and the SQL printed takes no other one’s', async () => {
+  const part = (name: string): string => `  - { from: public.${name}, to: public.item, set: { part: { value: ${name} } } }`;
+  await using stage = await checkStage({
+    source: 'CREATE TABLE public.eu (id int PRIMARY KEY); CREATE TABLE public.us (id int PRIMARY KEY)',
+    target: `CREATE TABLE public.item (part text, id int, PRIMARY KEY (part, id)); INSERT INTO public.item VALUES ('eu', 1), ('eu', 2), ('x', 1)`,
+    tables: `${part('eu')}\n${part('us')}`,
+  });
+  const { exitCode, envelope } = await stage.check();
+  expect(exitCode).toBe(2);
+  const found = envelope.findings.filter((finding) => finding.code === 'CF-5004');
+  expect(found).toMatchObject([{ message: `"public"."item" (where "part" = 'eu'::text) already holds rows`, line: 6 }]);
+  await stage.onTarget(found[0]!.remedy);
+  expect(errorsOf((await stage.check()).envelope)).toEqual([]);
+});
+
 const CIRCLE = `CREATE TABLE public.x (id int PRIMARY KEY, y int); CREATE TABLE public.y (id int PRIMARY KEY, x int REFERENCES public.x);
   ALTER TABLE public.x ADD CONSTRAINT x_y FOREIGN KEY (y) REFERENCES public.y`;
 const GRANTS = (role: string): string =>

@@ -73,7 +73,6 @@ async function fetchRows(scan: Scan, mask: bigint, keys: readonly Texts[]): Prom
     const ref = `t.${quoteIdent(name)}`;
     return comparable ? `${ref} = (u.k${i})::${type}` : `(${outputText(ref)}) = u.k${i}`;
   });
-  if (side === 'target') matches.push(...conditions(probe, side));
   const unnest = `unnest(${columns.map((_, i) => `$${i + 1}::text[]`).join(', ')}) AS u(${columns.map((_, i) => `k${i}`).join(', ')})`;
   // A softly deleted row is none; of the source's rows `selected` tells.
   if (side === 'target') matches.push(...conditions(probe, side));

@@ -7,7 +7,7 @@ import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { quoteIdent, quoteTable } from '#schemas/table.ts';
 import { aliveSql, softDeleteOf } from '#schemas/mapping/kept-rows.ts';
 import { filterSql } from '#schemas/mapping/row-filter.ts';
-import { shareSql } from '#schemas/mapping/share.ts';
+import { comparedSql } from '#schemas/mapping/share.ts';
 import { queryRows } from '#connectors/postgres/session.ts';
 import { columnSql, outputText, type ColumnSql } from './column-sql.ts';
 import { readColumns, rowImage, type RowImage } from './row-image.ts';
@@ -64,13 +64,13 @@ export function valueExpressions(probe: TableProbe, side: Side): string[] {
   });
 }
 
-/** Of the rows that count: those that the mapping selects, and on the target those that are its own and not softly deleted. */
+/** Of the rows that count: those that the mapping selects, and on the target those that are its own (or nobody's) and not softly deleted. */
 export function conditions(probe: TableProbe, side: Side): string[] {
   const named = (column: string): string => `t.${quoteIdent(column)}`;
   const { filter } = probe.mapping;
   if (side === 'source') return filter ? [filterSql(filter, named)] : [];
   const soft = softDeleteOf(probe.mapping);
-  return [shareSql(probe.mapping, named) ?? [], soft === undefined ? [] : aliveSql(soft, 't.')].flat();
+  return [comparedSql(probe.mapping, named) ?? [], soft === undefined ? [] : aliveSql(soft, 't.')].flat();
 }
 
 /** Rows of the target that are softly deleted: no scan sees them. Undefined where none is. */

@@ -6,7 +6,7 @@
 import type pg from 'pg';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { pairId, tableId, type CompiledMapping, type Pair, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
-import { shareSql } from '#schemas/mapping/share.ts';
+import { ownOrNobodysSql } from '#schemas/mapping/share.ts';
 import { quoteTable } from '#schemas/table.ts';
 import { PAIR, pairOf, readTableProgress } from './progress.ts';
 import type { TableRanks } from './table-order.ts';
@@ -71,7 +71,7 @@ const REFERRED_TO = '0A000';
 async function refuseFilled(client: pg.Client, fresh: readonly TableMapping[]): Promise<void> {
   const filled: string[] = [];
   for (const table of fresh.filter(({ existing }) => existing === 'refuse')) {
-    const found = await client.query(`SELECT FROM ${quoteTable(table.to)} WHERE ${shareSql(table) ?? 'true'} LIMIT 1`);
+    const found = await client.query(`SELECT FROM ${quoteTable(table.to)} WHERE ${ownOrNobodysSql(table) ?? 'true'} LIMIT 1`);
     if ((found.rowCount ?? 0) > 0) filled.push(`${table.to.schema}.${table.to.name}`);
   }
   if (filled.length > 0) throw new PipelineError('CF-5004', `the target already holds rows in ${filled.join(', ')}`);

@@ -5,7 +5,7 @@
  */
 import type { ColumnMapping, SoftDelete, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { aliveSql, marksSql, mayOutlive, softDeleteOf } from '#schemas/mapping/kept-rows.ts';
-import { shareSql } from '#schemas/mapping/share.ts';
+import { ownOrNobodysSql, shareSql } from '#schemas/mapping/share.ts';
 import { quoteIdent, quoteTable, type CatalogTable } from '#schemas/table.ts';
 import { mayHaveTwins, needsNamedType } from './key-type.ts';
 
@@ -201,15 +201,20 @@ export class TableSql {
     return sql === undefined ? '' : ` AND ${sql}`;
   }
 
+  /** The same where rows are taken away. */
+  #removable(): string {
+    const sql = ownOrNobodysSql(this.table, (column) => `t.${quoteIdent(column)}`);
+    return sql === undefined ? '' : ` AND ${sql}`;
+  }
+
   /** `t.key = s.key` where the stage names its key columns `c<index>` or `k<n>` / `f<n>`. */
-  #keyEquals(names: 'c' | 'k' | 'f'): string {
-    const equal = this.key.map((i, n) => `t.${this.#target(i)} = ${this.#value(i, `s.${names}${names === 'c' ? i : n}`)}`).join(' AND ');
-    return equal + this.#own('t.');
+  #keyEquals(names: 'c' | 'k' | 'f', own: string = this.#own('t.')): string {
+    return this.key.map((i, n) => `t.${this.#target(i)} = ${this.#value(i, `s.${names}${names === 'c' ? i : n}`)}`).join(' AND ') + own;
   }
 
   /** Whatever the file says of deletes: to write the rows anew. */
   removeByKeys(): string {
-    return deleteSql(this.table, `${this.stage('d')} s`, this.#keyEquals('k'));
+    return deleteSql(this.table, `${this.stage('d')} s`, this.#keyEquals('k', this.#removable()));
   }
 
   deleteByKeys(): string {
@@ -260,7 +265,7 @@ export class TableSql {
 
   deleteByFinal(): string {
     const equal = this.key.map((i) => `t.${this.#target(i)} = f.c${i}`).join(' AND ');
-    return deleteSql(this.table, `${this.stage('f')} f`, equal + this.#own('t.'));
+    return deleteSql(this.table, `${this.stage('f')} f`, equal + this.#removable());
   }
 
   insertFromFinal(): string {
@@ -339,7 +344,7 @@ export class TableSql {
 
   /** As `removeByKeys`. Parameters: the key in the order of `targetKey`. */
   removeOne(): string {
-    return this.#cached('remove-one', [], () => deleteSql(this.table, undefined, this.#whereKey('t.') + this.#own('t.')));
+    return this.#cached('remove-one', [], () => deleteSql(this.table, undefined, this.#whereKey('t.') + this.#removable()));
   }
 
   /** Parameters: the key in the order of `targetKey`, and the time where rows are softly deleted. */

@@ -7,7 +7,7 @@
  */
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { momentText } from '#schemas/mapping/kept-rows.ts';
-import { shareSql } from '#schemas/mapping/share.ts';
+import { ownOrNobodysSql, shareSql } from '#schemas/mapping/share.ts';
 import { quoteIdent, quoteTable } from '#schemas/table.ts';
 import {
   OP,
@@ -153,7 +153,7 @@ export function truncateTables(tables: readonly TableMapping[]): readonly string
 }
 
 export function deleteAll(table: TableMapping): string {
-  return deleteSql(table, undefined, shareSql(table, (column) => `t.${quoteIdent(column)}`) ?? 'true');
+  return deleteSql(table, undefined, ownOrNobodysSql(table, (column) => `t.${quoteIdent(column)}`) ?? 'true');
 }
 
 /** Of those tables that keep their rows. */

@@ -7,7 +7,12 @@ import { readCatalog } from '#connectors/catalog/postgres.ts';
 import { connect } from '#connectors/postgres/session.ts';
 import { readSourceFacts, type SourceCheckInput, type SourceFacts } from '#connectors/source/postgres/preflight/source-check.ts';
 import { SOURCE_CHECKS } from '#connectors/source/postgres/preflight/source-checks.ts';
-import { readTargetFacts, type TargetCheckInput, type TargetFacts } from '#connectors/target/postgres/preflight/target-check.ts';
+import {
+  readTargetFacts,
+  type TargetCheckInput,
+  type TargetFacts,
+  type TargetTable,
+} from '#connectors/target/postgres/preflight/target-check.ts';
 import { TARGET_CHECKS } from '#connectors/target/postgres/preflight/target-checks.ts';
 import type { RedisReport } from '#connectors/target/redis/preflight.ts';
 import { readProgress, readTableProgress } from '#connectors/target/postgres/progress.ts';
@@ -18,11 +23,12 @@ import { type ErrorCode, type Finding, messageOf, type PipelineError } from '#sc
 import { bySeverity, errorFinding } from '#schemas/finding.ts';
 import { ZERO_LSN } from '#schemas/lsn.ts';
 import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
-import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { pairId, type CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { compileRedisMapping } from '#schemas/mapping/redis/compile-redis.ts';
 import { FindingList } from '#schemas/mapping/finding-list.ts';
 import { inputLosses } from '#schemas/mapping/input-losses.ts';
 import { type ResolvedTable, resolveTables } from '#schemas/mapping/resolve-tables.ts';
+import { ownOrNobodysSql } from '#schemas/mapping/share.ts';
 import type { Catalog } from '#schemas/table.ts';
 import { checkDataDirectory } from './data-directory.ts';
 import { checkKafka } from './kafka.ts';
@@ -86,8 +92,7 @@ export async function runPreflight(file: MigrationFile, dataDir?: string): Promi
   // In this order whichever server answered first: the same servers give the same report.
   const found = [unreachable.source, unreachable.target].filter((finding) => finding !== undefined);
   if (source !== undefined) found.push(...(await runSourceChecks({ file, side: source, resolved: fit.resolved, resumed }, checks)));
-  if (target !== undefined)
-    found.push(...(await runTargetChecks({ file, side: target, resolved: fit.resolved, resumed }, source?.catalog, checks)));
+  if (target !== undefined) found.push(...(await runTargetChecks({ file, side: target, ...fit, resumed }, source?.catalog, checks)));
   if (source !== undefined) found.push(...(await runSchemaChecks(file, 'source', source.client, checks)));
   if (target !== undefined) found.push(...(await runSchemaChecks(file, 'target', target.client, checks)));
   found.push(...(redis?.findings ?? []));
@@ -175,29 +180,33 @@ async function runSourceChecks({ file, side, resolved, resumed }: Checked<Source
 }
 
 async function runTargetChecks(
-  { file, side, resolved, resumed }: Checked<TargetFacts>,
+  { file, side, resolved, resumed, mapping }: Checked<TargetFacts> & Pick<Fit, 'mapping'>,
   source: Catalog | undefined,
   done: string[],
 ): Promise<Finding[]> {
+  const mapped = new Map(mapping?.tables.map((table) => [pairId(table), table]));
   const input: TargetCheckInput = {
     client: side.client,
     facts: side.facts,
     sourceCatalog: source,
-    tables: resolved.flatMap((one) =>
-      one.target === undefined
-        ? []
-        : [
-            {
-              table: one.target,
-              existing: one.entry.existing,
-              rowsExpected: one.source.rowEstimate,
-              place: { path: file.path, line: one.entry.line, column: one.entry.column },
-            },
-          ],
-    ),
+    tables: resolved.flatMap((one): TargetTable[] => {
+      if (one.target === undefined) return [];
+      const pair = { from: one.source, to: one.to };
+      const compiled = mapped.get(pairId(pair));
+      return [
+        {
+          table: one.target,
+          pair,
+          own: compiled && ownOrNobodysSql(compiled),
+          existing: one.entry.existing,
+          rowsExpected: one.source.rowEstimate,
+          place: { path: file.path, line: one.entry.line, column: one.entry.column },
+        },
+      ];
+    }),
     chunkRows: file.settings.copy.chunkRows,
     sessions: file.settings.sink.parallel + EXTRA_SESSIONS,
-    resumed,
+    known: resumed ? await readTableProgress(side.client, file.name) : [],
   };
   const findings: Finding[] = [];
   for (const check of TARGET_CHECKS) {

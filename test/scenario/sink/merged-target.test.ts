@@ -141,3 +141,43 @@ test('chunks of both come in any order beside changes; a resume takes one tableâ
   expect(await harness.sink.resumeTable({ schema: 'old', name: 'b' })).toBe(true);
   expect(await harness.rows('SELECT count(*), count(name), count(town), max(size) FROM new.item')).toEqual([['67', '67', '0', '7']]);
 });
+
+test('a row whose witness is null is one that cannot be mapped: it would stand there and nobody would have it', async () => {
+  await using database = await freshDatabase();
+  await using harness = await merged(database.url, { onRowError: 'set-aside' });
+  const [a] = await started(harness);
+  await harness.log.transaction(a.insert(1, 'one', 'x'), a.insert(2, null, 'y'), a.insert(3, 'three', 'z'));
+  await harness.log.transaction(a.update(3, null, 'z'));
+  const chunk = { schema: 'old', table: 'a', columns: ['id', 'name', 'big'], recopy: true };
+  await harness.log.transaction(
+    chunkFrame(chunk, [
+      [4, null, 'w'],
+      [5, 'five', 'v'],
+    ]),
+  );
+  await harness.applied();
+  expect(await harness.rows('SELECT id, name FROM new.item ORDER BY id')).toEqual([
+    ['1', 'one'],
+    ['3', 'three'],
+    ['5', 'five'],
+  ]);
+  const keys = await harness.rows('SELECT key::text, message FROM crossfade.blocked ORDER BY 1');
+  expect(keys).toEqual([2, 3, 4].map((id) => [`["${id}"]`, 'column "name" tells that the row is there, and is null']));
+});
+
+test('rows that nobody has are refused at the start, or taken away', async () => {
+  await using database = await freshDatabase();
+  const filled = `${TARGET_DDL}; INSERT INTO item VALUES (1, NULL, 'big')`;
+  await using refusing = await merged(database.url, { targetDdl: filled });
+  refusing.start();
+  await expect(refusing.running).rejects.toMatchObject({ code: 'CF-5004' });
+  await using other = await freshDatabase();
+  await using harness = await merged(other.url, { targetDdl: filled, existing: 'truncate' });
+  const [a, b] = await started(harness);
+  await harness.log.transaction(a.insert(2, 'two', 'x'), b.insert(2, 't', 7));
+  await harness.applied();
+  await harness.rows(`INSERT INTO new.item VALUES (3, NULL, 'left over')`);
+  await harness.log.transaction(a.delete(3, null, null), b.delete(2, null, null));
+  await harness.applied();
+  expect(await harness.rows(ALL)).toEqual([['2', 'two', 'x', null, '7']]);
+});

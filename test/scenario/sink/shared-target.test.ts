@@ -106,3 +106,17 @@ test('rows that the target has already are looked for, or cleared, in each part'
     ['other', '1'],
   ]);
 });
+
+test('parts that refer to a table that is emptied at the start are emptied with it', async () => {
+  await using database = await freshDatabase();
+  const filled = `DROP TABLE us; ALTER TABLE item ADD FOREIGN KEY (big) REFERENCES eu_land; INSERT INTO eu_land VALUES ('x');
+    INSERT INTO item VALUES ('eu', 1, 'o', 'x'), ('us', 1, 'o', 'x')`;
+  await using harness = await union(database.url, {
+    ddl: `${DDL}; CREATE TABLE eu_land (code text PRIMARY KEY)`,
+    targetDdl: `${TARGET_DDL.replace('DROP TABLE eu, us', 'DROP TABLE eu')}; ${filled}`,
+    entries: [{ from: 'old.eu_land', to: 'new.eu_land' }, ...entries],
+    existing: 'truncate',
+  });
+  await started(harness);
+  expect(await harness.rows('SELECT (SELECT count(*) FROM new.eu_land), (SELECT count(*) FROM new.item)')).toEqual([['0', '4']]);
+});

@@ -2,6 +2,7 @@
 import { queryRow, queryRows } from '#connectors/postgres/session.ts';
 import type { Finding } from '#schemas/errors.ts';
 import { errorFinding, listNames, warningFinding } from '#schemas/finding.ts';
+import { pairId } from '#schemas/mapping/compiled-mapping.ts';
 import { quoteIdent, quoteTable } from '#schemas/table.ts';
 import type { TargetCheckInput } from './target-check.ts';
 
@@ -101,14 +102,15 @@ export async function checkTargetRowSecurity({ client, facts, tables }: TargetCh
   ];
 }
 
-export async function checkExistingRows({ client, tables, resumed }: TargetCheckInput): Promise<Finding[]> {
-  if (resumed) return [];
+export async function checkExistingRows({ client, tables, known }: TargetCheckInput): Promise<Finding[]> {
+  const seen = new Set(known.map(pairId));
   const findings: Finding[] = [];
-  for (const { table, existing, place } of tables) {
-    if (existing === 'truncate') continue;
-    const filled = await hasRows(client, quoteTable(table));
+  for (const { table, pair, own, existing, place } of tables) {
+    if (existing === 'truncate' || seen.has(pairId(pair))) continue;
+    const from = own === undefined ? quoteTable(table) : `${quoteTable(table)} WHERE ${own}`;
+    const filled = await hasRows(client, from);
     if (!filled) continue;
-    const name = quoteTable(table);
+    const name = own === undefined ? from : `${quoteTable(table)} (where ${own})`;
     if (existing === 'merge') {
       findings.push({
         ...warningFinding(
@@ -124,7 +126,7 @@ export async function checkExistingRows({ client, tables, resumed }: TargetCheck
       ...errorFinding(
         'CF-5004',
         `${name} already holds rows`,
-        `TRUNCATE ${name};  -- or say existing: merge | truncate for it in the file`,
+        `${own === undefined ? 'TRUNCATE' : 'DELETE FROM'} ${from};  -- or say existing: merge | truncate for it in the file`,
       ),
       ...place,
     });
@@ -133,9 +135,9 @@ export async function checkExistingRows({ client, tables, resumed }: TargetCheck
 }
 
 /** False also where SELECT is lacking: that is reported by its own check. */
-async function hasRows(client: TargetCheckInput['client'], table: string): Promise<boolean> {
+async function hasRows(client: TargetCheckInput['client'], from: string): Promise<boolean> {
   try {
-    const row = await queryRow(client, `SELECT EXISTS (SELECT FROM ${table}) AS filled`);
+    const row = await queryRow(client, `SELECT EXISTS (SELECT FROM ${from}) AS filled`);
     return row?.['filled'] === 't';
   } catch (error) {
     if ((error as { code?: string }).code === '42501') return false;

@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import { queryRow } from '#connectors/postgres/session.ts';
 import type { Finding } from '#schemas/errors.ts';
-import type { ExistingPolicy } from '#schemas/mapping/compiled-mapping.ts';
+import type { ExistingPolicy, Pair } from '#schemas/mapping/compiled-mapping.ts';
 import type { Catalog, CatalogTable } from '#schemas/table.ts';
 
 export interface TargetFacts {
@@ -21,6 +21,9 @@ export interface TargetFacts {
 
 export interface TargetTable {
   readonly table: CatalogTable;
+  readonly pair: Pair;
+  /** Condition of the rows that are this pair's, where others have some, too. */
+  readonly own: string | undefined;
   readonly existing: ExistingPolicy;
   readonly rowsExpected: number;
   /** Place of the table's entry in the file. */
@@ -35,8 +38,8 @@ export interface TargetCheckInput {
   readonly tables: readonly TargetTable[];
   readonly chunkRows: number;
   readonly sessions: number;
-  /** The target holds progress of this migration: rows in its tables are ours. */
-  readonly resumed: boolean;
+  /** Pairs of which the target holds progress: rows that they have there are ours. */
+  readonly known: readonly Pair[];
 }
 
 export interface TargetCheck {

@@ -143,6 +143,45 @@ describe('several tables to one', () => {
     ]);
   });
 
+  test('are refused where rows would meet: a constant that the column cuts, keys with several spellings', async () => {
+    const short = target.replace('shard text', 'shard varchar(3)');
+    const found = await compile({ source, target: short, tables: entry('eu', 'value: "eu  "') + entry('us', 'value: "eu   "') });
+    expect(told(found.findings).at(-1)).toBe('7:28 CF-4001 public.eu and public.us both go to public.item');
+    const into = (from: string): string => `  - { from: public.${from}, to: public.item }\n`;
+    const halves = (type: string): string =>
+      `CREATE TABLE a (id ${type} PRIMARY KEY, x text NOT NULL); CREATE TABLE b (id ${type} PRIMARY KEY, y text NOT NULL)`;
+    const whole = (type: string): string => `CREATE TABLE item (id ${type} PRIMARY KEY, x text, y text)`;
+    const merged = async (type: string): Promise<string[]> =>
+      told((await compile({ source: halves(type), target: whole(type), tables: into('a') + into('b') })).findings);
+    expect(await merged('uuid')).toEqual([]);
+    expect(await merged('numeric')).toEqual([
+      '6:27 CF-4001 "id" of public.item has several spellings of one value, so rows of public.a and of others cannot be put together by it',
+    ]);
+  });
+
+  test('are not told apart by a witness that may be filled without a row: a domain has a default of its own', async () => {
+    const domain = 'CREATE DOMAIN public.flag AS boolean DEFAULT false';
+    const { findings } = await compile({
+      source: 'CREATE TABLE a (id int PRIMARY KEY, x text NOT NULL); CREATE TABLE b (id int PRIMARY KEY, y text)',
+      target: `${domain}; CREATE TABLE item (id int PRIMARY KEY, x text, y text, has_b flag)`,
+      tables: '  - { from: public.a, to: public.item }\n  - { from: public.b, to: public.item, set: { has_b: { value: true } } }\n',
+    });
+    expect(told(findings)).toEqual(['7:27 CF-4001 nothing in public.item would tell whether public.b has the row']);
+  });
+
+  test('are refused `deletes` and `truncates` of their own', async () => {
+    const soft = entry('us', 'value: us').replace(' }\n', ', deletes: ignore }\n');
+    expect(told((await compile({ source, target, tables: entry('eu', 'value: eu') + soft })).findings)).toEqual([
+      '7:13 CF-4001 public.us shares public.item with others, where `deletes` and `truncates` are not built yet',
+    ]);
+    const halves = 'CREATE TABLE a (id int PRIMARY KEY, x text NOT NULL); CREATE TABLE b (id int PRIMARY KEY, y text NOT NULL)';
+    const into = (from: string, more = ''): string => `  - { from: public.${from}, to: public.item${more} }\n`;
+    const item = 'CREATE TABLE item (id int PRIMARY KEY, x text, y text)';
+    expect(told((await compile({ source: halves, target: item, tables: into('a', ', truncates: halt') + into('b') })).findings)).toEqual([
+      '6:13 CF-4001 public.a shares public.item with others, where `deletes` and `truncates` are not built yet',
+    ]);
+  });
+
   test('are refused over Kafka', async () => {
     const file = fileOf(entry('eu', 'value: eu'));
     const kafka = { brokers: [], partitions: 1, format: 'avro', compression: 'none' } as const;
