@@ -168,6 +168,12 @@ export const catalogue = {
     'A re-copy was not applied in time.',
     'It goes on by itself: look at crossfade status, then run crossfade verify.',
   ),
+  'CF-6004': entry(
+    3,
+    'operator',
+    'A server computes hashes in another way than this comparison.',
+    'Compare from a server whose processor has the usual (little-endian) byte order.',
+  ),
   'CF-7001': entry(1, 'operator', 'No running instance answers.', 'Start it with crossfade up, or give --url.'),
   'CF-7002': entry(1, 'never', 'The command failed.', 'Read the cause; run again with --json for its details.'),
   'CF-7003': entry(3, 'operator', 'Another instance runs this migration.', 'Stop it first; two would write the same target.'),

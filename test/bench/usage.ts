@@ -84,7 +84,7 @@ function children(pid: number): readonly number[] {
 }
 
 /** User and system seconds of a process, its reaped children and its live ones. */
-function cpuSeconds(pid: number): number | undefined {
+export function cpuSeconds(pid: number): number | undefined {
   const own = ticks(pid);
   if (own === undefined) return undefined;
   return children(pid).reduce((sum, child) => sum + (ticks(child) ?? 0), own) / TICKS_PER_SECOND;

@@ -1,25 +1,33 @@
 /**
- * Do two servers compute the same digest? Guarantee: `record` digests are used only where both servers gave the same answer for every
- * UTF-8 lead and continuation byte; which bytes ROW()::text takes for blanks depends on locale and C library, hashtextextended on
- * the machine's byte order. Anything else takes the portable digest.
+ * Do both servers compute the canonical digest? Guarantee: each was seen to give the hash that schemas/reconcile gives for the same bytes (a
+ * processor with the other byte order does not, and is refused); a server of another encoding than UTF-8 converts its texts first.
  */
 import type pg from 'pg';
+import { PipelineError } from '#schemas/errors.ts';
+import { hashPair, laneValue, seedOf } from '#schemas/reconcile/lookup3.ts';
 import { queryRow } from '#connectors/postgres/session.ts';
 import { newDigestPlan, type DigestPlan } from './row-sql.ts';
 
-const ANSWER = `
-SELECT hashtextextended(string_agg(ROW(chr(i), '')::text, '' ORDER BY i) COLLATE "C", 7)::text AS answer
-FROM (SELECT generate_series(1, 2047) AS i
-      UNION ALL SELECT unnest(ARRAY[2048, 4096, 8192, 8232, 12288, 16384, 20480, 24576, 28672, 32768, 36864, 40960, 45056, 49152, 53248,
-                                    57344, 61440, 65279, 65536, 327680, 589824, 851968, 1048576])) AS c`;
+const SAMPLE = 'crossfade asks: which byte comes first?';
+const SEED = 0x0102_0304_0506_0708n;
 
-async function answerOf(client: pg.ClientBase): Promise<string | undefined> {
-  const encoding = await queryRow(client, "SELECT current_setting('server_encoding') AS encoding");
-  if (encoding?.['encoding'] !== 'UTF8') return undefined; // chr() would not take these code points
-  return (await queryRow(client, ANSWER))?.['answer'] ?? undefined;
+function expected(): bigint {
+  const bytes = Buffer.from(SAMPLE);
+  const lanes = new Int32Array(4);
+  hashPair(bytes, 0, bytes.length, { a: seedOf(SEED), b: seedOf(SEED) }, lanes);
+  return laneValue(lanes, 0);
+}
+
+/** @returns whether its encoding is UTF-8. @throws PipelineError CF-6004 */
+async function usesUtf8(client: pg.ClientBase, role: 'source' | 'target'): Promise<boolean> {
+  const asked = `SELECT hashtextextended('${SAMPLE}' COLLATE "C", ${SEED})::text AS hash, current_setting('server_encoding') AS encoding`;
+  const row = await queryRow(client, asked);
+  if (row?.['hash'] !== String(expected()))
+    throw new PipelineError('CF-6004', `the ${role} computes hashtextextended in another byte order`);
+  return row['encoding'] === 'UTF8';
 }
 
 export async function agreeOnDigest(source: pg.ClientBase, target: pg.ClientBase): Promise<DigestPlan> {
-  const [one, other] = await Promise.all([answerOf(source), answerOf(target)]);
-  return newDigestPlan(one !== undefined && one === other ? 'record' : 'portable');
+  const [one, other] = await Promise.all([usesUtf8(source, 'source'), usesUtf8(target, 'target')]);
+  return newDigestPlan({ converted: !one || !other });
 }

@@ -1,26 +1,17 @@
 /**
- * Canonical row text and its digest, in SQL. Guarantee: two rows of the same columns have the same text exactly when each column is
- * null on both sides or has the same output text on both.
- *
- * `record`: PostgreSQL's own ROW(…)::text, injective (null is nothing, the empty text is quoted, specials are quoted and doubled) and
- * the cheapest; digest lanes are hashtextextended under two secret seeds. Which blanks it quotes depends on the server's locale and
- * library, so it is used only where platform.ts has seen both servers agree. `portable`: netstrings with lengths in characters
- * (independent of the server's encoding) and SHA-256 over UTF-8 with a secret salt, two lanes of 56 bits.
+ * Rows of a table with their digests, as a sub-select. Guarantee: the one canonical row text of schemas/reconcile/SPEC.md, so two rows have
+ * the same lanes exactly when each column is null on both sides or has the same output text on both, but for a hash's own collisions.
  * Lanes are summed, never combined by XOR: the same change twice must not cancel.
  */
 import { randomBytes } from 'node:crypto';
-import { quoteLiteral } from '#schemas/table.ts';
-import { outputText } from './column-sql.ts';
+import { digestSecrets, SECRET_BYTES } from '#schemas/reconcile/digest-secrets.ts';
+import { hash, narrowRowText, rowText, singleKeyText, type CanonicalSql } from './canonical-sql.ts';
 
-export interface DigestPlan {
-  readonly kind: 'record' | 'portable';
-  /** Secrets of this run: nobody can choose rows that collide. */
-  readonly seeds: { readonly key: bigint; readonly a: bigint; readonly b: bigint; readonly salt: string };
-}
+/** With secrets of this run: nobody can choose rows that collide. */
+export type DigestPlan = CanonicalSql;
 
-export function newDigestPlan(kind: DigestPlan['kind']): DigestPlan {
-  const seed = (): bigint => randomBytes(8).readBigInt64BE() / 2n;
-  return { kind, seeds: { key: seed(), a: seed(), b: seed(), salt: randomBytes(16).toString('hex') } };
+export function newDigestPlan(options: Pick<DigestPlan, 'converted'>): DigestPlan {
+  return { ...options, secrets: digestSecrets(randomBytes(SECRET_BYTES)) };
 }
 
 export interface DigestSource {
@@ -39,46 +30,23 @@ export interface DigestSource {
 export function digestSelect(plan: DigestPlan, source: DigestSource): string {
   const extra = (source.extra ?? []).map(({ expression, name }) => `, ${expression} AS ${name}`).join('');
   const pass = (source.extra ?? []).map(({ name }) => `, ${name}`).join('');
-  // Without the barrier the planner would put the values' expressions into every place where they are used.
+  // Without the barriers the planner would put the values' expressions into every place where they are used.
   const barrier = 'OFFSET 0';
   const names = source.values.map((_, i) => `v${i}`);
   const where = source.where.length > 0 ? ` WHERE ${source.where.map((one) => `(${one})`).join(' AND ')}` : '';
-  const asText = plan.kind === 'portable';
-  const values = source.values.map((value, i) => `${asText ? outputText(value) : value} AS v${i}`).join(', ');
-  const row = rowText(plan, names);
-  const keyNames = source.key.map((i) => `v${i}`);
-  const key = keyNames.length > 0 ? keyText(plan, keyNames) : row;
-  const texts = `SELECT ${key} AS k, ${row} AS r${pass} FROM (SELECT ${values}${extra} FROM ${source.from}${where}${plan.kind === 'record' ? '' : ` ${barrier}`}) l0 ${barrier}`;
-  if (plan.kind === 'record') {
-    return `SELECT ${fastHash('k', plan.seeds.key)} AS hk, ${fastHash('r', plan.seeds.a)} AS a, ${fastHash('r', plan.seeds.b)} AS b${pass} FROM (${texts}) l1`;
-  }
-  const hashes = `SELECT ${sha(plan, 'k', 'k')} AS hk, ${sha(plan, 'r', 'r')} AS hr${pass} FROM (${texts}) l1 ${barrier}`;
-  return `SELECT ${shaLane('hk', 0, 8)} AS hk, ${shaLane('hr', 0, 7)} AS a, ${shaLane('hr', 7, 7)} AS b${pass} FROM (${hashes}) l2`;
+  const values = source.values.map((value, i) => `${value} AS v${i}`).join(', ');
+  const { seeds } = plan.secrets;
+  const keys = source.key.map((i) => `v${i}`);
+  const [narrowKey, key] = keySql(plan, keys);
+  const printed = `SELECT ${narrowRowText(plan, names)} AS nr, ${narrowKey} AS nk, ${names.join(', ')}${pass} FROM (SELECT ${values}${extra} FROM ${source.from}${where} ${barrier}) l0 ${barrier}`;
+  const texts = `SELECT ${rowText(plan, 'nr', names)} AS r, ${key} AS k${pass} FROM (${printed}) l1 ${barrier}`;
+  const hashedKey = hash(plan, keys.length > 0 ? 'k' : 'r', seeds.key);
+  return `SELECT ${hashedKey} AS hk, ${hash(plan, 'r', seeds.a)} AS a, ${hash(plan, 'r', seeds.b)} AS b${pass} FROM (${texts}) l2`;
 }
 
-/** One text that stands for all values, NULLs included. Portable: `values` are output texts, `-` for NULL, `<characters>:<text>` else. */
-export function rowText(plan: DigestPlan, values: readonly string[]): string {
-  if (plan.kind === 'record') return `ROW(${values.join(', ')})::text`;
-  return values.map((text) => `coalesce(length(${text})::text || ':' || ${text}, '-')`).join(' || ');
-}
-
-/** One text for a key; a single column stands for itself. Never NULL: a target may have lost its NOT NULL. */
-function keyText(plan: DigestPlan, values: readonly string[]): string {
-  const [first] = values;
-  if (values.length !== 1 || first === undefined) return rowText(plan, values);
-  return `coalesce(${plan.kind === 'portable' ? first : outputText(first)}, '')`;
-}
-
-function fastHash(text: string, seed: bigint): string {
-  return `hashtextextended(${text} COLLATE "C", (${seed})::bigint)`;
-}
-
-function sha(plan: DigestPlan, text: string, use: string): string {
-  return `sha256(convert_to(${quoteLiteral(plan.seeds.salt + use)} || ${text}, 'UTF8'))`;
-}
-
-/** `<<` and `|` have equal precedence in PostgreSQL: every shift has its own parentheses. */
-function shaLane(hash: string, from: number, bytes: number): string {
-  const parts = Array.from({ length: bytes }, (_, i) => `(get_byte(${hash}, ${from + i})::bigint << ${8 * (bytes - 1 - i)})`);
-  return `(${parts.join(' | ')})`;
+/** The key's narrow text, and its text over that one. */
+function keySql(plan: DigestPlan, keys: readonly string[]): readonly [string, string] {
+  const [first] = keys;
+  if (first === undefined) return ['NULL', 'NULL'];
+  return keys.length === 1 ? [singleKeyText(plan, first), 'nk'] : [narrowRowText(plan, keys), rowText(plan, 'nk', keys)];
 }

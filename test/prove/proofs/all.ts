@@ -2,6 +2,7 @@
 import type { Proof } from '../proof.ts';
 import { adjacentCommitsProof, adjacentCommitsRedProof } from './adjacent-commits.ts';
 import { bigTransactionProof } from './big-transaction.ts';
+import { canonicalRateProof } from './canonical-rate.ts';
 import { castsProof } from './casts.ts';
 import { kafkaKillProof, kafkaKillRedProof } from './kafka-kills.ts';
 import { kafkaOutageProof, kafkaShopProof, kafkaStormProof } from './kafka-weather.ts';
@@ -16,6 +17,7 @@ import { TYPES_PROOFS } from './types.ts';
 export const PROOFS: readonly Proof[] = [
   adjacentCommitsProof,
   adjacentCommitsRedProof,
+  canonicalRateProof,
   castsProof,
   ...MAPPING_COST_PROOFS,
   ...SAMPLE_PROOFS,

@@ -94,7 +94,7 @@ test('declared casts and renames are applied to the source by the same expressio
   expect(found.tables[0]?.sample).toEqual([{ key: { code_text: 'cccc' }, kind: 'different', columns: ['at'], sourceKey: ['cccc'] }]);
 });
 
-test('a source of another encoding is compared by the portable digest', async () => {
+test('a source of another encoding is compared by its texts converted', async () => {
   await using host = await freshDatabase(18);
   const admin = await import('#connectors/postgres/session.ts').then(({ connect }) =>
     connect(host.url, { applicationName: 'test', role: 'source' }),
