@@ -160,6 +160,12 @@ export const catalogue = {
     'A schema step of the file failed, or is not what the journal tells.',
     'Mend the step, then run crossfade schema apply again.',
   ),
+  'CF-5012': entry(
+    1,
+    'operator',
+    'The target cannot give a key its id.',
+    'Set the sequence named beyond the highest id in crossfade.key_map, or give the column a default that hands out ids.',
+  ),
   'CF-6001': entry(11, 'operator', 'Source and target differ.', 'Run crossfade repair.'),
   'CF-6002': entry(1, 'operator', 'Something could not be compared at one point of the stream.', 'Run crossfade verify again.'),
   'CF-6003': entry(

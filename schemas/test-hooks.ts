@@ -17,6 +17,8 @@ export const FAILPOINTS = [
   'log.synced',
   'slot.confirm',
   'sink.begin',
+  'sink.keys-sent',
+  'sink.keys-allocated',
   'sink.applied',
   'sink.commit',
   'sink.committed',
@@ -56,6 +58,7 @@ export const GUARDS = [
   'table-tag', // what another file's transformer mapped and claimed counts
   'raw-ends', // a raw topic that was made anew, or lost its tail, goes unnoticed
   'mapped-ends', // a mapped topic that was made anew, or lost its tail, goes unnoticed
+  'key-once', // a key that is asked for again is given another id
   'claim-gap', // claims are taken that do not join the ones before, or whose outputs were removed
 ] as const;
 export type Guard = (typeof GUARDS)[number];

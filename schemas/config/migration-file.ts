@@ -69,6 +69,10 @@ export interface TableEntry {
   readonly columns: Readonly<Record<string, ColumnEntry>>;
   /** Keyed by target column; absent = none is computed. */
   readonly set?: Readonly<Record<string, SetEntry>>;
+  /** Rows get ids that the target allocates. Absent: they keep their keys. */
+  readonly key?: KeyEntry;
+  /** Keyed by source column; absent = foreign keys say it all. */
+  readonly refs?: Readonly<Record<string, RefEntry>>;
   readonly unmapped: 'error' | 'ignore';
   readonly where?: Readonly<Record<string, FilterEntry>>;
   readonly existing: 'refuse' | 'merge' | 'truncate';
@@ -93,6 +97,20 @@ export interface ColumnEntry {
   /** IANA zone for timestamp → timestamptz (or back). */
   readonly zone?: string;
   readonly drop: boolean;
+  readonly line: number;
+  readonly column: number;
+}
+
+export interface KeyEntry {
+  /** Column of the target. */
+  readonly surrogate: string;
+  readonly line: number;
+  readonly column: number;
+}
+
+/** `to`: the source table referred to, `schema.table`; false: a value like any other. */
+export interface RefEntry {
+  readonly to: string | false;
   readonly line: number;
   readonly column: number;
 }

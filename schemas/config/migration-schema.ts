@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { deletesOption, truncatesOption } from './deletes-schema.ts';
 import { expected, flag, oneOf, sqlName, whole } from './file-terms.ts';
+import { keyOption, refsOption } from './key-schema.ts';
 import { redisAddress, redisTable } from './redis-schema.ts';
 import { schemaMigrations, schemaSteps } from './schema-change-schema.ts';
 import { setEntries } from './step-schema.ts';
@@ -82,6 +83,10 @@ const tableEntry = z.strictObject(
       .default({})
       .describe('Renamed, cast or dropped columns.'),
     set: setEntries.default({}).describe('Target columns that steps compute, each from any number of source columns.'),
+    key: keyOption.describe("Rows get new keys on the target, allocated there; the source's is one column."),
+    refs: refsOption.describe(
+      "Columns that refer to a table with a surrogate key, where no foreign key says it; false: the source's value stays, whatever a foreign key says.",
+    ),
     drop: z.array(sqlName, expected('a list of columns')).default([]).describe('Source columns that are not moved.'),
     unmapped: oneOf(['error', 'ignore']).default('error').describe('What to do with source columns that the target lacks.'),
     where: z
@@ -261,7 +266,6 @@ export const LATER_KEYS: ReadonlySet<string> = new Set([
   'defaults',
   'explode',
   'hooks',
-  'key',
   'keys',
   'lookups',
   'maps',

@@ -189,6 +189,7 @@ function buildTable(table: ParsedTable, index: number, source: YamlSource, wrong
     exclude: table.exclude,
     columns,
     ...(Object.keys(table.set).length > 0 && { set: buildSet(table.set, [...at, 'set'], source) }),
+    ...buildKey(table, at, source),
     unmapped: table.unmapped,
     ...(table.where !== undefined && { where: buildFilters(table.where, [...at, 'where'], source) }),
     existing: table.existing,
@@ -206,6 +207,14 @@ function buildColumn(entry: ParsedTable['columns'][string]): Omit<ColumnEntry, '
     ...(entry.cast !== undefined && { cast: entry.cast }),
     ...(entry.zone !== undefined && { zone: entry.zone }),
     drop: entry.drop ?? false,
+  };
+}
+
+function buildKey({ key, refs }: ParsedTable, at: Path, source: YamlSource): Pick<TableEntry, 'key' | 'refs'> {
+  const placed = Object.entries(refs).map(([name, to]) => [name, { to, ...source.keyPlace([...at, 'refs', name]) }] as const);
+  return {
+    ...(key !== undefined && { key: { ...key, ...source.valuePlace([...at, 'key', 'surrogate']) } }),
+    ...(placed.length > 0 && { refs: Object.fromEntries(placed) }),
   };
 }
 

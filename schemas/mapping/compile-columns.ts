@@ -14,6 +14,7 @@ import type { FilePlace, FindingList } from './finding-list.ts';
 import type { ResolvedTable } from './resolve-tables.ts';
 import type { UserFunctions } from './steps/user-function.ts';
 import type { TableSteps } from './steps/table-steps.ts';
+import type { SurrogateKeys } from './surrogate-keys.ts';
 import { showTable } from './table-pattern.ts';
 import type { TypeWorld } from './type-fit.ts';
 
@@ -23,6 +24,8 @@ export interface ColumnContext {
   readonly list: FindingList;
   /** The same source table on its way to other targets. */
   readonly siblings: readonly ResolvedTable[];
+  /** Columns whose values become ids on the target. */
+  readonly keys: SurrogateKeys;
   /** That steps call. */
   readonly functions?: UserFunctions | undefined;
 }
@@ -164,7 +167,9 @@ function mapColumn(
   entry: ColumnEntry | undefined,
   context: ColumnContext,
 ): ColumnMapping | undefined {
-  const cast = compileCast({ column, target, entry, context });
+  const mapped = context.keys.of(context.resolved, column, target);
+  if (mapped === 'refused') return undefined;
+  const cast = mapped === undefined ? compileCast({ column, target, entry, context }) : mapped.cast;
   if (cast === 'refused') return undefined;
   const place = entry ?? context.resolved.entry;
   checkWritable(target, place, context);
@@ -183,6 +188,7 @@ function mapColumn(
     targetBaseType: target.baseType,
     source: column,
     ...(cast !== undefined && { cast }),
+    ...(mapped !== undefined && { keyMap: mapped.keyMap }),
   };
 }
 

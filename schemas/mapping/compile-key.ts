@@ -68,7 +68,7 @@ function reportUnmapped(name: string, { resolved, list, columnsFit }: KeyInput):
 
 /** A cast of a key column may make two keys one; only those that the type rules call lossless pass, and any text form. */
 function checkInjective(mapped: ColumnMapping, { resolved, world, list }: KeyInput): void {
-  if (mapped.cast === undefined || mapped.targetType === 'text') return;
+  if (mapped.cast === undefined || mapped.keyMap !== undefined || mapped.targetType === 'text') return;
   const target = resolved.target.columns.find((column) => column.name === mapped.target);
   if (target !== undefined && fitTypes(mapped.source, target, world).kind !== 'no') return;
   const entry = resolved.entry.columns[mapped.source.name];

@@ -15,6 +15,7 @@ import { FindingList } from './finding-list.ts';
 import { resolveTables, type ResolvedTable } from './resolve-tables.ts';
 import { compileFilter } from './row-filter.ts';
 import { joinShares, refuseShares } from './share.ts';
+import { SurrogateKeys } from './surrogate-keys.ts';
 import { showTable } from './table-pattern.ts';
 import { typeWorld } from './type-fit.ts';
 
@@ -29,17 +30,19 @@ export function compileMapping(file: MigrationFile, source: Catalog, target: Cat
   const world = typeWorld(source, target);
   const resolved = resolveTables(file, source, target, list);
   checkColumnNames(resolved, list);
+  const keys = new SurrogateKeys(file.name, resolved, list);
   const compiledTables: (readonly [TableMapping, ResolvedTable])[] = [];
   for (const one of resolved) {
     const isFirst = resolved.find((other) => other.source === one.source) === one;
     if (isFirst && (one.source.unlogged || one.source.leaves.some((leaf) => leaf.unlogged === true))) reportUnlogged(one, list);
     const siblings = resolved.filter((other) => other.source === one.source && other !== one);
-    const compiled = compileTable(one, { world, list, siblings, functions: file.functions });
+    const compiled = compileTable(one, { world, list, siblings, keys, functions: file.functions });
     if (compiled !== undefined) compiledTables.push([compiled, one]);
   }
   warnOfOrphans(compiledTables, list);
   const tables = compiledTables.map(([table]) => table);
   const joined = joinShares(tables, resolved, list);
+  refuseSharedKeys(joined, resolved, list);
   if (file.settings.log.kafka !== undefined) refuseShares(joined, resolved, list);
   if (tables.length === 0 && list.errorCount === 0) list.error('CF-1008', 'the file matches no table', file.tables[0] ?? {});
   const findings = list.findings.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0));
@@ -82,9 +85,20 @@ function compileTable(resolved: ResolvedTable, shared: Omit<ColumnContext, 'reso
   };
 }
 
+/** Not built yet: rows of several tables under one id, and ids beside constants. */
+function refuseSharedKeys(tables: readonly TableMapping[], resolved: readonly ResolvedTable[], list: FindingList): void {
+  for (const { from, to, columns, share, merge } of tables) {
+    const mapped = columns.find(({ keyMap }) => keyMap !== undefined);
+    if (mapped === undefined || (share === undefined && merge === undefined)) continue;
+    const { entry } = resolved.find((one) => pairId({ from: one.source, to: one.to }) === pairId({ from, to }))!;
+    const message = `"${mapped.target}" of ${showTable(to)} holds ids of ${mapped.keyMap!.domain}, and ${showTable(from)} shares that table with others, which is not built yet`;
+    list.error('CF-4001', message, entry.key ?? entry, 'Give it a target of its own, or keep its keys.');
+  }
+}
+
 /** A column under a glob must exist in at least one of its tables. */
 function checkColumnNames(resolved: readonly ResolvedTable[], list: FindingList): void {
-  const byEntry = Map.groupBy(resolved, (one) => one.entry);
+  const byEntry = Map.groupBy(resolved, (one) => one.written);
   for (const [entry, group] of byEntry) {
     const sources = group.map((one) => one.source);
     const names = new Set(sources.flatMap((table) => table.columns.map((column) => column.name)));

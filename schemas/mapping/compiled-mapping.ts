@@ -7,6 +7,7 @@
  * projection and filter of text values, and for computed columns (`steps`) a pure function of them.
  */
 import type { CatalogColumn } from '../table.ts';
+import type { KeyMapColumn } from './key-map.ts';
 import type { KeyTemplate } from './redis/key-template.ts';
 import type { TableSteps } from './steps/table-steps.ts';
 
@@ -21,6 +22,8 @@ export interface ColumnMapping {
   readonly source: CatalogColumn;
   /** Undefined: the source's text is read by the target type's input function. */
   readonly cast?: ColumnCast;
+  /** The column holds ids that stand for the source's keys: `cast` looks them up. */
+  readonly keyMap?: KeyMapColumn;
 }
 
 export interface ColumnCast {
@@ -28,6 +31,8 @@ export interface ColumnCast {
   readonly fromType: string;
   /** SQL with `$$` where the value stands, e.g. `($$)::numeric(12,2)` or `($$ AT TIME ZONE 'Europe/Berlin')`. */
   readonly sql: string;
+  /** The same where rows are only looked for; absent: `sql`. */
+  readonly inCondition?: string;
 }
 
 export type DeletePolicy = 'ignore' | SoftDelete;

@@ -9,6 +9,7 @@ import type { Catalog, CatalogTable } from '../table.ts';
 import { pairId, tableId } from './compiled-mapping.ts';
 import type { FindingList } from './finding-list.ts';
 import { didYouMeanTable } from './suggest-table.ts';
+import { withSurrogate } from './surrogate-entry.ts';
 import {
   fillPattern,
   isGlob,
@@ -21,7 +22,10 @@ import {
 } from './table-pattern.ts';
 
 export interface ResolvedTable {
+  /** What the file says of this table, with what `key` makes of its columns. */
   readonly entry: TableEntry;
+  /** As it stands in the file, for all the tables that it matches. */
+  readonly written: TableEntry;
   readonly source: CatalogTable;
   readonly to: { readonly schema: string; readonly name: string };
   /** Undefined: the target has no such table (reported here). */
@@ -56,7 +60,9 @@ export function resolveTables(file: MigrationFile, source: Catalog, target: Cata
       taken.add(pair);
       const found = targets.get(tableId(to));
       if (found === undefined) reportMissingTarget(claim, to, target, list);
-      resolved.push({ entry: claim.entry, source: table, to, ...(found !== undefined && { target: found }) });
+      const counterpart = found !== undefined && { target: found };
+      const entry = withSurrogate({ entry: claim.entry, source: table, ...counterpart });
+      resolved.push({ entry, written: claim.entry, source: table, to, ...counterpart });
     }
   }
   return resolved;

@@ -5,6 +5,7 @@
 import type { SetEntry } from '../config/migration-file.ts';
 import type { StepName } from '../config/step-schema.ts';
 import { isComputed, type ColumnMapping, type TableMapping } from '../mapping/compiled-mapping.ts';
+import type { KeyMapColumn } from '../mapping/key-map.ts';
 import { losslessCast } from '../mapping/lossless-cast.ts';
 import { likelyPersonal } from '../mapping/personal-kind.ts';
 import type { ResolvedTable } from '../mapping/resolve-tables.ts';
@@ -35,11 +36,14 @@ export function describeColumns({ table, resolved, world }: ColumnInput): PlanCo
   return [...passed, ...computed];
 }
 
-function describeDirect({ source, target, targetType, cast }: ColumnMapping, { resolved, world }: ColumnInput): PlanColumn {
+function describeDirect({ source, target, targetType, cast, keyMap }: ColumnMapping, { resolved, world }: ColumnInput): PlanColumn {
   const column = resolved.target?.columns.find(({ name }) => name === target);
   const entry = resolved.entry.columns[source.name];
   const fit = column === undefined ? undefined : fitTypes(source, column, world);
-  const loss = column === undefined || fit?.kind !== 'no' ? undefined : lossOf(source, column, { zone: entry?.zone, why: fit.why, world });
+  const loss =
+    column === undefined || fit?.kind !== 'no' || keyMap !== undefined
+      ? undefined
+      : lossOf(source, column, { zone: entry?.zone, why: fit.why, world });
   const kind = likelyPersonal(source, resolved.source.name);
   return {
     target,
@@ -47,16 +51,28 @@ function describeDirect({ source, target, targetType, cast }: ColumnMapping, { r
     from: [{ column: source.name, type: source.type }],
     conversion: [
       ...(source.name === target ? [] : ['renamed']),
-      conversionOf(source, targetType, {
-        zone: entry?.zone,
-        isCast: cast !== undefined || fit?.kind === 'no',
-        kept: fit?.kind === 'convert',
-      }),
+      keyMap === undefined
+        ? conversionOf(source, targetType, {
+            zone: entry?.zone,
+            isCast: cast !== undefined || fit?.kind === 'no',
+            kept: fit?.kind === 'convert',
+          })
+        : idOf(keyMap, resolved.entry.refs?.[source.name] !== undefined),
     ],
     lossy: loss === undefined ? [] : [loss],
     irreversible: [],
-    ...(kind !== undefined && { personal: { kind, treatment: 'moves as it is', inClear: true } }),
+    ...(kind !== undefined && { personal: personalKey(kind, keyMap !== undefined) }),
   };
+}
+
+/** A key stays readable in the map. */
+function personalKey(kind: string, isMapped: boolean): PlanPersonal {
+  return { kind, treatment: isMapped ? 'becomes an id; crossfade.key_map on the target keeps it' : 'moves as it is', inClear: true };
+}
+
+function idOf({ own, domain }: KeyMapColumn, isSaid: boolean): string {
+  if (own) return 'becomes an id that the target gives; crossfade.key_map keeps which';
+  return `becomes the id of the ${domain} that it names, ${isSaid ? 'as the file says' : 'as a foreign key says'}`;
 }
 
 interface Conversion {

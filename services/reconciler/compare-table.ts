@@ -6,6 +6,7 @@ import type pg from 'pg';
 import { invariant } from '#schemas/errors.ts';
 import { formatLsn } from '#schemas/lsn.ts';
 import { quoteTable } from '#schemas/table.ts';
+import { isNoKey } from '#schemas/mapping/key-map.ts';
 import { keepsUnmarked } from '#schemas/mapping/kept-rows.ts';
 import type { DifferenceSample, Inconclusive, TableVerdict } from '#schemas/reconcile/verify-result.ts';
 import { guarded } from '#schemas/test-hooks.ts';
@@ -236,13 +237,16 @@ async function listDifferences(scans: BothScans, dirty: readonly string[], { tou
 }
 
 function sampleOf(probe: TableProbe, { kind, key, sourceKey }: RowDifference, columns: readonly string[]): DifferenceSample {
-  const known = sourceKey.length > 0 ? sourceKey : sameKeyTexts(probe) ? key : [];
+  const known = sourceKey.length > 0 ? sourceKey : sameKeyTexts(probe) && !key.some(isNoKey) ? key : [];
   return { key: keyObject(probe, key), kind, columns, ...(known.length > 0 && { sourceKey: known.map((text) => text ?? '') }) };
 }
 
 /** Whether the target's key texts are the source's. */
 function sameKeyTexts(probe: TableProbe): boolean {
-  return probe.key.every((i) => probe.columns[i]!.onText === undefined && probe.mapping.columns[i]!.cast === undefined);
+  return probe.key.every((i) => {
+    const { cast, keyMap } = probe.mapping.columns[i]!;
+    return probe.columns[i]!.onText === undefined && (cast === undefined || keyMap !== undefined);
+  });
 }
 
 /** Reads the rows themselves: which columns differ? None may: two servers can quote one row in two ways. */

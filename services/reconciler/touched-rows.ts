@@ -4,6 +4,7 @@
  */
 import type { DifferenceSample } from '#schemas/reconcile/verify-result.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { withoutMark } from '#schemas/mapping/key-map.ts';
 import { rowsAt } from '#connectors/probe/postgres/computed-scan.ts';
 import { keyId, mapTexts, normalizeOnTarget, type ProbedRow } from '#connectors/probe/postgres/rows-by-key.ts';
 import type { Scan, TableProbe, Texts } from '#connectors/probe/postgres/table-scan.ts';
@@ -179,7 +180,7 @@ async function differencesOf(scans: BothScans, pairs: readonly KeyPair[]): Promi
 }
 
 export function keyObject(probe: TableProbe, key: Texts): Readonly<Record<string, string | null>> {
-  return Object.fromEntries(probe.mapping.targetKey.map((name, i) => [name, key[i] ?? null]));
+  return Object.fromEntries(probe.mapping.targetKey.map((name, i) => [name, withoutMark(key[i] ?? null)]));
 }
 
 export function columnsThatDiffer({ source }: BothScans, one: Texts | undefined, other: Texts | undefined): string[] {

@@ -176,3 +176,25 @@ test('the slot is gone although the target shows changes: CF-2004', async () => 
   expect(exitCode).toBe(1);
   expect(envelope.error?.code).toBe('CF-2004');
 });
+
+test('surrogate keys: the sequences that ids come from, owned by the column or only named by its default, and the map are asked of', async () => {
+  await using stage = await checkStage({
+    roles: true,
+    source: 'CREATE TABLE public.a (k text PRIMARY KEY); CREATE TABLE public.b (k text PRIMARY KEY)',
+    target: `CREATE TABLE public.a (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY); CREATE SEQUENCE public.ids;
+      CREATE TABLE public.b (id bigint DEFAULT nextval('public.ids') PRIMARY KEY)`,
+    tables: '  - from: public.*\n    key: { surrogate: id }',
+  });
+  await stage.onTarget(GRANTS(stage.targetRole));
+  const finding = findingLike((await stage.check()).envelope, /may not take ids from/);
+  expect(finding).toMatchObject({
+    severity: 'error',
+    code: 'CF-5002',
+    remedy: `GRANT USAGE ON SEQUENCE "public"."a_id_seq", "public"."ids" TO "${stage.targetRole}";`,
+  });
+  await stage.onTarget(finding.remedy);
+  await stage.onTarget('CREATE TABLE crossfade.key_map (name text)');
+  const map = findingLike((await stage.check()).envelope, /may not read and add to crossfade.key_map/);
+  await stage.onTarget(map.remedy);
+  expect(errorsOf((await stage.check()).envelope).filter(({ code }) => code.startsWith('CF-5'))).toEqual([]);
+});

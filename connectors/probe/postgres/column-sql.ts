@@ -5,6 +5,7 @@
  * a cast is that cast, then the assignment to the target type. Independent of the sink's SQL on purpose.
  */
 import type { ColumnMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { sourceKeySql, type KeyMapColumn } from '#schemas/mapping/key-map.ts';
 
 export interface ColumnSql {
   /** Over a reference to the source column. */
@@ -49,7 +50,18 @@ export function outputText(expression: string, baseType?: string): string {
 
 /** `known` tells whether the source server knows a type name. */
 export function columnSql(column: ColumnMapping, known: (type: string) => boolean): ColumnSql {
+  if (column.keyMap !== undefined) return keySql(column, column.keyMap);
   return column.cast ? castSql(column, column.cast, known) : plainSql(column, known);
+}
+
+/** Ids are compared by the keys that they stand for; an id of nobody's equals none. */
+function keySql({ source }: ColumnMapping, keyMap: KeyMapColumn): ColumnSql {
+  return {
+    onSource: (ref) => outputText(ref, source.baseType),
+    onText: undefined,
+    onTarget: (ref) => sourceKeySql(keyMap, ref),
+    settled: true,
+  };
 }
 
 function castSql(column: ColumnMapping, cast: NonNullable<ColumnMapping['cast']>, known: (type: string) => boolean): ColumnSql {

@@ -4,6 +4,7 @@
  */
 import type pg from 'pg';
 import { quoteIdent } from '#schemas/table.ts';
+import { idOrNullSql, sourceKeySql, type KeyMapColumn } from '#schemas/mapping/key-map.ts';
 import { filterSql } from '#schemas/mapping/row-filter.ts';
 import { queryRows } from '#connectors/postgres/session.ts';
 import { outputText } from './column-sql.ts';
@@ -44,6 +45,8 @@ interface KeyColumn {
   readonly type: string;
   /** Whether `=` of the type is in pg_catalog; a type of an extension is found by its text. */
   readonly comparable: boolean;
+  /** The target has ids in place of the keys. */
+  readonly keyMap?: KeyMapColumn | undefined;
 }
 
 function keyColumns(probe: TableProbe, side: Scan['side']): KeyColumn[] {
@@ -52,8 +55,16 @@ function keyColumns(probe: TableProbe, side: Scan['side']): KeyColumn[] {
     const column = mapping.columns[probe.key[i]!]!;
     const comparable = column.source.builtin || column.source.typtype !== 'b';
     if (side === 'source') return { name: mapping.sourceKey[i]!, type: column.source.baseType, comparable };
+    const { keyMap } = column;
+    if (keyMap !== undefined) return { name: target, type: column.targetBaseType, comparable: true, keyMap };
     return { name: target, type: column.targetBaseType, comparable: comparable && !column.targetBaseType.includes('.') };
   });
+}
+
+/** As the source spells it, on both sides. */
+function keyText({ name, keyMap }: KeyColumn): string {
+  const ref = `t.${quoteIdent(name)}`;
+  return keyMap === undefined ? outputText(ref) : sourceKeySql(keyMap, ref);
 }
 
 async function fetchRows(scan: Scan, mask: bigint, keys: readonly Texts[]): Promise<ProbedRow[]> {
@@ -62,15 +73,16 @@ async function fetchRows(scan: Scan, mask: bigint, keys: readonly Texts[]): Prom
   // What SQL cannot compute is left to computed-scan.ts.
   const computed = side === 'source' && probe.mapping.steps !== undefined;
   const values = computed ? probe.key.map((i) => valueExpressions(probe, side)[i]!) : valueExpressions(probe, side);
-  const key = columns.map((column, i) => ({ expression: outputText(`t.${quoteIdent(column.name)}`), name: `q${i}` }));
+  const key = columns.map((column, i) => ({ expression: keyText(column), name: `q${i}` }));
   const texts = values.map((value, i) => ({ expression: outputText(value), name: `m${i}` }));
   const rawNames = side === 'source' ? probe.sourceColumns : [];
   const raw = rawNames.map((name, i) => ({ expression: outputText(`t.${quoteIdent(name)}`), name: `c${i}` }));
   const filter =
     side === 'source' && probe.mapping.filter ? filterSql(probe.mapping.filter, (column) => `t.${quoteIdent(column)}`) : 'true';
   const extra = [...key, ...texts, ...raw, { expression: filter, name: 'selected' }];
-  const matches = columns.map(({ name, type, comparable }, i) => {
+  const matches = columns.map(({ name, type, comparable, keyMap }, i) => {
     const ref = `t.${quoteIdent(name)}`;
+    if (keyMap !== undefined) return `${ref} = ${idOrNullSql(keyMap, `u.k${i}`, type)}`;
     return comparable ? `${ref} = (u.k${i})::${type}` : `(${outputText(ref)}) = u.k${i}`;
   });
   const unnest = `unnest(${columns.map((_, i) => `$${i + 1}::text[]`).join(', ')}) AS u(${columns.map((_, i) => `k${i}`).join(', ')})`;

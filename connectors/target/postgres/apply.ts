@@ -8,6 +8,7 @@ import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { FinerGrainNeeded, OP, type Round, type RoundOutcome, type TargetSession } from '#connectors/target/target.ts';
 import { BlockedChanges, type BlockedRows } from './blocked-rows.ts';
 import { applyCarefully } from './careful.ts';
+import type { KeyAllocator } from './key-allocator.ts';
 import { writeHeld, type ProgressKeeper } from './progress.ts';
 import { screen } from './screen.ts';
 import type { TableSql } from './statements.ts';
@@ -24,6 +25,8 @@ export interface ApplierOptions {
   readonly rank: (table: TableMapping) => number;
   /** Tables that refer to this one or that it refers to. */
   readonly related: (table: TableMapping) => readonly TableMapping[];
+  /** Gives ids to the source's keys, where the mapping has such columns. */
+  readonly keys?: Pick<KeyAllocator, 'ensure'>;
   /** Keys of which a row was set aside, as committed. */
   readonly blocked: BlockedRows;
   /** Each attempt meets deferred constraints at once: beside rows set aside, COMMIT must not be the first to object. */
@@ -60,6 +63,7 @@ export class RoundApplier implements TargetSession {
   async apply(round: Round): Promise<RoundOutcome> {
     const begins = !this.#inTransaction;
     failpoint('sink.begin');
+    await this.#options.keys?.ensure(round.work);
     const careful =
       needsCare(round, this.#options.ordered) || this.#meetsBlocked(round, this.#blocked ?? new BlockedChanges(this.#options.blocked));
     const outcome = careful ? await this.#careful(round, begins) : await this.#quick(round, begins);

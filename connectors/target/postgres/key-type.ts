@@ -13,7 +13,8 @@ const ONE_TEXT: ReadonlySet<string> = new Set([
 const COLLATABLE: ReadonlySet<string> = new Set(['text', 'varchar', 'name']);
 
 /** True when the target may hold a key that equals the source's and is not the same: an upsert must then write the key too. */
-export function mayHaveTwins({ source, cast }: ColumnMapping): boolean {
+export function mayHaveTwins({ source, cast, keyMap }: ColumnMapping): boolean {
+  if (keyMap !== undefined) return false;
   const type = source.domainBase ?? source;
   if (type.typtype === 'e') return false;
   const name = type.typeName ?? '';

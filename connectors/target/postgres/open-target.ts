@@ -11,6 +11,7 @@ import { quoteIdent, type CatalogTable } from '#schemas/table.ts';
 import { RoundApplier } from './apply.ts';
 import { readBlockedRows, type BlockedRows } from './blocked-rows.ts';
 import type { Progress, TableProgress, TargetEvents } from '#connectors/target/target.ts';
+import { KeyAllocator } from './key-allocator.ts';
 import { readProgress, readTableProgress, type ProgressKeeper } from './progress.ts';
 import { registerTables } from './register-tables.ts';
 import { ensureSchema } from './schema.ts';
@@ -60,6 +61,8 @@ function settings(options: TargetOptions, searchPath: string): Record<string, st
     tcp_keepalives_interval: '10',
     tcp_keepalives_count: '3',
     lock_timeout: '30s',
+    // A key's id may be allocated by another session while a transaction is open here.
+    default_transaction_isolation: 'read committed',
     statement_timeout: '0',
     // Joins are from a few staged rows to a table by its key; without statistics the planner may prefer to read the table whole.
     enable_hashjoin: 'off',
@@ -109,6 +112,8 @@ async function takeOver(options: TargetOptions, client: pg.Client, open: () => P
   const role = await prepareSession(client, options.mapping.name);
   const ordered = !role.replica && rank.hasForeignKeys;
   const sqlOf = sqlByTable(options);
+  const mapsKeys = options.mapping.tables.some(({ columns }) => columns.some(({ keyMap }) => keyMap !== undefined));
+  const keys = mapsKeys ? new KeyAllocator(open) : undefined;
   const applierOf = (session: pg.Client, keeper: ProgressKeeper, origin: boolean): RoundApplier =>
     new RoundApplier({
       name: options.mapping.name,
@@ -118,6 +123,7 @@ async function takeOver(options: TargetOptions, client: pg.Client, open: () => P
       rank: rank.rank,
       related: rank.related,
       blocked,
+      ...(keys !== undefined && { keys }),
       ordered,
       originMessage: origin ? undefined : JSON.stringify({ kind: 'origin', name: options.mapping.name }),
       onMissing: options.onMissing,
@@ -134,7 +140,10 @@ async function takeOver(options: TargetOptions, client: pg.Client, open: () => P
       await prepareSession(session, undefined);
       return applierOf(session, keeper, false);
     },
-    close: async () => client.end().catch(() => undefined),
+    close: async () => {
+      await keys?.close();
+      await client.end().catch(() => undefined);
+    },
   };
 }
 

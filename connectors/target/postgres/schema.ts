@@ -115,6 +115,16 @@ const STEPS: readonly string[] = [
      signed boolean NOT NULL,
      since timestamptz NOT NULL DEFAULT now()
    );`,
+  // Ids that stand for the source's keys. Rows are only ever added. What tells most comes first in the indexes: before there are statistics a
+  // look-up by key would else be planned over all keys of its domain.
+  `CREATE TABLE crossfade.key_map (
+     name text COLLATE "C" NOT NULL,
+     domain text COLLATE "C" NOT NULL,
+     source_key text COLLATE "C" NOT NULL,
+     target_key text COLLATE "C" NOT NULL,
+     CONSTRAINT key_map_pkey PRIMARY KEY (source_key, domain, name),
+     CONSTRAINT key_map_id UNIQUE (target_key, domain, name)
+   );`,
 ];
 
 const SCHEMA_LOCK = `pg_advisory_xact_lock(hashtextextended('crossfade schema', 0))`;

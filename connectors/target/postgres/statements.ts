@@ -71,6 +71,12 @@ export class TableSql {
     return cast === undefined ? sql : cast.sql.split('$$').join(sql);
   }
 
+  /** The same where a row is looked for. */
+  #sought(i: number, sql: string): string {
+    const within = this.#column(i).cast?.inCondition;
+    return within === undefined ? this.#value(i, sql) : within.split('$$').join(sql);
+  }
+
   #parameter(i: number, n: number): string {
     const cast = this.#column(i).cast;
     return cast === undefined ? `$${n}` : this.#value(i, `($${n}::${cast.fromType})`);
@@ -78,7 +84,9 @@ export class TableSql {
 
   /** A parameter that is compared with its column. */
   #keyParameter(i: number, n: number): string {
-    return needsNamedType(this.#column(i)) ? `$${n}::${this.#column(i).targetBaseType}` : this.#parameter(i, n);
+    const { cast, targetBaseType } = this.#column(i);
+    if (cast !== undefined) return this.#sought(i, `($${n}::${cast.fromType})`);
+    return needsNamedType(this.#column(i)) ? `$${n}::${targetBaseType}` : `$${n}`;
   }
 
   #overriding(): string {
@@ -209,7 +217,8 @@ export class TableSql {
 
   /** `t.key = s.key` where the stage names its key columns `c<index>` or `k<n>` / `f<n>`. */
   #keyEquals(names: 'c' | 'k' | 'f', own: string = this.#own('t.')): string {
-    return this.key.map((i, n) => `t.${this.#target(i)} = ${this.#value(i, `s.${names}${names === 'c' ? i : n}`)}`).join(' AND ') + own;
+    const equal = this.key.map((i, n) => `t.${this.#target(i)} = ${this.#sought(i, `s.${names}${names === 'c' ? i : n}`)}`).join(' AND ');
+    return equal + own;
   }
 
   /** Whatever the file says of deletes: to write the rows anew. */

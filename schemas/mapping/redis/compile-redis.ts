@@ -70,12 +70,19 @@ function checkEntry(entry: TableEntry, list: FindingList): void {
       entry.deletes ?? entry,
       'Take `deletes` and `truncates` out.',
     );
+  if (entry.key !== undefined || entry.refs !== undefined)
+    list.error(
+      'CF-4001',
+      `the keys of ${entry.from} cannot be replaced on a Redis target, which has no map of them`,
+      entry.key ?? Object.values(entry.refs!)[0]!,
+      'Take `key` and `refs` out, or compute the key: `uuid5`.',
+    );
   if (entry.redis?.ttlSeconds !== undefined && entry.redis.sets.length > 0)
     list.error('CF-4001', `${entry.from} has both ttl and sets: a row that expires could not leave its sets`, place, 'Write one of them.');
 }
 
 /** PostgreSQL's text is what passes anyway. */
-function withoutCasts({ deletes: _deletes, truncates: _truncates, ...entry }: TableEntry): TableEntry {
+function withoutCasts({ deletes: _deletes, truncates: _truncates, key: _key, refs: _refs, ...entry }: TableEntry): TableEntry {
   const columns = Object.entries(entry.columns).map(([name, { cast: _cast, zone: _zone, ...column }]) => [name, column] as const);
   return { ...entry, columns: Object.fromEntries(columns) };
 }

@@ -199,6 +199,7 @@ async function runTargetChecks(
           pair,
           own: compiled && ownOrNobodysSql(compiled),
           existing: one.entry.existing,
+          ...(one.entry.key !== undefined && { surrogate: one.entry.key.surrogate }),
           rowsExpected: one.source.rowEstimate,
           place: { path: file.path, line: one.entry.line, column: one.entry.column },
         },

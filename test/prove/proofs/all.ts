@@ -12,6 +12,7 @@ import { MAPPING_COST_PROOFS } from './mapping-cost.ts';
 import { moneyTransfersProof } from './money-transfers.ts';
 import { REDIS_PROOFS } from './redis.ts';
 import { SAMPLE_PROOFS } from './sample-databases.ts';
+import { surrogateKeysProof, surrogateKeysRedProof } from './surrogate-keys.ts';
 import { TYPES_PROOFS } from './types.ts';
 
 export const PROOFS: readonly Proof[] = [
@@ -25,6 +26,8 @@ export const PROOFS: readonly Proof[] = [
   leastPrivilegeProof,
   moneyTransfersProof,
   ...REDIS_PROOFS,
+  surrogateKeysRedProof,
+  surrogateKeysProof,
   killRedProof,
   bigTransactionProof,
   kafkaShopProof,

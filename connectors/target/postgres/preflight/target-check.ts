@@ -25,6 +25,8 @@ export interface TargetTable {
   /** Condition of the rows that are this pair's, where others have some, too. */
   readonly own: string | undefined;
   readonly existing: ExistingPolicy;
+  /** Column that hands out ids to rows of the source. */
+  readonly surrogate?: string;
   readonly rowsExpected: number;
   /** Place of the table's entry in the file. */
   readonly place: { readonly path: string; readonly line: number; readonly column: number };
