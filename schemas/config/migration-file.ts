@@ -82,6 +82,8 @@ export interface TableEntry {
   readonly truncates?: 'apply' | 'ignore' | 'halt';
   /** The entry says so, or the file's `sink` block and not the entry; absent = halt. */
   readonly onRowError?: 'set-aside';
+  /** Rows of the target are what an array of the source's row holds. */
+  readonly explode?: ExplodeEntry;
   /** Absent: as the defaults say, where the target is Redis. */
   readonly redis?: RedisEntry;
   /** Place of `from` in the file, for findings. */
@@ -108,9 +110,30 @@ export interface KeyEntry {
   readonly column: number;
 }
 
+/** An array column that becomes rows of its own. */
+export interface ExplodeEntry {
+  /** Source column. */
+  readonly array: string;
+  readonly parts: readonly ExplodePart[];
+  /** Target column of the element's place. */
+  readonly ordinal?: { readonly to: string; readonly line: number; readonly column: number };
+  readonly orphans: 'delete' | 'keep';
+  readonly line: number;
+  readonly column: number;
+}
+
 /** `to`: the source table referred to, `schema.table`; false: a value like any other. */
 export interface RefEntry {
   readonly to: string | false;
+  readonly line: number;
+  readonly column: number;
+}
+
+export interface ExplodePart {
+  /** Name or JSON pointer; absent: the element itself. */
+  readonly field?: string;
+  readonly to: string;
+  readonly cast?: string;
   readonly line: number;
   readonly column: number;
 }

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { deletesOption, truncatesOption } from './deletes-schema.ts';
+import { explodeOption } from './explode-schema.ts';
 import { expected, flag, oneOf, sqlName, whole } from './file-terms.ts';
 import { keyOption, refsOption } from './key-schema.ts';
 import { redisAddress, redisTable } from './redis-schema.ts';
@@ -99,6 +100,7 @@ const tableEntry = z.strictObject(
     onRowError: oneOf(['halt', 'set-aside'])
       .optional()
       .describe('A row that the target refuses halts its table, or is set aside and blocks its key only. Absent: as under sink.'),
+    explode: explodeOption.describe('Each element of an array column becomes a row of the target, beside the key of the row it stands in.'),
     redis: redisTable.optional().describe('How its rows stand in Redis.'),
   },
   expected('a block with from: schema.table'),
@@ -264,7 +266,6 @@ export const LATER_KEYS: ReadonlySet<string> = new Set([
   'checks',
   'cutover',
   'defaults',
-  'explode',
   'hooks',
   'keys',
   'lookups',

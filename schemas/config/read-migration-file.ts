@@ -7,6 +7,7 @@ import type { Finding } from '../errors.ts';
 import type { SchemaMigrations } from '../schema-history/schema-tools.ts';
 import { explainIssues } from './explain-issue.ts';
 import type { DeletesInput } from './deletes-schema.ts';
+import { buildExplode } from './explode-schema.ts';
 import type { ColumnEntry, DeletesEntry, FilterEntry, MigrationFile, RedisEntry, TableEntry, TargetAddress } from './migration-file.ts';
 import { migrationSchema, type ParsedMigration } from './migration-schema.ts';
 import type { RedisTableInput } from './redis-schema.ts';
@@ -195,6 +196,7 @@ function buildTable(table: ParsedTable, index: number, source: YamlSource, wrong
     existing: table.existing,
     ...buildDeletes(table.deletes, source.keyPlace([...at, 'deletes'])),
     ...(table.truncates !== undefined && { truncates: table.truncates }),
+    ...(table.explode !== undefined && { explode: buildExplode(table.explode, [...at, 'explode'], source) }),
     ...(table.redis !== undefined && { redis: buildRedis(table.redis, [...at, 'redis'], source) }),
     ...source.valuePlace([...at, 'from']),
   };

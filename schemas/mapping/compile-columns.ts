@@ -95,13 +95,13 @@ function reportComputed(column: CatalogColumn, target: CatalogColumn, { resolved
   );
 }
 
-function entryOf({ resolved }: ColumnContext, name: string): ColumnEntry | undefined {
+export function entryOf({ resolved }: ColumnContext, name: string): ColumnEntry | undefined {
   const { columns } = resolved.entry;
   return Object.hasOwn(columns, name) ? columns[name] : undefined;
 }
 
 /** The target column that this one feeds; undefined when it is left out (which is reported where it is not the file's will). */
-function findTarget(column: CatalogColumn, entry: ColumnEntry | undefined, context: ColumnContext): CatalogColumn | undefined {
+export function findTarget(column: CatalogColumn, entry: ColumnEntry | undefined, context: ColumnContext): CatalogColumn | undefined {
   const { target, source, entry: table } = context.resolved;
   const wanted = entry?.to ?? column.name;
   const found = target.columns.find((one) => one.name === wanted);
@@ -135,7 +135,8 @@ function findTarget(column: CatalogColumn, entry: ColumnEntry | undefined, conte
 }
 
 /** True when the column has a place there, be it in what a computed column is made of. */
-function takes({ entry, target }: ResolvedTable, name: string): boolean {
+export function takes({ entry, target }: ResolvedTable, name: string): boolean {
+  if (entry.explode !== undefined) return entry.explode.array === name;
   if (Object.values(entry.set ?? {}).some(({ from }) => from.includes(name))) return true;
   const own = Object.hasOwn(entry.columns, name) ? entry.columns[name] : undefined;
   if (own?.drop === true) return false;
@@ -161,7 +162,7 @@ function findForGenerated(
   return undefined;
 }
 
-function mapColumn(
+export function mapColumn(
   column: CatalogColumn,
   target: CatalogColumn,
   entry: ColumnEntry | undefined,
@@ -208,7 +209,7 @@ function isKeyColumn(name: string, table: ColumnContext['resolved']['target']): 
   return [table.primaryKey, ...table.uniqueKeys].some((key) => key?.columns.includes(name) === true);
 }
 
-function checkUnfed(target: CatalogColumn, { resolved, list }: ColumnContext): void {
+export function checkUnfed(target: CatalogColumn, { resolved, list }: ColumnContext): void {
   if (!target.notNull || target.hasDefault || target.generated !== '' || target.identity !== '') return;
   const remedy = `Map a source column to it, or run on the target: ALTER TABLE ${quoteTable(resolved.target)} ALTER COLUMN ${quoteIdent(target.name)} DROP NOT NULL; (or SET DEFAULT …)`;
   list.error(

@@ -18,6 +18,8 @@ export interface KeyInput {
   readonly filter: RowFilter | undefined;
   readonly world: TypeWorld;
   readonly list: FindingList;
+  /** Rows of the target are children of the source's row: its key alone is not to be unique there. */
+  readonly isExploded: boolean;
   /** False when a column was already reported: a key column that is missing for that reason is not reported again. */
   readonly columnsFit: boolean;
 }
@@ -44,7 +46,7 @@ export function compileKey(input: KeyInput): CompiledKey | undefined {
     checkInjective(mapped, input);
     targetKey.push(mapped.target);
   }
-  const share = targetKey.length > 0 ? checkTargetIndex(targetKey, input) : undefined;
+  const share = targetKey.length > 0 && !input.isExploded ? checkTargetIndex(targetKey, input) : undefined;
   if (input.steps !== undefined) warnOfComputedKey(input.steps, sourceKey, input);
   return { sourceKey, targetKey, ...(share !== undefined && { share }) };
 }

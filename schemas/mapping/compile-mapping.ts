@@ -7,10 +7,11 @@ import type { MigrationFile, TableEntry } from '../config/migration-file.ts';
 import type { Finding } from '../errors.ts';
 import { didYouMean } from '../nearest-name.ts';
 import { quoteTable, type Catalog, type CatalogTable } from '../table.ts';
-import { compileColumns, type ColumnContext } from './compile-columns.ts';
+import { compileColumns, type ColumnContext, type CompiledColumns } from './compile-columns.ts';
 import { compileDeletes, warnOfOrphans } from './compile-deletes.ts';
+import { childKey, compileExploded } from './compile-explode.ts';
 import { compileKey } from './compile-key.ts';
-import { pairId, type CompiledMapping, type TableMapping } from './compiled-mapping.ts';
+import { pairId, type CompiledMapping, type Explode, type TableMapping } from './compiled-mapping.ts';
 import { FindingList } from './finding-list.ts';
 import { resolveTables, type ResolvedTable } from './resolve-tables.ts';
 import { compileFilter } from './row-filter.ts';
@@ -57,15 +58,17 @@ function compileTable(resolved: ResolvedTable, shared: Omit<ColumnContext, 'reso
   if (target === undefined) return undefined;
   const context = { ...shared, resolved: { ...resolved, target } };
   const before = list.errorCount;
-  const { columns, dropped, steps } = compileColumns(context);
+  const { columns, dropped, steps, explode } = compileRow(context);
   const columnsFit = list.errorCount === before;
   if (columns.length === 0) {
     if (columnsFit) list.error('CF-4001', `no column of ${showTable(source)} goes to ${showTable(to)}`, entry);
     return undefined;
   }
-  const key = compileKey({ ...context, columns, steps, filter, columnsFit });
+  const key = compileKey({ ...context, columns, steps, filter, columnsFit, isExploded: entry.explode !== undefined });
   if (key === undefined) return undefined;
-  const fates = compileDeletes(context, { targetKey: key.targetKey, columns });
+  const children = explode === undefined || !columnsFit ? undefined : childKey(explode, key.targetKey, context);
+  if (entry.explode !== undefined && children === undefined) return undefined;
+  const fates = children === undefined ? compileDeletes(context, { targetKey: key.targetKey, columns }) : orphansOf(entry);
   if (fates === undefined) return undefined;
   if (entry.onRowError !== undefined && key.targetKey.length === 0) reportUnnamed(resolved, list);
   const fed = new Set(columns.map((column) => column.target));
@@ -77,6 +80,7 @@ function compileTable(resolved: ResolvedTable, shared: Omit<ColumnContext, 'reso
     overridesIdentity: target.columns.some((column) => column.identity === 'a' && fed.has(column.name)),
     ...(filter !== undefined && { filter }),
     ...(steps !== undefined && { steps }),
+    ...(children !== undefined && { explode: children }),
     existing: entry.existing,
     ...fates,
     dropped,
@@ -94,6 +98,16 @@ function refuseSharedKeys(tables: readonly TableMapping[], resolved: readonly Re
     const message = `"${mapped.target}" of ${showTable(to)} holds ids of ${mapped.keyMap!.domain}, and ${showTable(from)} shares that table with others, which is not built yet`;
     list.error('CF-4001', message, entry.key ?? entry, 'Give it a target of its own, or keep its keys.');
   }
+}
+
+function compileRow(context: ColumnContext): CompiledColumns & { readonly explode?: Explode | undefined } {
+  const { explode } = context.resolved.entry;
+  return explode === undefined ? compileColumns(context) : compileExploded(context, explode);
+}
+
+/** Children that stay are rows whose deletes are ignored. */
+function orphansOf({ explode }: TableEntry): Pick<TableMapping, 'deletes' | 'truncates'> {
+  return explode?.orphans === 'keep' ? { deletes: 'ignore', truncates: 'ignore' } : {};
 }
 
 /** A column under a glob must exist in at least one of its tables. */
@@ -141,7 +155,7 @@ function reportUnnamed({ source, entry }: ResolvedTable, list: FindingList): voi
 export function hashTables(tables: readonly TableMapping[]): string {
   const relevant = tables
     .toSorted((a, b) => (pairId(a) < pairId(b) ? -1 : 1))
-    .map(({ from, to, columns, sourceKey, targetKey, filter, redis, share, merge, steps, deletes, truncates }) => [
+    .map(({ from, to, columns, sourceKey, targetKey, filter, redis, share, merge, steps, deletes, truncates, explode }) => [
       [from.schema, from.name],
       [to.schema, to.name],
       columns.map((column) => [
@@ -159,9 +173,15 @@ export function hashTables(tables: readonly TableMapping[]): string {
       ...(steps === undefined ? [] : [steps.digest]),
       ...(deletes === undefined && truncates === undefined ? [] : [{ deletes, truncates }]),
       ...(share === undefined ? [] : [share.map(({ target }) => target)]),
+      ...(explode === undefined ? [] : [relevantOf(explode)]),
       ...(merge === undefined ? [] : [[merge.witness, merge.others]]),
     ]);
   return createHash('sha256').update(JSON.stringify(relevant)).digest('hex');
+}
+
+function relevantOf({ array, name, parts, ordinal, key }: Explode): unknown {
+  const made = parts.map(({ target, targetType, path, source, cast }) => [target, targetType, path ?? null, source.type, cast?.sql ?? '']);
+  return { array, name, made, ordinal: ordinal?.target, key };
 }
 
 function byText(a: unknown, b: unknown): number {

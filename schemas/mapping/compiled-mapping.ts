@@ -77,6 +77,8 @@ export interface TableMapping {
   readonly share?: readonly ShareColumn[];
   /** Other source tables feed other columns of the same rows; absent: a row of the target is one row of this source table. */
   readonly merge?: MergedRows;
+  /** Rows of the target are the elements of an array, which is the last of `columns`; absent: a row is a row. */
+  readonly explode?: Explode;
   /** What computes the last of `columns`; absent = every value passes as it is. */
   readonly steps?: TableSteps;
   readonly existing: ExistingPolicy;
@@ -92,6 +94,30 @@ export interface TableMapping {
   readonly unmapped?: 'error' | 'ignore';
   /** Set where the target is Redis. */
   readonly redis?: RedisMapping;
+}
+
+/**
+ * Rows that an array of a source row becomes: its children. `TableMapping.columns` are then the columns of the parent's key and, under a name
+ * that no column has, the array; `targetKey` finds all children of a parent.
+ */
+export interface Explode {
+  readonly array: ArrayKind;
+  /** Source column. */
+  readonly name: string;
+  readonly parts: readonly ExplodedPart[];
+  /** Gets the element's place in the array, from 1 on. */
+  readonly ordinal?: Pick<ColumnMapping, 'target' | 'targetType' | 'targetBaseType'>;
+  /** Columns that tell one parent's children apart: with `targetKey` they are a unique key of the target. */
+  readonly key: readonly string[];
+}
+
+/** `array`: one of PostgreSQL's own, of any type. */
+export type ArrayKind = 'json' | 'jsonb' | 'array';
+
+/** A column that an element feeds. `source` is what the element, or its field, is read as: text, of JSON. */
+export interface ExplodedPart extends ColumnMapping {
+  /** Of an element that is a JSON object; absent: the element itself. */
+  readonly path?: readonly string[];
 }
 
 /** A column of the target's key that the file sets to a constant. */

@@ -3,8 +3,16 @@
  * casts and dropped columns of the file applied; what cannot be carried over faithfully stands there as a comment, never silently left
  * out. It is a draft for the schema migration tool of the target's owner: nothing of ours runs it.
  */
-import type { MigrationFile, TableEntry } from '../config/migration-file.ts';
-import { quoteIdent, quoteLiteral, quoteTable, type Catalog, type CatalogColumn, type CatalogForeignKey } from '../table.ts';
+import type { ExplodeEntry, MigrationFile, TableEntry } from '../config/migration-file.ts';
+import {
+  identityColumns,
+  quoteIdent,
+  quoteLiteral,
+  quoteTable,
+  type Catalog,
+  type CatalogColumn,
+  type CatalogForeignKey,
+} from '../table.ts';
 import { tableId } from './compiled-mapping.ts';
 import { createExtensions, createTypes } from './ddl-types.ts';
 import { FindingList } from './finding-list.ts';
@@ -26,7 +34,7 @@ export function draftMissingTables(file: MigrationFile, source: Catalog, target:
     (one, i) => one.target === undefined && resolved.findIndex(({ to }) => tableId(to) === tableId(one.to)) === i,
   );
   if (missing.length === 0) return { sql: '', tables: [] };
-  const columns = missing.flatMap((one) => keptColumns(one));
+  const columns = plain(missing).flatMap((one) => keptColumns(one));
   const schemas = new Set(missing.map((one) => one.to.schema));
   const parts = [
     "-- Drafted by `crossfade check --ddl` from the source's catalogue. Read it before you run it on the target.",
@@ -62,8 +70,28 @@ function keepsNames({ source, entry }: ResolvedTable): boolean {
   });
 }
 
+/** Children of a row: its key, and what the file names of the elements. */
+function createChildTable({ source, entry, to }: ResolvedTable, { parts, ordinal, array }: ExplodeEntry): string {
+  const own = (column: CatalogColumn): string => quoteIdent(targetName(entry, column.name));
+  const keys = source.columns.filter(({ name }) => identityColumns(source)?.includes(name) === true);
+  const column = source.columns.find(({ name }) => name === array);
+  const element = column?.type.endsWith('[]') === true ? column.type.replace(/(?:\[\])+$/, '') : 'text';
+  const lines = [
+    ...keys.map((key) => `${own(key)} ${columnType(key, entry)} NOT NULL`),
+    ...parts.map(
+      ({ field, to: name, cast }) =>
+        `${quoteIdent(name)} ${cast !== undefined && parseTypeName(cast) !== undefined ? cast.trim() : field === undefined ? element : 'text'}`,
+    ),
+    ...(ordinal === undefined ? [] : [`${quoteIdent(ordinal.to)} integer NOT NULL`]),
+  ];
+  const told = ordinal?.to ?? parts[0]?.to;
+  if (told !== undefined) lines.push(`PRIMARY KEY (${[...keys.map(own), quoteIdent(told)].join(', ')})`);
+  return `-- ${showTable(to)}: choose what tells the elements of one row apart\nCREATE TABLE ${quoteTable(to)} (\n  ${lines.join(',\n  ')}\n);`;
+}
+
 function createTable(one: ResolvedTable, target: Catalog): string {
   const { source, to } = one;
+  if (one.entry.explode !== undefined) return createChildTable(one, one.entry.explode);
   const lines: string[] = [];
   const notes: string[] = [];
   for (const column of keptColumns(one)) {
@@ -159,10 +187,19 @@ function callsUserFunction(expression: string): boolean {
   return /(?:"(?:[^"]|"")+"|[\w$]+)\.(?:"(?:[^"]|"")+"|[\w$]+)\s*\(/u.test(expression.replaceAll(/'(?:[^']|'')*'/g, "''"));
 }
 
+/** Without tables of children, whose parent's foreign keys are not theirs. */
+function plain(tables: readonly ResolvedTable[]): readonly ResolvedTable[] {
+  return tables.filter(({ entry }) => entry.explode === undefined);
+}
+
 function foreignKeys(missing: readonly ResolvedTable[], all: readonly ResolvedTable[]): string[] {
   // Of a table that goes to several the first one takes its place.
-  const bySource = new Map(all.toReversed().map((one) => [tableId(one.source), one]));
-  const statements = missing.flatMap((one) =>
+  const bySource = new Map(
+    plain(all)
+      .toReversed()
+      .map((one) => [tableId(one.source), one]),
+  );
+  const statements = plain(missing).flatMap((one) =>
     one.source.foreignKeys.map((key) => foreignKey(one, key, bySource.get(tableId({ schema: key.toSchema, name: key.toTable })))),
   );
   if (statements.length === 0) return [];

@@ -4,6 +4,7 @@
  */
 import { compileRowPredicate } from './row-filter.ts';
 import { isComputed, type TableMapping } from './compiled-mapping.ts';
+import { explodeRow } from './explode-row.ts';
 import { rowFunction, type Field } from './steps/table-steps.ts';
 import { castText, targetText } from './value-text.ts';
 
@@ -58,9 +59,25 @@ function mapTo(table: TableMapping, row: SourceRow): RowOutcome {
       return [column.target, isComputed(steps, i) ? targetText(column, text) : (castText(column, text) ?? SERVER_ONLY)];
     }),
   );
+  if (table.explode !== undefined) return explodeTo(table, values, valueOf(table.explode.name));
   // What tells deleted rows from this one.
   const { flag, at } = typeof table.deletes === 'object' ? table.deletes : {};
   if (flag !== undefined) values.set(flag.column, flag.alive);
   if (at !== undefined) values.set(at.column, null);
   return { kind: 'rows', rows: [{ to: table.to, values }] };
+}
+
+/** `parent` has the columns of the key, which each child gets. */
+function explodeTo({ to, explode, targetKey }: TableMapping, parent: ReadonlyMap<string, MappedValue>, array: string | null): RowOutcome {
+  const exploded = explodeRow(explode!, array);
+  if (exploded.kind === 'refused') return { kind: 'refused', code: 'CF-4002', message: exploded.message };
+  const key = targetKey.map((name) => [name, parent.get(name)!] as const);
+  const rows = exploded.children.map((child) => ({
+    to,
+    values: new Map<string, MappedValue>([
+      ...key,
+      ...[...child].map(([name, value]) => [name, value === undefined ? SERVER_ONLY : value] as const),
+    ]),
+  }));
+  return { kind: 'rows', rows };
 }

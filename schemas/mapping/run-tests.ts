@@ -133,9 +133,10 @@ function differences(want: ExpectedRow, { to, values }: MappedRow, tables: reado
 }
 
 /** Also of the column that tells deleted rows from others. */
-function typeOf({ columns, deletes }: TableMapping, name: string): Pick<ColumnMapping, 'targetType' | 'targetBaseType'> {
+function typeOf({ columns, deletes, explode }: TableMapping, name: string): Pick<ColumnMapping, 'targetType' | 'targetBaseType'> {
   const type = (typeof deletes === 'object' ? deletes.flag?.type : undefined) ?? 'text';
-  return columns.find(({ target }) => target === name) ?? { targetType: type, targetBaseType: type };
+  const made = [...(explode?.parts ?? []), ...(explode?.ordinal === undefined ? [] : [explode.ordinal])];
+  return [...columns, ...made].find(({ target }) => target === name) ?? { targetType: type, targetBaseType: type };
 }
 
 function describe(rows: readonly MappedRow[]): string {

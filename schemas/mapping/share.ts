@@ -135,7 +135,7 @@ function reportClash(placed: readonly Placed[], { mapping, one }: Placed, list: 
 /** Nothing but the key in common, and each has more than that. */
 function areDisjoint(one: TableMapping, other: TableMapping): boolean {
   const key = new Set(one.targetKey);
-  if (one.share !== undefined || other.share !== undefined || key.size === 0) return false;
+  if ([one, other].some(({ share, explode }) => share !== undefined || explode !== undefined) || key.size === 0) return false;
   if ([one, other].some(({ columns }) => columns.length === key.size)) return false;
   if (other.targetKey.length !== key.size || !other.targetKey.every((name) => key.has(name))) return false;
   const fed = new Set(one.columns.map(({ target }) => target));
@@ -193,9 +193,14 @@ function areApart(one: TableMapping, other: TableMapping): boolean {
 
 /** Not built yet over Kafka: a record's key would have to hold the constants, and its value all columns that others feed. */
 export function refuseShares(tables: readonly TableMapping[], resolved: readonly ResolvedTable[], list: FindingList): void {
-  for (const { from, to, share, merge: merged } of tables) {
-    if (share === undefined && merged === undefined) continue;
+  for (const { from, to, share, merge: merged, explode } of tables) {
+    if (share === undefined && merged === undefined && explode === undefined) continue;
     const { entry } = resolved.find(({ source, to: target }) => pairId({ from: source, to: target }) === pairId({ from, to }))!;
+    if (explode !== undefined) {
+      const about = `"${explode.name}" of ${showTable(from)} becomes rows of ${showTable(to)}, which a log on Kafka does not carry yet`;
+      list.error('CF-4001', about, entry.explode ?? entry, 'Use the embedded log (`crossfade up` without `log.kafka`).');
+      continue;
+    }
     const message = `${showTable(from)} shares ${showTable(to)} with others, which a log on Kafka does not carry yet`;
     list.error('CF-4001', message, entry, 'Use the embedded log (`crossfade up` without `log.kafka`), or a target of its own.');
   }

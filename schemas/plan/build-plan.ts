@@ -12,6 +12,7 @@ import { showTable } from '../mapping/table-pattern.ts';
 import { typeWorld, type TypeWorld } from '../mapping/type-fit.ts';
 import type { Catalog, CatalogOddity, CatalogTable } from '../table.ts';
 import { describeColumns } from './describe-column.ts';
+import { describeChildren } from './describe-exploded.ts';
 import { describeFates } from './describe-fates.ts';
 import type { PlanDocument, PlanDrop, PlanPlace, PlanSchemaStep, PlanScope, PlanTable, PlanVersions } from './plan-document.ts';
 import { planHash } from './plan-hash.ts';
@@ -117,7 +118,8 @@ function notMoved({ oddities, sequences, largeObjects }: Catalog): string[] {
 
 function describeTable(table: TableMapping, resolved: ResolvedTable, world: TypeWorld): PlanTable {
   const { source, entry, target } = resolved;
-  const fed = new Set([...table.columns.map((column) => column.target), ...markedColumns(entry)]);
+  const columns = table.explode === undefined ? describeColumns({ table, resolved, world }) : describeChildren({ table, resolved, world });
+  const fed = new Set([...columns.map((column) => column.target), ...markedColumns(entry)]);
   const { redis } = table;
   return {
     from: showTable(table.from),
@@ -125,8 +127,13 @@ function describeTable(table: TableMapping, resolved: ResolvedTable, world: Type
     rows: source.rowEstimate,
     bytes: source.bytes,
     partitions: source.leaves.length,
-    key: { source: table.sourceKey, target: table.targetKey, primary: otherPrimaryKey(table, target), identity: identityOf(source) },
-    columns: describeColumns({ table, resolved, world }),
+    key: {
+      source: table.sourceKey,
+      target: [...table.targetKey, ...(table.explode?.key ?? [])],
+      primary: otherPrimaryKey(table, target),
+      identity: identityOf(source),
+    },
+    columns,
     dropped: describeDrops(table, resolved),
     unfed: (target?.columns ?? [])
       .filter(({ name }) => !fed.has(name))
@@ -146,9 +153,10 @@ function describeTable(table: TableMapping, resolved: ResolvedTable, world: Type
   };
 }
 
-function otherPrimaryKey({ targetKey }: TableMapping, target: CatalogTable | undefined): readonly string[] {
+function otherPrimaryKey({ targetKey, explode }: TableMapping, target: CatalogTable | undefined): readonly string[] {
   const primary = target?.primaryKey?.columns ?? [];
-  return primary.toSorted().join('\0') === targetKey.toSorted().join('\0') ? [] : primary;
+  const own = [...targetKey, ...(explode?.key ?? [])];
+  return primary.toSorted().join('\0') === own.toSorted().join('\0') ? [] : primary;
 }
 
 function identityOf(source: CatalogTable): string {

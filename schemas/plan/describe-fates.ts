@@ -14,7 +14,9 @@ export function describeFates(table: TableMapping): Fates {
       soft !== undefined
         ? describeSoft(soft)
         : table.deletes === 'ignore'
-          ? 'it stays on the target as it is'
+          ? table.explode === undefined
+            ? 'it stays on the target as it is'
+            : 'its children stay on the target, as do those whose element is gone'
           : 'it goes on the target too',
     truncates: describeTruncates(table, soft !== undefined),
   };

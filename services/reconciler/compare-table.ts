@@ -24,6 +24,7 @@ import {
   type Texts,
 } from '#connectors/probe/postgres/table-scan.ts';
 import type { AlignedTable, Alignment } from './align.ts';
+import { nameChildren } from './exploded-differences.ts';
 import type { VerifyLimits } from './limits.ts';
 import { mergeRows, withDeltas, type RowDifference } from './merge.ts';
 import { keylessDeltas, type KeylessDelta } from './touched-keyless.ts';
@@ -154,7 +155,7 @@ async function compareKeyed(scans: BothScans, table: AlignedTable, { alignment, 
   return {
     ...verdictOf(table.probe, tally),
     ...(softlyDeleted !== undefined && { softlyDeleted }),
-    rowsSource: rowsAtSource - touched.sourceRows.length + touched.rowsAtApplied,
+    rowsSource: rowsAtSource - Number(touched.sourceRows.reduce((sum, row) => sum + row.sum.rows, 0n)) + touched.rowsAtApplied,
     rowsTarget,
     lsn: formatLsn(alignment.applied),
   };
@@ -223,17 +224,22 @@ async function listDifferences(scans: BothScans, dirty: readonly string[], { tou
     skipTarget: (row) => touched.targetKeys.has(keyId(row.key)),
   });
   const waiting: RowDifference[] = [];
-  const confirmAll = scans.source.probe.columns.some((column) => !column.settled);
+  const isExploded = scans.source.probe.mapping.explode !== undefined;
+  const confirmAll = isExploded || scans.source.probe.columns.some((column) => !column.settled);
   let found = 0;
   for await (const one of differences) {
     found++;
-    if (one.kind !== 'different') tally.add(sampleOf(scans.source.probe, one, []), one.rows);
+    if (one.kind !== 'different' && !isExploded) tally.add(sampleOf(scans.source.probe, one, []), one.rows);
     else if (waiting.length < tally.max || confirmAll) waiting.push(one);
     else tally.addUnnamed(one);
   }
   invariant(found > 0, 'sums differ where a row does');
   // The listings' cursors are done: the same sessions may fetch rows now.
-  for (let from = 0; from < waiting.length; from += CONFIRM_ROWS) await nameColumns(scans, waiting.slice(from, from + CONFIRM_ROWS), tally);
+  for (let from = 0; from < waiting.length; from += CONFIRM_ROWS) {
+    const some = waiting.slice(from, from + CONFIRM_ROWS);
+    if (isExploded) for (const one of await nameChildren(scans, some)) tally.add(one, 1);
+    else await nameColumns(scans, some, tally);
+  }
 }
 
 function sampleOf(probe: TableProbe, { kind, key, sourceKey }: RowDifference, columns: readonly string[]): DifferenceSample {

@@ -36,7 +36,9 @@ function planTable(verdict: TableVerdict, { from, sourceKey }: TableMapping): Re
   const complete = keys.length === verdict.missing + verdict.extra + verdict.different;
   if (sourceKey.length === 0 || !complete) return [{ kind: 'table', ...base, reason }];
   const requests: RecopyRequest[] = [];
-  for (let i = 0; i < keys.length; i += KEYS_PER_REQUEST)
-    requests.push({ kind: 'keys', ...base, keys: keys.slice(i, i + KEYS_PER_REQUEST), reason });
+  // Children that differ may be of one parent.
+  const distinct = [...new Map(keys.map((key) => [JSON.stringify(key), key])).values()];
+  for (let i = 0; i < distinct.length; i += KEYS_PER_REQUEST)
+    requests.push({ kind: 'keys', ...base, keys: distinct.slice(i, i + KEYS_PER_REQUEST), reason });
   return requests;
 }

@@ -6,9 +6,11 @@ import type { DifferenceSample } from '#schemas/reconcile/verify-result.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { withoutMark } from '#schemas/mapping/key-map.ts';
 import { rowsAt } from '#connectors/probe/postgres/computed-scan.ts';
+import { isRow, rowsIn } from '#connectors/probe/postgres/exploded-rows.ts';
 import { keyId, mapTexts, normalizeOnTarget, type ProbedRow } from '#connectors/probe/postgres/rows-by-key.ts';
 import type { Scan, TableProbe, Texts } from '#connectors/probe/postgres/table-scan.ts';
 import type { RowChange, Side, TableChanges, Values } from './change-collector.ts';
+import { differencesIn } from './exploded-differences.ts';
 import { rowSelected } from './row-selected.ts';
 import { foldChanges, type KeyedChange } from './fold.ts';
 
@@ -45,9 +47,13 @@ export async function judgeTouched(scans: BothScans, changes: TableChanges): Pro
     rowsAt(scans.source, scans.mask, sourceKeys),
     rowsAt(scans.target, scans.mask, targetKeys),
   ]);
+  const targetKeyOf = new Map(keys.map((key, i) => [key, targetKeys[i]!]));
   const targetOf = new Map(keys.map((key, i) => [key, targetFound.get(keyId(targetKeys[i]!))]));
   const forward = foldChanges(ahead, (key) => sourceFound.get(key)?.raw);
-  const backward = foldChanges(await onTarget(scans, changes.behind), (key) => targetOf.get(key)?.texts);
+  const backward = foldChanges(
+    await onTarget(scans, changes.behind),
+    (key) => targetOf.get(key)?.texts ?? childless(probe, targetKeyOf.get(key)!),
+  );
   const expected = await mapFolded(scans, forward.rows);
 
   const pairs = keys.map((key, i): KeyPair => {
@@ -57,7 +63,8 @@ export async function judgeTouched(scans: BothScans, changes: TableChanges): Pro
     const targetKey = targetKeys[i]!;
     if (sides.get(key) === 'ahead') return { key, sourceKey, targetKey, source: expected.get(key), target: there };
     const here = selected?.selected === true ? selected.texts : undefined;
-    return { key, sourceKey, targetKey, source: here, target: backward.rows.get(key) as Texts | undefined };
+    const then = backward.rows.get(key) as Texts | undefined;
+    return { key, sourceKey, targetKey, source: here, target: isRow(probe.mapping, then) ? then : undefined };
   });
   // A key on both sides would break the proof in align.ts; nothing is claimed about it.
   const known = pairs.filter(
@@ -69,7 +76,7 @@ export async function judgeTouched(scans: BothScans, changes: TableChanges): Pro
     sourceKeys: new Set(keys),
     targetKeys: new Set(targetKeys.map((key) => keyId(key))),
     differences: await differencesOf(scans, known),
-    rowsAtApplied: countApplied(pairs, sides, targetOf),
+    rowsAtApplied: countApplied(probe.mapping, pairs, { sides, targetOf }),
     unknown: pairs.length - known.length,
   };
 }
@@ -82,16 +89,24 @@ interface KeyPair {
   readonly target: Texts | undefined;
 }
 
+/** On the target a parent without children is no row, and yet nothing of it is unknown. */
+function childless({ mapping }: TableProbe, key: Texts): Texts | undefined {
+  if (mapping.explode === undefined) return undefined;
+  return mapping.columns.map(({ target }) => key[mapping.targetKey.indexOf(target)] ?? null);
+}
+
+interface Found {
+  readonly sides: ReadonlyMap<string, Side>;
+  readonly targetOf: ReadonlyMap<string, ProbedRow | undefined>;
+}
+
 /** Of keys that the target has still to catch up with, the target's own count is corrected by what differs. */
-function countApplied(
-  pairs: readonly KeyPair[],
-  sides: ReadonlyMap<string, Side>,
-  targetOf: ReadonlyMap<string, ProbedRow | undefined>,
-): number {
+function countApplied(mapping: TableMapping, pairs: readonly KeyPair[], { sides, targetOf }: Found): number {
+  const count = (texts: Texts | undefined): number => (texts === undefined ? 0 : Number(rowsIn(mapping, texts)));
   let rows = 0;
   for (const { key, source, target } of pairs) {
-    if (sides.get(key) === 'ahead') rows += source ? 1 : 0;
-    else rows += (targetOf.get(key) ? 1 : 0) + (source ? 1 : 0) - (target ? 1 : 0);
+    if (sides.get(key) === 'ahead') rows += count(source);
+    else rows += count(targetOf.get(key)?.texts) + count(source) - count(target);
   }
   return rows;
 }
@@ -161,13 +176,16 @@ async function mapFolded({ source }: BothScans, rows: ReadonlyMap<string, Values
     probe,
     selected.map(([, values]) => inTargetOrder(probe, values)),
   );
-  return new Map(selected.map(([key], i) => [key, mapped[i] as Texts]));
+  const images = selected.map(([key], i) => [key, mapped[i] as Texts] as const);
+  return new Map(images.filter(([, texts]) => isRow(probe.mapping, texts)));
 }
 
 async function differencesOf(scans: BothScans, pairs: readonly KeyPair[]): Promise<DifferenceSample[]> {
   const unequal = pairs.filter(
     ({ source, target }) => (source === undefined) !== (target === undefined) || columnsThatDiffer(scans, source, target).length > 0,
   );
+  const { mapping } = scans.source.probe;
+  if (mapping.explode !== undefined) return unequal.flatMap(({ targetKey, ...one }) => differencesIn(mapping, { ...one, key: targetKey }));
   const confirmed = await confirmOnTarget(scans, unequal);
   return confirmed.flatMap((one): DifferenceSample[] => {
     const { probe } = scans.source;

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
+import type { DifferenceSample } from '#schemas/reconcile/verify-result.ts';
 import { execute } from '#test/support/application.ts';
 import { runShape } from '#test/support/shape-run.ts';
-import { MERGE, SPLIT, UNION } from '#test/support/shapes.ts';
+import { EXPLODE, MERGE, SPLIT, UNION } from '#test/support/shapes.ts';
 
 const LONG_MS = 240_000;
 
@@ -52,6 +53,36 @@ test(
         [1, 0, 1],
         [0, 1, 0],
       ]);
+      expect(await command('repair')).toBe(0);
+      expect((await verify()).result.differences).toBe(0);
+    });
+  },
+);
+
+test(
+  'arrays become rows of their own: copied, followed and verified clean under a writer, through SIGKILLs',
+  { timeout: LONG_MS },
+  async () => {
+    await runShape(EXPLODE, async ({ targetUrl, verify, command }) => {
+      const [line] = await execute(targetUrl, `SELECT order_id, sku FROM order_line WHERE place = 2 ORDER BY order_id LIMIT 1`);
+      const { order_id: order, sku } = line!;
+      await execute(
+        targetUrl,
+        `UPDATE order_line SET quantity = quantity + 1 WHERE (order_id, sku) = (${order}, '${sku}')`,
+        `DELETE FROM order_line WHERE order_id = ${order} AND place = 1`,
+        `INSERT INTO order_line VALUES (${order}, 'extra', 1, 1, 'x', 77)`,
+        `DELETE FROM order_tag WHERE (order_id, n) = (SELECT max(order_id), 1 FROM order_tag)`,
+        `INSERT INTO order_tag VALUES (-1, 1, 'of nobody')`,
+      );
+      const drifted = await verify();
+      expect(drifted.result.tables.map(({ to, missing, different, extra }) => [to, missing, different, extra])).toEqual([
+        ['public.orders', 0, 0, 0],
+        ['public.order_line', 1, 1, 1],
+        ['public.order_tag', 1, 0, 1],
+      ]);
+      const lines = drifted.result.tables[1]!.sample as readonly DifferenceSample[];
+      expect(lines.find(({ kind }) => kind === 'different')).toMatchObject({ key: { order_id: order, sku }, columns: ['quantity'] });
+      expect(lines.find(({ kind }) => kind === 'extra')).toMatchObject({ key: { order_id: order, sku: 'extra' }, columns: [] });
       expect(await command('repair')).toBe(0);
       expect((await verify()).result.differences).toBe(0);
     });

@@ -9,13 +9,15 @@ import { expect } from 'vitest';
 import { explain, runCommand, type VerifyResult } from '#services/demo/pipeline/command.ts';
 import { Pipeline } from '#services/demo/pipeline/pipeline.ts';
 import { execute } from '#test/support/application.ts';
-import { freshDatabase } from '#test/support/postgres.ts';
+import { freshDatabase, type PostgresVersion } from '#test/support/postgres.ts';
 
 export interface Shape {
   readonly name: string;
   /** The file's `tables:` block. */
   readonly tables: string;
   readonly source: string;
+  /** 18 when absent. */
+  readonly sourceVersion?: PostgresVersion;
   readonly fill: string;
   readonly target: string;
   /** Statements of round n, each a transaction. */
@@ -34,7 +36,7 @@ export interface ShapeRun {
 const KILLS = [{ CROSSFADE_TEST_FAILPOINT: 'sink.applied:3' }, { CROSSFADE_TEST_FAILPOINT: 'sink.commit:40' }] as const;
 
 export async function runShape(shape: Shape, after: (run: ShapeRun) => Promise<void> = async () => undefined): Promise<void> {
-  await using from = await freshDatabase(18);
+  await using from = await freshDatabase(shape.sourceVersion ?? 18);
   await using to = await freshDatabase(18);
   await using stack = new AsyncDisposableStack();
   const directory = await mkdtemp(join(tmpdir(), 'crossfade-shape-'));

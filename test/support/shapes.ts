@@ -92,3 +92,55 @@ export const MERGE: Shape = {
     ],
   ],
 };
+
+/**
+ * Orders whose lines stand in one jsonb column, also beyond what is kept in the row (so that an update of the note leaves them out), and whose
+ * tags in an array: children with the place, or a field, as key.
+ */
+export const EXPLODE: Shape = {
+  name: 'explode',
+  sourceVersion: 14,
+  source: `CREATE TABLE orders (id int PRIMARY KEY, note text, items jsonb, tags text[]);
+    CREATE FUNCTION items(seed int, n int) RETURNS jsonb LANGUAGE sql AS $$
+      SELECT coalesce(jsonb_agg(jsonb_build_object('sku', 's' || i, 'qty', (seed * i) % 17, 'price', jsonb_build_object('net', (seed + i) / 8.0),
+        'text', CASE WHEN seed % 3 = 0 THEN (SELECT string_agg(md5(j::text || seed || i), '') FROM generate_series(1, 60) j) END)), '[]')
+      FROM generate_series(1, n) i $$`,
+  fill: `INSERT INTO orders SELECT g, 'n', CASE WHEN g % 11 = 0 THEN NULL WHEN g % 13 = 0 THEN 'null' ELSE items(g, g % 6) END,
+      CASE WHEN g % 7 > 0 THEN (SELECT array_agg('t' || i) FROM generate_series(1, g % 4) i) END FROM generate_series(1, 900) g`,
+  target: `CREATE TABLE orders (id int PRIMARY KEY, note text);
+    CREATE TABLE order_line (order_id int, sku text, quantity int, net numeric(12,2), text text, place int, PRIMARY KEY (order_id, sku));
+    CREATE TABLE order_tag (order_id int, n bigint, tag text, PRIMARY KEY (order_id, n))`,
+  tables: `tables:
+  - { from: public.orders, to: public.orders }
+  - from: public.orders
+    to: public.order_line
+    columns: { id: order_id }
+    explode:
+      column: items
+      fields: { sku: sku, qty: quantity, /price/net: { to: net, cast: 'numeric(12,2)' }, text: text }
+      ordinal: place
+  - from: public.orders
+    to: public.order_tag
+    columns: { id: order_id }
+    explode: { column: tags, element: tag, ordinal: n }
+`,
+  changes: (round) => [
+    `UPDATE orders SET note = 'n${round}' WHERE id % 37 = ${round % 37}`,
+    `UPDATE orders SET items = items(${round}, ${round % 9}), tags = array_append(tags, 'x${round}') WHERE id % 89 = ${round % 89}`,
+    `UPDATE orders SET items = items - 0 WHERE id % 53 = ${round % 53} AND jsonb_typeof(items) = 'array'`,
+    `UPDATE orders SET id = id + 100000 WHERE id = ${(round * 11) % 900}`,
+    `INSERT INTO orders VALUES (${10_000 + round}, 'new', items(${round}, 4), ARRAY['a', 'b']) ON CONFLICT DO NOTHING`,
+    `DELETE FROM orders WHERE id = ${(round * 7) % 900}`,
+  ],
+  same: [
+    [
+      `SELECT o.id AS order_id, i ->> 'sku' AS sku, (i ->> 'qty')::int AS quantity, round((i #>> '{price,net}')::numeric, 2)::text AS net, md5(i ->> 'text') AS text, n::int AS place
+        FROM orders o, jsonb_array_elements(CASE WHEN items <> 'null' THEN items END) WITH ORDINALITY AS x(i, n) ORDER BY 1, 6`,
+      'SELECT order_id, sku, quantity, net::text, md5(text) AS text, place FROM order_line ORDER BY 1, 6',
+    ],
+    [
+      'SELECT o.id AS order_id, n::text, tag FROM orders o, unnest(tags) WITH ORDINALITY AS x(tag, n) ORDER BY 1, x.n',
+      'SELECT order_id, n::text, tag FROM order_tag ORDER BY 1, order_tag.n',
+    ],
+  ],
+};

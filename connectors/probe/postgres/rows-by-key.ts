@@ -5,9 +5,9 @@
 import type pg from 'pg';
 import { quoteIdent } from '#schemas/table.ts';
 import { idOrNullSql, sourceKeySql, type KeyMapColumn } from '#schemas/mapping/key-map.ts';
-import { filterSql } from '#schemas/mapping/row-filter.ts';
 import { queryRows } from '#connectors/postgres/session.ts';
 import { outputText } from './column-sql.ts';
+import { groupedChildren, rowsIn } from './exploded-rows.ts';
 import { REFUSED } from './row-image.ts';
 import { digestSelect, type DigestPlan } from './row-sql.ts';
 import { conditions, fromItem, valueExpressions, type BucketSum, type Scan, type TableProbe, type Texts } from './table-scan.ts';
@@ -77,9 +77,13 @@ async function fetchRows(scan: Scan, mask: bigint, keys: readonly Texts[]): Prom
   const texts = values.map((value, i) => ({ expression: outputText(value), name: `m${i}` }));
   const rawNames = side === 'source' ? probe.sourceColumns : [];
   const raw = rawNames.map((name, i) => ({ expression: outputText(`t.${quoteIdent(name)}`), name: `c${i}` }));
-  const filter =
-    side === 'source' && probe.mapping.filter ? filterSql(probe.mapping.filter, (column) => `t.${quoteIdent(column)}`) : 'true';
-  const extra = [...key, ...texts, ...raw, { expression: filter, name: 'selected' }];
+  const chosen =
+    side === 'source'
+      ? conditions(probe, side)
+          .map((one) => `(${one})`)
+          .join(' AND ')
+      : '';
+  const extra = [...key, ...texts, ...raw, { expression: chosen === '' ? 'true' : chosen, name: 'selected' }];
   const matches = columns.map(({ name, type, comparable, keyMap }, i) => {
     const ref = `t.${quoteIdent(name)}`;
     if (keyMap !== undefined) return `${ref} = ${idOrNullSql(keyMap, `u.k${i}`, type)}`;
@@ -88,7 +92,10 @@ async function fetchRows(scan: Scan, mask: bigint, keys: readonly Texts[]): Prom
   const unnest = `unnest(${columns.map((_, i) => `$${i + 1}::text[]`).join(', ')}) AS u(${columns.map((_, i) => `k${i}`).join(', ')})`;
   // A softly deleted row is none; of the source's rows `selected` tells.
   if (side === 'target') matches.push(...conditions(probe, side));
-  const from = `${unnest} JOIN ${fromItem(probe, side, scan.shape)} ON ${matches.join(' AND ')}`;
+  const from =
+    side === 'target' && probe.mapping.explode !== undefined
+      ? `${unnest} CROSS JOIN ${groupedChildren(probe.mapping, scan.shape.kind !== 'p', probe.known, matches)}`
+      : `${unnest} JOIN ${fromItem(probe, side, scan.shape)} ON ${matches.join(' AND ')}`;
   const select = digestSelect(scan.plan, { from, where: [], values, key: computed ? values.map((_, i) => i) : probe.key, extra });
   const names = extra.map(({ name }) => `, d.${name}${name === 'selected' ? '::text AS selected' : ''}`).join('');
   const rows = await queryRows(
@@ -97,7 +104,12 @@ async function fetchRows(scan: Scan, mask: bigint, keys: readonly Texts[]): Prom
     columns.map((_, i) => keys.map((one) => one[i] ?? null)),
   );
   const asked = new Set(keys.map((one) => keyId(one)));
-  return rows.map((row) => probedRow(row, [key.length, texts.length, raw.length])).filter((row) => asked.has(keyId(row.key)));
+  const sizes = [key.length, texts.length, raw.length] as const;
+  return rows.map((row) => weighed(probedRow(row, sizes), probe)).filter((row) => asked.has(keyId(row.key)));
+}
+
+function weighed(row: ProbedRow, { mapping }: TableProbe): ProbedRow {
+  return mapping.explode === undefined ? row : { ...row, sum: { ...row.sum, rows: rowsIn(mapping, row.texts) } };
 }
 
 function probedRow(row: Record<string, string | null>, [keys, texts, raw]: readonly [number, number, number]): ProbedRow {

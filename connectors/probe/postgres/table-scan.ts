@@ -10,6 +10,7 @@ import { filterSql } from '#schemas/mapping/row-filter.ts';
 import { comparedSql } from '#schemas/mapping/share.ts';
 import { queryRows } from '#connectors/postgres/session.ts';
 import { columnSql, outputText, type ColumnSql } from './column-sql.ts';
+import { CHILD_COUNT, childrenSql, groupedChildren, sourceCount, sourceHas } from './exploded-rows.ts';
 import { readColumns, rowImage, type RowImage } from './row-image.ts';
 import { digestSelect, type DigestPlan } from './row-sql.ts';
 import type { Side } from './held-snapshot.ts';
@@ -27,6 +28,8 @@ export interface TableProbe {
   readonly sourceColumns: readonly string[];
   /** Values of the source columns, in their order, as the mapping's columns. */
   readonly image: RowImage;
+  /** Whether the source server knows a type. */
+  readonly known: (type: string) => boolean;
 }
 
 export interface BucketSum {
@@ -43,15 +46,19 @@ export function tableProbe(mapping: TableMapping, known: (type: string) => boole
   const sourceColumns = readColumns(mapping);
   return {
     mapping,
-    columns: mapping.columns.map((column) => columnSql(column, known)),
+    columns: mapping.columns.map((column, i) =>
+      mapping.explode !== undefined && i === mapping.columns.length - 1 ? childrenSql(mapping, known) : columnSql(column, known),
+    ),
     key: mapping.targetKey.map((name) => mapping.columns.findIndex((column) => column.target === name)),
     sourceColumns,
     image: rowImage(mapping, sourceColumns),
+    known,
   };
 }
 
 /** FROM item with alias t; a plain table without its inheritance children. */
 export function fromItem(probe: TableProbe, side: Side, shape: Shape): string {
+  if (side === 'target' && probe.mapping.explode !== undefined) return groupedChildren(probe.mapping, shape.kind !== 'p', probe.known);
   const table = side === 'source' ? probe.mapping.from : probe.mapping.to;
   return `${shape.kind === 'p' ? '' : 'ONLY '}${quoteTable(table)} AS t`;
 }
@@ -67,8 +74,8 @@ export function valueExpressions(probe: TableProbe, side: Side): string[] {
 /** Of the rows that count: those that the mapping selects, and on the target those that are its own (or nobody's) and not softly deleted. */
 export function conditions(probe: TableProbe, side: Side): string[] {
   const named = (column: string): string => `t.${quoteIdent(column)}`;
-  const { filter } = probe.mapping;
-  if (side === 'source') return filter ? [filterSql(filter, named)] : [];
+  const { filter, explode } = probe.mapping;
+  if (side === 'source') return [filter ? filterSql(filter, named) : [], explode ? sourceHas(explode, named(explode.name)) : []].flat();
   const soft = softDeleteOf(probe.mapping);
   return [comparedSql(probe.mapping, named) ?? [], soft === undefined ? [] : aliveSql(soft, 't.')].flat();
 }
@@ -92,11 +99,21 @@ export interface Scan {
   readonly renew: () => Promise<void>;
 }
 
+/** How many rows of the target a row `t` stands for; undefined: one. */
+export function weightSql({ mapping }: TableProbe, side: Side): string | undefined {
+  const { explode } = mapping;
+  if (explode === undefined) return undefined;
+  return side === 'target' ? `t.${quoteIdent(CHILD_COUNT)}` : sourceCount(explode, `t.${quoteIdent(explode.name)}`);
+}
+
 /** Count and lane sums per bucket (`hash & mask`), the whole table, slice by slice. */
 export async function bucketSums(scan: Scan, mask: bigint): Promise<Map<string, BucketSum>> {
   const sums = new Map<string, BucketSum>();
   let first = true;
-  for (const slice of slices(scan.shape.pages)) {
+  const weight = weightSql(scan.probe, scan.side);
+  // Children lie anywhere: a parent's are put together in one go.
+  const whole = scan.side === 'target' && weight !== undefined;
+  for (const slice of whole ? [[]] : slices(scan.shape.pages)) {
     // Somebody who waits to alter the table waits for one slice, not for the whole scan.
     if (!first) await scan.renew();
     first = false;
@@ -105,10 +122,12 @@ export async function bucketSums(scan: Scan, mask: bigint): Promise<Map<string, 
       where: [...conditions(scan.probe, scan.side), ...slice],
       values: valueExpressions(scan.probe, scan.side),
       key: scan.probe.key,
+      ...(weight !== undefined && { extra: [{ expression: weight, name: 'w' }] }),
     });
+    const count = weight === undefined ? 'count(1)' : 'sum(d.w)';
     const rows = await queryRows(
       scan.client,
-      `SELECT (d.hk & ${mask})::text AS bucket, count(1)::text AS n, sum(d.a)::text AS a, sum(d.b)::text AS b FROM (${select}) d GROUP BY d.hk & ${mask}`,
+      `SELECT (d.hk & ${mask})::text AS bucket, ${count}::text AS n, sum(d.a)::text AS a, sum(d.b)::text AS b FROM (${select}) d GROUP BY d.hk & ${mask}`,
     );
     for (const row of rows) addTo(sums, row['bucket']!, { rows: BigInt(row['n']!), a: BigInt(row['a']!), b: BigInt(row['b']!) });
   }

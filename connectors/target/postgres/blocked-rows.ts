@@ -213,7 +213,7 @@ function hashOf(key: string): string {
 
 /** Data that a column, a constraint or a trigger does not take: numbers and texts out of range, integrity, CHECK OPTION, limits, RAISE. */
 export function belongsToRow(error: StatementError): boolean {
-  return /^(22|23|44|54|P0)/.test(error.sqlState);
+  return /^(21|22|23|44|54|P0)/.test(error.sqlState);
 }
 
 /** The keys that are blocked; the version comes first, so that a row discarded meanwhile is noticed. */

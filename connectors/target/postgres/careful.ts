@@ -8,6 +8,7 @@ import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { ChunkBatch, Round, RoundOutcome, TableBatch, Work } from '#connectors/target/target.ts';
 import type { ApplierOptions } from './apply.ts';
 import { keyText } from './encode.ts';
+import { refusalText } from './exploded-sql.ts';
 import { distinctRuns, groupEntries } from './groups.ts';
 import { offendingRow } from './offending-row.ts';
 import type { BlockedChanges } from './blocked-rows.ts';
@@ -100,7 +101,8 @@ async function applyItem(context: SetAside, item: Work, findings: Findings): Pro
   const stop = setsAside(item.table) ? await setAside(context, item, refused, findings) : refused;
   if (stop === undefined) return;
   const key = await offendingRow(options, item);
-  findings.held.push({ table: item.table, key: key?.key ?? '', message: (stop === refused ? (key?.error ?? refused) : stop).message });
+  const reason = stop === refused ? (key?.error ?? refused) : stop;
+  findings.held.push({ table: item.table, key: key?.key ?? '', message: refusalText(item.table, reason) });
 }
 
 async function setAside(context: SetAside, item: Work, refused: StatementError, findings: Findings): Promise<Stop | undefined> {

@@ -1,6 +1,6 @@
 /**
  * Sorts a batch's entries by what the target has to do with them. Guarantee: every entry is in exactly one group, but a `recreate`
- * one in two (deleted, then inserted) and a delete that the file ignores, and groups are lists of entry numbers, so nothing is copied.
+ * one in two (deleted, then inserted), a delete that the file ignores and a change that says nothing of children, and groups are lists of entry numbers, so nothing is copied.
  */
 import { mayOutlive } from '#schemas/mapping/kept-rows.ts';
 import { OP, type TableBatch, type Work } from '#connectors/target/target.ts';
@@ -35,6 +35,8 @@ export function groupEntries(batch: TableBatch, ordered = false): Groups {
     if (kind === OP.delete) {
       if (batch.table.deletes !== 'ignore') deletes.push(i);
     } else if (kind === OP.patch) {
+      // The array was left alone, and so are the children.
+      if (batch.table.explode !== undefined && (op & OP.carry) === 0) continue;
       const columns = presentColumns(batch.buffers[i]!, batch.at[i]!, batch.layout);
       const into = (op & OP.carry) === 0 ? patches : carries;
       const group = into.get(columns.join());

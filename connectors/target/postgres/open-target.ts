@@ -10,6 +10,7 @@ import { tableId, type CompiledMapping, type TableMapping } from '#schemas/mappi
 import { quoteIdent, type CatalogTable } from '#schemas/table.ts';
 import { RoundApplier } from './apply.ts';
 import { readBlockedRows, type BlockedRows } from './blocked-rows.ts';
+import { ExplodedSql } from './exploded-sql.ts';
 import type { Progress, TableProgress, TargetEvents } from '#connectors/target/target.ts';
 import { KeyAllocator } from './key-allocator.ts';
 import { readProgress, readTableProgress, type ProgressKeeper } from './progress.ts';
@@ -163,7 +164,10 @@ function sqlByTable(options: TargetOptions): (table: TableMapping) => TableSql {
   const made = new Map<TableMapping, TableSql>();
   return (table) => {
     let sql = made.get(table);
-    if (sql === undefined) made.set(table, (sql = new TableSql(table, made.size, byId.get(tableId(table.to)))));
+    if (sql === undefined) {
+      const Sql = table.explode === undefined ? TableSql : ExplodedSql;
+      made.set(table, (sql = new Sql(table, made.size, byId.get(tableId(table.to)))));
+    }
     return sql;
   };
 }

@@ -144,7 +144,7 @@ export async function completeRows(
     }
     wire.copyEnd();
     wire.execute(group.from === 'own' || carry ? sql.completeFromStage(group.columns, group.from) : sql.stageToFinal(group.columns));
-    wire.execute(sql.missingFromFinal());
+    wire.execute(sql.missingFromFinal(batch.strict));
   });
   // While the table is copying, a row that is not there yet comes whole with its chunk; a moved one has no chunk to wait for.
   if (batch.strict || group.from === 'old') reportMissing(batch, results[3]!, findings);

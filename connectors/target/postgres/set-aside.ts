@@ -13,6 +13,7 @@ import type { ApplierOptions } from './apply.ts';
 import { attempted, probed, run } from './attempt.ts';
 import { belongsToRow, BLOCKED_MAX, blockedKey, type BlockedChanges, type RowValues } from './blocked-rows.ts';
 import { writeCopyKey } from './encode.ts';
+import { refusalText } from './exploded-sql.ts';
 import { groupEntries, type Groups } from './groups.ts';
 import { chunkKey, chunkLines, chunkPart, chunkValues, type ChunkLines, entryKey, entryValues, withoutEntries } from './refusable-rows.ts';
 import { completeRows, deleteKeys, removeKeys, stageRows, upsertAll, type Findings } from './replace-rows.ts';
@@ -82,8 +83,9 @@ function setAside(
   const { error, values } = refusal;
   const depends = error.sqlState === '23503' && options.related(table).some((other) => blocked.keys(other).size > 0);
   const cause = depends ? 'dependant' : 'row';
-  blocked.block(table, key, { cause, sqlState: error.sqlState, message: error.message, constraint: error.constraint, values });
-  found.push({ table, key: (JSON.parse(key) as string[]).join(', '), message: error.message });
+  const message = refusalText(table, error);
+  blocked.block(table, key, { cause, sqlState: error.sqlState, message, constraint: error.constraint, values });
+  found.push({ table, key: (JSON.parse(key) as string[]).join(', '), message });
 }
 
 /**

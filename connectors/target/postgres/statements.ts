@@ -18,8 +18,6 @@ export class TableSql {
   /** Indexes in `table.columns` of the key, in the order of `targetKey`. */
   readonly key: readonly number[];
   readonly partitioned: boolean;
-  /** Rows cannot go straight into the target: values are cast, or marks are added. */
-  readonly isStaged: boolean;
   /** A row that is new at the source may be there. */
   readonly mayOutlive: boolean;
   /** Deletes mark rows instead. */
@@ -38,11 +36,20 @@ export class TableSql {
     this.partitioned = catalog?.kind === 'p';
     this.soft = softDeleteOf(table);
     this.mayOutlive = mayOutlive(table);
-    this.isStaged = this.soft !== undefined || table.merge !== undefined || table.columns.some((column) => column.cast !== undefined);
     const share = (table.share ?? []).map(({ target }) => target);
     this.#unsettable = new Set([...table.targetKey, ...share]);
     const keys = this.key.filter((i) => !mayHaveTwins(table.columns[i]!)).map((i) => table.columns[i]!.target);
     this.#unwritten = new Set([...keys, ...share]);
+  }
+
+  /** Rows cannot go straight into the target: values are cast, or marks are added. */
+  get isStaged(): boolean {
+    return this.soft !== undefined || this.isMerged || this.table.columns.some((column) => column.cast !== undefined);
+  }
+
+  /** A row that is written is one row of the target, neither more nor fewer. */
+  get countsRows(): boolean {
+    return true;
   }
 
   /** Others may have made the row: nothing is inserted that is not an upsert. */
@@ -246,8 +253,8 @@ export class TableSql {
     return `SELECT ${keys} FROM ${this.stage('s')} s WHERE NOT EXISTS (SELECT FROM ${this.name} t WHERE ${this.#keyEquals('c')}${this.#andAlive('t.')})`;
   }
 
-  /** Staged keys for which `f` has no row. */
-  missingFromFinal(): string {
+  /** Staged keys for which `f` has no row. `_strict`: the target has every row of the source. */
+  missingFromFinal(_strict: boolean): string {
     const keys = this.key.map((i) => `s.c${i}::text`).join(', ');
     const equal = this.key.map((i) => `f.c${i} = ${this.#value(i, `s.c${i}`)}`).join(' AND ');
     return `SELECT ${keys} FROM ${this.stage('s')} s WHERE NOT EXISTS (SELECT FROM ${this.stage('f')} f WHERE ${equal})`;

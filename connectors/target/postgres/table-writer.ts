@@ -50,7 +50,8 @@ export interface WriteOptions {
 /** Entries of a key change that is all there is in the batch: the old key's delete and the new key's row. */
 export function soleMove(batch: TableBatch, single: boolean): { readonly from: number; readonly to: number } | undefined {
   // What others feed of the row stays under its key, and so does the row where the file keeps deleted ones.
-  if (batch.table.merge !== undefined || batch.table.deletes !== undefined) return undefined;
+  // Children are moved by way of a temporary table.
+  if (batch.table.merge !== undefined || batch.table.deletes !== undefined || batch.table.explode !== undefined) return undefined;
   if (!single || batch.size !== 2 || batch.layout.key.length === 0) return undefined;
   const kinds = [0, 1].map((i) => batch.ops[i]! & OP.kind);
   const from = kinds.indexOf(OP.delete);
@@ -211,7 +212,7 @@ export function writeDeleteGroup(target: WriterTarget, batch: TableBatch, entrie
 function writeRows(target: WriterTarget, batch: TableBatch, groups: Groups, options: WriteOptions): void {
   const sql = target.sqlOf(batch.table);
   const all = tupleColumns(batch.layout);
-  const strict = batch.strict && !sql.partitioned && !sql.mayOutlive && sql.settable(all);
+  const strict = batch.strict && sql.countsRows && !sql.partitioned && !sql.mayOutlive && sql.settable(all);
   for (const group of groups.patches) {
     if (sql.settable(group.columns))
       writeGroup(target, batch, group.entries, { ...options, columns: group.columns, how: batch.strict ? 'update' : 'update-if-there' });

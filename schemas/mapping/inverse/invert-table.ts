@@ -46,28 +46,34 @@ type Way = { readonly value: string | null } | { readonly from: string; readonly
 /** By source column, of one target. */
 type Ways = ReadonlyMap<string, Way>;
 
-function invertTables(tables: readonly TableMapping[], source: CatalogTable): TableInverse {
+function invertTables(all: readonly TableMapping[], source: CatalogTable): TableInverse {
+  const tables = all.filter(({ explode }) => explode === undefined);
   // The source computes the others by itself.
   const columns = source.columns.filter(({ generated }) => generated === '');
   const tried = new Map(tables.map((table) => [table, new Map(columns.map((column) => [column.name, wayOf(column, table)]))]));
   const kept: KeptColumn[] = [];
   const lost: LostColumn[] = [];
   for (const { name } of columns) {
-    const ways = [...tried].map(([table, all]) => ({ table, way: all.get(name)! }));
+    const ways = [...tried].map(([table, tries]) => ({ table, way: tries.get(name)! }));
     const found = ways.filter((one): one is { table: TableMapping; way: Way } => !('why' in one.way));
     // Rows that a filter keeps from one target come back from another.
-    if (found.length === tables.length || found.some(({ table }) => table.filter === undefined))
+    if ((found.length === tables.length && tables.length > 0) || found.some(({ table }) => table.filter === undefined))
       kept.push({ column: name, from: found.flatMap(({ way }) => ('from' in way ? [way.from] : [])) });
-    else lost.push({ column: name, why: reasonOf(ways.map(({ way }) => way)) });
+    else lost.push({ column: name, why: explodedWhy(all, name) ?? reasonOf(ways.map(({ way }) => way)) });
   }
   const names = new Set(kept.map(({ column }) => column));
   const usable = new Map(
-    [...tried].map(([{ to }, all]): [string, Ways] => [
+    [...tried].map(([{ to }, tries]): [string, Ways] => [
       tableId(to),
-      new Map([...all].filter((entry): entry is [string, Way] => names.has(entry[0]) && !('why' in entry[1]))),
+      new Map([...tries].filter((entry): entry is [string, Way] => names.has(entry[0]) && !('why' in entry[1]))),
     ]),
   );
-  return { tables, kept, lost, down: (rows) => down(usable, rows) };
+  return { tables: tables.length === 0 ? all : tables, kept, lost, down: (rows) => down(usable, rows) };
+}
+
+function explodedWhy(tables: readonly TableMapping[], column: string): string | undefined {
+  const taken = tables.find(({ explode }) => explode?.name === column);
+  return taken && `its elements become rows of ${taken.to.schema}.${taken.to.name}`;
 }
 
 const NOWHERE = 'it goes to no column of the target';

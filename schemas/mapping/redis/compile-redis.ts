@@ -63,6 +63,8 @@ function checkEntry(entry: TableEntry, list: FindingList): void {
       entry,
       'Take `onRowError: set-aside` out: a row that Redis refuses halts its table.',
     );
+  if (entry.explode !== undefined)
+    list.error('CF-4001', `rows of ${entry.from} are not taken apart on the way to Redis`, entry.explode, 'Take `explode` out.');
   if (entry.deletes !== undefined || (entry.truncates ?? 'apply') !== 'apply')
     list.error(
       'CF-4001',
@@ -82,7 +84,14 @@ function checkEntry(entry: TableEntry, list: FindingList): void {
 }
 
 /** PostgreSQL's text is what passes anyway. */
-function withoutCasts({ deletes: _deletes, truncates: _truncates, key: _key, refs: _refs, ...entry }: TableEntry): TableEntry {
+function withoutCasts({
+  deletes: _deletes,
+  truncates: _truncates,
+  key: _key,
+  refs: _refs,
+  explode: _explode,
+  ...entry
+}: TableEntry): TableEntry {
   const columns = Object.entries(entry.columns).map(([name, { cast: _cast, zone: _zone, ...column }]) => [name, column] as const);
   return { ...entry, columns: Object.fromEntries(columns) };
 }

@@ -32,6 +32,13 @@ export function findInJson(text: string, path: readonly string[], unique = false
   return text.slice(start, scanner.skip(start));
 }
 
+/** Texts of a JSON array's elements; undefined for any other JSON. */
+export function elementsOfJson(text: string): string[] | undefined {
+  const scanner = new Scanner(text, false);
+  const start = scanner.blanks(0);
+  return text.charCodeAt(start) === OPEN_LIST ? scanner.elements(start) : undefined;
+}
+
 const [TAB, LINE_FEED, RETURN, BLANK, QUOTE, COMMA] = [0x09, 0x0a, 0x0d, 0x20, 0x22, 0x2c] as const;
 const [OPEN_LIST, BACKSLASH, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5c, 0x5d, 0x7b, 0x7d] as const;
 const INDEX = /^(?:0|[1-9]\d{0,9})$/;
@@ -126,6 +133,19 @@ class Scanner {
     const length = end - start - QUOTES;
     if (length > name.length) return this.#escaped && decode(this.#text.slice(start, end)) === name;
     return length === name.length && !this.#escaped && this.#text.startsWith(name, start + 1);
+  }
+
+  /** Their texts. */
+  elements(start: number): string[] {
+    const found: string[] = [];
+    let p = this.blanks(start + 1);
+    while (p < this.#text.length && this.#text.charCodeAt(p) !== CLOSE_LIST) {
+      const end = this.skip(p);
+      if (end === p) break;
+      found.push(this.#text.slice(p, end));
+      p = this.#next(end);
+    }
+    return found;
   }
 
   #element(start: number, index: number): number {
