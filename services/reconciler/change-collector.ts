@@ -69,7 +69,8 @@ export class ChangeCollector {
   constructor(tables: readonly CollectedTable[], classify: (begin: Begin) => Side | undefined, limits: CollectLimits) {
     this.#classify = classify;
     this.#limits = limits;
-    const relations = tables.flatMap((table) => table.relations.map((oid) => ({ oid, table })));
+    // A table that is not partitioned is its own leaf.
+    const relations = tables.flatMap((table) => [...new Set(table.relations)].map((oid) => ({ oid, table })));
     this.#byOid = new Map([...Map.groupBy(relations, ({ oid }) => oid)].map(([oid, group]) => [oid, group.map(({ table }) => table)]));
     this.#byName = Map.groupBy(tables, ({ from }) => nameOf(from));
   }

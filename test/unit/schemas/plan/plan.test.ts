@@ -205,3 +205,34 @@ describe('its hash', () => {
     ]);
   });
 });
+
+test('rows made of an array stand in the document with what each column comes from, and what becomes of orphans', async () => {
+  const source = await catalogOf('CREATE TABLE orders (id int PRIMARY KEY, items jsonb)');
+  const target = await catalogOf('CREATE TABLE line (order_id int, email text, price numeric(12,2), n int, PRIMARY KEY (order_id, n))');
+  const explode =
+    "{ column: items, fields: { email: email, /price/net: { to: price, cast: 'numeric(12,2)' } }, ordinal: n, orphans: keep }";
+  const tables = `  - { from: public.orders, to: public.line, columns: { id: order_id }, explode: ${explode} }\n`;
+  const [table] = planOf(tables, source, target).tables;
+  expect(table).toMatchObject({
+    key: { source: ['id'], target: ['order_id', 'n'], primary: [] },
+    policies: {
+      deletes: 'its children stay on the target, as do those whose element is gone',
+      truncates: 'it changes nothing on the target',
+    },
+    unfed: [],
+  });
+  expect(
+    table!.columns.map(({ target: name, from, conversion, lossy, personal }) => [
+      name,
+      from[0]!.column,
+      conversion,
+      lossy.length,
+      personal?.kind,
+    ]),
+  ).toEqual([
+    ['order_id', 'id', ['renamed', 'as it is'], 0, undefined],
+    ['email', 'items', ['"email" of the element', 'as it is, into text'], 0, 'e-mail address'],
+    ['price', 'items', ['"price" in "net" of the element', 'cast text → numeric(12,2), as PostgreSQL casts'], 1, undefined],
+    ['n', 'items', ["the element's place, from 1 on"], 0, undefined],
+  ]);
+});
