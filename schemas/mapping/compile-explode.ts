@@ -236,6 +236,7 @@ const ODD_INDEX = /^\s*[-+]?\d+\s*$/;
 const INDEX = /^(?:0|[1-9]\d{0,8})$/;
 
 function pathOf(field: string): readonly string[] | 'wrong' {
+  if (field.includes('\0')) return 'wrong';
   if (!field.startsWith('/')) return [field];
   const parts = field
     .split('/')
@@ -336,6 +337,18 @@ function compileOrdinal(context: Context, fed: Map<string, string>): Explode['or
   return { target: target.name, targetType: target.type, targetBaseType: plain.baseType };
 }
 
+function warnOfScans(
+  key: readonly string[],
+  targetKey: readonly string[],
+  { resolved, list }: Pick<ColumnContext, 'resolved' | 'list'>,
+): void {
+  const { target, entry } = resolved;
+  const [own, parent] = [key, targetKey].map((columns) => columns.map(quoteIdent).join(', '));
+  const message = `the key (${own}) of ${showTable(target)} does not begin with (${parent}), by which the rows of one parent are found`;
+  const remedy = `Where no other index does, run on the target: CREATE INDEX ON ${quoteTable(target)} (${parent});`;
+  list.warning('CF-4001', message, entry.explode ?? entry, remedy);
+}
+
 /** The mapping with the unique key of the target that tells one parent's children apart. Undefined: reported. */
 export function childKey(explode: Explode, targetKey: readonly string[], { resolved, list }: ColumnContext): Explode | undefined {
   const { target, entry } = resolved;
@@ -345,7 +358,9 @@ export function childKey(explode: Explode, targetKey: readonly string[], { resol
   for (const { columns, inexact } of keys) {
     const key = columns.filter((name) => !targetKey.includes(name));
     if (inexact === true || key.length === 0 || key.length + targetKey.length !== columns.length) continue;
-    if (key.every((name) => own.includes(name))) return { ...explode, key };
+    if (!key.every((name) => own.includes(name))) continue;
+    if (!columns.slice(0, targetKey.length).every((name) => targetKey.includes(name))) warnOfScans(columns, targetKey, { resolved, list });
+    return { ...explode, key };
   }
   const wanted = [...targetKey, ordinal?.target ?? own[0] ?? '…'].map(quoteIdent).join(', ');
   const message = `${showTable(target)} has no unique NOT NULL key of (${targetKey.join(', ')}) and what tells the elements of "${explode.name}" apart (of ${own.join(', ') || 'none'})`;

@@ -37,6 +37,7 @@ export function sqliteStore(options: SqliteOptions): TargetStore {
 
 function open({ path, mapping, instance }: SqliteOptions, events: TargetEvents): Target {
   const cast = mapping.tables.flatMap(({ columns }) => columns).find((column) => column.cast !== undefined);
+  if (mapping.tables.some(({ explode }) => explode !== undefined)) throw new PipelineError('CF-4001', 'SQLite takes no arrays apart');
   if (cast !== undefined) throw new PipelineError('CF-4001', `column "${cast.target}" is cast, and SQLite has no types of PostgreSQL`);
   const database = new DatabaseSync(path);
   database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000');

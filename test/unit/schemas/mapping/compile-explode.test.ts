@@ -59,7 +59,7 @@ describe('an array that becomes rows', () => {
     const target = TARGET.replace('PRIMARY KEY (a_id, sku)', 'UNIQUE (place, a_id)')
       .replace('place int', 'place int NOT NULL')
       .replace('a_id int', 'a_id int NOT NULL');
-    const { mapping } = await compile({
+    const { mapping, findings: warnings } = await compile({
       source: SOURCE,
       target,
       tables: entry('{ column: tags, element: sku, ordinal: place }', 'drop: [items]'),
@@ -69,6 +69,9 @@ describe('an array that becomes rows', () => {
       parts: [{ target: 'sku', source: { type: 'text' } }],
       key: ['place'],
     });
+    expect(told(warnings)).toEqual([
+      '10:5 warning CF-4001 the key ("place", "a_id") of public.line does not begin with ("a_id"), by which the rows of one parent are found',
+    ]);
     const numbers = { source: SOURCE.replace('text[]', 'bigint[]'), target: target.replaceAll('tags text[]', 'tags bigint[]') };
     expect(await findings('{ column: tags, element: sku, ordinal: place }', { ...numbers, rest: 'drop: [items]' })).toEqual([
       expect.stringContaining('CF-4001 "sku" of public.line is text, and the element is bigint: values may be lost or printed otherwise'),
