@@ -37,6 +37,11 @@ export async function deleteKeys(options: ApplierOptions, batch: TableBatch, ent
 
 /** Takes away rows that are written anew. */
 export async function removeKeys(options: ApplierOptions, batch: TableBatch, entries: readonly number[]): Promise<void> {
+  await runWithKeys(options, batch, entries, options.sqlOf(batch.table).removeByKeys());
+}
+
+/** `statement` over the stage of these keys. */
+async function runWithKeys(options: ApplierOptions, batch: TableBatch, entries: readonly number[], statement: string): Promise<void> {
   if (entries.length === 0) return;
   const { wire } = options;
   const sql = options.sqlOf(batch.table);
@@ -45,7 +50,7 @@ export async function removeKeys(options: ApplierOptions, batch: TableBatch, ent
     wire.copyStart(sql.copyKeys());
     for (const i of entries) writeCopyKey(wire, batch.buffers[i]!, batch.at[i]!, batch.layout);
     wire.copyEnd();
-    wire.execute(sql.removeByKeys());
+    wire.execute(statement);
   });
 }
 
@@ -53,11 +58,12 @@ export async function upsertAll(options: ApplierOptions, batch: TableBatch, grou
   const { wire } = options;
   const sql = options.sqlOf(batch.table);
   if (!options.ordered) await deleteKeys(options, batch, groups.deletes);
-  for (const group of groups.carries) {
-    await run(options, () => wire.execute(sql.clearStage('f')));
-    await completeRows(options, batch, { ...group, from: 'old' }, findings);
-    await run(options, () => wire.execute(sql.upsertFromFinal()));
-  }
+  if (groups.carries.length > 0) await run(options, () => wire.execute(sql.clearStage('f')));
+  // All of them before the first is written: the row that one is taken from may be the key of another.
+  for (const group of groups.carries) await completeRows(options, batch, { ...group, from: 'old' }, findings);
+  // What a row was merged from is free to be taken before the row may go.
+  if (options.ordered && sql.isMerged) await runWithKeys(options, batch, groups.deletes, sql.clearByKeys());
+  if (groups.carries.length > 0) await run(options, () => wire.execute(sql.upsertFromFinal()));
   for (const group of groups.patches) {
     if (!sql.settable(group.columns)) continue;
     const results = await run(options, () => {

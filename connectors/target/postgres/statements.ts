@@ -233,6 +233,15 @@ export class TableSql {
     return deleteSql(this.table, `${this.stage('d')} s`, this.#keyEquals('k', this.#removable()));
   }
 
+  /** Of merged rows: only our columns go; the row itself `deleteByKeys` takes, later. */
+  clearByKeys(): string {
+    return clearSql(this.table, `${this.stage('d')} s`, this.#keyEquals('k'));
+  }
+
+  clearOne(): string {
+    return this.#cached('clear-one', [], () => clearSql(this.table, undefined, this.#whereKey('t.') + this.#own('t.')));
+  }
+
   deleteByKeys(): string {
     if (this.soft === undefined) return this.removeByKeys();
     return `UPDATE ${this.name} t SET ${this.#deadSet('s.a')} FROM ${this.stage('d')} s WHERE ${this.#keyEquals('k')}${this.#andAlive('t.')}`;
@@ -385,9 +394,12 @@ export function deleteSql(table: TableMapping, using: string | undefined, where:
   const remove = (condition: string): string => `DELETE FROM ${name} t${using === undefined ? '' : ` USING ${using}`} WHERE ${condition}`;
   if (merge === undefined) return remove(where);
   const others = `(${merge.others.map((column) => `t.${quoteIdent(column)} IS NOT NULL`).join(' OR ')})`;
+  return `WITH cleared AS (${clearSql(table, using, `${where} AND ${others}`)}) ${remove(`${where} AND NOT ${others}`)}`;
+}
+
+function clearSql(table: TableMapping, using: string | undefined, where: string): string {
   const own = table.columns
     .filter(({ target }) => !table.targetKey.includes(target))
     .map(({ target }) => `${quoteIdent(target)} = DEFAULT`);
-  const clear = `UPDATE ${name} t SET ${own.join(', ')}${using === undefined ? '' : ` FROM ${using}`} WHERE ${where} AND ${others}`;
-  return `WITH cleared AS (${clear}) ${remove(`${where} AND NOT ${others}`)}`;
+  return `UPDATE ${quoteTable(table.to)} t SET ${own.join(', ')}${using === undefined ? '' : ` FROM ${using}`} WHERE ${where}`;
 }

@@ -138,7 +138,8 @@ function writeFolds(target: WriterTarget, all: readonly TableBatch[], options: W
       else writeDeleteGroup(target, batch, groups.deletes, options);
     }
   };
-  if (!target.ordered) deletes();
+  if (target.ordered) for (const { batch, groups } of folds) writeClears(target, batch, groups.deletes, options);
+  else deletes();
   for (const { batch, groups } of folds) {
     if (batch.layout.key.length === 0) writeAdditions(target, batch, options);
     else writeRows(target, batch, groups, options);
@@ -185,14 +186,25 @@ export function tupleColumns(layout: Layout): readonly number[] {
   return [...layout.columns].filter((i) => i >= 0);
 }
 
-export function writeDeleteGroup(target: WriterTarget, batch: TableBatch, entries: readonly number[], options: WriteOptions): void {
+/** What a row was merged from is free to be taken before the row may go. */
+function writeClears(target: WriterTarget, batch: TableBatch, entries: readonly number[], options: WriteOptions): void {
+  if (target.sqlOf(batch.table).isMerged) writeDeleteGroup(target, batch, entries, { ...options, clears: true });
+}
+
+export function writeDeleteGroup(
+  target: WriterTarget,
+  batch: TableBatch,
+  entries: readonly number[],
+  options: WriteOptions & { readonly clears?: boolean },
+): void {
   if (entries.length === 0) return;
   const { wire } = target;
   const sql = target.sqlOf(batch.table);
+  const { clears = false } = options;
   const marks = sql.soft === undefined ? 0 : 1;
   if (batch.size <= SMALL_ROWS) {
     for (const i of entries) {
-      wire.bindHead(sql.deleteOne(), batch.layout.key.length + marks);
+      wire.bindHead(clears ? sql.clearOne() : sql.deleteOne(), batch.layout.key.length + marks);
       bindKey(wire, batch.buffers[i]!, batch.at[i]!, batch.layout);
       if (marks > 0) wire.bindText(entryTime(batch, i));
       wire.bindEnd();
@@ -206,7 +218,7 @@ export function writeDeleteGroup(target: WriterTarget, batch: TableBatch, entrie
     writeCopyTime(wire, sql, batch, i);
   }
   wire.copyEnd();
-  wire.execute(sql.deleteByKeys());
+  wire.execute(clears ? sql.clearByKeys() : sql.deleteByKeys());
 }
 
 function writeRows(target: WriterTarget, batch: TableBatch, groups: Groups, options: WriteOptions): void {

@@ -5,6 +5,7 @@ import { connect } from '#connectors/postgres/session.ts';
 import { encodeJsonFrame, FRAME } from '#schemas/frame/frame.ts';
 import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { chunkFrame, relationFrame } from '#test/support/sink-frames.ts';
+import { plainRole } from '#test/support/plain-role.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
 import { sinkHarness, type HarnessOptions, type SinkHarness } from '#test/support/sink-harness.ts';
 
@@ -206,17 +207,15 @@ test('a target that the file leaves out for a while is new when it comes back; a
 
 test('where foreign keys are checked, a key change is one in each target: the unique value and the large one go along', async () => {
   await using database = await freshDatabase();
-  const role = `mover_${database.name}`;
+  const role = plainRole(database);
   const entries = ['customer', 'address'].map((name) => ({ from: 'old.person', to: `new.${name}` }));
   await using harness = await sinkHarness({
     url: database.url,
-    sinkUrl: database.url.replace(/\/\/[^@/]*@/, `//${role}:secret@`),
+    sinkUrl: role.sinkUrl,
     entries,
     ddl: 'CREATE TABLE person (id int PRIMARY KEY, email text, notes text)',
     targetDdl: `DROP TABLE person; CREATE TABLE customer (id int PRIMARY KEY, email text UNIQUE, notes text);
-      CREATE TABLE address (id int PRIMARY KEY REFERENCES customer DEFERRABLE, email text, notes text);
-      CREATE ROLE ${role} LOGIN PASSWORD 'secret'; CREATE SCHEMA crossfade AUTHORIZATION ${role}; GRANT USAGE ON SCHEMA new TO ${role};
-      GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON ALL TABLES IN SCHEMA new TO ${role}`,
+      CREATE TABLE address (id int PRIMARY KEY REFERENCES customer DEFERRABLE, email text, notes text); ${role.ddl}`,
   });
   const person = harness.table('person');
   await harness.follow(person);
@@ -231,7 +230,4 @@ test('where foreign keys are checked, a key change is one in each target: the un
   ];
   for (const target of ['customer', 'address']) expect(await harness.rows(`SELECT * FROM new.${target} ORDER BY id`), target).toEqual(rows);
   expect(harness.held).toEqual([]);
-  await harness.stop();
-  await harness.rows(`DROP OWNED BY ${role} CASCADE`);
-  await harness.rows(`DROP ROLE ${role}`);
 });

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { plainRole } from '#test/support/plain-role.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
 import { sinkHarness, type SinkHarness } from '#test/support/sink-harness.ts';
 
@@ -135,4 +136,29 @@ test.each([1, 2, 3, 4])('random changes of referring tables never break a foreig
   await harness.stop();
   await harness.rows(`DROP OWNED BY ${role} CASCADE`);
   await harness.rows(`DROP ROLE ${role}`);
+});
+
+test('where foreign keys are checked, keys that change one after another each take their own large values along', async () => {
+  await using database = await freshDatabase();
+  const role = plainRole(database);
+  await using harness = await sinkHarness({
+    url: database.url,
+    sinkUrl: role.sinkUrl,
+    ddl: 'CREATE TABLE parent (id int PRIMARY KEY, name text, notes text); CREATE TABLE child (id int PRIMARY KEY, parent_id int REFERENCES parent)',
+    targetDdl: role.ddl,
+  });
+  const [parent, child] = [harness.table('parent'), harness.table('child')];
+  await harness.follow(parent, child);
+  harness.start();
+  await harness.log.transaction(parent.relation, parent.insert(1, 'one', 'large 1'), parent.insert(2, 'two', 'large 2'));
+  await harness.applied();
+  await harness.log.transaction(
+    parent.updateFrom([2, null, null], [3, undefined, undefined]),
+    parent.updateFrom([1, null, null], [2, 'uno', undefined]),
+  );
+  await harness.applied();
+  expect(await harness.rows('SELECT * FROM new.parent ORDER BY id')).toEqual([
+    ['2', 'uno', 'large 1'],
+    ['3', 'two', 'large 2'],
+  ]);
 });
