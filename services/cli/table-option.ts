@@ -31,7 +31,7 @@ function findTables(typed: string, mapping: CompiledMapping): readonly TableMapp
   if (sources.size === 1) return matching;
   if (matching.length > 1) {
     throw new PipelineError('CF-1007', `${typed} could be ${matching.map((table) => shownName(table.from)).join(' or ')}`, {
-      remedy: 'Give it with its schema.',
+      remedy: 'Name one of them.',
     });
   }
   const nearest = nearestName(typed, mapping.tables.flatMap(namesOf));

@@ -102,7 +102,10 @@ test.each([
 ])('random histories, seed %i, %s role: what shows is the join of what the sources hold', async (seed, kind) => {
   await using database = await freshDatabase();
   const { sinkUrl, ddl } = plainRole(database);
-  const checked = { sinkUrl, targetDdl: `${TARGET_DDL}; CREATE TABLE land (id int PRIMARY KEY); ALTER TABLE item ADD land int REFERENCES land; ${ddl}` };
+  const checked = {
+    sinkUrl,
+    targetDdl: `${TARGET_DDL}; CREATE TABLE land (id int PRIMARY KEY); ALTER TABLE item ADD land int REFERENCES land; ${ddl}`,
+  };
   await using harness = await merged(database.url, kind === 'plain' ? checked : {});
   const sources = new Sources(seeded(seed), ...(await started(harness)));
   const random = seeded(seed + 1000);
