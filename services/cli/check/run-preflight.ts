@@ -198,6 +198,7 @@ async function runTargetChecks(
           table: one.target,
           pair,
           own: compiled && ownOrNobodysSql(compiled),
+          isMerged: compiled?.merge !== undefined,
           existing: one.entry.existing,
           ...(one.entry.key !== undefined && { surrogate: one.entry.key.surrogate }),
           rowsExpected: one.source.rowEstimate,

@@ -105,7 +105,7 @@ export async function checkTargetRowSecurity({ client, facts, tables }: TargetCh
 export async function checkExistingRows({ client, tables, known }: TargetCheckInput): Promise<Finding[]> {
   const seen = new Set(known.map(pairId));
   const findings: Finding[] = [];
-  for (const { table, pair, own, existing, place } of tables) {
+  for (const { table, pair, own, isMerged, existing, place } of tables) {
     if (existing === 'truncate' || seen.has(pairId(pair))) continue;
     const from = own === undefined ? quoteTable(table) : `${quoteTable(table)} WHERE ${own}`;
     const filled = await hasRows(client, from);
@@ -126,7 +126,10 @@ export async function checkExistingRows({ client, tables, known }: TargetCheckIn
       ...errorFinding(
         'CF-5004',
         `${name} already holds rows`,
-        `${own === undefined ? 'TRUNCATE' : 'DELETE FROM'} ${from};  -- or say existing: merge | truncate for it in the file`,
+        // What others feed of those rows is not to go with them.
+        isMerged
+          ? 'Say existing: merge | truncate for it in the file.'
+          : `${own === undefined ? 'TRUNCATE' : 'DELETE FROM'} ${from};  -- or say existing: merge | truncate for it in the file`,
       ),
       ...place,
     });

@@ -24,6 +24,8 @@ export interface TargetTable {
   readonly pair: Pair;
   /** Condition of the rows that are this pair's, where others have some, too. */
   readonly own: string | undefined;
+  /** Others feed columns of the same rows. */
+  readonly isMerged: boolean;
   readonly existing: ExistingPolicy;
   /** Column that hands out ids to rows of the source. */
   readonly surrogate?: string;
