@@ -60,6 +60,15 @@ export class TupleDigester {
     return whole;
   }
 
+  /** Canonical text of a column of the tuple last digested; undefined where it is left out. */
+  text(buffer: Buffer, column: number): string | null | undefined {
+    const { columns, forms } = this.#shape;
+    const place = columns[column]!;
+    const start = this.#spans[2 * place]!;
+    if (start < 0) return start === NULL_AT ? null : undefined;
+    return buffer.toString('utf8', start, canonicalEnd(forms[column]!, buffer, start, this.#spans[2 * place + 1]!));
+  }
+
   #value(buffer: Buffer, column: number, carried: WideTexts | undefined): boolean {
     const { columns, forms } = this.#shape;
     const place = columns[column]!;
