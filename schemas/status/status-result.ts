@@ -68,7 +68,7 @@ export const statusResultSchema = z.strictObject({
   deadLetters: count,
   /** Rows that the last verify found different; null when none has run, or when it found none and could not compare everything. */
   drift: count.nullable(),
-  /** Under which it runs; absent: nothing is recorded. */
+  /** Under which it runs; null: nothing is recorded. */
   plan: z
     .strictObject({
       hash: z.string(),
@@ -78,6 +78,6 @@ export const statusResultSchema = z.strictObject({
       /** Whether file and catalogues give another one by now; null: nobody has looked. */
       changed: z.boolean().nullable(),
     })
-    .exactOptional(),
+    .nullable(),
 });
 export type StatusResult = z.infer<typeof statusResultSchema>;

@@ -36,7 +36,7 @@ async function run(context: CommandContext): Promise<Outcome> {
 /** Whether the file and the catalogues still give the plan that it runs under; unknown where one of them cannot be read here. */
 async function withPlanNow(status: StatusResult, context: CommandContext): Promise<StatusResult> {
   const { plan } = status;
-  if (plan === undefined) return status;
+  if (plan === null) return status;
   try {
     const { file } = await loadMigration(context);
     const now = file.name === status.name ? (await currentPlan(file)).plan.hash : undefined;
@@ -77,7 +77,7 @@ function outcomeOf(status: StatusResult, findings: readonly Finding[], { paint }
     `  target   ${applied.lsn === null ? 'shows no single source state yet' : `shows ${applied.lsn}${applied.exact ? '' : held.length > 0 || status.deadLetters > 0 ? ' but for what is held' : ' at least'}`}`,
     `  lag      ${describeLag(lag)}`,
     `  restarts ${status.restarts}   drift ${status.drift ?? 'not verified yet'}`,
-    ...(status.plan === undefined
+    ...(status.plan === null
       ? []
       : [`  plan     ${status.plan.changed === true ? paint.yellow(describePlan(status.plan)) : describePlan(status.plan)}`]),
     ...(status.deadLetters > 0 ? [`  ${paint.red('aside')}    ${formatCount(status.deadLetters)} rows; see crossfade dlq list`] : []),

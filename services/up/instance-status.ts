@@ -58,7 +58,7 @@ export function instanceStatus(parts: Parts): StatusResult {
     restarts: reader.restarts,
     deadLetters: sink.deadLetters,
     drift: parts.drift(),
-    ...(parts.plan !== undefined && { plan: { ...parts.plan, changed: null } }),
+    plan: parts.plan === undefined ? null : { ...parts.plan, changed: null },
   };
 }
 

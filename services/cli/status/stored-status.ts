@@ -134,7 +134,7 @@ function statusOf(name: string, target: TargetState | undefined, source: SourceS
     restarts: countOf(target?.stats['restarts']) ?? 0,
     deadLetters: target?.deadLetters ?? 0,
     drift: null,
-    ...(target?.plan !== undefined && { plan: { ...target.plan, changed: null } }),
+    plan: target?.plan === undefined ? null : { ...target.plan, changed: null },
   };
 }
 

@@ -19,6 +19,7 @@ function statusWith(rowsCopied: number, changes: Partial<StatusResult> = {}): St
     restarts: 0,
     deadLetters: 0,
     drift: null,
+    plan: null,
     ...changes,
   };
 }

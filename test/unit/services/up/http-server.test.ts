@@ -20,6 +20,7 @@ const STATUS: StatusResult = {
   restarts: 1,
   deadLetters: 0,
   drift: 0,
+  plan: null,
 };
 const signal = new AbortController().signal;
 

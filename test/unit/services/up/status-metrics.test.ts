@@ -19,6 +19,7 @@ const STATUS: StatusResult = {
   restarts: 0,
   deadLetters: 0,
   drift: 0,
+  plan: null,
 };
 
 async function samplesOf(status: StatusResult | undefined): Promise<string[]> {
