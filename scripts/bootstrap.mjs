@@ -70,6 +70,9 @@ export function toolEnvironment() {
   return { NODE_COMPILE_CACHE: compiled, ...process.env, PATH: `${binDirectory}${delimiter}${process.env.PATH ?? ''}` };
 }
 
+/** This Node can run what is ours. */
+export const isNew = Number(process.versions.node.split('.')[0]) >= 26;
+
 /** Runs a TypeScript program of ours on Node 26, in place of this process where Node can do that: signals and exit codes are its own. */
 export async function runProgram(path, args) {
   const program = join(root, path);
@@ -77,7 +80,6 @@ export async function runProgram(path, args) {
     process.stderr.write(`crossfade: ${path} does not exist\n`);
     process.exit(1);
   }
-  const isNew = Number(process.versions.node.split('.')[0]) >= 26;
   if (isNew && process.execve !== undefined) process.execve(node26, [node26, program, ...args], toolEnvironment());
   process.exit(await run(node26, [program, ...args]));
 }

@@ -1,4 +1,4 @@
-/** What `npm run demo | test | prove | bench | check` call: installs what is missing, then runs the right thing on Node 26. */
+/** What `npm run demo | test | prove | bench | check` and `npm pack` call: installs what is missing, then runs the right thing on Node 26. */
 import { spawnSync } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -59,6 +59,7 @@ const tasks = {
   demo: () => runProgram('services/demo/main.ts', args),
   prove: () => runProgram('test/prove/main.ts', args),
   bench: () => runProgram('test/bench/main.ts', args),
+  build: () => runProgram('scripts/build-package.mjs', args),
   test: async () => process.exit(await test()),
   check: () => process.exit(check()),
 };

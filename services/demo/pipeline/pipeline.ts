@@ -5,12 +5,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { extname, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { unwatch, watch } from '../local-postgres/watchdog.ts';
 
 /** Entry of the command line; runs without a build step. */
-export const CLI: string = join(import.meta.dirname, '..', '..', 'cli', 'main.ts');
+export const CLI: string = join(import.meta.dirname, '..', '..', 'cli', `main${extname(import.meta.filename)}`);
 
 export interface PipelineOptions {
   /** The migration file. */
