@@ -150,6 +150,21 @@ describe.each([14, 18] as const)('on PostgreSQL %i, the lines of an order', (ver
     expect(harness.missing.filter(({ table }) => table === 'line')).toEqual([{ table: 'line', keys: [['6']] }]);
   });
 
+  test('that are two of one key in a chunk are set aside with their order, and the others of the chunk come', async () => {
+    await using database = await freshDatabase(version);
+    await using harness = await following(database.url, 'sku', { onRowError: 'set-aside' });
+    const header = { schema: 'old', table: 'orders', columns: ['id', 'note', 'items'], recopy: true };
+    const rows = [items('a', 'b'), items('c', 'd', 'c'), items('e')].map((lines, i) => [i + 1, 'n', lines]);
+    await harness.log.transaction(chunkFrame(header, rows));
+    await harness.applied();
+    expect(await harness.rows(BLOCKED)).toEqual([['line', '["2"]', '21000', 'two elements of items have the same sku']]);
+    expect(await harness.rows('SELECT order_id, sku FROM new.line ORDER BY 1, 2')).toEqual([
+      ['1', 'a'],
+      ['1', 'b'],
+      ['3', 'e'],
+    ]);
+  });
+
   test.each([
     ['no array', '{"sku":"a"}', '22023', 'cannot extract elements from an object'],
     ['no object', '[{"sku":"a","qty":1},7]', '22P02', 'element 2 of items is no object'],

@@ -2,10 +2,11 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
-import type { DifferenceSample, VerifyResult } from '#schemas/reconcile/verify-result.ts';
+import type { VerifyResult } from '#schemas/reconcile/verify-result.ts';
 import { execute } from '#test/support/application.ts';
 import { envelopeOf, runInProcess } from '#test/support/command-line.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
+import { byText } from '#test/support/random-source.ts';
 import { startInstance } from '#test/support/running-instance.ts';
 
 const WAIT = { timeout: 40_000, interval: 50 };
@@ -94,10 +95,8 @@ test.each([14, 18] as const)(
       `UPDATE item SET text = 'y' WHERE (big_id, place) IN ((1, 3), (2, 4))`,
     );
     const drifted = await verify(11);
-    const sample = drifted.tables.map((table) =>
-      (table.sample as readonly DifferenceSample[]).map(({ kind, key, columns }) => [kind, ...Object.values(key!), ...columns]),
-    );
-    expect(sample[0]!.toSorted()).toEqual([
+    const sample = drifted.tables.map((table) => table.sample.map(({ kind, key, columns }) => [kind, ...Object.values(key!), ...columns]));
+    expect(sample[0]!.toSorted(byText)).toEqual([
       ['different', '17.0000000000000000', 'x1', 'n', 'v'],
       ['different', '19.0000000000000000', 'x1', 'n'],
       ['extra', '17', 'more'],
@@ -105,7 +104,7 @@ test.each([14, 18] as const)(
       ['missing', '17.0000000000000000', 'x2'],
     ]);
     expect(sample[1]).toEqual([['different', '1.00000000000000000000', '1', 'body']]);
-    expect(sample[3]!.toSorted()).toEqual([
+    expect(sample[3]!.toSorted(byText)).toEqual([
       ['different', '1', '3', 'text'],
       ['different', '102', '4', 'text'],
     ]);
