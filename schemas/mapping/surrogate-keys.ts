@@ -206,6 +206,17 @@ export class SurrogateKeys {
     }
   }
 
+  /** Type of the ids that a source column's values become, where they do; `isOwn`: handed out by that column. */
+  idsOf({ source, written }: ResolvedTable, column: string): { readonly type: string; readonly isOwn: boolean } | undefined {
+    const [owner] = this.#ownersOf(source, column, new Set(), written);
+    return (
+      owner && {
+        type: owner.ids?.type ?? 'bigint',
+        isOwn: written.key !== undefined && owner.key.name === column && owner.one.source === source,
+      }
+    );
+  }
+
   /** How the values of a source column become ids in this target column; undefined: they pass. `refused`: reported. */
   of(one: ResolvedTable, source: CatalogColumn, target: CatalogColumn): MappedKey | undefined | 'refused' {
     const [owner] = this.#ownersOf(one.source, source.name, new Set(), one.written);

@@ -13,6 +13,8 @@ import { freshDatabase, type PostgresVersion } from '#test/support/postgres.ts';
 
 export interface Shape {
   readonly name: string;
+  /** Of both servers; 18 when absent. */
+  readonly version?: PostgresVersion;
   /** The file's `tables:` block. */
   readonly tables: string;
   readonly source: string;
@@ -36,8 +38,8 @@ export interface ShapeRun {
 const KILLS = [{ CROSSFADE_TEST_FAILPOINT: 'sink.applied:3' }, { CROSSFADE_TEST_FAILPOINT: 'sink.commit:40' }] as const;
 
 export async function runShape(shape: Shape, after: (run: ShapeRun) => Promise<void> = async () => undefined): Promise<void> {
-  await using from = await freshDatabase(shape.sourceVersion ?? 18);
-  await using to = await freshDatabase(18);
+  await using from = await freshDatabase(shape.sourceVersion ?? shape.version);
+  await using to = await freshDatabase(shape.version);
   await using stack = new AsyncDisposableStack();
   const directory = await mkdtemp(join(tmpdir(), 'crossfade-shape-'));
   stack.defer(() => rm(directory, { recursive: true, force: true }));

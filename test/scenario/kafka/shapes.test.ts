@@ -10,12 +10,13 @@ import { describeWithKafka } from '#test/support/kafka/describe-with-kafka.ts';
 import { sharedKafka } from '#test/support/kafka/shared-servers.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
 import { SPLIT } from '#test/support/shapes.ts';
+import { SURROGATE } from '#test/support/surrogate-tables.ts';
 
 const LONG_MS = 300_000;
 const WAIT = { timeout: 120_000, interval: 200 };
 
 describeWithKafka('shapes over Kafka', () => {
-  test.each([SPLIT])('$name: what it is in one process, though each service is killed', { timeout: LONG_MS }, async (shape) => {
+  test.each([SPLIT, SURROGATE])('$name: what it is in one process, though each service is killed', { timeout: LONG_MS }, async (shape) => {
     const { brokers } = await sharedKafka();
     await using from = await freshDatabase(18);
     await using to = await freshDatabase(18);

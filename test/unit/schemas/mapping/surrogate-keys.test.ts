@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { readMigrationFile } from '#schemas/config/read-migration-file.ts';
+import { draftMissingTables } from '#schemas/mapping/ddl.ts';
 import { compileRedisMapping } from '#schemas/mapping/redis/compile-redis.ts';
 import { catalogOf, compile, fileOf, told } from '#test/support/compile.ts';
 
@@ -49,6 +50,20 @@ test('`refs: false` keeps what a foreign key says, and the second target of a ta
     ['customer', undefined],
     ['note', undefined],
   ]);
+});
+
+test('`check --ddl` drafts tables with ids, what refers to them, and the old key', async () => {
+  const tables = `  - { from: public.customer, key: { surrogate: id }, columns: { no: legacy } }\n  - { from: public.invoice, key: { surrogate: id } }\n  - { from: public.line }\n`;
+  const [source, target] = [await catalogOf(SOURCE), await catalogOf('SELECT 1')];
+  const { sql } = draftMissingTables(fileOf(tables), source, target);
+  const { mapping, findings } = await compile({ source: SOURCE, target: sql, tables });
+  expect(told(findings)).toEqual([]);
+  expect(mapping!.tables.map(({ columns }) => columns.map(({ target: name, targetType }) => `${name} ${targetType}`))).toEqual([
+    ['id bigint', 'name text', 'legacy integer'],
+    ['id bigint', 'customer bigint', 'note text'],
+    ['invoice bigint', 'pos integer'],
+  ]);
+  expect(sql).toContain('FOREIGN KEY ("invoice") REFERENCES "public"."invoice" ("id")');
 });
 
 test('another table of ids, or a reference, is another mapping', async () => {
