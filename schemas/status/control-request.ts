@@ -10,6 +10,7 @@ const target = { schema: identifier, table: identifier, reason: z.string().max(2
 /** Names are the source's. */
 export const recopyRequestSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('table'), ...target }),
+  z.strictObject({ kind: z.literal('replace'), ...target }),
   z.strictObject({ kind: z.literal('range'), ...target, from: z.string().exactOptional(), to: z.string().exactOptional() }),
   z.strictObject({ kind: z.literal('keys'), ...target, keys: z.array(z.array(z.string()).min(1)).min(1).max(KEYS_MAX) }),
 ]);

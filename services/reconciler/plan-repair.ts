@@ -1,7 +1,8 @@
 /**
  * What must be copied again for the last verify's differences to go away. Guarantee: every table with a difference is asked for, by
  * key where each differing row is named with its source key, whole where not (no key, more differences than samples, or rows of the
- * target whose source key cannot be told). Rows the source does not have are deleted by the re-copy itself, in stream order.
+ * target whose source key cannot be told: then the target is emptied first). Rows the source does not have are deleted by the re-copy itself, in
+ * stream order.
  */
 import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { TableVerdict, VerifyResult } from '#schemas/reconcile/verify-result.ts';
@@ -17,7 +18,8 @@ export function planRepair(result: VerifyResult, mapping: CompiledMapping): Reco
     return table && verdict.missing + verdict.extra + verdict.different > 0 ? planTable(verdict, table) : [];
   });
   // A re-copy of a source table brings its rows to all targets that it has.
-  const whole = new Map(requests.filter(({ kind }) => kind === 'table').map((request) => [tableOf(request), request]));
+  const [tables, replaced] = (['table', 'replace'] as const).map((kind) => requests.filter((request) => request.kind === kind));
+  const whole = new Map([...tables!, ...replaced!].map((request) => [tableOf(request), request]));
   return requests.filter((request) => (whole.get(tableOf(request)) ?? request) === request);
 }
 
@@ -34,6 +36,9 @@ function planTable(verdict: TableVerdict, { from, sourceKey }: TableMapping): Re
   const reason = `verify found ${verdict.missing} missing, ${verdict.extra} extra, ${verdict.different} different rows`;
   const keys = verdict.sample.flatMap((one) => (one.sourceKey ? [one.sourceKey] : []));
   const complete = keys.length === verdict.missing + verdict.extra + verdict.different;
+  // A row that no key of the source can name (an id that the key map lacks) goes only with all others.
+  if (sourceKey.length > 0 && verdict.sample.some((one) => one.kind === 'extra' && one.sourceKey === undefined))
+    return [{ kind: 'replace', ...base, reason }];
   if (sourceKey.length === 0 || !complete) return [{ kind: 'table', ...base, reason }];
   const requests: RecopyRequest[] = [];
   // Children that differ may be of one parent.

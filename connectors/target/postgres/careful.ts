@@ -91,12 +91,19 @@ async function truncateCarefully(options: ApplierOptions, tables: readonly Table
   await run(options, () => last.forEach((table) => wire.execute(deleteAll(table))));
 }
 
+/** A table that others refer to may not be truncated: its rows are deleted then. */
+const MAY_NOT_TRUNCATE = /^(0A000|42501)$/;
+
 async function applyItem(context: SetAside, item: Work, findings: Findings): Promise<void> {
   const { options } = context;
   let refused: StatementError | undefined;
   if (item.kind === 'keys') refused = await attempted(options, async () => void (await run(options, () => writeDeletes(options, item))));
   else if (item.kind === 'chunk') refused = await applyChunk(options, item, findings);
   else refused = await applyBatch(options, item, findings);
+  if (item.kind === 'chunk' && item.truncate && MAY_NOT_TRUNCATE.test(refused?.sqlState ?? '')) {
+    await truncateCarefully(options, [item.table]);
+    return applyItem(context, { ...item, truncate: false }, findings);
+  }
   if (refused === undefined) return;
   const stop = setsAside(item.table) ? await setAside(context, item, refused, findings) : refused;
   if (stop === undefined) return;

@@ -48,7 +48,7 @@ test('rows that are all named with their source key are copied again by key', ()
   ]);
 });
 
-test('a table is copied whole when it has no key, when not every row is named, or when a source key is unknown', () => {
+test('a table is copied whole when it has no key or when not every row is named, and emptied first when no key of the source names a row', () => {
   const unknown: DifferenceSample = { key: { id: '9' }, kind: 'extra', columns: [] };
   const kinds = (table: TableVerdict): string[] => planRepair(resultOf(table), mapping).map(({ kind }) => kind);
   expect(
@@ -60,7 +60,7 @@ test('a table is copied whole when it has no key, when not every row is named, o
     ),
   ).toEqual(['table']);
   expect(kinds(verdict('keyed', { missing: 3 }, [missing('1'), missing('2')]))).toEqual(['table']);
-  expect(kinds(verdict('keyed', { missing: 1, extra: 1 }, [missing('1'), unknown]))).toEqual(['table']);
+  expect(kinds(verdict('keyed', { missing: 1, extra: 1 }, [missing('1'), unknown]))).toEqual(['replace']);
 });
 
 test('more keys than one record takes come in several requests', () => {
