@@ -110,7 +110,7 @@ export function findTarget(column: CatalogColumn, entry: ColumnEntry | undefined
     const names = target.columns.map((one) => one.name);
     if (entry?.to !== undefined) {
       context.list.error('CF-1008', `${showTable(target)} of the target has no column "${wanted}"${didYouMean(wanted, names)}`, entry);
-    } else if (table.unmapped === 'error' && !context.siblings.some((one) => takes(one, column.name))) {
+    } else if (table.unmapped === 'error' && !context.siblings.some((one) => decides(one, column.name))) {
       const remedy = `Under columns write \`${column.name}: NEW_NAME\`, or \`drop: [${column.name}]\`; \`unmapped: ignore\` leaves out all such columns.`;
       context.list.error(
         'CF-4001',
@@ -134,12 +134,12 @@ export function findTarget(column: CatalogColumn, entry: ColumnEntry | undefined
   return found;
 }
 
-/** True when the column has a place there, be it in what a computed column is made of. */
-export function takes({ entry, target }: ResolvedTable, name: string): boolean {
+/** True when that entry says what becomes of the column: its place, be it in what a computed column is made of, or that it has none. */
+export function decides({ entry, target }: ResolvedTable, name: string): boolean {
   if (entry.explode !== undefined) return entry.explode.array === name;
   if (Object.values(entry.set ?? {}).some(({ from }) => from.includes(name))) return true;
   const own = Object.hasOwn(entry.columns, name) ? entry.columns[name] : undefined;
-  if (own?.drop === true) return false;
+  if (own?.drop === true) return true;
   return own?.to !== undefined || target?.columns.some((column) => column.name === name) === true;
 }
 

@@ -15,6 +15,7 @@ import { showTable } from './table-pattern.ts';
 import { underDomain } from './type-fit.ts';
 
 type Fates = Pick<TableMapping, 'deletes' | 'truncates'>;
+type Mapped = Pick<TableMapping, 'sourceKey' | 'targetKey' | 'columns' | 'steps'>;
 
 /** Target columns that tell a deleted row, by the file. */
 export function markedColumns({ deletes }: TableEntry): readonly string[] {
@@ -23,12 +24,10 @@ export function markedColumns({ deletes }: TableEntry): readonly string[] {
 }
 
 /** Undefined: reported. */
-export function compileDeletes(
-  context: ColumnContext,
-  { targetKey, columns }: Pick<TableMapping, 'targetKey' | 'columns'>,
-): Fates | undefined {
+export function compileDeletes(context: ColumnContext, mapped: Mapped): Fates | undefined {
   const { resolved, list } = context;
   const { entry, source } = resolved;
+  const { targetKey, columns } = mapped;
   const truncates = truncatesOf(entry);
   const place = entry.deletes ?? entry;
   const before = list.errorCount;
@@ -51,7 +50,7 @@ export function compileDeletes(
       );
     }
   }
-  if (soft !== undefined) warnOfUniqueness(resolved, targetKey, soft, list);
+  if (soft !== undefined) warnOfUniqueness(context, mapped, soft);
   if (list.errorCount > before) return undefined;
   const deletes = entry.deletes?.mode === 'ignore' ? 'ignore' : soft;
   return { ...(deletes !== undefined && { deletes }), ...(truncates !== undefined && { truncates }) };
@@ -143,18 +142,16 @@ function compileTime(name: string, place: FilePlace, context: ColumnContext): So
 }
 
 /** A value that the source frees with a row stays taken on the target. */
-// oxlint-disable-next-line max-params -- one table, and where it is told
-function warnOfUniqueness({ target, entry }: ResolvedTable, targetKey: readonly string[], soft: SoftDelete, list: FindingList): void {
-  if (target === undefined) return;
+function warnOfUniqueness({ resolved: { target, entry }, list }: ColumnContext, mapped: Mapped, soft: SoftDelete): void {
   const marks = new Set([soft.flag?.column, soft.at?.column]);
   const keys = [
     ...(target.primaryKey === undefined ? [] : [target.primaryKey]),
     ...target.uniqueKeys,
     ...(target.nullableUniqueKeys ?? []),
   ];
-  const wanted = targetKey.toSorted().join('\0');
+  const wanted = mapped.targetKey.toSorted().join('\0');
   for (const { indexName, columns } of keys) {
-    if (columns.toSorted().join('\0') === wanted || columns.some((name) => marks.has(name))) continue;
+    if (columns.toSorted().join('\0') === wanted || columns.some((name) => marks.has(name)) || isMadeOfKey(columns, mapped)) continue;
     const message = `the unique index ${quoteIdent(indexName)} of ${showTable(target)} counts softly deleted rows too: a value used again at the source would halt the table`;
     const partial = `CREATE UNIQUE INDEX ON ${quoteTable(target)} (${columns.map(quoteIdent).join(', ')}) WHERE ${aliveSql(soft)};`;
     const remedy = `Put in its place on the target: ${partial}`;
@@ -162,17 +159,30 @@ function warnOfUniqueness({ target, entry }: ResolvedTable, targetKey: readonly 
   }
 }
 
+/** Another spelling of the source's key: its values come again with the row itself. */
+function isMadeOfKey(index: readonly string[], { sourceKey, columns, steps }: Mapped): boolean {
+  const made = index.flatMap((name) => {
+    const computed = steps?.computed.find(({ target }) => target === name);
+    return computed === undefined
+      ? columns.filter(({ target }) => target === name).map(({ source }) => source.name)
+      : computed.from.map((i) => steps!.inputs[i]!.name);
+  });
+  return made.every((name) => sourceKey.includes(name)) && sourceKey.every((name) => made.includes(name));
+}
+
 /** Rows that stay may refer to rows that go. */
 export function warnOfOrphans(compiled: readonly (readonly [TableMapping, ResolvedTable])[], list: FindingList): void {
-  const byTarget = new Map(compiled.map(([table]) => [tableId(table.to), table]));
+  const byTarget = Map.groupBy(compiled, ([table]) => tableId(table.to));
   for (const [table, { target, entry }] of compiled) {
     if (table.deletes === undefined) continue;
     for (const key of (target as CatalogTable).foreignKeys) {
-      const parent = byTarget.get(tableId({ schema: key.toSchema, name: key.toTable }));
-      if (parent === undefined || parent.deletes !== undefined) continue;
+      const parents = byTarget.get(tableId({ schema: key.toSchema, name: key.toTable })) ?? [];
+      if (parents.every(([parent]) => parent.deletes !== undefined)) continue;
+      const [parent] = parents[0]!;
       const how = softDeleteOf(table) === undefined ? 'whose deletes are ignored' : 'that are softly deleted';
       const message = `rows of ${showTable(table.to)} ${how} may refer (${key.name}) to rows of ${showTable(parent.to)} that are gone`;
-      const remedy = `Give ${showTable(parent.from)} the same \`deletes\`, or drop the foreign key on the target.`;
+      const same = parents.length === 1 ? `Give ${showTable(parent.from)} the same \`deletes\`, or drop` : 'Drop';
+      const remedy = `${same} the foreign key on the target.`;
       list.warning('CF-4001', message, entry.deletes ?? entry, remedy);
     }
   }

@@ -7,7 +7,7 @@ import type { ColumnEntry, ExplodeEntry, ExplodePart } from '../config/migration
 import { didYouMean } from '../nearest-name.ts';
 import { identityColumns, quoteIdent, quoteTable, type CatalogColumn, type CatalogTable } from '../table.ts';
 import { compileCast } from './compile-cast.ts';
-import { checkUnfed, entryOf, findTarget, mapColumn, takes, type ColumnContext, type CompiledColumns } from './compile-columns.ts';
+import { checkUnfed, entryOf, findTarget, mapColumn, decides, type ColumnContext, type CompiledColumns } from './compile-columns.ts';
 import { type ArrayKind, type ColumnCast, type ColumnMapping, type Explode, type ExplodedPart } from './compiled-mapping.ts';
 import { isGlob, parseTablePattern, showTable } from './table-pattern.ts';
 import { fitTypes, underDomain } from './type-fit.ts';
@@ -98,7 +98,7 @@ function checkLeftOut(column: CatalogColumn, own: ColumnEntry | undefined, { res
       own,
       remedy,
     );
-  } else if (table.unmapped === 'error' && !siblings.some((one) => takes(one, column.name))) {
+  } else if (table.unmapped === 'error' && !siblings.some((one) => decides(one, column.name))) {
     const remedy = `Give the table an entry that takes it, or write \`drop: [${column.name}]\`; \`unmapped: ignore\` leaves out all such columns.`;
     list.error(
       'CF-4001',

@@ -5,6 +5,7 @@
 import { identityColumns, quoteIdent, quoteTable, type CatalogKey, type CatalogTable, type ReplicaIdentity } from '../table.ts';
 import type { ColumnMapping, RowFilter, ShareColumn } from './compiled-mapping.ts';
 import type { FindingList } from './finding-list.ts';
+import { mayBeLeftOut } from './left-out.ts';
 import type { ResolvedTable } from './resolve-tables.ts';
 import { shareOf } from './share.ts';
 import { showTable } from './table-pattern.ts';
@@ -105,9 +106,25 @@ function checkTargetIndex(targetKey: readonly string[], input: KeyInput): readon
   }
   const own = target.primaryKey === undefined ? 'no primary key' : `the primary key (${target.primaryKey.columns.join(', ')})`;
   const message = `${showTable(target)} has no unique index on exactly (${columns}), the key of ${showTable(source)}; it has ${own}`;
-  list.error('CF-4001', message, entry.toPlace ?? entry, `Run on the target: CREATE UNIQUE INDEX ON ${quoteTable(target)} (${columns});`);
+  const remedy = `Run on the target: CREATE UNIQUE INDEX ON ${quoteTable(target)} (${columns});${shorterKey(input, targetKey)}`;
+  list.error('CF-4001', message, entry.toPlace ?? entry, remedy);
   return undefined;
 }
+
+/** Where the target's key is a part of the source's, that part may be the one that tells the source's rows apart. */
+function shorterKey({ resolved: { source, target }, columns }: KeyInput, targetKey: readonly string[]): string {
+  const key = target.primaryKey?.columns ?? [];
+  const from = key.map((name) => columns.find((column) => column.target === name)?.source);
+  if (source.kind !== 'r' || key.length === 0 || !key.every((name) => targetKey.includes(name))) return '';
+  const names = from.flatMap((column) => (column?.notNull === true ? [quoteIdent(column.name)] : []));
+  if (names.length < key.length) return '';
+  const index = quoteIdent(`${source.name.slice(0, INDEX_STEM_MAX)}_identity`);
+  const sql = `CREATE UNIQUE INDEX ${index} ON ${quoteTable(source)} (${names.join(', ')}); ALTER TABLE ${quoteTable(source)} REPLICA IDENTITY USING INDEX ${index};`;
+  return ` Or, where (${names.join(', ')}) alone tells the rows of ${showTable(source)} apart, on the source: ${sql}`;
+}
+
+/** Characters of a table's name that fit into an index's, also at four bytes each. */
+const INDEX_STEM_MAX = 13;
 
 function sourceIsInexact(source: CatalogTable): boolean {
   const key = source.replicaIdentity === 'i' ? source.identityKey : source.primaryKey;
@@ -204,7 +221,7 @@ function filterNeedsFull({ filter, columns, steps, resolved }: KeyInput): string
   const filtered = new Set(filter.conditions.map((condition) => condition.column));
   const long = resolved.source.columns.find(
     (column) =>
-      column.typeLength === -1 &&
+      mayBeLeftOut(column) &&
       (filtered.has(column.name) || columns.some((mapped) => mapped.source.name === column.name) || steps?.inputs.includes(column)),
   );
   return long === undefined ? undefined : `it has a row filter, and "${long.name}" may be left out of an update (unchanged TOAST)`;
@@ -218,7 +235,7 @@ function stepsNeedFull({ steps }: KeyInput, sourceKey: readonly string[]): strin
   for (const { target, from } of steps?.computed ?? []) {
     const long =
       from.length > 1
-        ? from.map((i) => steps!.inputs[i]!).find((column) => column.typeLength === -1 && !sourceKey.includes(column.name))
+        ? from.map((i) => steps!.inputs[i]!).find((column) => mayBeLeftOut(column) && !sourceKey.includes(column.name))
         : undefined;
     if (long !== undefined)
       return `"${target}" is made of several columns, and "${long.name}" may be left out of an update (unchanged TOAST)`;

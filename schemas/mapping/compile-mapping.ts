@@ -68,7 +68,8 @@ function compileTable(resolved: ResolvedTable, shared: Omit<ColumnContext, 'reso
   if (key === undefined) return undefined;
   const children = explode === undefined || !columnsFit ? undefined : childKey(explode, key.targetKey, context);
   if (entry.explode !== undefined && children === undefined) return undefined;
-  const fates = children === undefined ? compileDeletes(context, { targetKey: key.targetKey, columns }) : orphansOf(entry);
+  const fates =
+    children === undefined ? compileDeletes(context, { ...key, columns, ...(steps !== undefined && { steps }) }) : orphansOf(entry);
   if (fates === undefined) return undefined;
   if (entry.onRowError !== undefined && key.targetKey.length === 0) reportUnnamed(resolved, list);
   const fed = new Set(columns.map((column) => column.target));

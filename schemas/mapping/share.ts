@@ -126,10 +126,16 @@ function reportClash(placed: readonly Placed[], { mapping, one }: Placed, list: 
   const other = placed.find((candidate) => candidate.mapping !== mapping && !areDisjoint(mapping, candidate.mapping))!;
   list.error(
     'CF-4001',
-    `${showTable(other.one.source)} and ${showTable(one.source)} both go to ${showTable(one.to)}`,
+    `${showTable(other.one.source)} and ${showTable(one.source)} both go to ${showTable(one.to)}${differentKeys(other.mapping, mapping)}`,
     one.entry.toPlace ?? one.entry,
     "Give each source table a target of its own, or columns of its own, or a constant of its own in a column of the target's key: `set: { shard: { value: a } }`.",
   );
+}
+
+function differentKeys({ targetKey: one }: TableMapping, { targetKey: other }: TableMapping): string {
+  return one.toSorted().join('\0') === other.toSorted().join('\0')
+    ? ''
+    : `, by different keys: (${one.join(', ')}) and (${other.join(', ')})`;
 }
 
 /** Nothing but the key in common, and each has more than that. */

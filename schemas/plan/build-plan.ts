@@ -14,6 +14,7 @@ import type { Catalog, CatalogOddity, CatalogTable } from '../table.ts';
 import { describeColumns } from './describe-column.ts';
 import { describeChildren } from './describe-exploded.ts';
 import { describeFates } from './describe-fates.ts';
+import { companyOf, describeElsewhere, describeSharing, describeUnfed, type Company } from './describe-sharing.ts';
 import type { PlanDocument, PlanDrop, PlanPlace, PlanSchemaStep, PlanScope, PlanTable, PlanVersions } from './plan-document.ts';
 import { planHash } from './plan-hash.ts';
 import { LIMITS, METHOD } from './plan-terms.ts';
@@ -33,7 +34,9 @@ export function buildPlan({ file, mapping, resolved, source, target, findings, v
   const byPair = new Map(resolved.map((one) => [pairOf(one.source, one.to), one]));
   const world = typeWorld(source, target);
   const tables = mapping.tables
-    .map((table) => describeTable(table, byPair.get(pairOf(table.from, table.to))!, world))
+    .map((table) =>
+      describeTable(table, { resolved: byPair.get(pairOf(table.from, table.to))!, world, company: companyOf(table, mapping.tables) }),
+    )
     .toSorted((a, b) => (`${a.from} ${a.to}` < `${b.from} ${b.to}` ? -1 : 1));
   return {
     name: file.name,
@@ -87,9 +90,11 @@ function describeSchemaStep({ name, up, down, verify, fromEnvironment }: SchemaS
 
 function scopeOf(tables: readonly PlanTable[], source: Catalog, mapping: CompiledMapping): PlanScope {
   const moved = new Set(mapping.tables.map(({ from }) => tableId(from)));
-  const sum = (figure: (table: PlanTable) => number): number => tables.reduce((total, table) => total + figure(table), 0);
+  // A table is read once, wherever its columns go.
+  const sources = tables.filter((table, i) => tables.findIndex(({ from }) => from === table.from) === i);
+  const sum = (figure: (table: PlanTable) => number): number => sources.reduce((total, table) => total + figure(table), 0);
   return {
-    tables: tables.length,
+    tables: sources.length,
     rows: sum(({ rows }) => rows),
     bytes: sum(({ bytes }) => bytes),
     leftOut: source.tables.filter((table) => !moved.has(tableId(table)) && table.extension === undefined).map(showTable),
@@ -116,9 +121,18 @@ function notMoved({ oddities, sequences, largeObjects }: Catalog): string[] {
   ];
 }
 
-function describeTable(table: TableMapping, resolved: ResolvedTable, world: TypeWorld): PlanTable {
+interface TableInput {
+  readonly resolved: ResolvedTable;
+  readonly world: TypeWorld;
+  readonly company: Company;
+}
+
+function describeTable(table: TableMapping, { resolved, world, company }: TableInput): PlanTable {
   const { source, entry, target } = resolved;
   const columns = table.explode === undefined ? describeColumns({ table, resolved, world }) : describeChildren({ table, resolved, world });
+  const elsewhere = describeElsewhere(table, company, source);
+  const moved = new Set(elsewhere.map(({ column }) => column));
+  const sharing = describeSharing(table, company);
   const fed = new Set([...columns.map((column) => column.target), ...markedColumns(entry)]);
   const { redis } = table;
   return {
@@ -134,14 +148,13 @@ function describeTable(table: TableMapping, resolved: ResolvedTable, world: Type
       identity: identityOf(source),
     },
     columns,
-    dropped: describeDrops(table, resolved),
-    unfed: (target?.columns ?? [])
-      .filter(({ name }) => !fed.has(name))
-      .map((column) => ({
-        column: column.name,
-        type: column.type,
-        becomes: column.generated !== '' ? 'computed by the target' : column.hasDefault || column.identity !== '' ? 'its default' : 'null',
-      })),
+    dropped: describeDrops(table, resolved, company).filter(({ column }) => !moved.has(column)),
+    elsewhere,
+    unfed: describeUnfed(
+      (target?.columns ?? []).filter(({ name }) => !fed.has(name)),
+      table,
+      company,
+    ),
     filter: Object.entries(entry.where ?? {}).map(([name, filter]) => describeFilter(name, filter)),
     policies: {
       existing: table.existing,
@@ -149,6 +162,7 @@ function describeTable(table: TableMapping, resolved: ResolvedTable, world: Type
       onRowError: table.onRowError ?? 'halt',
       unmapped: table.unmapped ?? 'error',
     },
+    ...(sharing !== undefined && { sharing }),
     ...(redis !== undefined && { redis: describeRedis(redis, entry.redis?.fromEnvironment === true) }),
   };
 }
@@ -164,7 +178,7 @@ function identityOf(source: CatalogTable): string {
   return source.replicaIdentity === 'i' ? `the unique index ${source.identityKey?.indexName ?? ''}` : 'the primary key';
 }
 
-function describeDrops(table: TableMapping, { source, entry }: ResolvedTable): PlanDrop[] {
+function describeDrops(table: TableMapping, { source, entry }: ResolvedTable, { siblings }: Company): PlanDrop[] {
   return table.dropped.flatMap((name): PlanDrop[] => {
     const column = source.columns.find((one) => one.name === name);
     if (column === undefined) return [];
@@ -174,7 +188,9 @@ function describeDrops(table: TableMapping, { source, entry }: ResolvedTable): P
         ? 'generated on the source, so not in its stream'
         : declared
           ? 'dropped by the file'
-          : 'the target lacks it (unmapped: ignore)';
+          : table.unmapped === 'error' && siblings.length > 0
+            ? 'dropped by the file, in another entry for the table'
+            : 'the target lacks it (unmapped: ignore)';
     const personal = likelyPersonal(column, source.name);
     return [{ column: name, type: column.type, why, ...(personal !== undefined && { personal }) }];
   });

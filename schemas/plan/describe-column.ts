@@ -111,7 +111,7 @@ interface ComputedInput {
 }
 
 function describeComputed({ target, targetType, inputs, whole, entry, tableName }: ComputedInput): PlanColumn {
-  const steps = entry.steps.map(describeStep);
+  const steps = entry.steps.map((step) => describeStep(step, inputs.length));
   const isDerived = inputs.every(({ name }) => whole.has(name));
   const personal = personalOf(inputs, entry, tableName);
   return {

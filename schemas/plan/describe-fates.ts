@@ -17,7 +17,9 @@ export function describeFates(table: TableMapping): Fates {
           ? table.explode === undefined
             ? 'it stays on the target as it is'
             : 'its children stay on the target, as do those whose element is gone'
-          : 'it goes on the target too',
+          : table.merge === undefined
+            ? 'it goes on the target too'
+            : 'its columns become null or their default on the target, and the row goes with the last table that has it',
     truncates: describeTruncates(table, soft !== undefined),
   };
 }
@@ -34,8 +36,10 @@ function shown(value: string | null, { type }: SoftFlag): string {
   return type === 'boolean' ? String(value === 't') : value;
 }
 
-function describeTruncates({ truncates }: TableMapping, marks: boolean): string {
+function describeTruncates({ truncates, share, merge }: TableMapping, marks: boolean): string {
   if (truncates === 'ignore') return 'it changes nothing on the target';
   if (truncates === 'halt') return 'it halts the table';
+  if (merge !== undefined) return 'it does the same to all rows';
+  if (share !== undefined) return 'its rows go from the target table, those of others stay';
   return marks ? 'it marks all rows of the target as deleted' : 'it empties the target table too';
 }

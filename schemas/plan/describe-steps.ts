@@ -12,7 +12,8 @@ export interface StepWords {
   readonly irreversible?: string;
 }
 
-type Describe = { readonly [K in StepName]-?: (config: NonNullable<StepBlock[K]>) => StepWords };
+/** `inputs`: of how many columns the value is made. */
+type Describe = { readonly [K in StepName]-?: (config: NonNullable<StepBlock[K]>, inputs: number) => StepWords };
 
 const TRIMMED = { both: 'both ends', start: 'its start', end: 'its end' } as const;
 
@@ -23,9 +24,9 @@ const DESCRIBE: Describe = {
   default: (value) => ({ words: `null becomes ${quoted(value)}`, irreversible: `null and ${quoted(value)} become one` }),
   nullIf: (value) => ({ words: `${quoted(value)} becomes null`, irreversible: `null and ${quoted(value)} become one` }),
   map: describeMap,
-  lookup: ({ file, onMiss }) => ({
+  lookup: ({ file, onMiss, loaded }) => ({
     words: `what ${file} says of it; what it does not have: ${typeof onMiss === 'string' ? policy(onMiss) : `becomes ${shown(onMiss.value)}`}`,
-    irreversible: 'several values may become one',
+    ...((onMiss !== 'fail' || !tellsApart(loaded)) && { irreversible: 'several values may become one' }),
     ...(onMiss === 'null' && { lossy: 'a value that the file does not have becomes null' }),
   }),
   cast: describeCast,
@@ -50,8 +51,8 @@ const DESCRIBE: Describe = {
   element: (n) => ({ words: `${nth(n, 'element')} of the array`, irreversible: 'the other elements are gone' }),
   hash: ({ algorithm, encoding }) => ({ words: `${algorithm} hash as ${encoding}`, irreversible: 'a hash leads one way' }),
   hmac: ({ algorithm, encoding }) => ({ words: `keyed ${algorithm} hash as ${encoding}`, irreversible: 'a hash leads one way' }),
-  uuid5: ({ namespace, sep }) => ({
-    words: `the UUID (version 5) of the text, under ${namespace}; ${quoted(sep)} between columns`,
+  uuid5: ({ namespace, sep }, inputs) => ({
+    words: `the UUID (version 5) of the text, under ${namespace}${inputs > 1 ? `; ${quoted(sep)} between columns` : ''}`,
     irreversible: 'a UUID of a name does not tell the name',
   }),
   mask: ({ keepStart, keepEnd, with: cover }) => ({
@@ -66,9 +67,9 @@ const DESCRIBE: Describe = {
 /** None of their settings but a key is the environment's to give. */
 const KEYED: ReadonlySet<StepName> = new Set<StepName>(['hmac', 'tokenise']);
 
-export function describeStep({ step, fromEnvironment }: PlacedStep): StepWords {
+export function describeStep({ step, fromEnvironment }: PlacedStep, inputs: number): StepWords {
   const name = stepName(step);
-  const described = describe(name, step);
+  const described = describe(name, step, inputs);
   if (fromEnvironment !== true || KEYED.has(name)) return described;
   const hide = (reason: string | undefined): string | undefined => (reason === undefined ? undefined : `what the step ${name} takes away`);
   const [lossy, irreversible] = [hide(described.lossy), hide(described.irreversible)];
@@ -79,9 +80,14 @@ export function describeStep({ step, fromEnvironment }: PlacedStep): StepWords {
   };
 }
 
-function describe<K extends StepName>(name: K, block: StepBlock): StepWords {
-  const words = DESCRIBE[name] as (config: NonNullable<StepBlock[K]>) => StepWords;
-  return words(block[name]!);
+function describe<K extends StepName>(name: K, block: StepBlock, inputs: number): StepWords {
+  const words = DESCRIBE[name] as (config: NonNullable<StepBlock[K]>, inputs: number) => StepWords;
+  return words(block[name]!, inputs);
+}
+
+/** True when no two keys of the file have one value. */
+function tellsApart(loaded: NonNullable<StepBlock['lookup']>['loaded']): boolean {
+  return loaded !== undefined && new Set(loaded.values.values()).size === loaded.values.size;
 }
 
 function describeMap({ values, else: other }: NonNullable<StepBlock['map']>): StepWords {

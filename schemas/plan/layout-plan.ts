@@ -124,7 +124,7 @@ function layoutTable(one: PlanTable): Block[] {
   return [
     heading(3, [code(one.from), ' → ', code(one.to)]),
     text([`About ${figure(one.rows)} rows, ${bytes(one.bytes)}${partitions}.`]),
-    { kind: 'list', items: [keyLine(one), filterLine(one), ...policyLines(one)] },
+    { kind: 'list', items: [keyLine(one), filterLine(one), ...sharingLines(one), ...policyLines(one)] },
     table(
       ['Target column', 'Type', 'From', 'Type there', 'Conversion', 'Marks'],
       one.columns.map((column) => [
@@ -138,7 +138,11 @@ function layoutTable(one: PlanTable): Block[] {
     ),
     ...listed('Source columns that are not moved:', one.dropped.map(dropLine)),
     ...listed(
-      'Target columns that nothing goes to:',
+      'Source columns that go to other targets:',
+      one.elsewhere.map(({ column, type, to }) => [code(column), ` (${type}): to `, code(to.join(', '))]),
+    ),
+    ...listed(
+      `Target columns that nothing goes to${one.sharing === undefined ? '' : ' from here'}:`,
       one.unfed.map(({ column, type, becomes }) => [code(column), ` (${type}): ${becomes}`]),
     ),
   ];
@@ -158,6 +162,10 @@ function keyLine({ key }: PlanTable): Line {
 
 function filterLine({ filter }: PlanTable): Line {
   return filter.length === 0 ? ['Rows: all.'] : [`Rows: only those where ${filter.join(', and ')}.`];
+}
+
+function sharingLines({ sharing, to }: PlanTable): Line[] {
+  return sharing === undefined ? [] : [['Shared: in ', code(to), `, ${sharing}.`]];
 }
 
 const EXISTING = {

@@ -67,8 +67,12 @@ export interface PlanTable {
   /** In the mapping's order. */
   readonly columns: readonly PlanColumn[];
   readonly dropped: readonly PlanDrop[];
-  /** Target columns that nothing goes to. */
-  readonly unfed: readonly { readonly column: string; readonly type: string; readonly becomes: string }[];
+  /** Source columns that go to other targets of the file and not to this one. */
+  readonly elsewhere: readonly PlanElsewhere[];
+  /** Target columns that nothing of this source goes to. */
+  readonly unfed: readonly PlanUnfed[];
+  /** Whose the target is besides, in words. */
+  readonly sharing?: string;
   /** Conditions in words, all of which hold; empty: every row. */
   readonly filter: readonly string[];
   readonly policies: PlanPolicies;
@@ -109,6 +113,18 @@ export interface PlanDrop {
   readonly type: string;
   readonly why: string;
   readonly personal?: string;
+}
+
+export interface PlanElsewhere {
+  readonly column: string;
+  readonly type: string;
+  readonly to: readonly string[];
+}
+
+export interface PlanUnfed {
+  readonly column: string;
+  readonly type: string;
+  readonly becomes: string;
 }
 
 export interface PlanPolicies {

@@ -55,7 +55,7 @@ function visible(text: string): string {
 const STYLE = `body{font:15px/1.5 system-ui,sans-serif;max-width:80rem;margin:2rem auto;padding:0 1rem;color:#1b1f24;background:#fff}
 h1,h2,h3{line-height:1.2;margin:2em 0 .6em}h1{margin-top:0}h2{border-bottom:1px solid #d0d7de;padding-bottom:.2em}
 table{border-collapse:collapse;margin:.6em 0 1.2em;width:100%}th,td{border:1px solid #d0d7de;padding:.3em .6em;text-align:left;vertical-align:top}
-th{background:#f6f8fa}td.n{text-align:right;white-space:nowrap}code{font:13px ui-monospace,monospace;overflow-wrap:anywhere;white-space:pre-wrap}
+th{background:#f6f8fa}td.n{text-align:right;white-space:nowrap}code{font:.87em ui-monospace,monospace;overflow-wrap:anywhere;white-space:pre-wrap}
 strong{color:#9a3412}@media print{body{max-width:none;margin:0;font-size:11px}h3{break-after:avoid}tr{break-inside:avoid}}
 @media (prefers-color-scheme:dark){@media screen{body{color:#e6edf3;background:#0d1117}th{background:#161b22}th,td,h2{border-color:#30363d}strong{color:#f0883e}}}`;
 

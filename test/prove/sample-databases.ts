@@ -138,7 +138,7 @@ export interface Writer extends AsyncDisposable {
 const PAUSE_MS = 4;
 
 /** One connection that writes until stopped. An error of the sample's own constraints ends nothing: that transaction did not happen. */
-export async function startWriter(url: string, sample: SampleDatabase, random: Random): Promise<Writer> {
+export async function startWriter(url: string, sample: Pick<SampleDatabase, 'writes'>, random: Random): Promise<Writer> {
   const session = await openSession(url);
   await session.query('set search_path = public');
   const stopping = new AbortController();

@@ -28,6 +28,13 @@ export interface Shape {
   readonly same: readonly (readonly [source: string, target: string])[];
 }
 
+/** One whose file is there. */
+export interface FiledShape extends Omit<Shape, 'tables'> {
+  readonly file: string;
+  /** What it takes from the environment. */
+  readonly env: (sourceUrl: string, targetUrl: string) => Readonly<Record<string, string>>;
+}
+
 export interface ShapeRun {
   readonly sourceUrl: string;
   readonly targetUrl: string;
@@ -37,23 +44,22 @@ export interface ShapeRun {
 
 const KILLS = [{ CROSSFADE_TEST_FAILPOINT: 'sink.applied:3' }, { CROSSFADE_TEST_FAILPOINT: 'sink.commit:40' }] as const;
 
-export async function runShape(shape: Shape, after: (run: ShapeRun) => Promise<void> = async () => undefined): Promise<void> {
+export async function runShape(shape: Shape | FiledShape, after: (run: ShapeRun) => Promise<void> = async () => undefined): Promise<void> {
   await using from = await freshDatabase(shape.sourceVersion ?? shape.version);
   await using to = await freshDatabase(shape.version);
   await using stack = new AsyncDisposableStack();
   const directory = await mkdtemp(join(tmpdir(), 'crossfade-shape-'));
   stack.defer(() => rm(directory, { recursive: true, force: true }));
-  const [file, dataDir] = [join(directory, 'm.yaml'), join(directory, 'data')];
-  const head = `crossfade: 1\nname: ${shape.name}\nsource: { postgres: "${from.url}" }\ntarget: { postgres: "${to.url}" }\nheartbeatSeconds: 1\n`;
-  await writeFile(file, head + shape.tables);
+  const dataDir = join(directory, 'data');
+  const { file, env } = await fileOf(shape, { directory, sourceUrl: from.url, targetUrl: to.url });
   await execute(from.url, shape.source, shape.fill);
   await execute(to.url, shape.target);
-  const start = (env: Record<string, string>): Pipeline =>
-    stack.use(Pipeline.start({ file, dataDir, logFile: join(directory, 'up.log'), env }));
+  const start = (failpoint: Record<string, string>): Pipeline =>
+    stack.use(Pipeline.start({ file, dataDir, logFile: join(directory, 'up.log'), env: { ...env, ...failpoint } }));
   let round = 0;
   const write = (): Promise<unknown> => execute(from.url, ...shape.changes(round++));
-  for (const env of KILLS) {
-    const pipeline = start(env);
+  for (const failpoint of KILLS) {
+    const pipeline = start(failpoint);
     const ended = pipeline.ended();
     while (pipeline.result === undefined) await write();
     expect(await ended, pipeline.logTail(20)).toMatchObject({ signal: 'SIGKILL' });
@@ -62,7 +68,7 @@ export async function runShape(shape: Shape, after: (run: ShapeRun) => Promise<v
   await last.waitFor(({ phase }) => phase === 'following', { what: 'following', timeoutMs: 60_000 });
   for (let i = 0; i < 10; i++) await write();
   const verify = async (): ReturnType<ShapeRun['verify']> => {
-    const answer = await runCommand<VerifyResult>(['verify'], { file, dataDir });
+    const answer = await runCommand<VerifyResult>(['verify'], { file, dataDir, env });
     return { code: answer.code, result: answer.envelope!.result!, text: explain(answer) };
   };
   const verifying = verify();
@@ -72,7 +78,24 @@ export async function runShape(shape: Shape, after: (run: ShapeRun) => Promise<v
   const caughtUp = await verify();
   expect(caughtUp.code, caughtUp.text).toBe(0);
   for (const [source, target] of shape.same) expect(await execute(to.url, target)).toEqual(await execute(from.url, source));
-  const command = async (...words: string[]): Promise<number | null> => (await runCommand(words, { file, dataDir })).code;
+  const command = async (...words: string[]): Promise<number | null> => (await runCommand(words, { file, dataDir, env })).code;
   await after({ sourceUrl: from.url, targetUrl: to.url, verify, command });
   expect(await last.stop()).toEqual({ code: 0, signal: null });
+}
+
+interface ShapePlace {
+  readonly directory: string;
+  readonly sourceUrl: string;
+  readonly targetUrl: string;
+}
+
+async function fileOf(
+  shape: Shape | FiledShape,
+  { directory, sourceUrl, targetUrl }: ShapePlace,
+): Promise<{ readonly file: string; readonly env: Readonly<Record<string, string>> }> {
+  if ('file' in shape) return { file: shape.file, env: shape.env(sourceUrl, targetUrl) };
+  const file = join(directory, 'm.yaml');
+  const head = `crossfade: 1\nname: ${shape.name}\nsource: { postgres: "${sourceUrl}" }\ntarget: { postgres: "${targetUrl}" }\nheartbeatSeconds: 1\n`;
+  await writeFile(file, head + shape.tables);
+  return { file, env: {} };
 }

@@ -8,6 +8,7 @@ import { identityColumns, quoteTable, type Catalog } from '#schemas/table.ts';
 import { compileMapping, hashTables, type MappingResult } from '../compile-mapping.ts';
 import { tableId, type RedisMapping, type TableMapping } from '../compiled-mapping.ts';
 import { FindingList } from '../finding-list.ts';
+import { mayBeLeftOut } from '../left-out.ts';
 import { resolveTables, type ResolvedTable } from '../resolve-tables.ts';
 import { showTable } from '../table-pattern.ts';
 import { encodeKeyPart, hashTag, mayMeet, parseKeyTemplate, templateColumns, type KeyTemplate } from './key-template.ts';
@@ -118,7 +119,7 @@ function checkSource({ source, entry }: ResolvedTable, list: FindingList): void 
     return;
   }
   const long = source.columns.find(
-    ({ name, typeLength, generated }) => typeLength === -1 && generated === '' && entry.columns[name]?.drop !== true,
+    (column) => mayBeLeftOut(column) && column.generated === '' && entry.columns[column.name]?.drop !== true,
   );
   if (long === undefined) return;
   const members = source.kind === 'p' ? source.leaves : [source];

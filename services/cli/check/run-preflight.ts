@@ -114,10 +114,8 @@ export async function runPreflight(file: MigrationFile, dataDir?: string): Promi
     ...(source !== undefined && { source: source.catalog }),
     ...(target !== undefined && { target: target.catalog }),
     ...(fit.resolved.length > 0 && {
-      volume: estimateVolume(
-        fit.resolved.map((one) => one.source),
-        file.settings.copy,
-      ),
+      // A table is read once, wherever its columns go.
+      volume: estimateVolume([...new Set(fit.resolved.map((one) => one.source))], file.settings.copy),
     }),
   };
 }

@@ -10,6 +10,7 @@ import { killProof, killRedProof } from './kill-100.ts';
 import { leastPrivilegeProof } from './least-privilege.ts';
 import { MAPPING_COST_PROOFS } from './mapping-cost.ts';
 import { moneyTransfersProof } from './money-transfers.ts';
+import { pagilaRedesignedProof } from './pagila-redesigned.ts';
 import { REDIS_PROOFS } from './redis.ts';
 import { SAMPLE_PROOFS } from './sample-databases.ts';
 import { surrogateKeysProof, surrogateKeysRedProof } from './surrogate-keys.ts';
@@ -22,6 +23,7 @@ export const PROOFS: readonly Proof[] = [
   castsProof,
   ...MAPPING_COST_PROOFS,
   ...SAMPLE_PROOFS,
+  pagilaRedesignedProof,
   ...TYPES_PROOFS,
   leastPrivilegeProof,
   moneyTransfersProof,

@@ -97,6 +97,30 @@ describe('deletes and truncates of a table', () => {
     );
   });
 
+  test('do not warn of a key that is another spelling of the source’s: its values come again with the row itself', async () => {
+    const warned = async (key: string): Promise<readonly string[]> => {
+      const tables = `  - from: public.a
+    columns: { id: legacy }
+    set: { uid: { from: ${key}, steps: [{ uuid5: dns }] } }
+    deletes: { soft: { at: deleted_at } }
+`;
+      const source = `${SOURCE}; ALTER TABLE a REPLICA IDENTITY FULL`;
+      const target = 'CREATE TABLE a (uid uuid PRIMARY KEY, legacy int UNIQUE NOT NULL, name text, deleted_at timestamptz)';
+      return told((await compile({ source, target, tables })).findings).filter((line) => line.includes('counts softly deleted'));
+    };
+    expect(await warned('id')).toEqual([]);
+    expect(await warned('name')).toEqual([expect.stringContaining('the unique index "a_pkey" of public.a counts softly deleted rows too')]);
+    expect(await warned('[id, name]')).toHaveLength(1);
+  });
+
+  test('of rows that refer to what several tables feed leave one thing to do', async () => {
+    const source = `${SOURCE}; CREATE TABLE p (id int PRIMARY KEY, x int NOT NULL); CREATE TABLE q (id int PRIMARY KEY, y int NOT NULL)`;
+    const target = `CREATE TABLE p (id int PRIMARY KEY, x int, y int); CREATE TABLE a (id int PRIMARY KEY REFERENCES p, name text, deleted_at timestamptz)`;
+    const tables = `  - from: public.p\n  - { from: public.q, to: public.p }\n  - from: public.a\n    deletes: { soft: { at: deleted_at } }\n`;
+    const { findings } = await compile({ source, target, tables });
+    expect(findings.map(({ remedy }) => remedy)).toEqual(['Drop the foreign key on the target.']);
+  });
+
   test('are part of the mapping’s hash', async () => {
     const hashOf = async (rest: string): Promise<string> => {
       const { mapping } = await compile({ source: SOURCE, target: MARKED.replace('NOT NULL', ''), tables: entry(rest) });

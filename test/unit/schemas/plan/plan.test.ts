@@ -157,6 +157,47 @@ describe('a plan tells', () => {
   });
 });
 
+describe('of tables that others share, a plan tells', () => {
+  const ddl = `CREATE TABLE film (id int PRIMARY KEY, title text NOT NULL, rate numeric(4,2), code int, secret text); CREATE TABLE genre (film int PRIMARY KEY, genre int NOT NULL);
+    CREATE TABLE eu (id int PRIMARY KEY, name text); CREATE TABLE us (id int PRIMARY KEY, name text)`;
+  const targetDdl = `CREATE TABLE film (id int PRIMARY KEY, title text, genre int, tongue text); CREATE TABLE price (id int PRIMARY KEY, rate numeric(4,2));
+    CREATE TABLE shop (land text, id int, name text, PRIMARY KEY (land, id))`;
+  const tables = `  - { from: public.film, drop: [code, secret] }
+  - { from: public.film, to: public.price }
+  - { from: public.genre, to: public.film, columns: { film: id } }
+  - { from: public.eu, to: public.shop, set: { land: { value: eu } } }
+  - { from: public.us, to: public.shop, set: { land: { value: us } } }
+`;
+
+  test('where each column goes, whose the rows are, and what a delete or truncate leaves', async () => {
+    const plan = planOf(tables, await catalogOf(ddl), await catalogOf(targetDdl));
+    const of = (from: string, to: string): PlanDocument['tables'][number] => plan.tables.find((one) => one.from === from && one.to === to)!;
+    const [film, price, genre] = [of('public.film', 'public.film'), of('public.film', 'public.price'), of('public.genre', 'public.film')];
+    expect(film.elsewhere).toEqual([{ column: 'rate', type: 'numeric(4,2)', to: ['public.price'] }]);
+    expect(price.elsewhere.map(({ column, to }) => [column, to])).toEqual([['title', ['public.film']]]);
+    const elsewhere = 'dropped by the file, in another entry for the table';
+    expect(price.dropped.map(({ column, why }) => [column, why])).toEqual([
+      ['code', elsewhere],
+      ['secret', elsewhere],
+    ]);
+    expect(film.unfed.map(({ column, becomes }) => [column, becomes])).toEqual([
+      ['genre', 'from public.genre'],
+      ['tongue', 'null'],
+    ]);
+    expect(genre.policies.deletes).toBe(
+      'its columns become null or their default on the target, and the row goes with the last table that has it',
+    );
+    expect(of('public.eu', 'public.shop').policies.truncates).toBe('its rows go from the target table, those of others stay');
+    const text = renderMarkdown(layoutPlan(plan));
+    expect(text).toContain('- `rate` (numeric(4,2)): to `public.price`');
+    expect(text).toContain(
+      'Shared: in `public.film`, its rows are put together with those of public.film: a row is there as long as one of them has it; "genre" is null where public.genre does not.',
+    );
+    expect(text).toContain('Shared: in `public.shop`, public.us goes there too; its own rows are those where "land" is "eu".');
+    expect(plan.scope).toMatchObject({ tables: 4 });
+  });
+});
+
 describe('its hash', () => {
   const ddl = 'CREATE TABLE a (id int PRIMARY KEY, n int, tenant int); CREATE TABLE b (id int PRIMARY KEY, n int)';
   const catalogs = async (): Promise<readonly [Catalog, Catalog]> => [
