@@ -2,7 +2,7 @@
  * The demo's two servers, their databases and the migration file. Guarantee: as durable as in production (fsync on), and gone with
  * `await using`, files included.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import pg from 'pg';
 import type { PipelineOptions } from './pipeline/pipeline.ts';
@@ -19,6 +19,8 @@ export interface DemoStage extends AsyncDisposable {
 }
 
 const SHOP = join(import.meta.dirname, 'shop');
+/** What the file looks values up in. */
+const CURRENCIES = 'currencies.csv';
 const SERVER_SETTINGS = { max_wal_size: '2GB', track_commit_timestamp: 'on' };
 
 /** Both servers, empty of the shop. */
@@ -35,6 +37,7 @@ export async function openStage(options: DemoOptions): Promise<DemoStage> {
   const targetUrl = await target.createDatabase('shop');
   const file = join(directory, 'migration.yaml');
   writeFileSync(file, migrationFile(sourceUrl, targetUrl, options.copyRowsPerSecond));
+  copyFileSync(join(SHOP, CURRENCIES), join(directory, CURRENCIES));
   const kept = stack.move();
   return {
     directory,

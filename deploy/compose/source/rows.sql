@@ -1,4 +1,4 @@
--- The demo's rows, of services/demo/shop/load.ts; written anew by: npx vitest run -u test/scenario/kafka/compose.test.ts
+-- The demo's rows, of services/demo/shop/load.ts; written anew by: npx vitest run test/scenario/kafka/compose.test.ts -u
 set timezone = 'Europe/Berlin';
 select setseed(0.000003999988000036);
 insert into tbl_cat select 'cat-' || i, case when i > 8 then 'cat-' || (1 + i % 8) end, 'Category ' || i from generate_series(1, 240) i order by i;
@@ -44,4 +44,5 @@ insert into tbl_session select md5(i::text)::uuid, i, hstore(array['lang', 'k' |
       daterange(date '2024-01-01' + i, case when i % 10 > 0 then date '2024-01-02' + i end), 1.0000000000000000000000001 * i, (i % 1024)::bit(10)::bit varying
     from generate_series(1, 600) i;
     insert into "Notes & ""Queries""" select i, (array[E'plain', E'tab\there', E'two\nlines\r\nand more', E'back\\slash \\\\ and \\N', E'\\.', E'quote '' and "double"', E'😀 emoji 👩‍👩‍👧 and שלום', E'', E'  spaces  ', E'{"looks": "like json"}', E'{a,"b",\\N}'])[1 + (i) % 11], i / 3.0 from generate_series(1, 100) i;
+insert into tbl_bonus select i, i % 5000, date '2020-01-01' + i % 2000 from generate_series(1, 20000) i where i % 3 = 0;
 vacuum analyze;

@@ -26,6 +26,7 @@ export const ACTIONS: readonly { readonly name: string; readonly weight: number;
   { name: 'log event', weight: 8, run: logEvent },
   { name: 'edit customer', weight: 6, run: editCustomer },
   { name: 'start session', weight: 5, run: startSession },
+  { name: 'collect points', weight: 4, run: collectPoints },
   { name: 'change of heart', weight: 3, run: changeOfHeart },
   { name: 'remove order', weight: 3, run: removeOrder },
   { name: 'partly undone', weight: 2, run: partlyUndone },
@@ -33,6 +34,7 @@ export const ACTIONS: readonly { readonly name: string; readonly weight: number;
   { name: 'soft delete', weight: 2, run: softDelete },
   { name: 'renumber note', weight: 2, run: renumberNote },
   { name: 'payment moves to another year', weight: 1, run: movePayment },
+  { name: 'leave the bonus program', weight: 1, run: leaveBonus },
   { name: 'drop events', weight: 1, run: dropEvents },
   { name: 'rewrite document', weight: 1, run: rewriteDocument },
   { name: 'rename category', weight: 1, run: renameCategory },
@@ -170,6 +172,17 @@ async function softDelete(shop: Shop): Promise<void> {
   await shop.client.query('update tbl_cust set deleted = localtimestamp, credit = 0 where cust_id = $1 and deleted is null', [
     customer(shop),
   ]);
+}
+
+async function collectPoints(shop: Shop): Promise<void> {
+  await shop.client.query(
+    `insert into tbl_bonus values ($1, $2, current_date) on conflict (cust_id) do update set points = tbl_bonus.points + excluded.points`,
+    [customer(shop), shop.random.between(1, 50)],
+  );
+}
+
+async function leaveBonus(shop: Shop): Promise<void> {
+  await shop.client.query('delete from tbl_bonus where cust_id = $1', [customer(shop)]);
 }
 
 async function removeOrder(shop: Shop): Promise<void> {

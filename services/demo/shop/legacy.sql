@@ -26,6 +26,12 @@ create table tbl_cust (
   deleted timestamp,                       -- soft delete
   crm_blob text);                          -- nobody knows; not moved
 
+-- Bought in with another program.
+create table tbl_bonus (
+  cust_id integer primary key references tbl_cust,
+  points integer not null,
+  since date not null);
+
 create table tbl_giro (
   acct_id integer primary key,
   cust_id integer not null references tbl_cust,
@@ -43,6 +49,7 @@ create table tbl_ord (
   placed timestamp not null,               -- local time in Berlin
   total money_amount not null default 0,
   remark text);
+alter table tbl_ord replica identity full; -- which orders move is decided by more than their key
 
 create table tbl_ord_pos (
   ord_id integer not null references tbl_ord on delete cascade,

@@ -39,6 +39,7 @@ export function loadSql(size: ShopSize, seed: number): string {
     events(size),
     payments(size),
     rest(size),
+    bonuses(size),
   ].join(';\n');
 }
 
@@ -116,4 +117,8 @@ function rest({ rates: n }: ShopSize): string {
       daterange(date '2024-01-01' + i, case when i % 10 > 0 then date '2024-01-02' + i end), 1.0000000000000000000000001 * i, (i % 1024)::bit(10)::bit varying
     from generate_series(1, ${n}) i;
     insert into "Notes & ""Queries""" select i, ${awkward('i')}, i / 3.0 from generate_series(1, 100) i`;
+}
+
+function bonuses({ customers: n }: ShopSize): string {
+  return `insert into tbl_bonus select i, i % 5000, date '2020-01-01' + i % 2000 from generate_series(1, ${n}) i where i % 3 = 0`;
 }

@@ -1,5 +1,5 @@
 /**
- * The demo's migration over Kafka: the legacy shop on PostgreSQL 14, open all the time, to a differently named and typed schema on 18.
+ * The demo's shop over Kafka, table by table: on PostgreSQL 14, open all the time, to a differently named and typed schema on 18.
  * Guarantee: it returns only when `crossfade verify`, asked of the services, found no difference, with nobody writing any more.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -38,7 +38,7 @@ export async function runShop(options: ShopOptions): Promise<ShopReport> {
     source: { version: 14 },
     file: 'tables: []',
     sourceSql: `set timezone = 'Europe/Berlin'; ${readFileSync(join(SHOP, 'legacy.sql'), 'utf8')}; ${loadSql(size, options.seed)}`,
-    targetSql: readFileSync(join(SHOP, 'new.sql'), 'utf8'),
+    targetSql: readFileSync(join(SHOP, 'renamed.sql'), 'utf8'),
   });
   writeFileSync(stage.pipeline.file, migrationFile(stage));
   const application = Application.start({ url: stage.sourceUrl, seed: options.seed, size, writers: 4, transactionsPerSecond: 150 });
@@ -65,7 +65,7 @@ export async function runShop(options: ShopOptions): Promise<ShopReport> {
 }
 
 function migrationFile(stage: KafkaStage): string {
-  const text = readFileSync(join(SHOP, 'migration.yaml'), 'utf8');
+  const text = readFileSync(join(SHOP, 'renamed.yaml'), 'utf8');
   return `${text.replace('${SHOP_SOURCE}', stage.sourceUrl).replace('${SHOP_TARGET}', stage.targetUrl)}\n${kafkaLines(stage.kafka)}\n`;
 }
 

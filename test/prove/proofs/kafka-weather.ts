@@ -39,7 +39,8 @@ export const kafkaOutageProof: Proof = {
 
 export const kafkaShopProof: Proof = {
   name: 'kafka-shop',
-  claim: 'the demo moves over Kafka with three partitions, two transformers and two sinks, through kills: verify finds 0 differences',
+  claim:
+    "the demo's shop moves table by table over Kafka with three partitions, two transformers and two sinks, through kills: verify finds 0 differences",
   expectedSeconds: 120,
   run: async ({ size, seed, say }) => {
     const report = await runShop({ size, seed, kills: size === 'full' ? 10 : 3, say });

@@ -83,5 +83,6 @@ const SAME_ROWS: readonly (readonly [source: string, target: string])[] = [
   ['token, cust_id, vars, opened from tbl_session', 'token, customer_id, vars, opened_at from app.sessions'],
   ['currency, valid_from, valid, rate, flags from tbl_rate', 'currency, valid_from, valid, rate, flags from app.rates'],
   ['"select", "from", "Größe" from "Notes & ""Queries"""', 'id, origin, size from app.notes'],
+  ['cust_id, points, since from tbl_bonus', 'customer_id, points, member_since from app.bonuses'],
   ['ping_id, at from tbl_ping', 'id, at from app.pings'],
 ];

@@ -20,7 +20,7 @@ function readYaml(path: string): MigrationText {
 
 test('the source of docker-compose.yml holds the rows of the demo', async () => {
   const sql = [
-    "-- The demo's rows, of services/demo/shop/load.ts; written anew by: npx vitest run -u test/scenario/kafka/compose.test.ts",
+    "-- The demo's rows, of services/demo/shop/load.ts; written anew by: npx vitest run test/scenario/kafka/compose.test.ts -u",
     "set timezone = 'Europe/Berlin';",
     `${loadSql(FULL_SHOP, SEED)};`,
     'vacuum analyze;\n',
@@ -29,7 +29,7 @@ test('the source of docker-compose.yml holds the rows of the demo', async () => 
 });
 
 test('the migration of docker-compose.yml maps what the demo maps', () => {
-  const demo = readYaml(join(ROOT, 'services', 'demo', 'shop', 'migration.yaml'));
+  const demo = readYaml(join(ROOT, 'services', 'demo', 'shop', 'renamed.yaml'));
   expect(readYaml(MIGRATION).tables).toEqual(demo.tables);
   expect(readYaml(MIGRATION).name).toBe(demo.name);
 });

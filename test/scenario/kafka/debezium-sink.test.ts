@@ -210,7 +210,7 @@ describeWithConnect("Debezium's JDBC sink", () => {
   test.each(['json', 'avro'] as const)(
     "writes the shop's new tables from the mapped topics in %s",
     async (format) => {
-      const [source, target] = ['legacy.sql', 'new.sql'].map((name) => readFileSync(join(SHOP, name), 'utf8'));
+      const [source, target] = ['legacy.sql', 'renamed.sql'].map((name) => readFileSync(join(SHOP, name), 'utf8'));
       await using stage = await openStage({ source: source!, target: target! + FOR_THEIR_SINK, format, tables: shopEntries() });
       await execute(stage.source, loadSql(SIZE, SEED), FOR_DEBEZIUM);
       const pairs = await pairsOf(stage, shopEntries(), { format, topicOf: (table) => `${stage.name}.mapped.${table}` });
@@ -239,7 +239,7 @@ describeWithConnect("Debezium's JDBC sink", () => {
 });
 
 function shopEntries(): readonly Entry[] {
-  return (parse(readFileSync(join(SHOP, 'migration.yaml'), 'utf8')) as { readonly tables: readonly Entry[] }).tables;
+  return (parse(readFileSync(join(SHOP, 'renamed.yaml'), 'utf8')) as { readonly tables: readonly Entry[] }).tables;
 }
 
 interface PairOptions {

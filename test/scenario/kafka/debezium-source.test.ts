@@ -207,7 +207,7 @@ describeWithConnect("Debezium's PostgreSQL connector", () => {
   test.each(['json', 'avro'] as const)(
     "feeds our transformer and sink with the shop's tables in %s, through a kill of each of the services",
     async (format) => {
-      const [legacy, target, yaml] = ['legacy.sql', 'new.sql', 'migration.yaml'].map((name) => readFileSync(join(SHOP, name), 'utf8'));
+      const [legacy, target, yaml] = ['legacy.sql', 'renamed.sql', 'renamed.yaml'].map((name) => readFileSync(join(SHOP, name), 'utf8'));
       const source = [legacy!, loadSql(SIZE, SEED), FOR_DEBEZIUM].join(';\n');
       const entries = (parse(yaml!) as { readonly tables: readonly Entry[] }).tables
         .map((entry) => ({ ...entry, table: entry.from.replace('public.', '') }))
