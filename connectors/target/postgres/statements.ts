@@ -7,6 +7,7 @@ import type { ColumnMapping, SoftDelete, TableMapping } from '#schemas/mapping/c
 import { aliveSql, marksSql, mayOutlive, softDeleteOf } from '#schemas/mapping/kept-rows.ts';
 import { ownOrNobodysSql, shareSql } from '#schemas/mapping/share.ts';
 import { quoteIdent, quoteTable, type CatalogTable } from '#schemas/table.ts';
+import { clearSql, deleteSql } from './delete-sql.ts';
 import { mayHaveTwins, needsNamedType } from './key-type.ts';
 
 export type StageKind = 's' | 'd' | 'f';
@@ -382,24 +383,4 @@ export class TableSql {
       () => `UPDATE ${this.name} SET ${this.#deadSet(time)} WHERE ${this.#whereKey()}${this.#andAlive('')}`,
     );
   }
-}
-
-/**
- * Takes our rows `t` away; `using` is joined. Of rows that others feed too only our columns: what is left of them goes with the last of those
- * that had them.
- */
-export function deleteSql(table: TableMapping, using: string | undefined, where: string): string {
-  const name = quoteTable(table.to);
-  const { merge } = table;
-  const remove = (condition: string): string => `DELETE FROM ${name} t${using === undefined ? '' : ` USING ${using}`} WHERE ${condition}`;
-  if (merge === undefined) return remove(where);
-  const others = `(${merge.others.map((column) => `t.${quoteIdent(column)} IS NOT NULL`).join(' OR ')})`;
-  return `WITH cleared AS (${clearSql(table, using, `${where} AND ${others}`)}) ${remove(`${where} AND NOT ${others}`)}`;
-}
-
-function clearSql(table: TableMapping, using: string | undefined, where: string): string {
-  const own = table.columns
-    .filter(({ target }) => !table.targetKey.includes(target))
-    .map(({ target }) => `${quoteIdent(target)} = DEFAULT`);
-  return `UPDATE ${quoteTable(table.to)} t SET ${own.join(', ')}${using === undefined ? '' : ` FROM ${using}`} WHERE ${where}`;
 }

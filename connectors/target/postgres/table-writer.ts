@@ -20,7 +20,8 @@ import {
 } from '#connectors/target/target.ts';
 import { bindKey, bindRow, presentColumns, writeCopyKey, writeCopyRow, writeCopyTail } from './encode.ts';
 import { distinctRuns, groupEntries, type Groups } from './groups.ts';
-import { deleteSql, type StageKind, type TableSql } from './statements.ts';
+import { deleteSql } from './delete-sql.ts';
+import { type StageKind, type TableSql } from './statements.ts';
 import type { Wire } from './wire.ts';
 
 /** Below this a prepared statement per row is quicker than the fixed cost of a COPY and a join (measured: about equal at 50). */
