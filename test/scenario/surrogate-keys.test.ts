@@ -9,7 +9,7 @@ import { freshDatabase } from '#test/support/postgres.ts';
 import { runShape } from '#test/support/shape-run.ts';
 import { SURROGATE, SURROGATE_ORPHANS } from '#test/support/surrogate-tables.ts';
 
-const LONG_MS = 240_000;
+const LONG_MS = 360_000;
 
 test(
   'rows get new keys, and all that refers to them: under a writer, through SIGKILLs; drift is found and repaired',
