@@ -31,8 +31,12 @@ export function describeElsewhere({ dropped }: TableMapping, { siblings }: Compa
   });
 }
 
-function reads({ columns, steps }: TableMapping, name: string): boolean {
-  return steps?.inputs.some((input) => input.name === name) === true || columns.some(({ source }) => source.name === name);
+function reads({ columns, steps, explode }: TableMapping, name: string): boolean {
+  return (
+    explode?.name === name ||
+    steps?.inputs.some((input) => input.name === name) === true ||
+    columns.some(({ source }) => source.name === name)
+  );
 }
 
 export function describeUnfed(columns: readonly CatalogColumn[], { merge }: TableMapping, { partners }: Company): PlanUnfed[] {

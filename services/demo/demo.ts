@@ -49,7 +49,7 @@ export async function runDemo(options: DemoOptions, story: Story): Promise<DemoS
     return [undefined, `crossfade check: ready${findingsText(outcome.envelope?.findings?.length ?? 0)}`];
   });
   story.tell(
-    'On the way accounts become one table, documents two, customers and bonus points one row; cancelled orders stay behind, removed ones stay marked',
+    'On the way accounts become one table, documents two, tags rows, customers and bonus points one row; cancelled orders stay behind, removed ones stay marked',
   );
   const application = Application.start({
     url: stage.sourceUrl,

@@ -63,7 +63,7 @@ export const PAGILA_WRITES: readonly string[] = [
   `DELETE FROM payment WHERE payment_id = ${any('payment', 'payment_id')}`,
   `UPDATE payment SET payment_date = ${anyDay} WHERE payment_id = ${any('payment', 'payment_id')}`,
   `UPDATE payment SET staff_id = 3 - staff_id, amount = amount + 0.01 WHERE payment_id = ${any('payment', 'payment_id')}`,
-  `UPDATE film SET description = left(md5(random()::text), 9), rating = 'NC-17', rental_rate = 2.50 WHERE film_id = ${any('film', 'film_id')}`,
+  `UPDATE film SET description = left(md5(random()::text), 9), rating = 'NC-17', rental_rate = 2.50, special_features = array['Trailers', md5(random()::text)] WHERE film_id = ${any('film', 'film_id')}`,
   `UPDATE film SET film_id = film_id + 100000 WHERE film_id = ${any('film', 'film_id')} AND film_id < 100000`,
   `WITH f AS (INSERT INTO film (title, language_id, rating, special_features) VALUES ('NEW', 1, 'PG-13', '{Trailers}') RETURNING film_id)
      INSERT INTO film_category SELECT film_id, ${any('category', 'category_id')} FROM f`,
@@ -87,11 +87,11 @@ export const PAGILA_WRITES: readonly string[] = [
 /** What somebody would ask of Pagila and of the store's own schema alike: each pair gives the same. */
 export const PAGILA_SAME: readonly (readonly [source: string, target: string])[] = [
   [
-    `SELECT coalesce(f.film_id, c.film_id) AS id, title, description AS synopsis, release_year::text AS year, length::text AS minutes, special_features AS extras,
+    `SELECT coalesce(f.film_id, c.film_id) AS id, title, description AS synopsis, release_year::text AS year, length::text AS minutes, nullif(special_features, '{}') AS extras,
        CASE rating WHEN 'G' THEN 0 WHEN 'PG' THEN 6 WHEN 'PG-13' THEN 13 WHEN 'R' THEN 17 WHEN 'NC-17' THEN 18 END AS age,
        (array['en', 'it', 'ja', 'zh', 'fr', 'de'])[language_id] AS language, category_id AS genre
        FROM film f FULL JOIN film_category c ON c.film_id = f.film_id ORDER BY 1`,
-    `SELECT id, title, synopsis, year::text, minutes::text, extras, age_from AS age, language, genre_id AS genre FROM store.film ORDER BY 1`,
+    `SELECT id, title, synopsis, year::text, minutes::text, (SELECT array_agg(name ORDER BY position) FROM store.extra WHERE film_id = film.id) AS extras, age_from AS age, language, genre_id AS genre FROM store.film ORDER BY 1`,
   ],
   [
     `SELECT g.name, count(*) AS films, sum(rental_rate)::text AS rates, sum(replacement_cost)::text AS costs, sum(rental_duration) AS days
@@ -105,7 +105,7 @@ export const PAGILA_SAME: readonly (readonly [source: string, target: string])[]
        WHERE l.kind = 'country' GROUP BY l.kind, l.id ORDER BY 1`,
   ],
   [
-    `SELECT customer_id AS id, first_name || ' ' || last_name AS name, lower(email) AS email, activebool AS active, address_id, create_date AS since FROM customer ORDER BY 1`,
+    `SELECT customer_id AS id, first_name || ' ' || last_name AS name, email, activebool AS active, address_id, create_date AS since FROM customer ORDER BY 1`,
     `SELECT legacy_id AS id, name, email, active, address_id, since FROM store.customer WHERE deleted_at IS NULL ORDER BY 1`,
   ],
   [

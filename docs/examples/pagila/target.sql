@@ -14,7 +14,6 @@ create table store.film (
   minutes smallint,
   age_from smallint,
   language text,
-  extras text[],
   genre_id integer references store.genre);
 
 create table store.price (
@@ -22,6 +21,12 @@ create table store.price (
   days smallint not null,
   rate_cents integer not null,
   replacement_cents integer not null);
+
+create table store.extra (
+  film_id integer references store.film,
+  position integer,
+  name text not null,
+  primary key (film_id, position));
 
 create table store.place (
   kind text not null check (kind in ('country', 'city')),

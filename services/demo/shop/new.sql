@@ -21,13 +21,18 @@ create table app.customers (
   seen_at timestamptz(3),
   credit numeric(14,4),
   preferences jsonb,
-  tags text[],
   grid integer[],
   picture bytea,
   deleted_at timestamptz,
   locale text not null default 'de-DE',
   points bigint,
   member_since date);
+
+create table app.customer_tags (
+  customer_id bigint references app.customers,
+  position integer,
+  tag text,
+  primary key (customer_id, position));
 
 create table app.accounts (
   kind app.account_kind,
