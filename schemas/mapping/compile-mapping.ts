@@ -90,14 +90,28 @@ function compileTable(resolved: ResolvedTable, shared: Omit<ColumnContext, 'reso
   };
 }
 
-/** Not built yet: rows of several tables under one id, and ids beside constants. */
+/** Not built yet: rows of several tables under one id, ids beside constants, and children of rows that have ids. */
 function refuseSharedKeys(tables: readonly TableMapping[], resolved: readonly ResolvedTable[], list: FindingList): void {
-  for (const { from, to, columns, share, merge } of tables) {
+  for (const { from, to, columns, share, merge, explode } of tables) {
     const mapped = columns.find(({ keyMap }) => keyMap !== undefined);
-    if (mapped === undefined || (share === undefined && merge === undefined)) continue;
+    if (mapped === undefined || (share === undefined && merge === undefined && explode === undefined)) continue;
     const { entry } = resolved.find((one) => pairId({ from: one.source, to: one.to }) === pairId({ from, to }))!;
-    const message = `"${mapped.target}" of ${showTable(to)} holds ids of ${mapped.keyMap!.domain}, and ${showTable(from)} shares that table with others, which is not built yet`;
-    list.error('CF-4001', message, entry.key ?? entry, 'Give it a target of its own, or keep its keys.');
+    const about = `"${mapped.target}" of ${showTable(to)} holds ids of ${mapped.keyMap!.domain}, and`;
+    const place = entry.key ?? entry.explode ?? entry;
+    if (explode === undefined)
+      list.error(
+        'CF-4001',
+        `${about} ${showTable(from)} shares that table with others, which is not built yet`,
+        place,
+        'Give it a target of its own, or keep its keys.',
+      );
+    else
+      list.error(
+        'CF-4001',
+        `${about} its rows are made of the array "${explode.name}", which is not built yet`,
+        place,
+        `Keep the keys of ${mapped.keyMap!.domain}, or leave its array as it is.`,
+      );
   }
 }
 
