@@ -48,6 +48,7 @@ export class ReplayWorld {
   readonly mapping: CompiledMapping;
   readonly #options: WorldOptions;
   readonly #changes: Change[] = [];
+  #emptied = 0;
   readonly #bound: BoundRelation;
   readonly #store: TargetStore;
   /** Changes written to Redis, repeated ones counted again. */
@@ -175,7 +176,12 @@ export class ReplayWorld {
   async #open(): Promise<Opened> {
     const target = await this.#store.open({ onMissing: async () => Promise.reject(new Error('a row was missing')) });
     const { epoch, appliedLsn, logOffset } = target.progress;
-    return { target, session: target.consistent({ epoch, appliedLsn, logOffset }), at: logOffset ?? 0 };
+    return { target, session: target.consistent({ epoch, appliedLsn, logOffset }), at: logOffset ?? 0, emptied: this.#emptied };
+  }
+
+  /** Offset behind the last truncate of [0, to). */
+  #truncateBefore(to: number): number {
+    return this.#changes.slice(0, to).lastIndexOf(undefined) + 1;
   }
 
   async run(): Promise<void> {
@@ -188,6 +194,7 @@ export class ReplayWorld {
       if (kind < 0.1) {
         // The rows were written, their progress was not.
         await now.session.apply(this.#round(now.at, to, false));
+        now.emptied = this.#emptied = Math.max(this.#emptied, this.#truncateBefore(to));
         this.crashes++;
       }
       if (kind < 0.15) {
@@ -221,9 +228,14 @@ export class ReplayWorld {
     return outcome;
   }
 
-  /** A sink that was replaced writes what it had: nothing of it may count. */
-  async #wakeZombie({ session, at }: Opened, to: number): Promise<void> {
-    const refused = await session.apply(this.#round(at, Math.max(at + 1, to), false)).then(
+  /**
+   * A sink that was replaced writes what it had: nothing of it may count. Of what lies below a truncate that it knows of it writes nothing,
+   * and would not find out.
+   */
+  async #wakeZombie(zombie: Opened, to: number): Promise<void> {
+    const end = Math.max(zombie.at + 1, to, zombie.emptied);
+    zombie.emptied = Math.max(zombie.emptied, this.#truncateBefore(end));
+    const refused = await zombie.session.apply(this.#round(zombie.at, end, false)).then(
       () => undefined,
       (error: unknown) => (error as { code?: string }).code,
     );
@@ -236,6 +248,8 @@ interface Opened {
   readonly target: Target;
   readonly session: TargetSession;
   at: number;
+  /** Offset behind the last truncate that it knows of, be it one that its predecessor wrote without progress. */
+  emptied: number;
 }
 
 /** What differs between the model and Redis (one server, or all masters), a line each. */
