@@ -11,7 +11,7 @@ export const kafkaKillProof: Proof = {
   name: 'kafka-kill-100',
   claim:
     'over Kafka with three partitions, two transformers and two sinks, 100 kills and stops spread over services and broker: nothing lost, nothing of the stream committed twice',
-  expectedSeconds: 480,
+  expectedSeconds: 330,
   run: async (context) => {
     const size = context.size === 'full' ? FULL : SMALL;
     const report = await runServiceKills({ ...size, seed: context.seed, say: context.say });

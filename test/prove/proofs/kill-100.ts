@@ -14,7 +14,7 @@ const IN_FLIGHT = 2;
 export const killProof: Proof = {
   name: 'kill-100',
   claim: '100 SIGKILLs at random moments under load: nothing lost, nothing of the stream committed twice',
-  expectedSeconds: 420,
+  expectedSeconds: 240,
   run: async (context) => {
     const size = context.size === 'full' ? FULL : SMALL;
     const report = await runKills({ kills: size.kills, rows: size.rows, seed: context.seed, compare: true, say: context.say });
