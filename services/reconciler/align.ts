@@ -115,7 +115,7 @@ export async function align(given: AlignOptions, probes: readonly TableProbe[]):
   await requireSameHistory(stream, state);
   const { tables, refused } = await pair(options, probes, { source, target });
   const collected = tables.map(({ probe, source: shape, changes }) => ({
-    relations: [...new Set([shape.oid, ...shape.leaves])],
+    relations: [shape.oid, ...shape.leaves],
     sourceColumns: probe.sourceColumns,
     from: probe.mapping.from,
     changes,

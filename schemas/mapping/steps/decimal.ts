@@ -73,17 +73,22 @@ function divide(above: bigint, below: bigint, mode: Rounding | undefined): bigin
   if (rest === 0n) return quotient;
   if (mode === undefined) throw new StepRefusal('the value has more digits behind the point than are kept, and no rounding is named');
   const negative = above < 0n !== below < 0n;
-  return awayFromZero(mode, { quotient, rest, below, negative }) ? quotient + (negative ? -1n : 1n) : quotient;
+  const twice = 2n * (rest < 0n ? -rest : rest);
+  const whole = below < 0n ? -below : below;
+  const half = twice > whole ? 1 : twice < whole ? -1 : 0;
+  return roundsAway(mode, { half, isOdd: quotient % 2n !== 0n, negative }) ? quotient + (negative ? -1n : 1n) : quotient;
 }
 
-interface Division {
-  readonly quotient: bigint;
-  readonly rest: bigint;
-  readonly below: bigint;
+/** A quotient whose rest is not zero. */
+interface Rounded {
+  /** Of the rest: above 0 when it is more than one half, 0 when it is just that. */
+  readonly half: number;
+  readonly isOdd: boolean;
   readonly negative: boolean;
 }
 
-function awayFromZero(mode: Rounding, { quotient, rest, below, negative }: Division): boolean {
+/** Whether it is taken away from zero. */
+export function roundsAway(mode: Rounding, { half, isOdd, negative }: Rounded): boolean {
   switch (mode) {
     case 'up':
       return true;
@@ -95,12 +100,9 @@ function awayFromZero(mode: Rounding, { quotient, rest, below, negative }: Divis
       return negative;
     case 'half-up':
     case 'half-down':
-    case 'half-even': {
-      const twice = 2n * (rest < 0n ? -rest : rest);
-      const whole = below < 0n ? -below : below;
-      if (twice !== whole) return twice > whole;
-      return mode === 'half-up' || (mode === 'half-even' && quotient % 2n !== 0n);
-    }
+    case 'half-even':
+      if (half !== 0) return half > 0;
+      return mode === 'half-up' || (mode === 'half-even' && isOdd);
     default:
       return mode satisfies never;
   }

@@ -2,7 +2,7 @@
  * Decimal numbers of everyday size, by whole numbers that a double holds exactly. Guarantee: the same text as by BigInt, or undefined: for what is too
  * large, spelt in an unusual way, or to be refused.
  */
-import type { Decimal, Rounding } from './decimal.ts';
+import { roundsAway, type Decimal, type Rounding } from './decimal.ts';
 
 export interface Scaling {
   readonly by: Decimal;
@@ -31,8 +31,9 @@ export function smallScaler({ by, over, scale, mode }: Scaling): ((text: string)
     const rest = above % below;
     const quotient = (above - rest) / below;
     if (rest === 0) return textOf(quotient, scale, read.negative);
-    const away = mode === undefined ? undefined : roundsAway(mode, { quotient, twice: 2 * rest, below, negative: read.negative });
-    return away === undefined ? undefined : textOf(away ? quotient + 1 : quotient, scale, read.negative);
+    if (mode === undefined) return undefined;
+    const away = roundsAway(mode, { half: 2 * rest - below, isOdd: quotient % 2 !== 0, negative: read.negative });
+    return textOf(away ? quotient + 1 : quotient, scale, read.negative);
   };
 }
 
@@ -54,34 +55,6 @@ function readNumber(text: string): number {
   }
   read.amount = amount;
   return point < 0 ? 0 : text.length - 1 - point;
-}
-
-interface Division {
-  readonly quotient: number;
-  /** Of the rest, which is not zero. */
-  readonly twice: number;
-  readonly below: number;
-  readonly negative: boolean;
-}
-
-function roundsAway(mode: Rounding, { quotient, twice, below, negative }: Division): boolean {
-  switch (mode) {
-    case 'up':
-      return true;
-    case 'down':
-      return false;
-    case 'ceiling':
-      return !negative;
-    case 'floor':
-      return negative;
-    case 'half-up':
-    case 'half-down':
-    case 'half-even':
-      if (twice !== below) return twice > below;
-      return mode === 'half-up' || (mode === 'half-even' && quotient % 2 !== 0);
-    default:
-      return mode satisfies never;
-  }
 }
 
 /** `digits` / 10^`scale`. */
