@@ -76,6 +76,7 @@ function pageFor(path: Path): string {
   const [block = 'name'] = path;
   if (path.includes('redis')) return 'docs/redis.md';
   if (block === 'log') return 'docs/kafka.md';
+  if (block === 'targets') return 'docs/targets.md';
   if (block === 'tables') return 'docs/mapping.md';
   return ON_README.has(String(block)) ? 'README.md' : 'schemas/config/migration.schema.json';
 }

@@ -15,6 +15,8 @@ export interface MappingTest extends Place {
   readonly name: string;
   /** `schema.table` of the source. */
   readonly from: string;
+  /** Whose mapping is tested; absent: the file has one target. */
+  readonly target?: string;
   /** By source column; those that are not named are null. */
   readonly given: ReadonlyMap<string, PlacedValue>;
   /** Empty: the row is left out. */

@@ -9,7 +9,12 @@ export interface MigrationFile {
   /** Also slot, publication, topic prefix; [a-z][a-z0-9_]*, at most 48 characters. */
   readonly name: string;
   readonly source: { readonly postgres: string };
+  /** Of a file with several targets the first: work on `targetFiles`. */
   readonly target: TargetAddress;
+  /** Of the target above, where the file names it. */
+  readonly targetName?: string;
+  /** Absent: there is one. */
+  readonly targets?: readonly NamedTarget[];
   readonly tables: readonly TableEntry[];
   readonly settings: PipelineSettings;
   /** Absent: the histories that are there are looked at, and no folder. */
@@ -31,8 +36,15 @@ export interface SchemaStepEntry {
   /** A query whose first column is true once the step is done. */
   readonly verify: string;
   readonly transaction: boolean;
+  /** Absent: the file has one target. */
+  readonly target?: string;
   /** Something in it came out of the environment: it must not be shown. */
   readonly fromEnvironment?: true;
+}
+
+export interface NamedTarget {
+  readonly name: string;
+  readonly address: TargetAddress;
 }
 
 /** One of the two. */
@@ -64,6 +76,8 @@ export interface TableEntry {
   readonly from: string;
   /** `schema.table`; a `*` stands for the source's own name; absent = same schema and name. */
   readonly to?: string;
+  /** Absent: the file has one target, without a name. */
+  readonly target?: string;
   readonly exclude: readonly string[];
   /** Keyed by source column. */
   readonly columns: Readonly<Record<string, ColumnEntry>>;

@@ -7,9 +7,10 @@ import { deletesOption, truncatesOption } from './deletes-schema.ts';
 import { explodeOption } from './explode-schema.ts';
 import { expected, flag, oneOf, sqlName, whole } from './file-terms.ts';
 import { keyOption, refsOption } from './key-schema.ts';
-import { redisAddress, redisTable } from './redis-schema.ts';
+import { redisTable } from './redis-schema.ts';
 import { schemaMigrations, schemaSteps } from './schema-change-schema.ts';
 import { setEntries } from './step-schema.ts';
+import { postgresUrl, targetAddress, targetOfEntry, targetsByName } from './target-schema.ts';
 import { mappingTests } from './test-schema.ts';
 
 /** PostgreSQL cuts names at 63 bytes; the slot, the publication and temporary tables add to it. */
@@ -42,16 +43,6 @@ const bytes = z
   .refine((value) => parseBytes(value) !== undefined, { error: 'expected an amount of bytes, for example 20GiB' })
   .transform((value) => parseBytes(value)!);
 
-const postgresUrl = z.string(expected('a URL like postgres://user@host:5432/database')).refine(isPostgresUrl, {
-  error: 'expected a URL like postgres://user@host:5432/database (percent-encode special characters of a password)',
-});
-
-function isPostgresUrl(text: string): boolean {
-  if (!URL.canParse(text)) return false;
-  const url = new URL(text);
-  return (url.protocol === 'postgres:' || url.protocol === 'postgresql:') && url.pathname.length > 1;
-}
-
 const tableName = z.string(expected('a table as schema.table, for example public.orders or public.*'));
 
 const columnEntry = z.union(
@@ -78,6 +69,7 @@ const tableEntry = z.strictObject(
   {
     from: tableName.describe('Source table; * in either part is a glob.'),
     to: tableName.optional().describe("Target table; * stands for the source's own name. Absent: the same schema and name."),
+    target: targetOfEntry.describe('Which of `targets` the rows go to; needed where there are several.'),
     exclude: z.array(tableName, expected('a list of tables')).default([]).describe('Tables that the glob leaves out.'),
     columns: z
       .record(z.string(), columnEntry, expected('a block of source column: target column'))
@@ -200,19 +192,8 @@ export const migrationSchema = z.strictObject(
       .max(NAME_LENGTH_MAX, { error: `expected a name of at most ${NAME_LENGTH_MAX} characters` })
       .describe('Also the name of slot and publication; typed by hand to confirm dangerous acts.'),
     source: z.strictObject({ postgres: postgresUrl }, expected('source: { postgres: URL }')),
-    target: z
-      .strictObject(
-        { postgres: postgresUrl.optional(), redis: redisAddress.optional() },
-        expected('target: { postgres: URL } or target: { redis: URL }'),
-      )
-      .superRefine((target, context) => {
-        if ((target.postgres === undefined) !== (target.redis === undefined)) return;
-        const message =
-          target.postgres === undefined
-            ? 'is missing; expected a URL like postgres://user@host:5432/database, or redis: with one like redis://host:6379/0'
-            : 'stands beside redis; expected one target';
-        context.addIssue({ code: 'custom', path: ['postgres'], message });
-      }),
+    target: targetAddress.optional(),
+    targets: targetsByName.optional().describe('Several targets of one migration, by name; in place of `target`.'),
     tables: z
       .array(tableEntry, expected('a list of tables, each as - from: schema.table'))
       .min(1, { error: 'expected at least one table' }),
@@ -245,7 +226,8 @@ export function migrationJsonSchema(): Record<string, unknown> {
     io: 'input',
     override: ({ jsonSchema }) => allowReference(jsonSchema),
   });
-  return { $schema, title: 'Crossfade migration file, version 1', ...schema };
+  const anyOf = [{ required: ['target'] }, { required: ['targets'] }];
+  return { $schema, title: 'Crossfade migration file, version 1', ...schema, anyOf };
 }
 
 /** What is said of a text holds for what a reference stands for, not for the reference. */
@@ -279,7 +261,6 @@ export const LATER_KEYS: ReadonlySet<string> = new Set([
   'scope',
   'sequences',
   'shadow',
-  'targets',
   'throttle',
   'transport',
   'union',

@@ -8,11 +8,22 @@ import type { SchemaMigrations } from '../schema-history/schema-tools.ts';
 import { explainIssues } from './explain-issue.ts';
 import type { DeletesInput } from './deletes-schema.ts';
 import { buildExplode } from './explode-schema.ts';
-import type { ColumnEntry, DeletesEntry, FilterEntry, MigrationFile, RedisEntry, TableEntry, TargetAddress } from './migration-file.ts';
+import type {
+  ColumnEntry,
+  DeletesEntry,
+  FilterEntry,
+  MigrationFile,
+  NamedTarget,
+  RedisEntry,
+  TableEntry,
+  TargetAddress,
+} from './migration-file.ts';
 import { migrationSchema, type ParsedMigration } from './migration-schema.ts';
 import type { RedisTableInput } from './redis-schema.ts';
 import { buildSet, hidden, keysWrittenOut } from './build-set.ts';
 import { keepsTextInSet } from './step-schema.ts';
+import { checkTargets, defaultTarget } from './target-files.ts';
+import { targetIssues, type TargetInput } from './target-schema.ts';
 import { buildTests, keepsTextInTests } from './test-schema.ts';
 import { readYaml, type Path, type Place, type YamlSource } from './yaml-source.ts';
 
@@ -40,10 +51,11 @@ export function readMigrationFile(input: MigrationText): MigrationReading {
   const parsed = migrationSchema.safeParse(source.value);
   // A value that could not be resolved is reported as such, not again as malformed.
   const known = new Set(source.findings.map((one) => `${one.line}:${one.column}`));
-  const issues = parsed.success ? [] : explainIssues(parsed.error.issues, source, input.path);
+  const unfit = [...(parsed.success ? [] : parsed.error.issues), ...targetIssues(source.value)];
+  const issues = explainIssues(unfit, source, input.path);
   const told = [...keyFindings(source, input.path), ...issues.filter((one) => !known.has(`${one.line}:${one.column}`))];
   const findings = [...source.findings, ...told].toSorted(byPlace);
-  if (!parsed.success) return { findings };
+  if (!parsed.success || unfit.length > 0) return { findings };
   const built = buildFile(parsed.data, source, input.path);
   const all = [...findings, ...built.findings].toSorted(byPlace);
   return all.length === 0 ? { file: built.file, findings: [] } : { findings: all };
@@ -52,9 +64,11 @@ export function readMigrationFile(input: MigrationText): MigrationReading {
 /** For what is only read to connect; a key of a step decides values, so nothing stands in for it. */
 function standIn(path: Path, whole: boolean): string | undefined {
   const [block, entry] = path;
-  if (block !== 'source' && block !== 'target' && block !== 'log') return undefined;
+  if (block !== 'source' && block !== 'target' && block !== 'targets' && block !== 'log') return undefined;
   if (!whole || block === 'log') return block === 'log' && entry === 'kafka' && path[2] === 'brokers' ? 'unset:1' : 'unset';
-  return entry === 'redis' ? 'redis://unset' : 'postgres://unset/unset';
+  // Each of several targets is a store of its own.
+  const [kind, host] = block === 'targets' ? [path[2], `unset-${entry}`] : [entry, 'unset'];
+  return kind === 'redis' ? `redis://${host}` : `postgres://${host}/unset`;
 }
 
 function keyFindings(source: YamlSource, path: string): Finding[] {
@@ -93,16 +107,21 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
     const { remedy } = catalogue['CF-1004'];
     findings.push({ severity: 'error', code: 'CF-1004', message, remedy, path, ...source.valuePlace(at) });
   };
-  checkTargetKind(parsed, wrong);
+  const targets = namedTargets(parsed);
+  checkTargetKind(parsed, targets, wrong);
+  checkTargets({ ...parsed, targets }, wrong);
   const { copy, slot } = parsed;
   const { onRowError, ...sink } = parsed.sink;
   const file: MigrationFile = {
     path,
     name: parsed.name,
     source: { postgres: parsed.source.postgres },
-    target: targetOf(parsed.target),
+    target: targets?.[0]?.address ?? addressOf(parsed.target!),
+    ...(targets?.length === 1 && { targetName: targets[0]!.name }),
+    ...(targets !== undefined && targets.length > 1 && { targets }),
     tables: parsed.tables.map((table, i) => ({
       ...buildTable(table, i, source, wrong),
+      ...named(table.target ?? defaultTarget(targets)),
       ...((table.onRowError ?? onRowError) === 'set-aside' && { onRowError: 'set-aside' }),
     })),
     settings: {
@@ -113,34 +132,58 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
       heartbeatSeconds: parsed.heartbeatSeconds,
       log: buildLog(parsed.log),
     },
-    ...(parsed.schemaMigrations.length > 0 && { schemaMigrations: buildSchemaMigrations(parsed.schemaMigrations, source) }),
+    ...(parsed.schemaMigrations.length > 0 && { schemaMigrations: buildSchemaMigrations(parsed.schemaMigrations, targets, source) }),
     ...(parsed.schemaSteps.length > 0 && {
-      schemaSteps: parsed.schemaSteps.map((step, i) => ({ ...step, ...hidden(source, ['schemaSteps', i]) })),
+      schemaSteps: parsed.schemaSteps.map(({ target, ...step }, i) => ({
+        ...step,
+        ...named(target ?? defaultTarget(targets, 'postgres')),
+        ...hidden(source, ['schemaSteps', i]),
+      })),
     }),
     ...(parsed.tests.length > 0 && { tests: buildTests(parsed.tests, { source, path, wrong }) }),
   };
   return { file, findings };
 }
 
-/** Redis is applied to by one process, and only its tables say how rows stand there. */
-function checkTargetKind({ target, tables, log }: ParsedMigration, wrong: (message: string, at: Path) => void): void {
-  if (target.redis !== undefined && log.kafka !== undefined)
+/** Several targets, or Redis, are applied to by one process; and only tables of Redis say how rows stand there. */
+function checkTargetKind(
+  { target, tables, log }: ParsedMigration,
+  targets: readonly NamedTarget[] | undefined,
+  wrong: (message: string, at: Path) => void,
+): void {
+  if (log.kafka !== undefined && (targets?.length ?? 1) > 1)
+    wrong('several targets take their rows from the embedded log in this version: take `kafka` out', ['log', 'kafka']);
+  else if (log.kafka !== undefined && (targets?.[0]?.address ?? target)?.redis !== undefined)
     wrong('a Redis target takes its rows from the embedded log in this version: take `kafka` out', ['log', 'kafka']);
   tables.forEach((table, i) => {
-    if (target.redis === undefined && table.redis !== undefined)
+    const own = targets?.find(({ name }) => name === (table.target ?? defaultTarget(targets)))?.address ?? (targets ? undefined : target);
+    if (own !== undefined && own.redis === undefined && table.redis !== undefined)
       wrong('the target is not Redis, so `redis` has no meaning here', ['tables', i, 'redis']);
   });
 }
 
-function buildSchemaMigrations(parsed: ParsedMigration['schemaMigrations'], source: YamlSource): SchemaMigrations[] {
+function namedTargets({ targets }: ParsedMigration): readonly NamedTarget[] | undefined {
+  return targets && Object.entries(targets).map(([name, address]) => ({ name, address: addressOf(address) }));
+}
+
+function named(target: string | undefined): { readonly target?: string } {
+  return target === undefined ? {} : { target };
+}
+
+function buildSchemaMigrations(
+  parsed: ParsedMigration['schemaMigrations'],
+  targets: readonly NamedTarget[] | undefined,
+  source: YamlSource,
+): SchemaMigrations[] {
   const isList = Array.isArray((source.value as { readonly schemaMigrations: unknown }).schemaMigrations);
   return parsed.map((entry, i) => ({
     ...withoutUndefined(entry),
+    ...(entry.on === 'target' && named(entry.target ?? defaultTarget(targets, 'postgres'))),
     ...source.valuePlace(isList ? ['schemaMigrations', i] : ['schemaMigrations', 'tool']),
   }));
 }
 
-function targetOf({ postgres, redis }: ParsedMigration['target']): TargetAddress {
+function addressOf({ postgres, redis }: TargetInput): TargetAddress {
   return redis === undefined ? { postgres: postgres! } : { redis };
 }
 

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { SCHEMA_TOOLS } from '../schema-history/schema-tools.ts';
 import { expected, flag, oneOf } from './file-terms.ts';
+import { targetOfEntry } from './target-schema.ts';
 
 const tableName = z
   .string(expected('a table as schema.table'))
@@ -17,6 +18,7 @@ const schemaTool = z
       folder: z.string(expected('a folder')).optional().describe('Of the migrations, beside this file: what is not applied yet is told.'),
       table: tableName.optional().describe('History table, where it is not where the tool puts it.'),
       on: oneOf(['target', 'source']).default('target'),
+      target: targetOfEntry.describe('Which of `targets`; needed where several of them are PostgreSQL.'),
     },
     expected('a block with tool: …, and folder: …'),
   )
@@ -45,6 +47,7 @@ const schemaStep = z.strictObject(
     transaction: flag()
       .default(true)
       .describe('false: for what PostgreSQL refuses in a transaction (CREATE INDEX CONCURRENTLY); one statement in up and in down.'),
+    target: targetOfEntry.describe('Which of `targets`; needed where several of them are PostgreSQL.'),
   },
   expected('a block of name, up, down and verify'),
 );

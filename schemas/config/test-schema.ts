@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { expected, sqlName } from './file-terms.ts';
+import { targetOfEntry } from './target-schema.ts';
 import type { ExpectedRow, MappingTest, PlacedValue } from './mapping-test.ts';
 import type { Path, Place, YamlSource } from './yaml-source.ts';
 
@@ -26,6 +27,7 @@ const mappingTest = z
     {
       name: z.string(expected('a text')).optional().describe('What the test is about.'),
       from: tableName.describe('Source table.'),
+      target: targetOfEntry.describe('Whose mapping is tested; needed where the file has several `targets`.'),
       given: row.describe('The source row; columns that are not named are null.'),
       expect: expectation.optional().describe('What comes of it; columns that are not named are not compared. none: the row is left out.'),
       error: sqlName.optional().describe('The row is refused: a code (CF-4002), or a part of the message.'),
@@ -65,6 +67,7 @@ export function buildTests(parsed: readonly ParsedTest[], { source, path, wrong 
     return {
       name: test.name ?? `test ${i + 1}`,
       from: test.from,
+      ...(test.target !== undefined && { target: test.target }),
       given: values(test.given, [...at, 'given']),
       ...(test.error === undefined
         ? { expect: buildRows(test.expect!, [...at, 'expect'], values, source) }

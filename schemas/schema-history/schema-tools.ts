@@ -12,6 +12,8 @@ export interface SchemaMigrations {
   /** `schema.table`; absent: where the tool puts it by itself. */
   readonly table?: string;
   readonly on: 'target' | 'source';
+  /** Absent: the source, or the file has one target. */
+  readonly target?: string;
   readonly line: number;
   readonly column: number;
 }

@@ -226,7 +226,8 @@ describe('entries', () => {
   test('the grammar has a JSON Schema for editors', () => {
     const schema = migrationJsonSchema();
     expect(schema).toMatchObject({ $schema: 'http://json-schema.org/draft-07/schema#', additionalProperties: false });
-    expect(schema['required']).toEqual(['crossfade', 'name', 'source', 'target', 'tables']);
+    expect(schema['required']).toEqual(['crossfade', 'name', 'source', 'tables']);
+    expect(schema['anyOf']).toEqual([{ required: ['target'] }, { required: ['targets'] }]);
   });
 
   test('the JSON Schema in the tree is that of the grammar (node scripts/write-schema.mjs writes it anew)', () => {
