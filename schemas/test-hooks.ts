@@ -23,6 +23,7 @@ export const FAILPOINTS = [
   'sink.commit',
   'sink.committed',
   'changeover',
+  'target.join',
   'dlq.published',
   'step.begun',
   'step.run',
@@ -41,6 +42,8 @@ export const GUARDS = [
   'carry', // absent columns of a key change are not taken from the old target row
   'duplicate', // the sink applies what it has applied before
   'library-ack', // standby status as the library's acknowledge() sends it: LSN + 1
+  'slowest-target', // the log is trimmed behind the fastest of several targets
+  'join', // a target that is added later begins with what the log still holds
   'early-ack', // the slot moves to what was received, not to what is durable
   'shape', // chunk shape is not compared with the stream's
   'partition-watch', // attached and detached leaves go unnoticed

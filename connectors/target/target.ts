@@ -211,6 +211,11 @@ export interface Target {
   lane(tables: readonly TableMapping[]): Promise<TargetSession>;
   /** From parallel to consistent; no lane can commit any more. @returns the epoch from here on. */
   changeOver(position: Position, news: ChangeOverNews): Promise<bigint>;
+  /**
+   * Of a target that nothing was applied to: it begins here instead of at the log's beginning, and waits for a re-copy of each of its tables.
+   * To be opened again after that.
+   */
+  join(position: Position): Promise<void>;
   /** Empties a held table and marks it as copying; its held position is kept until `resumed`. */
   emptyHeldTable(table: TableMapping): Promise<void>;
   /** The re-copy of the table's rows is durable. */

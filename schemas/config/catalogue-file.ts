@@ -24,9 +24,9 @@ export interface Catalogues {
   readonly target?: Catalog;
 }
 
-/** `migration.yaml` → `migration.catalogue.json` */
-export function cataloguePath(file: string): string {
-  return `${file.replace(/\.ya?ml$/, '')}.catalogue.json`;
+/** `migration.yaml` → `migration.catalogue.json`; of one of several targets `migration.TARGET.catalogue.json` */
+export function cataloguePath(file: string, target?: string): string {
+  return `${file.replace(/\.ya?ml$/, '')}${target === undefined ? '' : `.${target}`}.catalogue.json`;
 }
 
 /** Only what the file's tables rest on. */

@@ -25,7 +25,7 @@ export interface MigrationFile {
   readonly tests?: readonly MappingTest[];
   /** Functions that steps call, where the file was loaded with them. */
   readonly functions?: UserFunctions;
-  /** Hash of the plan that people signed, where a command was given one: what is done is bound to it. */
+  /** Hash of the plan that people signed, where a command was given one: what is done is bound to it. With several targets that of the whole. */
   readonly signedPlan?: string;
 }
 

@@ -8,7 +8,7 @@ import type { Path } from './yaml-source.ts';
 
 /** One view for each target, in the file's order; the file itself where it has one. */
 export function targetFiles(file: MigrationFile): readonly MigrationFile[] {
-  const { targets, tests, schemaSteps, schemaMigrations, ...rest } = file;
+  const { targets, tests, schemaSteps, schemaMigrations, signedPlan, ...rest } = file;
   if (targets === undefined) return [file];
   return targets.map(({ name, address }) => {
     const own = <T extends { readonly target?: string }>(entries: readonly T[] | undefined): T[] =>
@@ -22,6 +22,7 @@ export function targetFiles(file: MigrationFile): readonly MigrationFile[] {
       ...(ownTests.length > 0 && { tests: ownTests }),
       ...(ownSteps.length > 0 && { schemaSteps: ownSteps }),
       ...(ownMigrations.length > 0 && { schemaMigrations: ownMigrations }),
+      ...(targets.length === 1 && signedPlan !== undefined && { signedPlan }),
     };
   });
 }

@@ -30,6 +30,8 @@ export const markerRequestSchema = z.strictObject({
   waitMs: z.int().min(0).max(600_000).default(60_000),
   /** Written only once every re-copy asked for before stands in the change log; that wait counts too. */
   afterCopy: z.boolean().exactOptional(),
+  /** Of several targets only this one is waited for. */
+  target: z.string().exactOptional(),
 });
 export type MarkerBody = z.infer<typeof markerRequestSchema>;
 

@@ -35,6 +35,8 @@ export const tableStatusSchema = z.strictObject({
   rowsEstimated: count,
   changesApplied: count,
   error: z.string().exactOptional(),
+  /** Where the file names its targets. */
+  target: z.string().exactOptional(),
 });
 export type TableStatus = z.infer<typeof tableStatusSchema>;
 
@@ -54,30 +56,57 @@ export type CopyStatus = z.infer<typeof copyStatusSchema>;
 
 export const UNKNOWN_COPY: CopyStatus = { paused: null, maxRowsPerSecond: null, maxBytesPerSecond: null, refused: [] };
 
+const lag = z.strictObject({ bytes: count.nullable(), seconds: z.number().nonnegative().nullable(), known: z.boolean() });
+const applied = z.strictObject({ lsn, exact: z.boolean() });
+const drift = count.nullable();
+/** Under which it runs; null: nothing is recorded. */
+const plan = z
+  .strictObject({
+    hash: z.string(),
+    /** It was named by whoever started it (`--plan`). */
+    signed: z.boolean(),
+    since: z.string(),
+    /** Whether file and catalogues give another one by now; null: nobody has looked. */
+    changed: z.boolean().nullable(),
+  })
+  .nullable();
+
+/** One of several targets. Its tables stand among those of all. */
+const targetStatusSchema = z.strictObject({
+  name: z.string(),
+  kind: z.enum(['postgres', 'redis']),
+  /** Null: nobody was there to ask. */
+  connected: z.boolean().nullable(),
+  /** Null: it could not be asked. */
+  phase: z.enum(MIGRATION_PHASES).nullable(),
+  lag,
+  applied,
+  deadLetters: count,
+  drift,
+  plan,
+  /** Why it is not connected, or was given up. */
+  error: z.string().exactOptional(),
+});
+export type TargetStatus = z.infer<typeof targetStatusSchema>;
+
+/** Of several targets, what is told once is as far as the one that is furthest behind. */
 export const statusResultSchema = z.strictObject({
   name: z.string(),
   phase: z.enum(MIGRATION_PHASES),
   tables: z.array(tableStatusSchema),
   /** Between the source's current LSN and the applied LSN; `known: false` leaves both null. */
-  lag: z.strictObject({ bytes: count.nullable(), seconds: z.number().nonnegative().nullable(), known: z.boolean() }),
+  lag,
   source: z.strictObject({ lsn, slot: z.strictObject({ retainedBytes: count.nullable(), status: z.string().nullable() }) }),
   /** The source state that the target shows; null before the change-over. `exact` is false while a table or key is held. */
-  applied: z.strictObject({ lsn, exact: z.boolean() }),
+  applied,
   copy: copyStatusSchema,
   restarts: count,
   deadLetters: count,
   /** Rows that the last verify found different; null when none has run, or when it found none and could not compare everything. */
-  drift: count.nullable(),
-  /** Under which it runs; null: nothing is recorded. */
-  plan: z
-    .strictObject({
-      hash: z.string(),
-      /** It was named by whoever started it (`--plan`). */
-      signed: z.boolean(),
-      since: z.string(),
-      /** Whether file and catalogues give another one by now; null: nobody has looked. */
-      changed: z.boolean().nullable(),
-    })
-    .nullable(),
+  drift,
+  /** Of several targets null: each has its own. */
+  plan,
+  /** Where the file names its targets. */
+  targets: z.array(targetStatusSchema).exactOptional(),
 });
 export type StatusResult = z.infer<typeof statusResultSchema>;

@@ -6,7 +6,7 @@ import { draftMissingTables } from '#schemas/mapping/ddl.ts';
 import { runPreflight, type PreflightReport } from './check/run-preflight.ts';
 import { describeVolume } from './check/volume.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
-import { loadMigration } from './migration-input.ts';
+import { loadTargets, targetOption, type TargetsInput } from './migration-input.ts';
 import { checkKeptCatalogues } from './test/kept-catalogues.ts';
 
 export const checkCommand: CommandSpec = {
@@ -17,26 +17,35 @@ export const checkCommand: CommandSpec = {
     ['crossfade check --json | jq -r .findings[].remedy', 'only what is to be done'],
     ['crossfade check --ddl > missing.sql', 'CREATE TABLE for the target tables that are missing'],
   ],
-  configure: (command) => void command.option('--ddl', 'print CREATE TABLE for target tables that are missing'),
+  configure: (command) => {
+    targetOption(command);
+    command.option('--ddl', 'print CREATE TABLE for target tables that are missing');
+  },
   run,
 };
 
 async function run(context: CommandContext): Promise<Outcome> {
-  const { file, path, dataDir } = await loadMigration(context);
+  const input = await loadTargets(context);
+  const { path, dataDir } = input;
+  const file = checkedFile(input);
   const printsDdl = context.options.flag('ddl');
+  if (printsDdl && file.targets !== undefined) throw new PipelineError('CF-1007', 'check --ddl needs --target where the file has several');
   if (printsDdl) postgresTarget(file, 'check --ddl');
   const report = await runPreflight(file, dataDir);
   if (printsDdl) return ddlOutcome(file, report);
-  const findings = [...report.findings, ...(await keptCatalogueFindings(file, path, report))];
+  const findings = [...report.findings, ...(await keptCatalogueFindings(path, report))];
   const counts = countOf(findings);
   const result = {
     name: file.name,
-    tables: report.resolved.map((one) => ({
-      from: `${one.source.schema}.${one.source.name}`,
-      to: `${one.to.schema}.${one.to.name}`,
-      rowsEstimated: one.source.rowEstimate,
-      bytes: one.source.bytes,
-    })),
+    tables: report.targets.flatMap(({ file: { targetName }, resolved }) =>
+      resolved.map((one) => ({
+        from: `${one.source.schema}.${one.source.name}`,
+        to: `${one.to.schema}.${one.to.name}`,
+        ...(targetName !== undefined && { target: targetName }),
+        rowsEstimated: one.source.rowEstimate,
+        bytes: one.source.bytes,
+      })),
+    ),
     volume: report.volume ?? null,
     resumed: report.resumed,
     checks: report.checks,
@@ -50,9 +59,18 @@ async function run(context: CommandContext): Promise<Outcome> {
   return { summary, result, findings, text, ...(report.error !== undefined && { error: report.error }) };
 }
 
-async function keptCatalogueFindings(file: MigrationFile, path: string, { source, target }: PreflightReport): Promise<Finding[]> {
-  if (source === undefined || (target === undefined && file.target.postgres !== undefined)) return [];
-  return checkKeptCatalogues(file, path, { source, ...(target !== undefined && { target }) });
+/** One target that was named is checked as if the file had no other. */
+function checkedFile({ file, targets }: TargetsInput): MigrationFile {
+  return targets.length === 1 ? targets[0]! : file;
+}
+
+async function keptCatalogueFindings(path: string, { source, targets }: PreflightReport): Promise<Finding[]> {
+  if (source === undefined) return [];
+  const found = targets.map(async ({ file, catalog }) => {
+    if (catalog === undefined && file.target.postgres !== undefined) return [];
+    return checkKeptCatalogues(file, path, { source, ...(catalog !== undefined && { target: catalog }) });
+  });
+  return (await Promise.all(found)).flat();
 }
 
 function countOf(findings: readonly Finding[]): { errors: number; warnings: number } {

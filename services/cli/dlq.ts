@@ -6,12 +6,13 @@ import { userInfo } from 'node:os';
 import type pg from 'pg';
 import { connect } from '#connectors/postgres/session.ts';
 import { discardDeadLetters, readDeadLetters, type DeadLetter } from '#connectors/target/postgres/dead-letters.ts';
+import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
 import { retryDeadLetters } from './dlq-retry.ts';
-import { urlOption, withControl } from './instance-command.ts';
-import { loadMigration } from './migration-input.ts';
+import { markersOf, urlOption, withControl } from './instance-command.ts';
+import { loadTargets, targetOption, type TargetsInput } from './migration-input.ts';
 import { formatCount, renderTable } from './render.ts';
 
 const ACTIONS = ['list', 'show', 'retry', 'discard'] as const;
@@ -29,6 +30,7 @@ export const dlqCommand: CommandSpec = {
   ],
   configure: (command) => {
     urlOption(command);
+    targetOption(command);
     command
       .argument('<action>', ACTIONS.join(' | '))
       .argument('[ids...]', 'ids as list shows them')
@@ -64,13 +66,22 @@ function wrong(message: string, remedy: string): PipelineError {
 interface Store {
   readonly client: pg.Client;
   readonly name: string;
+  readonly target: string | undefined;
+}
+
+/** The one target that sets rows aside. @throws PipelineError CF-1007, CF-5010 */
+function storeFile({ targets }: TargetsInput): MigrationFile {
+  const databases = targets.filter(({ target }) => target.postgres !== undefined);
+  if (databases.length < 2) return databases[0] ?? targets[0]!;
+  const names = databases.flatMap(({ targetName }) => targetName ?? []);
+  throw wrong(`rows may be set aside in several targets: ${names.join(', ')}`, `Say which: --target ${names[0]}.`);
 }
 
 async function withStore<T>(context: CommandContext, act: (store: Store) => Promise<T>): Promise<T> {
-  const { file } = await loadMigration(context);
+  const file = storeFile(await loadTargets(context));
   const client = await connect(postgresTarget(file, 'dlq'), { applicationName: 'crossfade dlq', role: 'target' });
   try {
-    return await act({ client, name: file.name });
+    return await act({ client, name: file.name, target: file.targetName });
   } finally {
     await client.end();
   }
@@ -124,13 +135,18 @@ async function show(context: CommandContext, ids: readonly string[]): Promise<Ou
 async function retry(context: CommandContext, ids: readonly string[]): Promise<Outcome> {
   const all = context.options.flag('all');
   if (all === ids.length > 0) throw wrong('dlq retry needs ids, or --all', 'Give ids as crossfade dlq list shows them, or --all.');
-  return withStore(context, async ({ client, name }) => {
+  return withStore(context, async ({ client, name, target }) => {
     const read = async (): Promise<DeadLetter[]> => readDeadLetters(client, name, all ? {} : { ids });
     const letters = await read();
     requireAll(ids, letters);
     if (letters.length === 0) return { summary: 'no row is set aside: nothing to retry', result: { applied: [], refused: [] } };
     const remaining = await withControl(context, async (instance) =>
-      retryDeadLetters({ letters, instance, logger: context.log, read: async () => readDeadLetters(client, name) }),
+      retryDeadLetters({
+        letters,
+        instance: markersOf(instance, target),
+        logger: context.log,
+        read: async () => readDeadLetters(client, name),
+      }),
     );
     const refused = new Set(remaining.map(({ id }) => id));
     const applied = letters.filter(({ id }) => !refused.has(id)).map(({ id }) => id);

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { PipelineError } from '#schemas/errors.ts';
 import type { CommandContext } from './command.ts';
 import { createInstanceClient, findInstance, type InstanceClient } from './instance-client.ts';
-import { dataDirOf, loadMigration, shownPath } from './migration-input.ts';
+import { dataDirOf, loadWhole, shownPath } from './migration-input.ts';
 
 export function urlOption(command: Command): void {
   command.option('--url <url>', 'address of a running instance (default: found through the data directory)');
@@ -12,7 +12,7 @@ export function urlOption(command: Command): void {
 /** Without --url and --data the file must be read, because its name is the data directory's. */
 export async function reachInstance(context: CommandContext): Promise<InstanceClient | undefined> {
   const url = context.options.text('url');
-  const dataDir = context.common.data === undefined && url === undefined ? (await loadMigration(context)).dataDir : dataDirGiven(context);
+  const dataDir = context.common.data === undefined && url === undefined ? (await loadWhole(context)).dataDir : dataDirGiven(context);
   const address = await findInstance({
     environment: context.io.environment,
     signal: context.signal,
@@ -29,11 +29,17 @@ function dataDirGiven(context: CommandContext): string | undefined {
 /** What a command may ask of whoever runs the migration: one instance, or services that are reached through Kafka. */
 export type Control = Pick<InstanceClient, 'url' | 'recopy' | 'pause' | 'resume' | 'throttle' | 'marker'>;
 
+/** Of several targets only this one is waited for; absent: there is one. */
+export function markersOf(control: Pick<Control, 'marker' | 'recopy'>, target: string | undefined): Pick<Control, 'marker' | 'recopy'> {
+  if (target === undefined) return control;
+  return { recopy: async (request) => control.recopy(request), marker: async (request) => control.marker({ ...request, target }) };
+}
+
 /** Over Kafka no process has to be asked: what is wanted is put where the services look. @throws PipelineError CF-7001 */
 export async function withControl<T>(context: CommandContext, act: (control: Control) => Promise<T>): Promise<T> {
   const client = await reachInstance(context);
   if (client !== undefined && (context.options.text('url') !== undefined || (await answers(client)))) return act(client);
-  const { file, dataDir } = await loadMigration(context);
+  const { file, dataDir } = await loadWhole(context);
   const { kafka } = file.settings.log;
   if (kafka === undefined) {
     if (client !== undefined) return act(client); // it tells where nothing answered

@@ -4,11 +4,14 @@
  */
 import { open } from 'node:fs/promises';
 import { dirname, isAbsolute, join, relative } from 'node:path';
+import type { Command } from 'commander';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { readMigrationFile } from '#schemas/config/read-migration-file.ts';
+import { targetFiles } from '#schemas/config/target-files.ts';
 import { FILE_BYTES_MAX } from '#schemas/config/yaml-source.ts';
 import { errorOf } from '#schemas/envelope.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
+import { didYouMean } from '#schemas/nearest-name.ts';
 import type { CliIo, CommandContext } from './command.ts';
 import { withLookups } from './lookups.ts';
 import { withFunctions } from './user-functions.ts';
@@ -22,8 +25,64 @@ export interface MigrationInput {
   readonly dataDir: string;
 }
 
-/** @throws PipelineError CF-1002 to CF-1006; where there are several faults they are in `details.findings`. */
+export interface TargetsInput extends MigrationInput {
+  /** Those to act on, as each sees the file: all of them, or the one that `--target` names. */
+  readonly targets: readonly MigrationFile[];
+}
+
+export function targetOption(command: Command): void {
+  command.option('--target <name>', 'of a file with several targets only this one');
+}
+
+/** For commands that know several targets. @throws PipelineError CF-1002 to CF-1007 */
+export async function loadTargets(
+  { common, io, options }: Pick<CommandContext, 'common' | 'io' | 'options'>,
+  { offline = false }: { readonly offline?: boolean } = {},
+): Promise<TargetsInput> {
+  const input = await loadWhole({ common, io }, { offline });
+  const name = options.text('target');
+  return { ...input, targets: name === undefined ? targetFiles(input.file) : [targetNamed(input.file, name)] };
+}
+
+/** The file as this target sees it, or as its only one does. @throws PipelineError CF-1007 */
+export function targetNamed(file: MigrationFile, name: string | undefined): MigrationFile {
+  const views = targetFiles(file);
+  if (name === undefined) return oneOf(views);
+  const found = views.find(({ targetName }) => targetName === name);
+  if (found !== undefined) return found;
+  const names = views.flatMap(({ targetName }) => targetName ?? []);
+  throw new PipelineError('CF-1007', `the file has no target ${name}${didYouMean(name, names)}`, {
+    remedy: names.length === 0 ? 'Leave --target out: its one target has no name.' : `It has: ${names.join(', ')}.`,
+  });
+}
+
+/** For commands that act on one target. @throws PipelineError CF-1002 to CF-1007; CF-1007 where the file has several and none is named */
+export async function loadTarget(context: Pick<CommandContext, 'common' | 'io' | 'options'>): Promise<MigrationInput> {
+  const { targets, ...input } = await loadTargets(context);
+  return { ...input, file: oneOf(targets) };
+}
+
+function oneOf(targets: readonly MigrationFile[]): MigrationFile {
+  const [only, ...others] = targets;
+  if (only !== undefined && others.length === 0) return only;
+  const names = targets.flatMap(({ targetName }) => targetName ?? []);
+  throw new PipelineError('CF-1007', `the file has several targets: ${names.join(', ')}`, { remedy: `Say which: --target ${names[0]}.` });
+}
+
+/**
+ * For commands that know one target only.
+ * @throws PipelineError CF-1002 to CF-1007; where there are several faults they are in `details.findings`.
+ */
 export async function loadMigration(
+  context: Pick<CommandContext, 'common' | 'io'>,
+  options: { readonly offline?: boolean } = {},
+): Promise<MigrationInput> {
+  const input = await loadWhole(context, options);
+  return { ...input, file: oneOf(targetFiles(input.file)) };
+}
+
+/** With all its targets. @throws PipelineError CF-1002 to CF-1006; where there are several faults they are in `details.findings`. */
+export async function loadWhole(
   { common, io }: Pick<CommandContext, 'common' | 'io'>,
   { offline = false }: { readonly offline?: boolean } = {},
 ): Promise<MigrationInput> {

@@ -5,14 +5,17 @@
 import { writeFile } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
+import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { comparePlans } from '#schemas/plan/compare-plans.ts';
 import { layoutPlan } from '#schemas/plan/layout-plan.ts';
 import type { PlanDocument } from '#schemas/plan/plan-document.ts';
 import { renderHtml, renderMarkdown } from '#schemas/plan/render-plan.ts';
+import { type TargetPlan, wholeHash } from '#schemas/plan/whole-hash.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
-import { loadMigration } from './migration-input.ts';
+import { eachTarget } from './each-target.ts';
+import { loadTargets, loadWhole, targetNamed, targetOption } from './migration-input.ts';
 import { currentPlan } from './plan/current-plan.ts';
-import { readPlanDocument } from './plan/signed-plan.ts';
+import { documentOfOne, readPlanDocument } from './plan/signed-plan.ts';
 
 const FORMATS = ['markdown', 'html', 'json'] as const;
 
@@ -25,11 +28,13 @@ export const planCommand: CommandSpec = {
     ['crossfade plan --against signed.yaml', 'with what changes against another file'],
     ['crossfade plan --format json --out plan.json', 'to sign and to keep: crossfade up --plan plan.json'],
   ],
-  configure: (command) =>
-    void command
+  configure: (command) => {
+    targetOption(command);
+    command
       .option('--format <format>', `${FORMATS.join(', ')} (default: markdown)`)
       .option('--out <file>', 'where to write (default: stdout)')
-      .option('--against <file>', 'what to compare with: a migration file, or a plan that --format json wrote'),
+      .option('--against <file>', 'what to compare with: a migration file, or a plan that --format json wrote');
+  },
   run,
 };
 
@@ -37,24 +42,50 @@ async function run(context: CommandContext): Promise<Outcome> {
   const { options, io, common } = context;
   const format = FORMATS.find((one) => one === (options.text('format') ?? 'markdown'));
   if (format === undefined) throw new PipelineError('CF-1007', `--format is none of ${FORMATS.join(', ')}`);
-  const { file } = await loadMigration(context);
+  const { targets } = await loadTargets(context);
+  if (targets.length > 1 && format !== 'markdown') throw new PipelineError('CF-1007', `--format ${format} is of one target: give --target`);
   const against = options.text('against');
-  const former = against === undefined ? undefined : await planAgainst(against, context);
-  const { plan, findings } = await currentPlan(file);
-  const changes = former === undefined ? undefined : comparePlans(former, plan);
-  const result = { ...plan, ...(changes !== undefined && { changes }) };
-  const text = render(plan, format, { result, changes });
+  const former = against === undefined ? undefined : await plansAgainst(against, targets.length, context);
+  const plans: TargetPlan[] = [];
+  const planned = await eachTarget(targets, async (file) => {
+    const { plan, findings } = await currentPlan(file);
+    const changes = former === undefined ? undefined : comparePlans(await former(file), plan);
+    const result = { ...plan, ...(changes !== undefined && { changes }) };
+    plans.push({ name: file.targetName ?? file.name, hash: plan.hash });
+    return { summary: '', result, text: render(plan, format, { result, changes }), findings };
+  });
+  const shown = plans.length > 1 ? withWhole(planned, plans) : planned;
   const out = options.text('out');
-  if (out === undefined) return { summary: '', result, text, findings: common.json ? findings : [] };
-  await write(isAbsolute(out) ? out : join(io.directory, out), out, text);
-  return { summary: `${out} is written: plan ${plan.hash}`, result, findings };
+  if (out === undefined) return { ...shown, findings: common.json ? (planned.findings ?? []) : [] };
+  await write(isAbsolute(out) ? out : join(io.directory, out), out, shown.text ?? '');
+  const hash = plans.length > 1 ? wholeHash(plans) : plans.map((one) => one.hash).join();
+  return { ...shown, text: '', summary: `${out} is written: plan ${hash}` };
 }
 
-/** As it was kept, or as a file would have it today. */
-async function planAgainst(against: string, { io, common }: CommandContext): Promise<PlanDocument> {
-  if (against.endsWith('.json')) return readPlanDocument(against, io);
-  const { file } = await loadMigration({ io, common: { ...common, file: against } });
-  return (await currentPlan(file)).plan;
+/** Several targets are signed under one hash. */
+function withWhole(planned: Outcome, plans: readonly TargetPlan[]): Outcome {
+  const hash = wholeHash(plans);
+  const names = plans.map(({ name }) => name).join(', ');
+  return {
+    ...planned,
+    result: { hash, ...(planned.result as object) },
+    text: `${planned.text ?? ''}\n# All targets\n\n${names}, under one plan: \`${hash}\`\n`,
+  };
+}
+
+/** For a target's file the plan as it was kept, or as another file would have it today. */
+async function plansAgainst(
+  against: string,
+  targets: number,
+  { io, common }: CommandContext,
+): Promise<(file: MigrationFile) => Promise<PlanDocument>> {
+  if (against.endsWith('.json')) {
+    if (targets > 1) throw documentOfOne(against);
+    const kept = await readPlanDocument(against, io);
+    return async () => Promise.resolve(kept);
+  }
+  const { file: former } = await loadWhole({ io, common: { ...common, file: against } });
+  return async ({ targetName }) => (await currentPlan(targetNamed(former, former.targets === undefined ? undefined : targetName))).plan;
 }
 
 interface Shown {

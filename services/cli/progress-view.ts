@@ -159,6 +159,11 @@ export function describeLag(lag: StatusResult['lag']): string {
   return `${formatBytes(lag.bytes)}, ${lag.seconds === null ? 'unknown time' : formatDuration(lag.seconds)}`;
 }
 
+function shownPair({ from, to, target }: StatusResult['tables'][number]): string {
+  if (target !== undefined) return `${from} → ${target}: ${to}`;
+  return from === to ? from : `${from} → ${to}`;
+}
+
 const ORDER = { held: 0, copying: 1, waiting: 2, following: 3 } as const;
 
 export function renderTables(status: StatusResult, paint: Paint, shown: number = TABLES_SHOWN): string {
@@ -167,7 +172,7 @@ export function renderTables(status: StatusResult, paint: Paint, shown: number =
   const rows = tables
     .slice(0, shown)
     .map((table) => [
-      table.from === table.to ? table.from : `${table.from} → ${table.to}`,
+      shownPair(table),
       colour[table.phase](table.phase),
       formatCount(table.rowsCopied),
       `~${formatCount(table.rowsEstimated)}`,

@@ -14,9 +14,9 @@ import { repairMigration } from '#services/reconciler/repair.ts';
 import { readLastVerify } from '#services/runtime/last-verify.ts';
 import { readMapping } from './catalogs.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
-import { type Control, urlOption, withControl } from './instance-command.ts';
-import type { MigrationInput } from './migration-input.ts';
-import { loadSigned, planOption, tellChanges } from './plan/signed-plan.ts';
+import { type Control, markersOf, urlOption, withControl } from './instance-command.ts';
+import { type MigrationInput, targetOption } from './migration-input.ts';
+import { loadSignedTarget, planOption, tellChanges } from './plan/signed-plan.ts';
 import type { Options } from './options.ts';
 import { checkKeyValues, parseKeys } from './repair-keys.ts';
 import { formatCount } from './render.ts';
@@ -39,6 +39,7 @@ export const repairCommand: CommandSpec = {
   configure: (command) => {
     urlOption(command);
     planOption(command);
+    targetOption(command);
     command
       .option('--table <table>', 'source or target table (schema.table)')
       .option('--from <key>', 'first key of a range')
@@ -51,7 +52,7 @@ export const repairCommand: CommandSpec = {
 
 async function run(context: CommandContext): Promise<Outcome> {
   checkOptions(context.options);
-  const input = await loadSigned(context);
+  const input = await loadSignedTarget(context);
   postgresTarget(input.file, 'repair');
   const mapping = await readMapping(input.file).catch(async (error: unknown) => Promise.reject(await tellChanges(error, input)));
   const requests =
@@ -60,8 +61,10 @@ async function run(context: CommandContext): Promise<Outcome> {
       : await namedRequests(context, input, mapping);
   if (requests.length === 0)
     return { summary: 'the last verify found no difference: nothing to repair', result: { requests: [], ...emptyResult() } };
-  const verified = await withControl(context, (instance) => repairAll(context, { ...input, mapping, instance, requests }));
-  await keepForRepair(input.dataDir, verified, context);
+  const verified = await withControl(context, (instance) =>
+    repairAll(context, { ...input, mapping, instance: markersOf(instance, input.file.targetName), requests }),
+  );
+  await keepForRepair(input, verified, context);
   const outcome = verifyOutcome(verified, context);
   const what = requests.length === 1 ? 'one re-copy' : `${formatCount(requests.length)} re-copies`;
   return { ...outcome, summary: `after ${what}: ${outcome.summary}` };
@@ -69,7 +72,7 @@ async function run(context: CommandContext): Promise<Outcome> {
 
 interface Repair extends MigrationInput {
   readonly mapping: CompiledMapping;
-  readonly instance: Control;
+  readonly instance: Pick<Control, 'marker' | 'recopy'>;
   readonly requests: readonly RecopyRequest[];
 }
 
@@ -108,12 +111,12 @@ function checkOptions(options: Options): void {
 }
 
 async function foundRequests(context: CommandContext, input: MigrationInput, mapping: CompiledMapping): Promise<RecopyRequest[]> {
-  const last = readLastVerify(input.dataDir);
+  const last = readLastVerify(input.dataDir, input.file.targetName);
   const isTold = last !== undefined && (last.differences > 0 || last.inconclusive === 0);
   if (isTold) return planRepair(last, mapping);
   context.log.info({}, 'no verify with an answer was kept: comparing first');
   const result = await verifyNow(context, { ...input, mapping });
-  await keepForRepair(input.dataDir, result, context);
+  await keepForRepair(input, result, context);
   return planRepair(result, mapping);
 }
 

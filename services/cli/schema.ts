@@ -5,7 +5,7 @@ import type { SchemaStepEntry } from '#schemas/config/migration-file.ts';
 import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
-import { loadMigration } from './migration-input.ts';
+import { loadTarget, targetOption } from './migration-input.ts';
 import { renderTable } from './render.ts';
 
 const ACTIONS = ['status', 'apply', 'rollback'] as const;
@@ -18,7 +18,10 @@ export const schemaCommand: CommandSpec = {
     ['crossfade schema apply', 'those that are not, in order; when one fails, this run is undone'],
     ['crossfade schema rollback', 'undo all of them, in reverse order'],
   ],
-  configure: (command) => void command.argument('<action>', ACTIONS.join(' | ')),
+  configure: (command) => {
+    targetOption(command);
+    command.argument('<action>', ACTIONS.join(' | '));
+  },
   run,
 };
 
@@ -34,7 +37,7 @@ async function run(context: CommandContext): Promise<Outcome> {
     throw new PipelineError('CF-1007', `schema ${context.args[0] ?? ''}: there is no such action`, {
       remedy: `Say one of: ${ACTIONS.join(', ')}.`,
     });
-  const { file } = await loadMigration(context);
+  const { file } = await loadTarget(context);
   const all: Steps = { url: postgresTarget(file, `schema ${action}`), name: file.name, steps: file.schemaSteps ?? [] };
   if (all.steps.length === 0) return { summary: 'the file has no schemaSteps', result: { steps: [] } };
   if (action === 'status') return status(all);

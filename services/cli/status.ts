@@ -1,12 +1,13 @@
 /** `status`: what the running instance says, else what the target and the source's slot say without it. */
 import { PipelineError, type Finding } from '#schemas/errors.ts';
 import { infoFinding } from '#schemas/finding.ts';
-import type { StatusResult } from '#schemas/status/status-result.ts';
+import type { StatusResult, TargetStatus } from '#schemas/status/status-result.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
 import { reachInstance, urlOption } from './instance-command.ts';
-import { loadMigration } from './migration-input.ts';
+import { loadWhole, targetNamed } from './migration-input.ts';
 import { currentPlan } from './plan/current-plan.ts';
 import { describeCopy, describeLag, renderTables } from './progress-view.ts';
+import type { Paint } from './paint.ts';
 import { formatBytes, formatCount } from './render.ts';
 import { readStoredStatus } from './status/stored-status.ts';
 
@@ -24,7 +25,7 @@ export const statusCommand: CommandSpec = {
 async function run(context: CommandContext): Promise<Outcome> {
   const running = await askInstance(context);
   if (running !== undefined) return outcomeOf(await withPlanNow(running, context), [], context);
-  const { file, dataDir } = await loadMigration(context);
+  const { file, dataDir } = await loadWhole(context);
   const stored = await readStoredStatus(file, dataDir);
   const note =
     file.settings.log.kafka === undefined
@@ -35,16 +36,30 @@ async function run(context: CommandContext): Promise<Outcome> {
 
 /** Whether the file and the catalogues still give the plan that it runs under; unknown where one of them cannot be read here. */
 async function withPlanNow(status: StatusResult, context: CommandContext): Promise<StatusResult> {
-  const { plan } = status;
-  if (plan === null) return status;
+  const { targets, plan } = status;
+  if (targets === undefined) return { ...status, plan: await comparedNow(status, context) };
+  const compared = await Promise.all(targets.map(async (target) => comparedNow({ ...target, name: status.name }, context, target.name)));
+  return {
+    ...status,
+    plan: plan === null ? null : (compared[0] ?? null),
+    targets: targets.map((target, i) => ({ ...target, plan: compared[i] ?? null })),
+  };
+}
+
+async function comparedNow(
+  { name, plan }: Pick<StatusResult, 'name' | 'plan'>,
+  context: CommandContext,
+  target?: string,
+): Promise<StatusResult['plan']> {
+  if (plan === null) return null;
   try {
-    const { file } = await loadMigration(context);
-    const now = file.name === status.name ? (await currentPlan(file)).plan.hash : undefined;
-    return { ...status, plan: { ...plan, changed: now === undefined ? null : now !== plan.hash } };
+    const { file } = await loadWhole(context);
+    const now = file.name === name ? (await currentPlan(targetNamed(file, target))).plan.hash : undefined;
+    return { ...plan, changed: now === undefined ? null : now !== plan.hash };
   } catch (error) {
     // A file that does not fit has no plan at all.
     const isMisfit = error instanceof PipelineError && error.exitCode === 2 && error.code !== 'CF-1002';
-    return { ...status, plan: { ...plan, changed: isMisfit ? true : null } };
+    return { ...plan, changed: isMisfit ? true : null };
   }
 }
 
@@ -54,6 +69,15 @@ function describePlan({ hash, signed, since, changed }: NonNullable<StatusResult
 }
 
 const HASH_SHOWN = 12;
+
+/** One of several, in a line. */
+function describeTarget({ name, phase, connected, lag, applied, deadLetters, plan, error }: TargetStatus, paint: Paint): string {
+  const shown = applied.lsn === null ? 'shows no state yet' : `shows ${applied.lsn}${applied.exact ? '' : ' at least'}`;
+  const aside = deadLetters > 0 ? `; ${formatCount(deadLetters)} rows aside` : '';
+  const under = plan === null ? '' : `; plan ${plan.changed === true ? paint.yellow(describePlan(plan)) : describePlan(plan)}`;
+  const away = connected === false || phase === null ? `; ${paint.red(`not connected${error === undefined ? '' : `: ${error}`}`)}` : '';
+  return `${paint.bold(name)}  ${phase ?? 'unknown'}, ${shown}, lag ${describeLag(lag)}${aside}${under}${away}`;
+}
 
 /** Undefined when none runs: a killed instance leaves its address behind. */
 async function askInstance(context: CommandContext): Promise<StatusResult | undefined> {
@@ -81,6 +105,7 @@ function outcomeOf(status: StatusResult, findings: readonly Finding[], { paint }
       ? []
       : [`  plan     ${status.plan.changed === true ? paint.yellow(describePlan(status.plan)) : describePlan(status.plan)}`]),
     ...(status.deadLetters > 0 ? [`  ${paint.red('aside')}    ${formatCount(status.deadLetters)} rows; see crossfade dlq list`] : []),
+    ...(status.targets ?? []).map((target) => `  ${describeTarget(target, paint)}`),
     ...describeCopy(status.copy).map((line) => `  copy     ${paint.yellow(line)}`),
     ...held.map((table) => `  ${paint.red('held')}     ${table.from}: ${table.error ?? 'unknown cause'}`),
   ];

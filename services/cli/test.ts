@@ -11,7 +11,9 @@ import { randomRoundTrips, roundTrip, type RoundTripFault } from '#schemas/mappi
 import { runMappingTests, type TestResult } from '#schemas/mapping/run-tests.ts';
 import { showTable } from '#schemas/mapping/table-pattern.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
-import { loadMigration } from './migration-input.ts';
+import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import { eachTarget } from './each-target.ts';
+import { loadTargets, type MigrationInput, targetOption } from './migration-input.ts';
 import { compileWith, keepCatalogues, replaceFile, textAt } from './test/kept-catalogues.ts';
 import { loadTests, mappingFrom, readTests, testsPath, type TestBench } from './test/load-tests.ts';
 import { disguiseKey, recordRows } from './test/record-rows.ts';
@@ -31,16 +33,21 @@ export const testCommand: CommandSpec = {
     ['crossfade test --record 0', 'write the catalogues that the tests need, from the servers'],
     ['crossfade test --record 20', 'and 20 rows of each table as tests, personal data in disguise'],
   ],
-  configure: (command) =>
-    void command
+  configure: (command) => {
+    targetOption(command);
+    command
       .option('--record <rows>', 'write the catalogues, and so many rows of each source table as tests')
-      .option('--seed <number>', 'of the random rows; printed, to see the same again'),
+      .option('--seed <number>', 'of the random rows; printed, to see the same again');
+  },
   run,
 };
 
 async function run(context: CommandContext): Promise<Outcome> {
   const rows = wholeOption(context, 'record', ROWS_MAX);
-  return rows === undefined ? runTests(context) : record(context, rows);
+  const { targets, path, dataDir } = await loadTargets(context, { offline: rows === undefined });
+  return eachTarget(targets, async (file) =>
+    rows === undefined ? runTests(context, { file, path }) : record({ file, path, dataDir }, rows),
+  );
 }
 
 function wholeOption({ options }: CommandContext, name: string, max: number): number | undefined {
@@ -50,25 +57,28 @@ function wholeOption({ options }: CommandContext, name: string, max: number): nu
   throw new PipelineError('CF-1007', `--${name} takes a whole number from 0 to ${max}`);
 }
 
-async function record(context: CommandContext, rowsPerTable: number): Promise<Outcome> {
-  const { file, path, dataDir } = await loadMigration(context);
+async function record({ file, path, dataDir }: MigrationInput, rowsPerTable: number): Promise<Outcome> {
   const catalogues = await keepCatalogues(file, path);
-  const written = cataloguePath(file.path);
+  const written = cataloguePath(file.path, file.targetName);
+  const beside = testsPath(file.path, file.targetName);
   if (rowsPerTable === 0)
     return { summary: `${written} is written; commit it beside the file`, result: { catalogue: written, recorded: 0 } };
   const mapping = mappingFrom(compileWith(file, catalogues));
   const known = [...(file.tests ?? []), ...(await readTests(file, path))];
   const key = await disguiseKey(dataDir);
   const { rows, disguised } = await recordRows({ url: file.source.postgres, mapping, source: catalogues.source, rowsPerTable, key });
-  const { text, added } = appendTests(await textAt(testsPath(path)), known, rows);
-  if (added > 0) await replaceFile(testsPath(path), text);
-  const summary = `${added} rows are in ${testsPath(file.path)}: read what is expected of them, and that nothing personal is left, before you commit it`;
+  const place = testsPath(path, file.targetName);
+  const { text, added } = appendTests(await textAt(place), known, rows);
+  if (added > 0) await replaceFile(place, text);
+  const summary = `${added} rows are in ${beside}: read what is expected of them, and that nothing personal is left, before you commit it`;
   const shown = disguised.length === 0 ? '' : `In disguise:\n${disguised.map((name) => `  ${name}\n`).join('')}`;
-  return { summary, result: { catalogue: written, tests: testsPath(file.path), recorded: added, disguised }, text: shown };
+  return { summary, result: { catalogue: written, tests: beside, recorded: added, disguised }, text: shown };
 }
 
-async function runTests(context: CommandContext): Promise<Outcome> {
-  const { file, path } = await loadMigration(context, { offline: true });
+async function runTests(
+  context: CommandContext,
+  { file, path }: { readonly file: MigrationFile; readonly path: string },
+): Promise<Outcome> {
   const bench = await loadTests(file, path);
   const seed = wholeOption(context, 'seed', SEED_MAX) ?? Math.floor(Math.random() * SEED_MAX);
   const started = performance.now();

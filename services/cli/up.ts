@@ -3,7 +3,7 @@ import { PipelineError } from '#schemas/errors.ts';
 import { requireReady } from './check/require-ready.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
 import { httpOptions, readHttpOptions } from './http-options.ts';
-import { loadSigned, planOption, tellChanges } from './plan/signed-plan.ts';
+import { loadSignedWhole, planOption, tellChanges } from './plan/signed-plan.ts';
 import { createProgressOutput, describeLag } from './progress-view.ts';
 import { isFault } from './service.ts';
 import type { RunUp, UpResult } from './up-port.ts';
@@ -29,7 +29,7 @@ export const upCommand: CommandSpec = {
 async function run(context: CommandContext): Promise<Outcome> {
   const http = readHttpOptions(context.options);
   const until = readUntil(context.options.text('until'));
-  const input = await loadSigned(context);
+  const input = await loadSignedWhole(context);
   const output = createProgressOutput(context.io.stderr, context.paint, context.log);
   try {
     await requireReady(input, context);

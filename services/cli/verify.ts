@@ -13,10 +13,12 @@ import type { LogReach, RawLog } from '#services/reconciler/log-gap.ts';
 import { verifyMigration } from '#services/reconciler/verify.ts';
 import { readMapping } from './catalogs.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
-import { loadSigned, planOption, tellChanges } from './plan/signed-plan.ts';
+import { type MigrationInput, targetOption } from './migration-input.ts';
+import { loadSignedTargets, planOption, type SignedInput, tellChanges } from './plan/signed-plan.ts';
 import { formatCount, renderTable } from './render.ts';
 import { selectTables } from './table-option.ts';
 import { storeLastVerify } from '#services/runtime/last-verify.ts';
+import { verifyTargets } from './verify-targets.ts';
 
 export const verifyCommand: CommandSpec = {
   name: 'verify',
@@ -28,6 +30,7 @@ export const verifyCommand: CommandSpec = {
   ],
   configure: (command) => {
     planOption(command);
+    targetOption(command);
     command.option('--table <table...>', 'only these source or target tables (schema.table)');
   },
   drains: true,
@@ -35,19 +38,33 @@ export const verifyCommand: CommandSpec = {
 };
 
 async function run(context: CommandContext): Promise<Outcome> {
-  const input = await loadSigned(context);
+  const { targets, ...input } = await loadSignedTargets(context);
+  const [only] = targets;
+  if (targets.length === 1) return verifyOutcome(await verifyTarget(context, { ...input, file: only! }), context);
+  return verifyTargets(targets, {
+    context,
+    verify: async (file) => verifyTarget(context, { ...input, file }),
+    outcomeOf: (result) => verifyOutcome(result, context),
+  });
+}
+
+async function verifyTarget(context: CommandContext, input: SignedInput): Promise<VerifyResult> {
   const { file, dataDir } = input;
   postgresTarget(file, 'verify');
   const mapping = await readMapping(file).catch(async (error: unknown) => Promise.reject(await tellChanges(error, input)));
   const tables = selectTables(context.options.texts('table'), mapping);
   const result = await verifyNow(context, { file, dataDir, mapping, ...(tables !== undefined && { tables }) });
-  await keepForRepair(dataDir, result, context);
-  return verifyOutcome(result, context);
+  await keepForRepair({ file, dataDir }, result, context);
+  return result;
 }
 
 /** A directory that cannot be written takes nothing from the answer; repair then wants a table named. */
-export async function keepForRepair(dataDir: string, result: VerifyResult, { log }: Pick<CommandContext, 'log'>): Promise<void> {
-  await storeLastVerify(dataDir, result).catch((error: unknown) =>
+export async function keepForRepair(
+  { file, dataDir }: Pick<MigrationInput, 'file' | 'dataDir'>,
+  result: VerifyResult,
+  { log }: Pick<CommandContext, 'log'>,
+): Promise<void> {
+  await storeLastVerify(dataDir, result, file.targetName).catch((error: unknown) =>
     log.warn({ error: messageOf(error) }, 'the result could not be kept for repair'),
   );
 }

@@ -1,5 +1,5 @@
 /**
- * What verify last found, table by table: DIR/last-verify.json. Guarantee: whole or absent, readable by its owner only (it names keys),
+ * What verify last found, table by table: DIR/last-verify.json, or last-verify.TARGET.json. Guarantee: whole or absent, readable by its owner only (it names keys),
  * and read back only when it has the shape that verify gives. A comparison of some tables replaces the verdicts of those only.
  */
 import { readFileSync } from 'node:fs';
@@ -8,7 +8,10 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import type { VerifyResult } from '#schemas/reconcile/verify-result.ts';
 
-const FILE = 'last-verify.json';
+function fileOf(target: string | undefined): string {
+  return target === undefined ? 'last-verify.json' : `last-verify.${target}.json`;
+}
+
 const OWNER_ONLY = 0o600;
 
 const verdict = z.looseObject({
@@ -26,10 +29,11 @@ const schema = z.looseObject({
   inconclusive: z.number(),
 });
 
-export async function storeLastVerify(dataDir: string, result: VerifyResult): Promise<void> {
-  const whole = merge(readLastVerify(dataDir), result);
+/** `target`: one of several. */
+export async function storeLastVerify(dataDir: string, result: VerifyResult, target?: string): Promise<void> {
+  const whole = merge(readLastVerify(dataDir, target), result);
   await mkdir(dataDir, { recursive: true });
-  const path = join(dataDir, FILE);
+  const path = join(dataDir, fileOf(target));
   const aside = `${path}.${process.pid}`;
   await writeFile(aside, JSON.stringify(whole), { mode: OWNER_ONLY });
   await rename(aside, path);
@@ -48,9 +52,9 @@ function merge(before: VerifyResult | undefined, result: VerifyResult): VerifyRe
 }
 
 /** Undefined when none was stored. */
-export function readLastVerify(dataDir: string): VerifyResult | undefined {
+export function readLastVerify(dataDir: string, target?: string): VerifyResult | undefined {
   try {
-    const parsed = schema.safeParse(JSON.parse(readFileSync(join(dataDir, FILE), 'utf8')));
+    const parsed = schema.safeParse(JSON.parse(readFileSync(join(dataDir, fileOf(target)), 'utf8')));
     return parsed.success ? (parsed.data as unknown as VerifyResult) : undefined;
   } catch {
     return undefined; // absent, or not what we wrote: verify again
@@ -58,8 +62,8 @@ export function readLastVerify(dataDir: string): VerifyResult | undefined {
 }
 
 /** For status: rows that the last verify found different; null when none has run. */
-export function lastDrift(dataDir: string): number | null {
-  return driftOf(readLastVerify(dataDir)) ?? null;
+export function lastDrift(dataDir: string, target?: string): number | null {
+  return driftOf(readLastVerify(dataDir, target)) ?? null;
 }
 
 /** None found where something could not be compared is not none: unknown. */

@@ -30,6 +30,8 @@ export interface Meter {
   counter(options: MetricOptions): Counter;
   /** `read`, where given, is called at each scrape, so the gauge is never stale; undefined takes the sample away (unknown is not zero). */
   gauge(options: MetricOptions, read?: () => number | undefined): Gauge;
+  /** As `gauge`, of several at once: what `read` leaves out has no sample. */
+  labelled(options: MetricOptions, read: () => readonly { readonly labels: Labels; readonly value: number }[]): void;
   histogram(options: MetricOptions & { readonly buckets: readonly number[] }): Histogram;
 }
 
@@ -70,6 +72,21 @@ export function createMeter(): Meter & MetricsPage {
         });
         return { set: (value: number, labels: Labels = {}): void => metric.set({ ...labels }, value) };
       }),
+    labelled: (options, read) => {
+      once('gauge', options, (name, labelNames) => {
+        const metric: PromGauge = new PromGauge({
+          name,
+          help: options.help,
+          labelNames,
+          registers: [registry],
+          collect: () => {
+            metric.reset();
+            for (const { labels, value } of read()) metric.set({ ...labels }, value);
+          },
+        });
+        return metric;
+      });
+    },
     histogram: (options) =>
       once('histogram', options, (name, labelNames) => {
         const metric = new PromHistogram({ name, help: options.help, labelNames, buckets: [...options.buckets], registers: [registry] });

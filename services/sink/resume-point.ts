@@ -63,10 +63,23 @@ export function checkOffsets(raw: Topic, progress: Pick<Progress, 'mode' | 'logO
  */
 export function checkBeginning(raw: Topic, progress: Pick<Progress, 'logOffset'>, tables: readonly TableProgress[]): void {
   const start = raw.start(0);
-  if (start === 0 || progress.logOffset !== undefined || tables.some(({ logOffset }) => logOffset > 0)) return;
+  // A table that stands below it has missed something: its target was away while others had the log cut.
+  if (start === 0 || progress.logOffset !== undefined) return;
+  if (!isUntouched({ progress, tables }) && tables.every(({ logOffset }) => logOffset >= start)) return;
   throw new PipelineError('CF-5006', `the target has applied nothing, but the log begins at record ${start}: the target lost what it had`, {
     remedy: 'Restore the target, or start anew: stop, drop the slot, remove the data directory (--data) and what the target still has.',
   });
+}
+
+/** Nothing of the log was ever applied to it. */
+export function isUntouched({
+  progress,
+  tables,
+}: {
+  readonly progress: Pick<Progress, 'logOffset'>;
+  readonly tables: readonly TableProgress[];
+}): boolean {
+  return progress.logOffset === undefined && tables.every(({ logOffset }) => logOffset === 0);
 }
 
 /** In parallel mode each table has its own. One that nothing was applied to yet begins with the log. */

@@ -372,7 +372,10 @@ export class SinkSession {
   async #requestRows(tables: readonly SinkTable[]): Promise<void> {
     await this.#options.onResumedTable?.(tables[0]!.mapping);
     await this.#between(async () => {
-      for (const { mapping } of tables) await this.#target.resumed(mapping);
+      for (const table of tables) {
+        await this.#target.resumed(table.mapping);
+        table.awaitsRequest = false;
+      }
     });
   }
 

@@ -11,7 +11,8 @@ const WARY_CHUNKS = 4;
 
 /** What is kept of a table from its progress row, or from before the change-over. */
 type Known = Pick<TableProgress, 'state' | 'error' | 'heldKey' | 'rowsEstimated' | 'rowsCopied' | 'changesApplied'> &
-  Partial<Pick<SinkTable, 'newRows' | 'newChanges'>>;
+  Partial<Pick<TableProgress, 'heldOffset'>> &
+  Partial<Pick<SinkTable, 'newRows' | 'newChanges' | 'awaitsRequest'>>;
 
 export class SinkTable {
   readonly mapping: TableMapping;
@@ -32,6 +33,8 @@ export class SinkTable {
    * passed over; the chunk repeats those that its snapshot did not see.
    */
   readonly awaitsChunk: boolean;
+  /** A re-copy of all of it is still to be asked for: till then nothing that the log announces says that it is whole. */
+  awaitsRequest: boolean;
   /** Open fold of the lane's next round. */
   fold: TableFold | undefined;
   #wary = 0;
@@ -46,6 +49,7 @@ export class SinkTable {
     this.lane = lane;
     this.awaitsChunk = start.awaitsChunk;
     this.state = progress?.state ?? 'waiting';
+    this.awaitsRequest = progress?.awaitsRequest ?? (progress?.heldOffset !== undefined && this.state !== 'held');
     if (this.state === 'copying' && this.awaitsChunk) this.state = 'waiting';
     this.error = progress?.error;
     this.heldKey = progress?.heldKey;
@@ -67,6 +71,7 @@ export class SinkTable {
    * the reader says again after every start what it knows, and it does not know why the sink holds a table.
    */
   announced(state: SinkTable['state']): boolean {
+    if (this.awaitsRequest && state === 'following') return false;
     if (this.heldBySink || (this.state === 'held' && state !== 'copying' && state !== 'held')) return false;
     this.state = state === 'copying' && this.awaitsChunk ? 'waiting' : state;
     return true;
@@ -92,6 +97,7 @@ export class SinkTable {
     this.error = undefined;
     this.heldKey = undefined;
     this.rowsCopied = 0;
+    this.awaitsRequest = true;
   }
 
   collided(): void {

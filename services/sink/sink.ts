@@ -21,7 +21,7 @@ import type { Logger, Service } from '#services/runtime/service.ts';
 import { RelationResolver } from './bind-relation.ts';
 import { publishDeadLetters } from './dead-letter-publisher.ts';
 import type { FinerGrain } from './session-events.ts';
-import { checkBeginning, checkOffsets } from './resume-point.ts';
+import { checkBeginning, checkOffsets, isUntouched } from './resume-point.ts';
 import { SinkSession } from './sink-session.ts';
 
 export interface SinkSettings {
@@ -43,6 +43,8 @@ export interface SinkSettings {
   /** Asked before each take-over of the target. @throws PipelineError CF-5005 when another process is to act. */
   readonly permit?: () => Promise<void>;
   /** Rows must be copied again; resolves once the request is durable. */
+  /** Where a target begins that nothing was applied to; absent: with the log. */
+  readonly joinAt?: Position;
   readonly onMissingRows: (table: TableMapping, keys: readonly (readonly string[])[]) => Promise<void>;
   /** The target is ours; `ordered`: foreign keys are checked while we write, so parents have to be copied before their children. */
   readonly onTakenOver?: (taken: { readonly ordered: boolean }) => void;
@@ -184,6 +186,7 @@ class TargetSink implements Sink {
     await this.#options.permit?.();
     const target = await this.#options.store.open({ onMissing: this.#options.onMissingRows });
     try {
+      await this.#join(target);
       await this.#options.bookmarks?.prepare(await target.readBookmark());
       if (this.#options.bookmarks === undefined) checkBeginning(this.#options.raw, target.progress, target.tables);
       checkOffsets(this.#options.raw, target.progress, target.tables);
@@ -206,6 +209,22 @@ class TargetSink implements Sink {
       this.#session = undefined;
       await target.close();
     }
+  }
+
+  /** @throws SessionOutdated once it stands there. */
+  async #join(target: Target): Promise<void> {
+    const { joinAt, mapping } = this.#options;
+    if (joinAt === undefined || !isUntouched(target)) return;
+    if (target.ordered) {
+      throw new PipelineError(
+        'CF-5002',
+        'the role may not switch off foreign keys, so rows that are copied again table by table could not be applied: a target cannot be added to a running migration like that',
+        { remedy: 'GRANT SET ON PARAMETER session_replication_role TO its role (PostgreSQL 15 and later), or add the foreign keys later.' },
+      );
+    }
+    await target.join(joinAt);
+    this.#options.logger.info({ tables: mapping.tables.length }, 'The target joins: all its tables are copied');
+    throw new SessionOutdated('the target has joined');
   }
 
   #open(target: Target, appliedMarkers: readonly string[]): SinkSession {

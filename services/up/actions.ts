@@ -8,7 +8,7 @@ import type { Running } from './assemble.ts';
 
 const POLL_MS = 50;
 
-export function controlActions({ copier, reader, sink }: Running, signal: AbortSignal): ControlActions {
+export function controlActions({ copier, reader, targets }: Running, signal: AbortSignal): ControlActions {
   return {
     recopy: async (request) => {
       await copier.checkRecopy(request);
@@ -24,14 +24,17 @@ export function controlActions({ copier, reader, sink }: Running, signal: AbortS
           .filter(({ state }) => state === 'held')
           .map((table) => tableId({ schema: table.schema, name: table.table })),
       );
-      for (const { state, from } of sink.status().tables) if (state === 'held' && !stopped.has(tableId(from))) await sink.resumeTable(from);
+      for (const { sink } of targets.all)
+        for (const { state, from } of sink.status().tables)
+          if (state === 'held' && !stopped.has(tableId(from))) await sink.resumeTable(from);
     },
     throttle: (request) => copier.operator.throttle(request),
-    marker: async ({ waitMs, afterCopy }) => {
+    marker: async ({ waitMs, afterCopy, target }) => {
+      const asked = targets.named(target);
       const startedAt = performance.now();
       const until = AbortSignal.any([signal, AbortSignal.timeout(Math.max(1, waitMs))]);
       const answer = (applied: boolean): { lsn: string; applied: boolean; seconds: number } => ({
-        lsn: formatLsn(sink.applied()?.lsn ?? reader.status().durableEnd),
+        lsn: formatLsn(asked.appliedLsn() ?? reader.status().durableEnd),
         applied,
         seconds: (performance.now() - startedAt) / 1000,
       });
@@ -39,7 +42,7 @@ export function controlActions({ copier, reader, sink }: Running, signal: AbortS
         if (afterCopy === true) await whenIdle(copier, until);
         const id = await reader.writeMarker();
         if (waitMs === 0) return answer(false);
-        await sink.waitMarker(id, until);
+        await asked.waitMarker(id, until);
         return answer(true);
       } catch (error) {
         if (signal.aborted) throw new PipelineError('CF-7001', 'the instance is stopping', { cause: error });

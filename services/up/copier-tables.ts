@@ -6,9 +6,22 @@ import type { Migration } from './read-migration.ts';
 
 /** `ordered`: foreign keys are checked while the target is written. */
 export function copierTables(migration: Migration, ordered: boolean): readonly CopierTable[] {
-  return Array.from(bySource(migration.mapping.tables).values(), (mappings) => ({
-    mappings,
-    catalog: migration.sourceOf(mappings[0]!),
-    isWhole: ordered && mappings.some((one) => refersToItself(one, migration.targetTables)),
+  return copierTablesOf([{ migration, ordered }]);
+}
+
+/** Of several targets: the source is read once for all of them. */
+export function copierTablesOf(targets: readonly { readonly migration: Migration; readonly ordered: boolean }[]): readonly CopierTable[] {
+  const pairs = targets.flatMap(({ migration, ordered }) =>
+    migration.mapping.tables.map((mapping) => ({
+      from: mapping.from,
+      mapping,
+      catalog: migration.sourceOf(mapping),
+      isWhole: ordered && refersToItself(mapping, migration.targetTables),
+    })),
+  );
+  return Array.from(bySource(pairs).values(), (own) => ({
+    mappings: own.map(({ mapping }) => mapping),
+    catalog: own[0]!.catalog,
+    isWhole: own.some(({ isWhole }) => isWhole),
   }));
 }

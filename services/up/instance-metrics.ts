@@ -1,6 +1,6 @@
 /** Metrics of the running instance. Guarantee: each is read at the scrape, so none is stale; unknown is absent, never zero. */
 import type { Meter } from '#services/runtime/metrics.ts';
-import type { StatusResult } from '#schemas/status/status-result.ts';
+import type { StatusResult, TargetStatus } from '#schemas/status/status-result.ts';
 import type { ReaderStatus } from '#services/reader/reader.ts';
 import type { SinkStatus } from '#services/sink/sink.ts';
 
@@ -46,6 +46,28 @@ export function registerStatusMetrics(meter: Meter, status: () => StatusResult |
     () => status()?.tables.filter((table) => table.phase === 'held').length,
   );
   meter.gauge({ name: 'dead_letters', help: 'Keys that are blocked because a row was set aside.' }, () => status()?.deadLetters);
+}
+
+/** Of each of several targets. */
+export function registerTargetMetrics(meter: Meter, status: () => StatusResult): void {
+  const each = (name: string, help: string, read: (target: TargetStatus, status: StatusResult) => number | null): void =>
+    meter.labelled({ name: `target_${name}`, help: `${help}, by target.`, labels: ['target'] }, () => {
+      const now = status();
+      return (now.targets ?? []).flatMap((target) => {
+        const value = read(target, now);
+        return value === null ? [] : [{ labels: { target: target.name }, value }];
+      });
+    });
+  each('reachable', '1 while the sink holds the target', ({ connected }) => Number(connected === true));
+  each('lag_bytes', 'WAL between the source and the state that the target shows', ({ lag }) => lag.bytes);
+  each('lag_seconds', 'Age of the state that the target shows, by the source’s commit times', ({ lag }) => lag.seconds);
+  each('drift_rows', 'Rows that the last comparison found different', ({ drift }) => drift);
+  each('dead_letters', 'Keys that are blocked because a row was set aside', ({ deadLetters }) => deadLetters);
+  each(
+    'tables_held',
+    'Tables that are held',
+    ({ name }, { tables }) => tables.filter(({ target, phase }) => target === name && phase === 'held').length,
+  );
 }
 
 function known(value: number | null | undefined): number | undefined {

@@ -1,5 +1,6 @@
 /** File and catalogues → what the services run on. Guarantee: sessions are closed before it is handed on. */
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import { targetFiles } from '#schemas/config/target-files.ts';
 import { connect } from '#connectors/postgres/session.ts';
 import { readCatalog } from '#connectors/catalog/postgres.ts';
 import { readPlanRecord } from '#connectors/target/postgres/plan-record.ts';
@@ -9,7 +10,8 @@ import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
 import { tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { compileRedisMapping } from '#schemas/mapping/redis/compile-redis.ts';
 import { planHash } from '#schemas/plan/plan-hash.ts';
-import { requirePlan, type SignedPlan } from '#schemas/plan/require-plan.ts';
+import { requirePlan } from '#schemas/plan/require-plan.ts';
+import { wholeHash } from '#schemas/plan/whole-hash.ts';
 import type { Catalog, CatalogTable, CatalogType } from '#schemas/table.ts';
 
 export interface Migration {
@@ -25,12 +27,38 @@ export interface Migration {
   sourceOf(mapping: TableMapping): CatalogTable;
 }
 
+/** A target of the file, and what the file means for it. */
+export interface TargetMigration {
+  /** As this target sees it. */
+  readonly file: MigrationFile;
+  readonly migration: Migration;
+}
+
 /** @throws PipelineError CF-2001, CF-5001, CF-4006; of the first misfit, with all of them in `details.findings` */
 export async function readMigration(file: MigrationFile): Promise<Migration> {
-  const [source, target] = await Promise.all([
+  return (await readMigrations(file))[0]!.migration;
+}
+
+/** One for each target, all from one look at the source. @throws PipelineError as `readMigration` */
+export async function readMigrations(file: MigrationFile): Promise<readonly TargetMigration[]> {
+  const views = targetFiles(file);
+  const [source, ...targets] = await Promise.all([
     read(file.source.postgres, 'source'),
-    file.target.postgres === undefined ? undefined : read(file.target.postgres, 'target'),
+    ...views.map(async ({ target }) => (target.postgres === undefined ? undefined : read(target.postgres, 'target'))),
   ]);
+  const isSigned = file.signedPlan !== undefined;
+  const found = views.map((view, i) => ({ file: view, migration: compile(view, { source, target: targets[i], isSigned }) }));
+  await requireSigned(file, found);
+  return found;
+}
+
+interface Found {
+  readonly source: Catalog;
+  readonly target: Catalog | undefined;
+  readonly isSigned: boolean;
+}
+
+function compile(file: MigrationFile, { source, target, isSigned }: Found): Migration {
   const { mapping, findings } = target === undefined ? compileRedisMapping(file, source) : compileMapping(file, source, target);
   if (mapping === undefined) {
     const first = findings.find((finding) => finding.severity === 'error');
@@ -38,8 +66,6 @@ export async function readMigration(file: MigrationFile): Promise<Migration> {
     const error = errorOf(first);
     throw new PipelineError(error.code, error.message, { ...error.place, remedy: error.remedy, details: { findings } });
   }
-  const plan = { hash: planHash(file, mapping), signed: file.signedPlan !== undefined };
-  requirePlan(plan.hash, await signedPlan(file), file.name);
   const byId = new Map(source.tables.map((table) => [tableId(table), table]));
   const sourceOf = (table: TableMapping): CatalogTable => {
     const found = byId.get(tableId(table.from));
@@ -49,7 +75,7 @@ export async function readMigration(file: MigrationFile): Promise<Migration> {
   const targets = new Set(mapping.tables.map((table) => tableId(table.to)));
   return {
     mapping,
-    plan,
+    plan: { hash: planHash(file, mapping), signed: isSigned },
     sourceTables: [...new Set(mapping.tables.map(sourceOf))],
     targetTables: (target?.tables ?? []).filter((table) => targets.has(tableId(table))),
     database: source.database,
@@ -58,14 +84,25 @@ export async function readMigration(file: MigrationFile): Promise<Migration> {
   };
 }
 
-/** What the command names, else what the migration was begun under. A Redis target has no record of it. */
-async function signedPlan({ name, target, signedPlan: named }: MigrationFile): Promise<SignedPlan | undefined> {
-  if (named !== undefined) return { hash: named, by: 'option' };
-  if (target.postgres === undefined) return undefined;
+/** What the command names, of all targets together; else what the migration was begun under on each of them. */
+async function requireSigned({ name, signedPlan: hash }: MigrationFile, targets: readonly TargetMigration[]): Promise<void> {
+  if (hash === undefined) {
+    await Promise.all(targets.map(requireRecorded));
+    return;
+  }
+  const plans = targets.map(({ file, migration }) => ({ name: file.targetName ?? name, hash: migration.plan.hash }));
+  requirePlan(plans.length === 1 ? plans[0]!.hash : wholeHash(plans), { hash, by: 'option' }, name);
+}
+
+/** A Redis target has no record of it. */
+async function requireRecorded({ file: { name, target, targetName }, migration }: TargetMigration): Promise<void> {
+  if (target.postgres === undefined) return;
   const client = await connect(target.postgres, { applicationName: 'crossfade plan', role: 'target' });
   try {
     const record = await readPlanRecord(client, name);
-    return record?.signed === true ? { hash: record.hash, by: 'record' } : undefined;
+    if (record?.signed !== true) return;
+    const told = targetName === undefined ? name : `${name} to ${targetName}`;
+    requirePlan(migration.plan.hash, { hash: record.hash, by: 'record' }, told);
   } finally {
     await client.end();
   }

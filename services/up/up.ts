@@ -8,20 +8,19 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { openEmbeddedLog } from '#connectors/change-log/embedded/log.ts';
-import { recordPlan } from '#connectors/target/postgres/plan-record.ts';
 import type { RunUpOptions, UpResult } from '#services/cli/up-port.ts';
 import type { StatusResult } from '#schemas/status/status-result.ts';
 import { instanceToken } from '#services/runtime/instance-file.ts';
-import { lastDrift } from '#services/runtime/last-verify.ts';
 import { createMeter } from '#services/runtime/metrics.ts';
 import { controlActions } from './actions.ts';
-import { assemble, createTargetSide, type Running } from './assemble.ts';
+import { assemble, type Running } from './assemble.ts';
 import { createHttpServer, type HttpServer } from './http/http-server.ts';
-import { registerMetrics } from './instance-metrics.ts';
-import { instanceStatus } from './instance-status.ts';
-import { readMigration } from './read-migration.ts';
+import { registerMetrics, registerTargetMetrics } from './instance-metrics.ts';
+import { openTargets } from './open-targets.ts';
 import { Retention } from './retention.ts';
 import { ServiceGroup } from './service-group.ts';
+import type { TargetSides } from './target-sides.ts';
+import { targetsStatus } from './targets-status.ts';
 import { installTestHooksFrom } from './test-hook-environment.ts';
 
 const TRIM_EVERY_MS = 10_000;
@@ -39,19 +38,16 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
     onRecovered: (recovered) => options.logger.warn({ ...recovered }, 'the log had a torn tail; it was cut'),
   });
   stack.defer(() => log.close());
-  const migration = await readMigration(options.file);
   const raw = await log.topic('raw', { partitions: 1 });
   const progress = await log.topic('progress', { partitions: 1 });
   const deadLetters = await log.topic('dlq', { partitions: 1 });
   const group = stack.use(new ServiceGroup(options.signal));
-  const target = await createTargetSide(options, { migration, raw, progress, deadLetters });
-  group.start((signal) => target.sink.run(signal));
-  const { ordered } = await group.orFailure(target.takenOver);
-  const { target: address, name } = options.file;
-  const plan = address.postgres === undefined ? undefined : await recordPlan(address.postgres, name, migration.plan);
-  const running = await assemble(options, { migration, raw, progress, target, ordered, stack });
-  const status = (): StatusResult =>
-    instanceStatus({ name, mapping: migration.mapping, ...running, plan, drift: () => lastDrift(options.dataDir) });
+  const targets = await openTargets(options, { raw, progress, deadLetters });
+  for (const target of targets.all) group.start((signal) => target.run(signal));
+  const taken = await group.orFailure(Promise.all(targets.all.map(({ takenOver }) => takenOver)));
+  await targets.recorded();
+  const running = await assemble(options, { raw, progress, targets, ordered: taken.map(({ ordered }) => ordered), stack });
+  const status = (): StatusResult => targetsStatus(options.file.name, running, options.dataDir);
   const http = await serve(options, running, { status, signal: group.signal });
   stack.defer(() => http.close());
   group.start((signal) => running.reader.run(signal));
@@ -59,8 +55,10 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
   group.start((signal) => running.copier.run(signal));
   group.start((signal) => keepTrimmed(running, options.file.settings.log.retainBytes, signal));
   group.start((signal) => reportProgress(() => options.onProgress(status()), signal));
+  group.start((signal) => endWithoutTargets(targets, signal));
   const reason = await group.firstOf(options.until === 'caught-up' ? caughtUp(running, group.signal) : undefined);
   await group.stop();
+  targets.throwFailure();
   return { reason, status: status() };
 }
 
@@ -70,8 +68,9 @@ async function serve(
   { status, signal }: { readonly status: () => StatusResult; readonly signal: AbortSignal },
 ): Promise<HttpServer> {
   const meter = createMeter();
-  registerMetrics(meter, status, running);
-  const { reader, sink } = running;
+  const { reader, targets } = running;
+  registerMetrics(meter, status, { ...running, sink: { status: () => ({ connected: targets.missing() === undefined }) } });
+  if (options.file.targets !== undefined) registerTargetMetrics(meter, status);
   return createHttpServer({
     host: options.host,
     port: options.port,
@@ -80,27 +79,50 @@ async function serve(
     metrics: meter,
     actions: controlActions(running, signal),
     status,
-    readiness: () =>
-      reader.status().connected && sink.status().connected ? { ready: true } : { ready: false, reason: 'connecting to source or target' },
+    readiness: () => {
+      const reason = reader.status().connected ? targets.missing() : 'connecting to the source';
+      return reason === undefined ? { ready: true } : { ready: false, reason };
+    },
   });
 }
 
 /** Nothing is left to copy, and a marker written after that is applied. */
-async function caughtUp({ copier, sink, reader }: Running, signal: AbortSignal): Promise<'caught-up'> {
-  while (!copier.idle || sink.applied() === undefined) await delay(POLL_MS, undefined, { signal });
+async function caughtUp({ copier, targets, reader }: Running, signal: AbortSignal): Promise<'caught-up'> {
+  while (!copier.idle || targets.appliedLsn() === undefined) {
+    targets.throwFailure();
+    await delay(POLL_MS, undefined, { signal });
+  }
   const id = await reader.writeMarker();
-  await sink.waitMarker(id, signal);
+  const isApplied = new AbortController();
+  const applied = targets.waitMarker(id, signal).finally(() => isApplied.abort());
+  await Promise.race([applied, failureOf(targets, AbortSignal.any([signal, isApplied.signal]))]);
   return 'caught-up';
 }
 
-async function keepTrimmed({ raw, sink }: Running, retainBytes: number, signal: AbortSignal): Promise<void> {
+/** Resolves with the signal. @throws what one of the targets was given up for */
+async function failureOf(targets: TargetSides, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    targets.throwFailure();
+    await delay(POLL_MS, undefined, { signal }).catch(() => undefined);
+  }
+}
+
+/** With one left there is work to do. */
+async function endWithoutTargets(targets: TargetSides, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    if (targets.all.every(({ failure }) => failure() !== undefined)) targets.throwFailure();
+    await delay(POLL_MS, undefined, { signal }).catch(() => undefined);
+  }
+}
+
+async function keepTrimmed({ raw, targets }: Running, retainBytes: number, signal: AbortSignal): Promise<void> {
   const retention = new Retention(retainBytes);
   let trimmedBytes = 0;
   while (!signal.aborted) {
     await delay(TRIM_EVERY_MS, undefined, { signal }).catch(() => undefined);
     const size = raw.size();
     retention.note(raw.end(0), trimmedBytes + size);
-    const needed = sink.applied()?.offset;
+    const needed = targets.neededOffset();
     const before = needed === undefined ? undefined : retention.before(needed);
     if (before === undefined) continue;
     await raw.trim(0, before);

@@ -28,6 +28,10 @@ export interface TargetOptions {
   readonly synchronousCommit: boolean;
   /** Names this installation (host and data directory): a leftover of the same one may be ended, another is respected. */
   readonly instance: string;
+  /** By `tableId`: source tables whose chunks the log has handed out before; a table that is new here has missed them. */
+  readonly copied?: ReadonlySet<string>;
+  /** By `tableId`: source tables that the file sends anywhere; absent: this target is the only one. */
+  readonly published?: ReadonlySet<string>;
   readonly onMissing: TargetEvents['onMissing'];
 }
 
@@ -107,7 +111,7 @@ async function takeOver(options: TargetOptions, client: pg.Client, open: () => P
   await lockMigration(client, options);
   const progress = await raiseEpoch(client, options);
   const rank = rankTables(options.mapping, options.tables);
-  await registerTables(client, options.mapping, rank);
+  await registerTables(client, options, rank);
   const tables = await readTableProgress(client, options.mapping.name);
   const blocked = await readBlockedRows(client, options.mapping);
   const role = await prepareSession(client, options.mapping.name);

@@ -9,14 +9,19 @@ import { pairId, tableId, type CompiledMapping, type Pair, type TableMapping } f
 import { ownOrNobodysSql } from '#schemas/mapping/share.ts';
 import { quoteTable } from '#schemas/table.ts';
 import { PAIR, pairOf, readTableProgress } from './progress.ts';
+import type { TargetOptions } from './open-target.ts';
 import type { TableRanks } from './table-order.ts';
 import { deleteAll, truncateTables } from './table-writer.ts';
 
 /** @throws PipelineError CF-5004 naming every filled table. */
-export async function registerTables(client: pg.Client, mapping: CompiledMapping, { rank }: Pick<TableRanks, 'rank'>): Promise<void> {
+export async function registerTables(
+  client: pg.Client,
+  { mapping, copied, published }: Pick<TargetOptions, 'mapping' | 'copied' | 'published'>,
+  { rank }: Pick<TableRanks, 'rank'>,
+): Promise<void> {
   const known = await readTableProgress(client, mapping.name);
   const fresh = freshPairs(mapping, known);
-  const gone = gonePairs(mapping, known);
+  const gone = gonePairs(mapping, known, published);
   if (fresh.length === 0 && gone.length === 0) return;
   await client.query('BEGIN');
   try {
@@ -30,7 +35,8 @@ export async function registerTables(client: pg.Client, mapping: CompiledMapping
       truncated.toSorted((a, b) => rank(b) - rank(a)),
     );
     await refuseFilled(client, fresh);
-    await addAll(client, { name: mapping.name, fresh, known });
+    const missed = new Set([...known.map(({ from }) => tableId(from)), ...(copied ?? [])]);
+    await addAll(client, { name: mapping.name, fresh, missed });
     await client.query('COMMIT');
   } catch (error) {
     await client.query('ROLLBACK').catch(() => undefined);
@@ -45,10 +51,10 @@ export function freshPairs<P extends Pair>({ tables }: { readonly tables: readon
   return tables.filter((table) => !seen.has(pairId(table)));
 }
 
-/** No longer in the file, while their source table is: of a table that is left out altogether its publication tells (reader). */
-function gonePairs({ tables }: CompiledMapping, known: readonly Pair[]): readonly Pair[] {
+/** No longer in the file, while their source table is, be it for another target: of a table that is left out altogether its publication tells (reader). */
+function gonePairs({ tables }: CompiledMapping, known: readonly Pair[], published: ReadonlySet<string> | undefined): readonly Pair[] {
   const kept = new Set(tables.map(pairId));
-  const sources = new Set(tables.map(({ from }) => tableId(from)));
+  const sources = published ?? new Set(tables.map(({ from }) => tableId(from)));
   return known.filter((pair) => sources.has(tableId(pair.from)) && !kept.has(pairId(pair)));
 }
 
@@ -77,12 +83,11 @@ async function refuseFilled(client: pg.Client, fresh: readonly TableMapping[]): 
   if (filled.length > 0) throw new PipelineError('CF-5004', `the target already holds rows in ${filled.join(', ')}`);
 }
 
-/** Of a source table that goes, or went, elsewhere already only a re-copy brings all rows: it is asked for as after a resume. */
+/** Of a source table whose chunks went by already (elsewhere, or before) only a re-copy brings all rows: it is asked for as after a resume. */
 async function addAll(
   client: pg.Client,
-  { name, fresh, known }: { readonly name: string; readonly fresh: readonly TableMapping[]; readonly known: readonly Pair[] },
+  { name, fresh, missed }: { readonly name: string; readonly fresh: readonly TableMapping[]; readonly missed: ReadonlySet<string> },
 ): Promise<void> {
-  const copied = new Set(known.map(({ from }) => tableId(from)));
   await client.query(
     `INSERT INTO crossfade.table_progress (name, source_schema, source_table, target_schema, target_table, state, held_offset)
      SELECT $1, s, t, ts, tt, CASE WHEN copied THEN 'copying' ELSE 'waiting' END, CASE WHEN copied THEN 0 END
@@ -90,7 +95,7 @@ async function addAll(
     [
       name,
       ...(['from', 'to'] as const).flatMap((side) => [fresh.map((table) => table[side].schema), fresh.map((table) => table[side].name)]),
-      fresh.map(({ from }) => copied.has(tableId(from))),
+      fresh.map(({ from }) => missed.has(tableId(from))),
     ],
   );
 }

@@ -6,6 +6,7 @@ import { PipelineError } from '#schemas/errors.ts';
 import type { Target, TargetEvents, TargetStore } from '#connectors/target/target.ts';
 import { readBookmark, writeBookmark } from './bookmark.ts';
 import { changeOver } from './change-over.ts';
+import { join } from './join.ts';
 import { openTarget, type TargetOptions } from './open-target.ts';
 import { ConsistentKeeper, LaneKeeper, readMarkers } from './progress.ts';
 import { emptyHeldTable, resumed } from './resume-table.ts';
@@ -36,6 +37,7 @@ async function open(options: Omit<TargetOptions, 'onMissing'>, events: TargetEve
     consistent: (from) => target.applier(new ConsistentKeeper({ ...from, name })),
     lane: (own) => target.openLane(new LaneKeeper(name, progress.epoch, own)),
     changeOver: (position, news) => changeOver(target, position, news),
+    join: (position) => join(target, position),
     emptyHeldTable: (table) => emptyHeldTable(target, table),
     resumed: (table) => resumed(target, table),
     close: () => target.close(),

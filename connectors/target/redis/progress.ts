@@ -28,7 +28,9 @@ export interface StoredProgress {
 export async function readStoredProgress(client: RedisClient, name: string, keys: OwnKeys): Promise<StoredProgress | undefined> {
   const [row, texts] = await Promise.all([client.hgetall(keys.progress), client.hgetall(keys.tables)]);
   if (row['epoch'] === undefined) return undefined;
-  const stored = Object.values(texts).map((text) => JSON.parse(text) as StoredTable);
+  const stored = Object.values(texts)
+    .map((text) => JSON.parse(text) as StoredTable | null)
+    .filter((table) => table !== null);
   return {
     progress: {
       name,
@@ -55,7 +57,7 @@ function optional<T>(text: string | undefined, parse: (text: string) => T): T | 
   return text === undefined || text === '' ? undefined : parse(text);
 }
 
-/** As JSON under its source name. */
+/** As JSON under its source name; null of one that the file left out. */
 interface StoredTable extends Omit<TableProgress, 'lsn' | 'heldLsn' | 'rowsEstimated' | 'error' | 'heldKey' | 'heldOffset'>, RowForm {
   readonly lsn?: string;
   readonly heldLsn?: string;
@@ -131,6 +133,13 @@ export class ProgressState {
     this.keepForm(mapping);
   }
 
+  /** Nobody brings its changes any more: when it comes back it is a new one. */
+  remove({ from }: Pick<TableProgress, 'from'>): void {
+    const id = tableId(from);
+    for (const known of [this.#tables, this.#floors, this.#forms]) known.delete(id);
+    this.#changed.add(id);
+  }
+
   /** What the table's rows are written as from here on. */
   keepForm(mapping: TableMapping): void {
     const id = tableId(mapping.from);
@@ -187,7 +196,8 @@ export class ProgressState {
   }
 
   #text(id: string): string {
-    const table = this.#tables.get(id)!;
+    const table = this.#tables.get(id);
+    if (table === undefined) return 'null';
     const lsnText = (lsn: Lsn | undefined): string | undefined => (lsn === undefined ? undefined : formatLsn(lsn));
     return JSON.stringify({
       ...table,

@@ -27,6 +27,10 @@ export interface RedisStoreOptions {
   readonly mapping: CompiledMapping;
   /** Names this installation (host and data directory): a leftover of the same one is passed over, another is respected. */
   readonly instance: string;
+  /** By `tableId`: source tables whose chunks the log has handed out before; a table that is new here has missed them. */
+  readonly copied?: ReadonlySet<string>;
+  /** By `tableId`: source tables that the file sends anywhere; absent: this target is the only one. */
+  readonly published?: ReadonlySet<string>;
 }
 
 export function redisStore(options: RedisStoreOptions): TargetStore {
@@ -121,8 +125,14 @@ class RedisTarget implements Target {
     }
     if (filled.length > 0) throw new PipelineError('CF-5004', `Redis already holds keys of ${filled.join(', ')}`);
     for (const table of fresh) if (table.existing === 'truncate') await this.#session({}).sweep(table, ABOVE_ALL);
-    for (const table of fresh) this.#state.add(table);
+    for (const table of fresh) {
+      this.#state.add(table);
+      if (options.copied?.has(tableId(table.from)) === true) Object.assign(this.#state.table(table), { state: 'copying', heldOffset: 0 });
+    }
     for (const table of options.mapping.tables) this.#state.keepForm(table);
+    const kept = new Set(options.mapping.tables.map(({ from }) => tableId(from)));
+    const isGone = (id: string): boolean => !kept.has(id) && options.published?.has(id) === true;
+    for (const table of stored.tables) if (isGone(tableId(table.from))) this.#state.remove(table);
     await this.#write({});
   }
 
@@ -196,6 +206,18 @@ class RedisTarget implements Target {
     };
     await this.#write(fields, markers);
     return this.progress.epoch;
+  }
+
+  /** One call writes the position and the tables' states. */
+  async join({ offset, lsn, commitTimeMs }: Position): Promise<void> {
+    for (const table of this.#parts.options.mapping.tables) Object.assign(this.#state.table(table), { state: 'copying', heldOffset: 0 });
+    failpoint('target.join');
+    await this.#write({
+      mode: 'consistent',
+      appliedLsn: formatLsn(lsn),
+      logOffset: String(offset),
+      commitTimeMs: String(commitTimeMs),
+    });
   }
 
   async emptyHeldTable(table: TableMapping): Promise<void> {

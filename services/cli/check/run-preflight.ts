@@ -17,6 +17,7 @@ import { TARGET_CHECKS } from '#connectors/target/postgres/preflight/target-chec
 import type { RedisReport } from '#connectors/target/redis/preflight.ts';
 import { readProgress, readTableProgress } from '#connectors/target/postgres/progress.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import { targetFiles } from '#schemas/config/target-files.ts';
 import { errorOf, findingOf, toPipelineError } from '#schemas/envelope.ts';
 import { catalogue } from '#schemas/error-catalogue.ts';
 import { type ErrorCode, type Finding, messageOf, type PipelineError } from '#schemas/errors.ts';
@@ -44,6 +45,12 @@ export interface PreflightReport {
   readonly source?: Catalog;
   readonly target?: Catalog;
   readonly resolved: readonly ResolvedTable[];
+  /** One by one; `target` and `mapping` above are the first one's. */
+  readonly targets: readonly {
+    readonly file: MigrationFile;
+    readonly resolved: readonly ResolvedTable[];
+    readonly catalog: Catalog | undefined;
+  }[];
   /** The target holds rows of this migration, or a position in its stream. */
   readonly resumed: boolean;
   readonly volume?: Volume;
@@ -63,61 +70,126 @@ const EXTRA_SESSIONS = 4;
 /** `dataDir`: absent where no instance is to run here. */
 export async function runPreflight(file: MigrationFile, dataDir?: string): Promise<PreflightReport> {
   await using stack = new AsyncDisposableStack();
-  const unreachable: Partial<Record<'source' | 'target', Finding>> = {};
-  const open = async <F>(
-    role: 'source' | 'target',
-    url: string,
-    facts: (client: pg.Client) => Promise<F>,
-  ): Promise<Side<F> | undefined> => {
-    try {
-      const client = await connect(url, { applicationName: 'crossfade check', role });
-      stack.defer(() => client.end());
-      return { client, facts: await facts(client), catalog: await readCatalog(client) };
-    } catch (error) {
-      unreachable[role] = findingOf(toPipelineError(error));
-      return undefined;
-    }
-  };
-  const [source, target] = await Promise.all([
-    open('source', file.source.postgres, readSourceFacts),
-    file.target.postgres === undefined ? undefined : open('target', file.target.postgres, readTargetFacts),
-  ]);
-  const fit = fitOf(file, source?.catalog, target?.catalog);
-  const redis = await checkRedisTarget(file, fit.mapping).catch((error: unknown) => {
-    unreachable.target = findingOf(toPipelineError(error));
-    return undefined;
-  });
-  const resumed = redis?.resumed ?? (target !== undefined && (await hasProgress(target.client, file.name)));
-  const checks: string[] = [];
+  const views = targetFiles(file);
   // In this order whichever server answered first: the same servers give the same report.
-  const found = [unreachable.source, unreachable.target].filter((finding) => finding !== undefined);
-  if (source !== undefined) found.push(...(await runSourceChecks({ file, side: source, resolved: fit.resolved, resumed }, checks)));
-  if (target !== undefined) found.push(...(await runTargetChecks({ file, side: target, ...fit, resumed }, source?.catalog, checks)));
-  if (source !== undefined) found.push(...(await runSchemaChecks(file, 'source', source.client, checks)));
-  if (target !== undefined) found.push(...(await runSchemaChecks(file, 'target', target.client, checks)));
-  found.push(...(redis?.findings ?? []));
-  checks.push(...(redis?.checks ?? []));
-  const { kafka } = file.settings.log;
-  if (kafka?.input !== undefined && fit.mapping !== undefined) found.push(...inputLosses(fit.mapping, source?.catalog.tables ?? []));
-  if (dataDir !== undefined && kafka === undefined) found.push(...(await checkDataDirectory(dataDir, file)));
-  // A service of its own waits for Kafka; `check` and `up` tell at once.
-  if (dataDir !== undefined && kafka !== undefined) found.push(...(await checkKafka(file, kafka, fit.resolved)));
-  const findings = bySeverity(withoutRepeats([...fit.findings, ...found]));
+  const [source, ...opened] = await Promise.all([
+    openSide(stack, 'source', { url: file.source.postgres, facts: readSourceFacts }),
+    ...views.map(async ({ target: { postgres: url } }) =>
+      url === undefined ? {} : openSide(stack, 'target', { url, facts: readTargetFacts }),
+    ),
+  ]);
+  const targets: Looked[] = [];
+  for (const [i, view] of views.entries()) targets.push(await lookAt(view, source.side, opened[i]!));
+  const resolved = targets.flatMap(({ fit }) => fit.resolved);
+  const resumed = targets.some((target) => target.resumed);
+  const checks: string[] = [];
+  const found = [source.unreachable, ...targets.map(({ unreachable }) => unreachable)].filter((finding) => finding !== undefined);
+  if (source.side !== undefined) found.push(...(await runSourceChecks({ file, side: source.side, resolved, resumed }, checks)));
+  for (const target of targets) found.push(...(await runOwnChecks(target, source.side?.catalog, checks)));
+  if (source.side !== undefined) found.push(...(await runSchemaChecks(file, 'source', source.side.client, checks)));
+  for (const { file: view, side } of targets)
+    if (side !== undefined) found.push(...toldOf(view, await runSchemaChecks(view, 'target', side.client, checks)));
+  for (const { file: view, redis } of targets) {
+    found.push(...toldOf(view, redis?.findings ?? []));
+    checks.push(...(redis?.checks ?? []));
+  }
+  found.push(...(await runLogChecks(file, dataDir, { targets, source: source.side?.catalog })));
+  const findings = bySeverity(withoutRepeats([...targets.flatMap(({ fit }) => fit.findings), ...found]));
   const error = decidingError(findings);
+  const [{ fit, side }] = targets as [Looked];
   return {
     findings,
-    resolved: fit.resolved,
+    resolved,
+    targets: targets.map((target) => ({ file: target.file, resolved: target.fit.resolved, catalog: target.side?.catalog })),
     resumed,
     checks,
     ...(error !== undefined && { error }),
     ...(fit.mapping !== undefined && { mapping: fit.mapping }),
-    ...(source !== undefined && { source: source.catalog }),
-    ...(target !== undefined && { target: target.catalog }),
-    ...(fit.resolved.length > 0 && {
-      // A table is read once, wherever its columns go.
-      volume: estimateVolume([...new Set(fit.resolved.map((one) => one.source))], file.settings.copy),
-    }),
+    ...(source.side !== undefined && { source: source.side.catalog }),
+    ...(side !== undefined && { target: side.catalog }),
+    // A table is read once, wherever its columns go.
+    ...(resolved.length > 0 && { volume: estimateVolume([...new Set(resolved.map((one) => one.source))], file.settings.copy) }),
   };
+}
+
+interface Opened<Facts> {
+  readonly side?: Side<Facts>;
+  readonly unreachable?: Finding;
+}
+
+async function openSide<Facts>(
+  stack: AsyncDisposableStack,
+  role: Role,
+  { url, facts }: { readonly url: string; readonly facts: (client: pg.Client) => Promise<Facts> },
+): Promise<Opened<Facts>> {
+  try {
+    const client = await connect(url, { applicationName: 'crossfade check', role });
+    stack.defer(() => client.end());
+    return { side: { client, facts: await facts(client), catalog: await readCatalog(client) } };
+  } catch (error) {
+    return { unreachable: findingOf(toPipelineError(error)) };
+  }
+}
+
+/** One target, and how it fits the source. */
+interface Looked extends Opened<TargetFacts> {
+  readonly file: MigrationFile;
+  readonly fit: Fit;
+  readonly redis: RedisReport | undefined;
+  readonly resumed: boolean;
+}
+
+async function lookAt(
+  file: MigrationFile,
+  source: Side<SourceFacts> | undefined,
+  { side, unreachable }: Opened<TargetFacts>,
+): Promise<Looked> {
+  const fit = fitOf(file, source?.catalog, side?.catalog);
+  let away = unreachable;
+  const redis = await checkRedisTarget(file, fit.mapping).catch((error: unknown) => {
+    away = findingOf(toPipelineError(error));
+    return undefined;
+  });
+  const resumed = redis?.resumed ?? (side !== undefined && (await hasProgress(side.client, file.name)));
+  return {
+    file,
+    fit,
+    redis,
+    resumed,
+    ...(side !== undefined && { side }),
+    ...(away !== undefined && { unreachable: toldOf(file, [away])[0]! }),
+  };
+}
+
+/** Of several targets: whose finding it is. */
+function toldOf({ targetName }: MigrationFile, findings: readonly Finding[]): readonly Finding[] {
+  return targetName === undefined ? findings : findings.map((finding) => ({ ...finding, message: `${targetName}: ${finding.message}` }));
+}
+
+async function runOwnChecks(
+  { file, side, fit, resumed }: Looked,
+  source: Catalog | undefined,
+  checks: string[],
+): Promise<readonly Finding[]> {
+  if (side === undefined) return [];
+  const done: string[] = [];
+  const findings = await runTargetChecks({ file, side, ...fit, resumed }, source, done);
+  checks.push(...done.filter((check) => !checks.includes(check)));
+  return toldOf(file, findings);
+}
+
+async function runLogChecks(
+  file: MigrationFile,
+  dataDir: string | undefined,
+  { targets, source }: { readonly targets: readonly Looked[]; readonly source: Catalog | undefined },
+): Promise<Finding[]> {
+  const { kafka } = file.settings.log;
+  const [{ fit }] = targets as [Looked];
+  const found = kafka?.input === undefined || fit.mapping === undefined ? [] : [...inputLosses(fit.mapping, source?.tables ?? [])];
+  if (dataDir !== undefined && kafka === undefined) found.push(...(await checkDataDirectory(dataDir, file)));
+  // A service of its own waits for Kafka; `check` and `up` tell at once.
+  if (dataDir !== undefined && kafka !== undefined) found.push(...(await checkKafka(file, kafka, fit.resolved)));
+  return found;
 }
 
 async function checkRedisTarget({ target, name }: MigrationFile, mapping: CompiledMapping | undefined): Promise<RedisReport | undefined> {

@@ -9,6 +9,8 @@ import { readSlot } from '#connectors/source/postgres/slot.ts';
 import { countBlocked } from '#connectors/target/postgres/dead-letters.ts';
 import { readProgress, readTableProgress } from '#connectors/target/postgres/progress.ts';
 import type { Progress, TableProgress } from '#connectors/target/target.ts';
+import { mergeTargets } from '#schemas/status/merge-targets.ts';
+import { targetFiles } from '#schemas/config/target-files.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { findingOf, toPipelineError } from '#schemas/envelope.ts';
 import type { Finding } from '#schemas/errors.ts';
@@ -43,6 +45,38 @@ interface TargetState {
 
 /** @throws PipelineError CF-5001 when the target cannot be reached: without it nothing is known. */
 export async function readStoredStatus(file: MigrationFile, dataDir: string): Promise<StoredStatus> {
+  const views = targetFiles(file);
+  if (views.length === 1 && file.targetName === undefined) return readOne(file, dataDir);
+  const read = await Promise.all(views.map(async (view) => ({ view, stored: await readNamed(view, dataDir) })));
+  const status = mergeTargets(
+    read.map(({ view, stored }) => ({
+      name: view.targetName!,
+      kind: view.target.redis === undefined ? 'postgres' : 'redis',
+      connected: null,
+      status: stored.status,
+      ...(stored.error !== undefined && { error: stored.error, isUnknown: true }),
+    })),
+  );
+  return { status, findings: withoutRepeats(read.flatMap(({ stored }) => stored.findings)) };
+}
+
+/** One of several that cannot be reached does not hide the others. */
+async function readNamed(view: MigrationFile, dataDir: string): Promise<StoredStatus & { readonly error?: string }> {
+  try {
+    return await readOne(view, dataDir);
+  } catch (error) {
+    const finding = findingOf(toPipelineError(error));
+    const { name } = view;
+    const findings = [{ ...finding, severity: 'warning' as const, message: `${view.targetName}: ${finding.message}` }];
+    return { status: statusOf(name, undefined, undefined), findings, error: finding.message };
+  }
+}
+
+function withoutRepeats(findings: readonly Finding[]): Finding[] {
+  return [...new Map(findings.map((finding) => [`${finding.code} ${finding.message}`, finding])).values()];
+}
+
+async function readOne(file: MigrationFile, dataDir: string): Promise<StoredStatus> {
   const findings: Finding[] = [];
   const target = await readTarget(file);
   const source = await readSource(file).catch((error: unknown) => {
@@ -51,7 +85,7 @@ export async function readStoredStatus(file: MigrationFile, dataDir: string): Pr
   });
   const status = statusOf(file.name, target, source);
   const tables = target === undefined && source !== undefined ? await plannedTables(file) : status.tables;
-  return { status: { ...status, tables, drift: lastDrift(dataDir) }, findings };
+  return { status: { ...status, tables, drift: lastDrift(dataDir, file.targetName) }, findings };
 }
 
 /** Before the first start: what the file matches. A file that does not fit is `check`'s to explain. */

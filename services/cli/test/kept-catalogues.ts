@@ -12,8 +12,8 @@ import { compileMapping, type MappingResult } from '#schemas/mapping/compile-map
 import { compileRedisMapping } from '#schemas/mapping/redis/compile-redis.ts';
 
 /** @throws PipelineError CF-1010 */
-export async function readKeptCatalogues(path: string, typed: string): Promise<Catalogues> {
-  const [place, shown] = [cataloguePath(path), cataloguePath(typed)];
+export async function readKeptCatalogues({ path: typed, targetName }: MigrationFile, path: string): Promise<Catalogues> {
+  const [place, shown] = [cataloguePath(path, targetName), cataloguePath(typed, targetName)];
   const text = await textAt(place);
   if (text !== undefined) return parseCatalogues(text, shown);
   throw new PipelineError('CF-1010', `${shown} is not there: it holds the tables' columns and types, so that tests need no server`, {
@@ -34,7 +34,7 @@ export async function textAt(path: string): Promise<string | undefined> {
 /** @throws PipelineError CF-2001, CF-5001 */
 export async function keepCatalogues(file: MigrationFile, path: string): Promise<Catalogues> {
   const catalogues = await readMappingCatalogs(file);
-  await replaceFile(cataloguePath(path), renderCatalogues(file, catalogues));
+  await replaceFile(cataloguePath(path, file.targetName), renderCatalogues(file, catalogues));
   return catalogues;
 }
 
@@ -54,10 +54,10 @@ export async function replaceFile(path: string, text: string): Promise<void> {
 
 /** For `check`: the file beside it, where there is one, against what the servers say now. */
 export async function checkKeptCatalogues(file: MigrationFile, path: string, now: Catalogues): Promise<Finding[]> {
-  const place = cataloguePath(path);
+  const place = cataloguePath(path, file.targetName);
   const text = await textAt(place);
   if (text === undefined) return [];
-  const shown = cataloguePath(file.path);
+  const shown = cataloguePath(file.path, file.targetName);
   const current = renderCatalogues(file, now);
   if (text === current) return [];
   const remedy = `crossfade test --record 0 -f ${file.path}, then read what has changed, and commit it.`;

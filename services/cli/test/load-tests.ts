@@ -19,22 +19,22 @@ export interface TestBench {
   readonly tests: readonly MappingTest[];
 }
 
-/** `migration.yaml` → `migration.tests.yaml` */
-export function testsPath(file: string): string {
-  return `${file.replace(/\.ya?ml$/, '')}.tests.yaml`;
+/** `migration.yaml` → `migration.tests.yaml`; of one of several targets `migration.TARGET.tests.yaml` */
+export function testsPath(file: string, target?: string): string {
+  return `${file.replace(/\.ya?ml$/, '')}${target === undefined ? '' : `.${target}`}.tests.yaml`;
 }
 
 /** @throws PipelineError CF-1010, or of the first fault of the files, all of them in `details.findings`. */
 export async function loadTests(file: MigrationFile, path: string): Promise<TestBench> {
-  const catalogues = await readKeptCatalogues(path, file.path);
+  const catalogues = await readKeptCatalogues(file, path);
   const mapping = mappingFrom(compileWith(file, catalogues));
   return { mapping, catalogues, tests: [...(file.tests ?? []), ...(await readTests(file, path))] };
 }
 
 export async function readTests(file: MigrationFile, path: string): Promise<readonly MappingTest[]> {
-  const text = await textAt(testsPath(path));
+  const text = await textAt(testsPath(path, file.targetName));
   if (text === undefined) return [];
-  const { tests, findings } = readTestsFile({ path: testsPath(file.path), text });
+  const { tests, findings } = readTestsFile({ path: testsPath(file.path, file.targetName), text });
   if (findings.length > 0) throw refusal(findings);
   return tests;
 }

@@ -11,7 +11,7 @@ import { sourceText } from '#schemas/mapping/value-text.ts';
 import { tableId } from '#schemas/mapping/compiled-mapping.ts';
 import { didYouMean } from '#schemas/nearest-name.ts';
 import type { Catalog, CatalogTable } from '#schemas/table.ts';
-import { loadFile } from '../migration-input.ts';
+import { loadFile, targetNamed } from '../migration-input.ts';
 import { loadTests } from './load-tests.ts';
 
 /** By column; what is not named is null. */
@@ -39,6 +39,8 @@ export interface MappingFunction {
 export interface MappingOptions {
   /** Where a relative path begins; the working directory when absent. */
   readonly directory?: string;
+  /** Which of the file's targets; needed where it has several. */
+  readonly target?: string;
   /** That the file refers to; the process's own when absent. URLs of servers may be missing, keys of steps may not. */
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
@@ -46,10 +48,10 @@ export interface MappingOptions {
 /** @throws PipelineError CF-1002 to CF-1010 where the file, or the catalogues beside it, cannot be used. */
 export async function mappingOf(
   file: string,
-  { directory = process.cwd(), env = process.env }: MappingOptions = {},
+  { directory = process.cwd(), env = process.env, target }: MappingOptions = {},
 ): Promise<MappingFunction> {
   const path = isAbsolute(file) ? file : join(directory, file);
-  const loaded = await loadFile({ path, typed: file, env, offline: true });
+  const loaded = targetNamed(await loadFile({ path, typed: file, env, offline: true }), target);
   const { mapping, catalogues } = await loadTests(loaded, path);
   const inverses = invertMapping(mapping.tables, catalogues.source);
   const find = (table: string): TableInverse => findTable(table, inverses);

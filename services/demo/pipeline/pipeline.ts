@@ -34,6 +34,12 @@ export interface PipelineStatus {
   readonly lag: { readonly bytes: number | null; readonly seconds: number | null; readonly known: boolean };
   readonly applied: { readonly lsn: string | null; readonly exact: boolean };
   readonly restarts: number;
+  /** Where the file names its targets. */
+  readonly targets?: readonly {
+    readonly name: string;
+    readonly connected: boolean | null;
+    readonly applied: { readonly lsn: string | null };
+  }[];
 }
 
 export interface TableStatus {
@@ -44,6 +50,7 @@ export interface TableStatus {
   readonly rowsEstimated: number;
   readonly changesApplied: number;
   readonly error?: string;
+  readonly target?: string;
 }
 
 export interface Ended {

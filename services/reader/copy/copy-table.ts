@@ -108,7 +108,9 @@ export class CopyTable {
     const job = this.activeJob();
     if (!job) return 'following';
     if (job.begun) return 'copying';
-    return job.kind === 'initial' ? 'waiting' : 'following';
+    if (job.kind === 'initial') return 'waiting';
+    // All of it was asked for, perhaps because a target has none of it yet.
+    return job.kind === 'table' || job.kind === 'replace' ? 'copying' : 'following';
   }
 
   /** As an operator is told: `following` only once no crash can have a chunk of the initial copy read again. */

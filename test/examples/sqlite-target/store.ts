@@ -155,6 +155,14 @@ class SqliteTarget implements Target {
     });
   }
 
+  async join({ offset, lsn, commitTimeMs }: Parameters<Target['join']>[0]): Promise<void> {
+    this.#state.transact(() => {
+      const before = this.#state.holds(this.progress.epoch);
+      this.#state.writeProgress({ ...before, mode: 'consistent', appliedLsn: lsn, logOffset: offset, commitTimeMs });
+      for (const row of this.tables) this.#state.writeTable({ ...row, state: 'copying', heldOffset: 0 });
+    });
+  }
+
   async emptyHeldTable(table: TableMapping): Promise<void> {
     this.#state.transact(() => {
       emptyTable(this.#database, table);

@@ -14,6 +14,7 @@ import { pagilaRedesignedProof } from './pagila-redesigned.ts';
 import { REDIS_PROOFS } from './redis.ts';
 import { SAMPLE_PROOFS } from './sample-databases.ts';
 import { surrogateKeysProof, surrogateKeysRedProof } from './surrogate-keys.ts';
+import { twoTargetsProof } from './two-targets.ts';
 import { TYPES_PROOFS } from './types.ts';
 
 export const PROOFS: readonly Proof[] = [
@@ -30,6 +31,7 @@ export const PROOFS: readonly Proof[] = [
   ...REDIS_PROOFS,
   surrogateKeysRedProof,
   surrogateKeysProof,
+  twoTargetsProof,
   killRedProof,
   bigTransactionProof,
   kafkaShopProof,

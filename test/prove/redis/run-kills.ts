@@ -72,10 +72,10 @@ export async function runRedisKills({ kills, rows, seed, say }: RedisKillOptions
   for (const strike of plan.following) await killOnce(stage, strike, say);
   await load.stop();
   await untilCaughtUp(stage);
-  return { keysCompared: await compare(stage) };
+  return { keysCompared: await compareRedis(stage) };
 }
 
-async function killOnce(stage: Stage, strike: Strike, say: (text: string) => void): Promise<void> {
+export async function killOnce(stage: Pick<Stage, 'pipeline'>, strike: Strike, say: (text: string) => void): Promise<void> {
   const env: Record<string, string> = strike.kind === 'failpoint' ? { CROSSFADE_TEST_FAILPOINT: `${strike.point}:${strike.count}` } : {};
   await using pipeline = Pipeline.start({ ...stage.pipeline, env });
   const limitMs = strike.kind === 'failpoint' ? STRIKE_PATIENCE_MS : strike.afterMs;
@@ -88,7 +88,7 @@ async function killOnce(stage: Stage, strike: Strike, say: (text: string) => voi
   say(`${showStrike(strike)}, after ${Date.now() - pipeline.startedAt} ms`);
 }
 
-async function untilCaughtUp(stage: Stage): Promise<void> {
+export async function untilCaughtUp(stage: Pick<Stage, 'pipeline'>): Promise<void> {
   await using pipeline = Pipeline.start({ ...stage.pipeline, args: ['--until', 'caught-up'] });
   const timer = setTimeout(() => void pipeline.kill(), FINISH_PATIENCE_MS);
   const end = await pipeline.ended();
@@ -96,7 +96,8 @@ async function untilCaughtUp(stage: Stage): Promise<void> {
   if (end.code !== 0) throw new Error(`crossfade up --until caught-up: ${end.signal ?? `exit code ${end.code}`}\n${pipeline.logTail()}`);
 }
 
-async function compare({ sourceUrl, redis }: Stage): Promise<number> {
+/** @returns keys compared. @throws Error with the differences */
+export async function compareRedis({ sourceUrl, redis }: Pick<Stage, 'sourceUrl' | 'redis'>): Promise<number> {
   const differences: string[] = [];
   let keys = 0;
   const same = (table: string, source: Readonly<Record<string, unknown>>, found: Readonly<Record<string, unknown>>): void => {

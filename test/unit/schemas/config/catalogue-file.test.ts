@@ -41,7 +41,7 @@ test.for(['', '{}', '{"crossfade": 2}', 'no json', '{"crossfade": 1, "source": {
 });
 
 test('it stands beside the file', () => {
-  expect(['migration.yaml', 'db/m.yml', 'odd'].map(cataloguePath)).toEqual([
+  expect(['migration.yaml', 'db/m.yml', 'odd'].map((name) => cataloguePath(name))).toEqual([
     'migration.catalogue.json',
     'db/m.catalogue.json',
     'odd.catalogue.json',
