@@ -1,5 +1,7 @@
 /** File and catalogues → what the services run on. Guarantee: sessions are closed before it is handed on. */
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import { setTimeout as delay } from 'node:timers/promises';
+import { renderCatalogues } from '#schemas/config/catalogue-file.ts';
 import { targetFiles } from '#schemas/config/target-files.ts';
 import { connect } from '#connectors/postgres/session.ts';
 import { readCatalog } from '#connectors/catalog/postgres.ts';
@@ -13,6 +15,7 @@ import { planHash } from '#schemas/plan/plan-hash.ts';
 import { requirePlan } from '#schemas/plan/require-plan.ts';
 import { wholeHash } from '#schemas/plan/whole-hash.ts';
 import type { Catalog, CatalogTable, CatalogType } from '#schemas/table.ts';
+import type { KeptTarget } from '#services/runtime/kept-target.ts';
 
 export interface Migration {
   readonly mapping: CompiledMapping;
@@ -32,6 +35,16 @@ export interface TargetMigration {
   /** As this target sees it. */
   readonly file: MigrationFile;
   readonly migration: Migration;
+  /** Absent: Redis has none. */
+  readonly catalog?: Catalog;
+  /** It could not be reached: the mapping is of what it was like before. */
+  readonly away?: Away;
+}
+
+interface Away {
+  readonly ordered: boolean;
+  /** Resolves once it can be reached. @throws PipelineError CF-5006 when its tables have changed meanwhile, CF-4006, CF-7002 with the signal */
+  whenBack(signal: AbortSignal): Promise<void>;
 }
 
 /** @throws PipelineError CF-2001, CF-5001, CF-4006; of the first misfit, with all of them in `details.findings` */
@@ -40,16 +53,69 @@ export async function readMigration(file: MigrationFile): Promise<Migration> {
 }
 
 /** One for each target, all from one look at the source. @throws PipelineError as `readMigration` */
-export async function readMigrations(file: MigrationFile): Promise<readonly TargetMigration[]> {
+export async function readMigrations(
+  file: MigrationFile,
+  keptOf: (view: MigrationFile) => KeptTarget | undefined = () => undefined,
+): Promise<readonly TargetMigration[]> {
   const views = targetFiles(file);
   const [source, ...targets] = await Promise.all([
     read(file.source.postgres, 'source'),
-    ...views.map(async ({ target }) => (target.postgres === undefined ? undefined : read(target.postgres, 'target'))),
+    ...views.map(async (view) => (view.target.postgres === undefined ? undefined : readTarget(view.target.postgres, keptOf(view)))),
   ]);
   const isSigned = file.signedPlan !== undefined;
-  const found = views.map((view, i) => ({ file: view, migration: compile(view, { source, target: targets[i], isSigned }) }));
+  const found = views.map((view, i): TargetMigration => {
+    const { catalog, kept } = targets[i] ?? {};
+    const migration = compile(view, { source, target: catalog, isSigned });
+    if (catalog === undefined) return { file: view, migration };
+    const away = kept === undefined ? undefined : awayTarget({ file: view, migration }, kept, { source, catalog });
+    return { file: view, migration, catalog, ...(away !== undefined && { away }) };
+  });
   await requireSigned(file, found);
   return found;
+}
+
+interface TargetLook {
+  readonly catalog: Catalog;
+  /** It is away: the catalogue is of before. */
+  readonly kept?: KeptTarget;
+}
+
+async function readTarget(url: string, kept: KeptTarget | undefined): Promise<TargetLook> {
+  try {
+    return { catalog: await read(url, 'target') };
+  } catch (error) {
+    if (kept?.catalog === undefined || !isUnreachable(error)) throw error;
+    return { catalog: kept.catalog, kept };
+  }
+}
+
+const BACK_EVERY_MS = 2_000;
+
+function awayTarget(target: TargetMigration, { ordered }: KeptTarget, before: Record<'source' | 'catalog', Catalog>): Away {
+  return {
+    ordered,
+    whenBack: async (signal) => {
+      while (!(await isBack(target, before))) await delay(BACK_EVERY_MS, undefined, { signal });
+    },
+  };
+}
+
+async function isBack(target: TargetMigration, { source, catalog }: Record<'source' | 'catalog', Catalog>): Promise<boolean> {
+  const { file, migration } = target;
+  try {
+    const now = await read(file.target.postgres!, 'target');
+    if (renderCatalogues(file, { source, target: now }) !== renderCatalogues(file, { source, target: catalog }))
+      throw new PipelineError('CF-5006', 'its tables have changed while it was away', { remedy: 'Start crossfade up again.' });
+    if (!migration.plan.signed) await requireRecorded(target);
+    return true;
+  } catch (error) {
+    if (!isUnreachable(error)) throw error;
+    return false;
+  }
+}
+
+function isUnreachable(error: unknown): boolean {
+  return error instanceof PipelineError && error.code === 'CF-5001';
 }
 
 interface Found {
@@ -87,7 +153,8 @@ function compile(file: MigrationFile, { source, target, isSigned }: Found): Migr
 /** What the command names, of all targets together; else what the migration was begun under on each of them. */
 async function requireSigned({ name, signedPlan: hash }: MigrationFile, targets: readonly TargetMigration[]): Promise<void> {
   if (hash === undefined) {
-    await Promise.all(targets.map(requireRecorded));
+    // One that is away is asked when it is back.
+    await Promise.all(targets.filter(({ away }) => away === undefined).map(requireRecorded));
     return;
   }
   const plans = targets.map(({ file, migration }) => ({ name: file.targetName ?? name, hash: migration.plan.hash }));

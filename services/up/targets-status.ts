@@ -35,6 +35,7 @@ export function targetsStatus(
         connected: sink.connected,
         status,
         ...(error !== undefined && { error }),
+        ...(side.isAway() && { isUnknown: true as const }),
       };
     }),
   );

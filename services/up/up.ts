@@ -44,8 +44,8 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
   const group = stack.use(new ServiceGroup(options.signal));
   const targets = await openTargets(options, { raw, progress, deadLetters });
   for (const target of targets.all) group.start((signal) => target.run(signal));
-  const taken = await group.orFailure(Promise.all(targets.all.map(({ takenOver }) => takenOver)));
-  await targets.recorded();
+  const taken = await group.orFailure(Promise.all(targets.all.map(({ ready }) => ready)));
+  await targets.recorded(group.signal);
   const running = await assemble(options, { raw, progress, targets, ordered: taken.map(({ ordered }) => ordered), stack });
   const status = (): StatusResult => targetsStatus(options.file.name, running, options.dataDir);
   const http = await serve(options, running, { status, signal: group.signal });

@@ -14,6 +14,9 @@ import { runUp } from '#services/up/up.ts';
 import { execute } from '#test/support/application.ts';
 import { envelopeOf, runInProcess } from '#test/support/command-line.ts';
 import { freshDatabase, startPostgres } from '#test/support/postgres.ts';
+import { describeWithRedis } from '#test/support/redis/describe-with-redis.ts';
+import { redisHashes, sourceRows } from '#test/support/redis/rows.ts';
+import { startRedis } from '#test/support/redis/server.ts';
 
 const WAIT = { timeout: 60_000, interval: 50 };
 const SOURCE = [
@@ -54,7 +57,7 @@ async function stage(source: string): Promise<Stage> {
     start: (targets, { until, tables } = {}) => {
       const names = Object.keys(targets);
       const entries = tables ?? names.flatMap((name) => ['account', 'item'].map((table) => entry(table, name))).join('');
-      const addresses = names.map((name) => `  ${name}: { postgres: "${targets[name]}" }\n`).join('');
+      const addresses = names.map((name) => `  ${name}: { ${kindOf(targets[name])}: "${targets[name]}" }\n`).join('');
       const head = `crossfade: 1\nname: several\nsource: { postgres: "${source}" }\nheartbeatSeconds: 1\nlog: { retainBytes: 1 }\n`;
       return startUp({ path, dataDir, text: `${head}targets:\n${addresses}tables:\n${entries}`, until });
     },
@@ -64,6 +67,10 @@ async function stage(source: string): Promise<Stage> {
     },
     [Symbol.asyncDispose]: async () => rm(directory, { recursive: true, force: true }),
   };
+}
+
+function kindOf(url = ''): string {
+  return url.startsWith('redis:') ? 'redis' : 'postgres';
 }
 
 function entry(table: string, target: string): string {
@@ -199,6 +206,39 @@ test('a target that goes away stops neither the other one nor the log, and has e
   await up.stop();
 }, 180_000);
 
+test('up starts while a target is away that it knows, not while one is away that is new, and takes no tables for the same that changed', async () => {
+  await using from = await freshDatabase(18);
+  await using first = await freshDatabase(18);
+  await using server = await startPostgres({ version: 18 });
+  await using world = await stage(from.url);
+  const away = await server.createDatabase('away');
+  const targets = { near: first.url, away };
+  await execute(from.url, ...SOURCE);
+  for (const url of [first.url, away]) await execute(url, ...TARGET);
+  await world.start(targets, { until: 'caught-up' }).ended;
+  await server.kill();
+  const checked = await world.run('check');
+  expect([checked.exitCode, checked.findings.map(({ severity, code }) => `${severity} ${code}`)]).toEqual([0, ['warning CF-5001']]);
+  await execute(from.url, `UPDATE account SET owner = 'meanwhile'`);
+  const up = world.start(targets);
+  await vi.waitFor(async () => expectEqual(from.url, first.url), WAIT);
+  await vi.waitFor(() => expect(up.status()?.targets?.[1]).toMatchObject({ name: 'away', connected: false, phase: null }), WAIT);
+  await server.start();
+  await vi.waitFor(async () => expectEqual(from.url, first.url, away), WAIT);
+  await up.stop();
+  await execute(away, 'ALTER TABLE item ADD COLUMN more int');
+  await server.kill();
+  const again = world.start(targets);
+  await vi.waitFor(() => expect(again.status()?.targets?.[0]).toMatchObject({ name: 'near', connected: true }), WAIT);
+  await server.start();
+  await vi.waitFor(() => expect(again.status()?.targets?.[1]?.error).toContain('have changed while it was away'), WAIT);
+  await expect(again.stop()).rejects.toMatchObject({ code: 'CF-5006' });
+  await world.start(targets, { until: 'caught-up' }).ended;
+  await server.kill();
+  const withNew = { ...targets, third: away.replace('/away', '/third') };
+  await expect(world.start(withNew, { until: 'caught-up' }).ended).rejects.toMatchObject({ code: 'CF-5001' });
+}, 240_000);
+
 test('a target that is lost for good is given up, told and the end’s error, and the other one goes on', async () => {
   await using from = await freshDatabase(18);
   await using first = await freshDatabase(18);
@@ -249,3 +289,36 @@ test('commands act on the target that is named, and say so where one must be', a
   expect([checked.exitCode, checked.result]).toMatchObject([0, { resumed: true, warnings: 0 }]);
   expect(planned.result).toMatchObject({ targets: [{ targetName: 'new' }, { targetName: 'other' }] });
 }, 180_000);
+
+describeWithRedis('beside a Redis', () => {
+  test('the other target is followed while Redis is away, also from the start on; verify of all tells that Redis was not compared', async () => {
+    await using from = await freshDatabase(18);
+    await using first = await freshDatabase(18);
+    await using world = await stage(from.url);
+    await using redis = await startRedis();
+    await execute(from.url, ...SOURCE, 'ALTER TABLE item REPLICA IDENTITY FULL');
+    await execute(first.url, ...TARGET);
+    const targets = { near: first.url, cache: redis.url };
+    const tables = `${entry('account', 'near')}${entry('item', 'near')}  - { from: public.item, target: cache, redis: { key: "item:{id}" } }\n`;
+    await world.start(targets, { until: 'caught-up', tables }).ended;
+    const rows = async (): Promise<unknown> => sourceRows(from.url, 'item', (row) => `item:${row['id']}`);
+    expect(await redisHashes(redis.client, 'item:')).toEqual(await rows());
+    const verified = await world.run('verify');
+    expect([verified.exitCode, verified.error?.code, verified.result]).toMatchObject([
+      1,
+      'CF-6002',
+      { differences: 0, inconclusive: 1, targets: [{ inconclusive: 0 }, { name: 'cache', error: { code: 'CF-5010' } }] },
+    ]);
+    expect((await world.run('verify', '--target', 'near')).exitCode).toBe(0);
+    expect((await world.run('dlq', 'list')).exitCode).toBe(0);
+    await redis[Symbol.asyncDispose]();
+    const stored = await world.run('status');
+    expect(stored.result).toMatchObject({ phase: 'following', targets: [{ name: 'near' }, { name: 'cache', phase: null }] });
+    expect([(await world.run('check')).exitCode, (await world.run('check', '--target', 'near')).exitCode]).toEqual([0, 0]);
+    const up = world.start(targets, { tables });
+    await vi.waitFor(() => expect(up.status()?.targets?.[1]).toMatchObject({ name: 'cache', connected: false, phase: null }), WAIT);
+    await execute(from.url, `UPDATE item SET note = 'later' WHERE id < 9`);
+    await vi.waitFor(async () => expectEqual(from.url, first.url), WAIT);
+    await up.stop();
+  }, 180_000);
+});

@@ -31,6 +31,7 @@ import { inputLosses } from '#schemas/mapping/input-losses.ts';
 import { type ResolvedTable, resolveTables } from '#schemas/mapping/resolve-tables.ts';
 import { ownOrNobodysSql } from '#schemas/mapping/share.ts';
 import type { Catalog } from '#schemas/table.ts';
+import { type KeptTarget, readKeptTarget } from '#services/runtime/kept-target.ts';
 import { checkDataDirectory } from './data-directory.ts';
 import { checkKafka } from './kafka.ts';
 import { checkSchemaHistory, checkSchemaSteps, type Role } from './schema-history.ts';
@@ -79,11 +80,15 @@ export async function runPreflight(file: MigrationFile, dataDir?: string): Promi
     ),
   ]);
   const targets: Looked[] = [];
-  for (const [i, view] of views.entries()) targets.push(await lookAt(view, source.side, opened[i]!));
+  for (const [i, view] of views.entries()) {
+    const kept = dataDir === undefined || view.targetName === undefined ? undefined : readKeptTarget(dataDir, view.targetName);
+    targets.push(await lookAt(view, source.side, { ...opened[i]!, ...(kept !== undefined && { kept }) }));
+  }
+  const isSomeThere = targets.some(({ unreachable }) => unreachable === undefined);
   const resolved = targets.flatMap(({ fit }) => fit.resolved);
   const resumed = targets.some((target) => target.resumed);
   const checks: string[] = [];
-  const found = [source.unreachable, ...targets.map(({ unreachable }) => unreachable)].filter((finding) => finding !== undefined);
+  const found = [source.unreachable, ...targets.map((target) => awayFinding(target, isSomeThere))].filter((one) => one !== undefined);
   if (source.side !== undefined) found.push(...(await runSourceChecks({ file, side: source.side, resolved, resumed }, checks)));
   for (const target of targets) found.push(...(await runOwnChecks(target, source.side?.catalog, checks)));
   if (source.side !== undefined) found.push(...(await runSchemaChecks(file, 'source', source.side.client, checks)));
@@ -137,25 +142,36 @@ interface Looked extends Opened<TargetFacts> {
   readonly fit: Fit;
   readonly redis: RedisReport | undefined;
   readonly resumed: boolean;
+  readonly kept?: KeptTarget;
+}
+
+/** Others go on while one that was taken over before is away. */
+function awayFinding({ unreachable, kept }: Looked, isSomeThere: boolean): Finding | undefined {
+  if (unreachable === undefined || kept === undefined || !isSomeThere || unreachable.code !== 'CF-5001') return unreachable;
+  return { ...unreachable, severity: 'warning', message: `${unreachable.message}; what it lacks waits in the log` };
 }
 
 async function lookAt(
   file: MigrationFile,
   source: Side<SourceFacts> | undefined,
-  { side, unreachable }: Opened<TargetFacts>,
+  { side, unreachable, kept }: Opened<TargetFacts> & { readonly kept?: KeptTarget },
 ): Promise<Looked> {
-  const fit = fitOf(file, source?.catalog, side?.catalog);
+  const fit = fitOf(file, source?.catalog, side?.catalog ?? kept?.catalog);
   let away = unreachable;
   const redis = await checkRedisTarget(file, fit.mapping).catch((error: unknown) => {
     away = findingOf(toPipelineError(error));
     return undefined;
   });
-  const resumed = redis?.resumed ?? (side !== undefined && (await hasProgress(side.client, file.name)));
+  const resumed =
+    away !== undefined && kept !== undefined
+      ? true
+      : (redis?.resumed ?? (side !== undefined && (await hasProgress(side.client, file.name))));
   return {
     file,
     fit,
     redis,
     resumed,
+    ...(kept !== undefined && { kept }),
     ...(side !== undefined && { side }),
     ...(away !== undefined && { unreachable: toldOf(file, [away])[0]! }),
   };
