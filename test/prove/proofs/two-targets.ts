@@ -10,7 +10,7 @@ export const twoTargetsProof: Proof = {
   expectedSeconds: 300,
   run: async ({ size, seed, say }) => {
     if ((await redisProvider()) === undefined) throw new Skipped('needs Redis: a Docker engine, redis-server, or Maven and unzip');
-    const kills = size === 'full' ? 40 : 4;
-    return { kills, ...(await runTwoTargets({ kills, rows: size === 'full' ? 60_000 : 4_000, seed, say })) };
+    const kills = size === 'full' ? 40 : 2;
+    return { kills, ...(await runTwoTargets({ kills, rows: size === 'full' ? 60_000 : 1_500, seed, say })) };
   },
 };
