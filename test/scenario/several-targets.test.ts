@@ -183,6 +183,25 @@ test('a table that goes to a second target later is copied again for that one', 
   await expectEqual(from.url, first.url, second.url);
 }, 120_000);
 
+test('a table that one target lacks for a while is a new one to it, though another had it throughout', async () => {
+  await using from = await freshDatabase(18);
+  await using first = await freshDatabase(18);
+  await using second = await freshDatabase(18);
+  await using world = await stage(from.url);
+  await execute(from.url, ...SOURCE);
+  for (const { url } of [first, second]) await execute(url, ...TARGET);
+  const targets = { new: first.url, other: second.url };
+  const some = `${entry('account', 'new')}${entry('item', 'new')}${entry('account', 'other')}`;
+  await world.start(targets, { until: 'caught-up' }).ended;
+  await world.start(targets, { until: 'caught-up', tables: some }).ended;
+  await execute(from.url, 'DELETE FROM item WHERE id % 7 = 0', `UPDATE item SET note = 'meanwhile' WHERE id % 7 = 1`);
+  await world.start(targets, { until: 'caught-up', tables: some }).ended;
+  await expect(world.start(targets, { until: 'caught-up' }).ended).rejects.toMatchObject({ code: 'CF-5004' });
+  const again = `${some}  - { from: public.item, target: other, existing: truncate }\n`;
+  await world.start(targets, { until: 'caught-up', tables: again }).ended;
+  await expectEqual(from.url, first.url, second.url);
+}, 180_000);
+
 test('a target that goes away stops neither the other one nor the log, and has everything when it is back', async () => {
   await using from = await freshDatabase(18);
   await using first = await freshDatabase(18);
@@ -320,5 +339,26 @@ describeWithRedis('beside a Redis', () => {
     await execute(from.url, `UPDATE item SET note = 'later' WHERE id < 9`);
     await vi.waitFor(async () => expectEqual(from.url, first.url), WAIT);
     await up.stop();
+  }, 180_000);
+
+  test('a table that Redis lacks for a while is a new one to it, though another target had it throughout', async () => {
+    await using from = await freshDatabase(18);
+    await using first = await freshDatabase(18);
+    await using world = await stage(from.url);
+    await using redis = await startRedis();
+    await execute(from.url, ...SOURCE, 'ALTER TABLE item REPLICA IDENTITY FULL', 'ALTER TABLE account REPLICA IDENTITY FULL');
+    await execute(first.url, ...TARGET);
+    const targets = { near: first.url, cache: redis.url };
+    const some = `${entry('account', 'near')}${entry('item', 'near')}  - { from: public.account, target: cache, redis: { key: "acct:{id}" } }\n`;
+    const item = (existing: string): string =>
+      `  - { from: public.item, target: cache, existing: ${existing}, redis: { key: "item:{id}" } }\n`;
+    await world.start(targets, { until: 'caught-up', tables: some + item('refuse') }).ended;
+    await world.start(targets, { until: 'caught-up', tables: some }).ended;
+    await execute(from.url, 'DELETE FROM item WHERE id % 7 = 0', `UPDATE item SET note = 'meanwhile' WHERE id % 7 = 1`);
+    await world.start(targets, { until: 'caught-up', tables: some }).ended;
+    const refused = world.start(targets, { until: 'caught-up', tables: some + item('refuse') });
+    await expect(refused.ended).rejects.toMatchObject({ code: 'CF-5004' });
+    await world.start(targets, { until: 'caught-up', tables: some + item('truncate') }).ended;
+    expect(await redisHashes(redis.client, 'item:')).toEqual(await sourceRows(from.url, 'item', (row) => `item:${row['id']}`));
   }, 180_000);
 });

@@ -18,6 +18,13 @@ function told(rest: string): string[] {
 }
 
 describe('a file with several targets', () => {
+  test('is signed as a whole: what was signed is no view’s own, but where there is one target only', () => {
+    const both = read(`${TARGETS}tables: [{ from: public.a, target: new }, { from: public.a, target: cache }]\n`).file!;
+    expect(targetFiles({ ...both, signedPlan: 'whole' }).map(({ signedPlan }) => signedPlan)).toEqual([undefined, undefined]);
+    const one = read('targets: { new: { postgres: "postgres://h/new" } }\ntables: [{ from: public.a }]\n').file!;
+    expect(targetFiles({ ...one, signedPlan: 'own' }).map(({ signedPlan }) => signedPlan)).toEqual(['own']);
+  });
+
   test('is seen by each with its own entries, tests and schema steps, and nothing else', () => {
     const { file, findings } = read(`${TARGETS}tables:
   - { from: public.account, target: new }

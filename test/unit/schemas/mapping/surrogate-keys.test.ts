@@ -1,5 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { readMigrationFile } from '#schemas/config/read-migration-file.ts';
+import { targetFiles } from '#schemas/config/target-files.ts';
+import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
 import { draftMissingTables } from '#schemas/mapping/ddl.ts';
 import { compileRedisMapping } from '#schemas/mapping/redis/compile-redis.ts';
 import { catalogOf, compile, fileOf, told } from '#test/support/compile.ts';
@@ -50,6 +53,30 @@ test('`refs: false` keeps what a foreign key says, and the second target of a ta
     ['customer', undefined],
     ['note', undefined],
   ]);
+});
+
+test('each of several targets has ids of its own for a table, or its keys; two entries of one target are still refused', async () => {
+  const head = 'crossfade: 1\nname: test\nsource: { postgres: "postgres://h/a" }\n';
+  const targets =
+    'targets:\n  new: { postgres: "postgres://h/b" }\n  other: { postgres: "postgres://h/c" }\n  plain: { postgres: "postgres://h/d" }\n';
+  const entryOf = (target: string, more = ''): string => `  - { from: public.customer, target: ${target}${more} }\n`;
+  const key = ', key: { surrogate: id }';
+  const entries = `${entryOf('new', key)}${entryOf('other', key)}${entryOf('plain')}`;
+  const views = (tables: string): readonly MigrationFile[] =>
+    targetFiles(readMigrationFile({ path: 'm.yaml', text: `${head}${targets}tables:\n${tables}`, env: {} }).file!);
+  const [source, target, plain] = [await catalogOf(SOURCE), await catalogOf(TARGET), await catalogOf(SOURCE)];
+  const compiled = views(entries).map((view) => compileMapping(view, source, view.targetName === 'plain' ? plain : target));
+  expect(compiled.map(({ findings }) => told(findings))).toEqual([[], [], []]);
+  expect(compiled.map(({ mapping }) => mapping!.tables.map(({ columns }) => columns[0]!.keyMap?.domain))).toEqual([
+    ['public.customer'],
+    ['public.customer'],
+    [undefined],
+  ]);
+  const twice = views(`${entries}${entryOf('other', `${key}, to: public.again`)}`)[1]!;
+  const both = await catalogOf(`${TARGET}; CREATE TABLE again (LIKE customer INCLUDING ALL)`);
+  expect(told(compileMapping(twice, source, both).findings)).toContainEqual(
+    expect.stringContaining('two entries give public.customer surrogate keys'),
+  );
 });
 
 test('`check --ddl` drafts tables with ids, what refers to them, and the old key', async () => {
