@@ -221,7 +221,19 @@ export interface PipelineSettings {
   };
   readonly publication: { readonly create: boolean };
   readonly heartbeatSeconds: number;
+  readonly reconcile: ReconcileSettings;
   readonly log: { readonly retainBytes: number; readonly kafka?: KafkaSettings };
+}
+
+/** The comparison that goes on while an instance runs. */
+export interface ReconcileSettings {
+  readonly enabled: boolean;
+  /** Of the time, at most this is spent comparing. */
+  readonly budgetPercent: number;
+  /** From when the target shows one source state. */
+  readonly startAfterSeconds: number;
+  /** What does not change is compared again after this. */
+  readonly sweepHours: number;
 }
 
 /** The change log on Kafka. */

@@ -7,6 +7,7 @@ import { deletesOption, truncatesOption } from './deletes-schema.ts';
 import { explodeOption } from './explode-schema.ts';
 import { expected, flag, oneOf, sqlName, whole } from './file-terms.ts';
 import { keyOption, refsOption } from './key-schema.ts';
+import { reconcileSettings } from './reconcile-schema.ts';
 import { redisTable } from './redis-schema.ts';
 import { schemaMigrations, schemaSteps } from './schema-change-schema.ts';
 import { setEntries } from './step-schema.ts';
@@ -207,6 +208,7 @@ export const migrationSchema = z.strictObject(
     slot: slotSettings.prefault({}),
     publication: z.strictObject({ create: flag().default(true) }).prefault({}),
     heartbeatSeconds: whole(1, 3600).default(10).describe('How often an idle source is written to (a logical message, no table).'),
+    reconcile: reconcileSettings.prefault({}),
     log: z
       .strictObject({
         retainBytes: bytes.prefault('1GiB').describe('Applied changes kept on disk for a target that is restored.'),

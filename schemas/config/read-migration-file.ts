@@ -130,6 +130,7 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
       slot: withoutUndefined(slot),
       publication: parsed.publication,
       heartbeatSeconds: parsed.heartbeatSeconds,
+      reconcile: parsed.reconcile,
       log: buildLog(parsed.log),
     },
     ...(parsed.schemaMigrations.length > 0 && { schemaMigrations: buildSchemaMigrations(parsed.schemaMigrations, targets, source) }),

@@ -16,7 +16,7 @@ export interface TargetView extends Pick<TargetStatus, 'name' | 'kind' | 'connec
 /** @param views At least one. */
 export function mergeTargets(views: readonly TargetView[]): StatusResult {
   const all = views.map(({ status }) => status);
-  const first = all[0]!;
+  const { reconciliation: _, ...first } = all[0]!;
   return {
     ...first,
     phase: phaseOf(views),
@@ -30,13 +30,14 @@ export function mergeTargets(views: readonly TargetView[]): StatusResult {
     deadLetters: all.reduce((sum, { deadLetters }) => sum + deadLetters, 0),
     drift: all.reduce<number | null>((sum, { drift }) => (sum === null || drift === null ? null : sum + drift), 0),
     plan: views.length === 1 ? first.plan : null,
-    targets: views.map(({ status: { phase, lag, applied, deadLetters, drift, plan }, isUnknown, ...view }) => ({
+    targets: views.map(({ status: { phase, lag, applied, deadLetters, drift, reconciliation, plan }, isUnknown, ...view }) => ({
       ...view,
       phase: isUnknown === true ? null : phase,
       lag,
       applied,
       deadLetters,
       drift,
+      ...(reconciliation !== undefined && { reconciliation }),
       plan,
     })),
   };

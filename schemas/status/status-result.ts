@@ -3,6 +3,7 @@
  * stdout. Guarantee: the shape is exact, unknown is null and never zero, and 64-bit positions are text.
  */
 import { z } from 'zod';
+import { reconciliationStatusSchema } from './reconciliation-status.ts';
 
 export const MIGRATION_PHASES = [
   'planned',
@@ -83,6 +84,7 @@ const targetStatusSchema = z.strictObject({
   applied,
   deadLetters: count,
   drift,
+  reconciliation: reconciliationStatusSchema.exactOptional(),
   plan,
   /** Why it is not connected, or was given up. */
   error: z.string().exactOptional(),
@@ -104,6 +106,8 @@ export const statusResultSchema = z.strictObject({
   deadLetters: count,
   /** Rows that the last verify found different; null when none has run, or when it found none and could not compare everything. */
   drift,
+  /** The running instance's own comparison; absent: none runs. Of several targets each has its own. */
+  reconciliation: reconciliationStatusSchema.exactOptional(),
   /** Of several targets null: each has its own. */
   plan,
   /** Where the file names its targets. */

@@ -9,6 +9,8 @@ import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { type CompiledMapping, type TableMapping, tableId } from '#schemas/mapping/compiled-mapping.ts';
 import type { VerifyResult } from '#schemas/reconcile/verify-result.ts';
 import type { RecopyRequest } from '#schemas/recopy.ts';
+import { readOpenFindings } from '#connectors/target/postgres/reconcile-record.ts';
+import { verdictsOf } from '#services/reconciler/monitor/finding-verdicts.ts';
 import { planRepair } from '#services/reconciler/plan-repair.ts';
 import { repairMigration } from '#services/reconciler/repair.ts';
 import { readLastVerify } from '#services/runtime/last-verify.ts';
@@ -29,9 +31,10 @@ const REASON = 'crossfade repair';
 
 export const repairCommand: CommandSpec = {
   name: 'repair',
-  about: 'Copy again what the last verify found, or what is named here, then compare it once more. Needs a running instance.',
+  about:
+    'Copy again what the last verify or the running instance found, or what is named here, then compare it once more. Needs a running instance.',
   examples: [
-    ['crossfade repair', 'what the last verify found'],
+    ['crossfade repair', 'what the last verify and the running instance found'],
     ['crossfade repair --table public.orders', 'the whole table'],
     ['crossfade repair --table public.orders --from 1000 --to 1999', 'a range of its key (both ends included)'],
     ['crossfade repair --table public.orders --keys keys.txt', 'a key per line; composite keys as ["a","b"]'],
@@ -112,12 +115,23 @@ function checkOptions(options: Options): void {
 
 async function foundRequests(context: CommandContext, input: MigrationInput, mapping: CompiledMapping): Promise<RecopyRequest[]> {
   const last = readLastVerify(input.dataDir, input.file.targetName);
+  const found = await confirmedRequests(input, mapping);
   const isTold = last !== undefined && (last.differences > 0 || last.inconclusive === 0);
-  if (isTold) return planRepair(last, mapping);
+  if (isTold || found.length > 0) return withoutRepeats([...(last === undefined ? [] : planRepair(last, mapping)), ...found]);
   context.log.info({}, 'no verify with an answer was kept: comparing first');
   const result = await verifyNow(context, { ...input, mapping });
   await keepForRepair(input, result, context);
   return planRepair(result, mapping);
+}
+
+/** What the running instance found by itself, and found again. */
+async function confirmedRequests({ file }: MigrationInput, mapping: CompiledMapping): Promise<RecopyRequest[]> {
+  const open = await readOpenFindings(postgresTarget(file, 'repair'), file.name);
+  return planRepair(verdictsOf(open.filter(({ state }) => state !== 'suspected')), mapping);
+}
+
+function withoutRepeats(requests: readonly RecopyRequest[]): RecopyRequest[] {
+  return [...new Map(requests.map((request) => [JSON.stringify({ ...request, reason: '' }), request])).values()];
 }
 
 async function namedRequests(context: CommandContext, { file }: MigrationInput, mapping: CompiledMapping): Promise<RecopyRequest[]> {

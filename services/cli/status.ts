@@ -7,6 +7,7 @@ import { reachInstance, urlOption } from './instance-command.ts';
 import { loadWhole, targetNamed } from './migration-input.ts';
 import { currentPlan } from './plan/current-plan.ts';
 import { describeCopy, describeLag, renderTables } from './progress-view.ts';
+import { describeReconciliation } from './status/describe-reconciliation.ts';
 import type { Paint } from './paint.ts';
 import { formatBytes, formatCount } from './render.ts';
 import { readStoredStatus } from './status/stored-status.ts';
@@ -101,6 +102,7 @@ function outcomeOf(status: StatusResult, findings: readonly Finding[], { paint }
     `  target   ${applied.lsn === null ? 'shows no single source state yet' : `shows ${applied.lsn}${applied.exact ? '' : held.length > 0 || status.deadLetters > 0 ? ' but for what is held' : ' at least'}`}`,
     `  lag      ${describeLag(lag)}`,
     `  restarts ${status.restarts}   drift ${status.drift ?? 'not verified yet'}`,
+    ...describeReconciliation(status, paint).map((line) => `  proof    ${line}`),
     ...(status.plan === null
       ? []
       : [`  plan     ${status.plan.changed === true ? paint.yellow(describePlan(status.plan)) : describePlan(status.plan)}`]),

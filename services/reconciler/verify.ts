@@ -6,7 +6,7 @@
 import { PipelineError } from '#schemas/errors.ts';
 import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { Inconclusive, InconclusiveCause, TableVerdict, VerifyResult } from '#schemas/reconcile/verify-result.ts';
-import { openSession } from '#connectors/probe/postgres/held-snapshot.ts';
+import { cutOffBy, openSession } from '#connectors/probe/postgres/held-snapshot.ts';
 import { agreeOnDigest } from '#connectors/probe/postgres/platform.ts';
 import type { DigestPlan } from '#connectors/probe/postgres/row-sql.ts';
 import { knownTypes } from '#connectors/probe/postgres/target-state.ts';
@@ -38,6 +38,10 @@ export interface VerifyOptions {
 
 /** @throws PipelineError CF-2001, CF-5001 when a server cannot be reached, CF-2004 when the slot is gone. */
 export async function verifyMigration(options: VerifyOptions): Promise<VerifyResult> {
+  return options.signal === undefined ? verifyNow(options) : cutOffBy(options.signal, async () => verifyNow(options));
+}
+
+async function verifyNow(options: VerifyOptions): Promise<VerifyResult> {
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const { probes, plan } = await prepare(options);
   const verdicts = new Map<TableProbe, TableVerdict>();

@@ -8,11 +8,12 @@ import type { Running } from './assemble.ts';
 
 const POLL_MS = 50;
 
-export function controlActions({ copier, reader, targets }: Running, signal: AbortSignal): ControlActions {
+export function controlActions({ copier, reader, targets, monitors }: Running, signal: AbortSignal): ControlActions {
   return {
     recopy: async (request) => {
       await copier.checkRecopy(request);
       await copier.requestRecopy(request);
+      for (const monitor of monitors.values()) monitor.repairAsked(request);
     },
     pause: () => copier.operator.pause(),
     resume: async () => {

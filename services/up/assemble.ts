@@ -6,6 +6,9 @@ import type { RunUpOptions } from '#services/cli/up-port.ts';
 import { createCopier, type Copier } from '#services/reader/copy/copier.ts';
 import { copierTablesOf } from './copier-tables.ts';
 import { Reader } from '#services/reader/reader.ts';
+import type { Monitor } from '#services/reconciler/monitor/monitor.ts';
+import { targetMonitor } from './target-monitor.ts';
+import type { TargetSide } from './target-side.ts';
 import type { TargetSides } from './target-sides.ts';
 
 export interface Running {
@@ -13,6 +16,8 @@ export interface Running {
   readonly targets: TargetSides;
   readonly copier: Copier;
   readonly reader: Reader;
+  /** Of the targets that are compared by themselves. */
+  readonly monitors: ReadonlyMap<TargetSide, Monitor>;
   /** Resolves once the first stream from the source is open. */
   readonly streaming: Promise<void>;
 }
@@ -59,5 +64,9 @@ export async function assemble(options: RunUpOptions, { raw, progress, targets, 
     onStarted: streaming.resolve,
     logger: options.logger,
   });
-  return { raw, targets, copier, reader, streaming: streaming.promise };
+  const monitors = targets.all.flatMap((side): [TargetSide, Monitor][] => {
+    const monitor = targetMonitor(options, side, reader);
+    return monitor === undefined ? [] : [[side, monitor]];
+  });
+  return { raw, targets, copier, reader, monitors: new Map(monitors), streaming: streaming.promise };
 }

@@ -37,6 +37,7 @@ export function registerStatusMetrics(meter: Meter, status: () => StatusResult |
     known(status()?.lag.seconds),
   );
   meter.gauge({ name: 'drift_rows', help: 'Rows that the last comparison found different.' }, () => known(status()?.drift));
+  registerReconciliationMetrics(meter, () => status()?.reconciliation);
   meter.gauge({ name: 'copy_paused', help: '1 while an operator’s pause stands.' }, () => {
     const paused = status()?.copy.paused ?? undefined;
     return paused === undefined ? undefined : Number(paused);
@@ -46,6 +47,26 @@ export function registerStatusMetrics(meter: Meter, status: () => StatusResult |
     () => status()?.tables.filter((table) => table.phase === 'held').length,
   );
   meter.gauge({ name: 'dead_letters', help: 'Keys that are blocked because a row was set aside.' }, () => status()?.deadLetters);
+}
+
+function registerReconciliationMetrics(meter: Meter, read: () => StatusResult['reconciliation']): void {
+  meter.gauge({ name: 'proved_ratio', help: 'Share of the rows that the last comparison of their part found equal.' }, () =>
+    known(read()?.proved),
+  );
+  meter.gauge({ name: 'oldest_proof_age_seconds', help: 'Since the part that was proved longest ago was.' }, () => {
+    const since = read()?.provedSince ?? undefined;
+    return since === undefined ? undefined : (Date.now() - Date.parse(since)) / 1000;
+  });
+  meter.gauge({ name: 'comparisons', help: 'Rounds of comparison since this instance started.' }, () => read()?.comparisons);
+  meter.gauge(
+    { name: 'inconclusive_parts', help: 'Tables or ranges that the last comparison could not judge.' },
+    () => read()?.inconclusive,
+  );
+  meter.labelled({ name: 'differing_rows', help: 'Rows that differ, by state of the finding.', labels: ['state'] }, () => {
+    const now = read();
+    if (now === undefined) return [];
+    return (['suspected', 'confirmed', 'repairing'] as const).map((state) => ({ labels: { state }, value: now[state] }));
+  });
 }
 
 /** Of each of several targets. */

@@ -17,6 +17,7 @@ export interface Parts {
   readonly copier: Pick<Copier, 'progress' | 'complete'> & { readonly operator?: Pick<Copier['operator'], 'status'> };
   readonly sink: Pick<Sink, 'status'>;
   readonly drift: () => number | null;
+  readonly reconciliation?: StatusResult['reconciliation'] | undefined;
   /** What the target says that it runs under. */
   readonly plan?: Omit<NonNullable<StatusResult['plan']>, 'changed'> | undefined;
 }
@@ -58,6 +59,7 @@ export function instanceStatus(parts: Parts): StatusResult {
     restarts: reader.restarts,
     deadLetters: sink.deadLetters,
     drift: parts.drift(),
+    ...(parts.reconciliation !== undefined && { reconciliation: parts.reconciliation }),
     plan: parts.plan === undefined ? null : { ...parts.plan, changed: null },
   };
 }

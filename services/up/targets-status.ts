@@ -8,7 +8,7 @@ import { instanceStatus } from './instance-status.ts';
 
 export function targetsStatus(
   name: string,
-  { targets, reader, copier }: Pick<Running, 'targets' | 'reader' | 'copier'>,
+  { targets, reader, copier, monitors }: Pick<Running, 'targets' | 'reader' | 'copier' | 'monitors'>,
   dataDir: string,
 ): StatusResult {
   const views = targets.all.map((side) => ({
@@ -20,6 +20,7 @@ export function targetsStatus(
       copier,
       sink: side.sink,
       drift: () => lastDrift(dataDir, side.name),
+      reconciliation: monitors.get(side)?.status(),
       plan: side.plan(),
     }),
   }));

@@ -56,6 +56,7 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
   group.start((signal) => keepTrimmed(running, options.file.settings.log.retainBytes, signal));
   group.start((signal) => reportProgress(() => options.onProgress(status()), signal));
   group.start((signal) => endWithoutTargets(targets, signal));
+  for (const monitor of running.monitors.values()) group.start((signal) => monitor.run(signal));
   const reason = await group.firstOf(options.until === 'caught-up' ? caughtUp(running, group.signal) : undefined);
   await group.stop();
   targets.throwFailure();

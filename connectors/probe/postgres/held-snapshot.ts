@@ -2,6 +2,7 @@
  * A snapshot kept open and shared between sessions. Guarantee: every session of it sees exactly one state of one running server; when
  * the server restarts, every later statement fails, so no comparison can end on two states.
  */
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type pg from 'pg';
 import { connect, queryRow } from '#connectors/postgres/session.ts';
 import { invariant } from '#schemas/errors.ts';
@@ -24,12 +25,31 @@ const LOCK_TIMEOUT_MS = 5_000;
 
 export type Side = 'source' | 'target';
 
+const scope = new AsyncLocalStorage<AbortSignal>();
+
+/** Sessions that `work` opens are cut off when the signal fires, whatever their server is doing: a sum over a big table takes minutes. */
+export async function cutOffBy<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  return scope.run(signal, work);
+}
+
+function followScope(client: pg.Client): void {
+  const signal = scope.getStore();
+  if (signal === undefined) return;
+  const cut = (): void => {
+    client.connection.stream.destroy();
+  };
+  signal.addEventListener('abort', cut, { once: true });
+  client.once('end', () => signal.removeEventListener('abort', cut));
+  if (signal.aborted) cut();
+}
+
 export async function openSession(url: string, side: Side): Promise<pg.Client> {
   const client = await connect(url, {
     applicationName: 'crossfade verify',
     role: side,
     settings: { ...SETTINGS, lock_timeout: String(LOCK_TIMEOUT_MS) },
   });
+  followScope(client);
   // Since 17; the snapshot is meant to stay open.
   await client.query("SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout'");
   return client;

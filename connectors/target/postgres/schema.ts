@@ -125,6 +125,39 @@ const STEPS: readonly string[] = [
      CONSTRAINT key_map_pkey PRIMARY KEY (source_key, domain, name),
      CONSTRAINT key_map_id UNIQUE (target_key, domain, name)
    );`,
+  `CREATE TABLE crossfade.finding (
+     name text NOT NULL,
+     id text NOT NULL,
+     first_at timestamptz NOT NULL,
+     source_table text NOT NULL,
+     target_table text NOT NULL,
+     key jsonb,
+     source_key jsonb,
+     kind text NOT NULL CHECK (kind IN ('missing', 'extra', 'different')),
+     columns text[] NOT NULL,
+     rows bigint NOT NULL,
+     cause text,
+     state text NOT NULL CHECK (state IN ('suspected', 'confirmed', 'repairing', 'verified', 'flapped')),
+     steps jsonb NOT NULL,
+     PRIMARY KEY (name, id, first_at)
+   );
+   CREATE INDEX finding_open ON crossfade.finding (name) WHERE state IN ('suspected', 'confirmed', 'repairing');
+   CREATE TABLE crossfade.comparison (
+     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+     name text NOT NULL,
+     source_table text NOT NULL,
+     target_table text NOT NULL,
+     lsn pg_lsn,
+     rows bigint NOT NULL,
+     parts integer NOT NULL,
+     parts_of integer NOT NULL,
+     verdict text NOT NULL CHECK (verdict IN ('equal', 'differs', 'inconclusive')),
+     differences bigint NOT NULL,
+     cause text,
+     seconds double precision NOT NULL,
+     at timestamptz NOT NULL DEFAULT now()
+   );
+   CREATE INDEX comparison_at ON crossfade.comparison (name, at);`,
 ];
 
 const SCHEMA_LOCK = `pg_advisory_xact_lock(hashtextextended('crossfade schema', 0))`;

@@ -1,0 +1,103 @@
+/**
+ * What the reconciler found and when it compared, in `crossfade.finding` and `crossfade.comparison` on the target. Guarantee: one line for each
+ * finding, brought up to date and never removed; comparisons that found all equal are forgotten after a week, others are not.
+ */
+import type pg from 'pg';
+import { connect } from '#connectors/postgres/session.ts';
+import type { DriftFinding } from '#schemas/reconcile/drift-finding.ts';
+import type { ComparisonRecord } from '#schemas/reconcile/comparison-record.ts';
+
+/** Findings that are not ended, the oldest first; none where nothing ever ran. */
+export async function readOpenFindings(url: string, name: string): Promise<DriftFinding[]> {
+  return withSession(url, async (client) => {
+    if ((await client.query(`SELECT WHERE to_regclass('crossfade.finding') IS NOT NULL`)).rowCount === 0) return [];
+    return readFindings(
+      client,
+      `SELECT ${COLUMNS} FROM crossfade.finding WHERE name = $1 AND state IN ('suspected', 'confirmed', 'repairing') ORDER BY first_at, id`,
+      [name],
+    );
+  });
+}
+
+/** The last findings, ended or not, the newest first. */
+export async function readLastFindings(url: string, name: string, most: number): Promise<DriftFinding[]> {
+  return withSession(url, async (client) => {
+    if ((await client.query(`SELECT WHERE to_regclass('crossfade.finding') IS NOT NULL`)).rowCount === 0) return [];
+    return readFindings(client, `SELECT ${COLUMNS} FROM crossfade.finding WHERE name = $1 ORDER BY first_at DESC, id LIMIT $2::bigint`, [
+      name,
+      String(most),
+    ]);
+  });
+}
+
+const COLUMNS = `id, source_table, target_table, key::text AS key, source_key::text AS source_key, kind, to_json(columns)::text AS columns, rows::text AS rows, cause, state, steps::text AS steps`;
+
+type Row = Readonly<Record<string, string | null>>;
+
+async function readFindings(client: pg.ClientBase, sql: string, values: readonly string[]): Promise<DriftFinding[]> {
+  const { rows } = await client.query<Row>(sql, [...values]);
+  return rows.map((row) => {
+    const sourceKey = parsed<string[]>(row['source_key']);
+    return {
+      id: row['id']!,
+      from: row['source_table']!,
+      to: row['target_table']!,
+      key: parsed<Record<string, string | null>>(row['key']) ?? null,
+      ...(sourceKey !== undefined && { sourceKey }),
+      kind: row['kind'] as DriftFinding['kind'],
+      columns: parsed<string[]>(row['columns'])!,
+      rows: Number(row['rows']),
+      ...(row['cause'] === 'held' && { cause: 'held' as const }),
+      state: row['state'] as DriftFinding['state'],
+      steps: parsed<DriftFinding['steps']>(row['steps'])!,
+    };
+  });
+}
+
+function parsed<T>(text: string | null | undefined): T | undefined {
+  return text === null || text === undefined ? undefined : (JSON.parse(text) as T);
+}
+
+const SAVE_FINDINGS = `
+  INSERT INTO crossfade.finding (name, id, first_at, source_table, target_table, key, source_key, kind, columns, rows, cause, state, steps)
+  SELECT $1, f.id, to_timestamp(f.first_ms / 1000.0), f."from", f."to", f.key, f."sourceKey", f.kind,
+    ARRAY(SELECT pg_catalog.json_array_elements_text(f.columns)), f.rows, f.cause, f.state, f.steps
+  FROM pg_catalog.json_to_recordset($2::json) AS f(id text, first_ms double precision, "from" text, "to" text, key jsonb, "sourceKey" jsonb, kind text, columns json, rows bigint, cause text, state text, steps jsonb)
+  ON CONFLICT (name, id, first_at) DO UPDATE SET kind = excluded.kind, columns = excluded.columns, rows = excluded.rows,
+    cause = excluded.cause, state = excluded.state, steps = excluded.steps`;
+
+const SAVE_COMPARISONS = `
+  INSERT INTO crossfade.comparison (name, source_table, target_table, lsn, rows, parts, parts_of, verdict, differences, cause, seconds)
+  SELECT $1, c."from", c."to", c.lsn::pg_lsn, c.rows, c.parts, c."partsOf", c.verdict, c.differences, c.cause, c.seconds
+  FROM pg_catalog.json_to_recordset($2::json) AS c("from" text, "to" text, lsn text, rows bigint, parts integer, "partsOf" integer, verdict text, differences bigint, cause text, seconds double precision)`;
+
+const FORGET = `DELETE FROM crossfade.comparison WHERE name = $1 AND verdict = 'equal' AND at < now() - interval '7 days'`;
+
+/** Of one round, in one transaction. The last state of a finding given twice is what stays. */
+export async function saveRound(
+  url: string,
+  name: string,
+  round: { readonly findings: readonly DriftFinding[]; readonly comparisons: readonly ComparisonRecord[] },
+): Promise<void> {
+  const last = new Map(round.findings.map((one) => [JSON.stringify([one.id, one.steps[0]!.atMs]), one]));
+  if (last.size === 0 && round.comparisons.length === 0) return;
+  await withSession(url, async (client) => {
+    await client.query('BEGIN');
+    const findings = [...last.values()].map((one) => ({ ...one, first_ms: one.steps[0]!.atMs }));
+    if (findings.length > 0) await client.query(SAVE_FINDINGS, [name, JSON.stringify(findings)]);
+    if (round.comparisons.length > 0) {
+      await client.query(SAVE_COMPARISONS, [name, JSON.stringify(round.comparisons)]);
+      await client.query(FORGET, [name]);
+    }
+    await client.query('COMMIT');
+  });
+}
+
+async function withSession<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = await connect(url, { applicationName: 'crossfade reconciler', role: 'target' });
+  try {
+    return await work(client);
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}

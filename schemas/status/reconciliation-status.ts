@@ -1,0 +1,24 @@
+/** How far the running instance's own comparison has come. Guarantee: unknown is null, and proved counts only what was found equal. */
+import { z } from 'zod';
+
+const count = z.number().int().nonnegative();
+
+export const reconciliationStatusSchema = z.strictObject({
+  /** Share of the rows whose last comparison found them equal, 0 to 1. */
+  proved: z.number().min(0).max(1).nullable(),
+  /** When the part that was proved longest ago was; null while a part never was. */
+  provedSince: z.string().nullable(),
+  /** When something was last compared. */
+  comparedAt: z.string().nullable(),
+  /** Rounds since the instance started. */
+  comparisons: count,
+  /** Rows that one comparison found to differ. */
+  suspected: count,
+  /** Rows that a later one found again. */
+  confirmed: count,
+  /** Rows of these that were asked for again. */
+  repairing: count,
+  /** Tables, or ranges of their keys, that the last comparison could not judge. */
+  inconclusive: count,
+});
+export type ReconciliationStatus = z.infer<typeof reconciliationStatusSchema>;

@@ -1,0 +1,131 @@
+/**
+ * The life of every difference that comparisons find. Guarantee: a finding changes its state only by a comparison of its own rows at a later
+ * source state, or by a repair that was asked for; a comparison that names not all it found ends nothing.
+ */
+import { parseLsn } from '#schemas/lsn.ts';
+import { type DriftFinding, type FindingState, OPEN_STATES } from '#schemas/reconcile/drift-finding.ts';
+import type { DifferenceSample, TableVerdict } from '#schemas/reconcile/verify-result.ts';
+import type { RecopyRequest } from '#schemas/recopy.ts';
+
+/** A re-copy that has not shown by then is told as a difference again. */
+const REPAIR_MS_MAX = 600_000;
+
+export interface Compared {
+  readonly verdict: TableVerdict;
+  readonly atMs: number;
+  /** Which keys were compared; absent: all. */
+  readonly covers?: (finding: DriftFinding) => boolean;
+}
+
+export class FindingBook {
+  readonly #open = new Map<string, DriftFinding>();
+
+  /** @param open Of an earlier run. */
+  constructor(open: readonly DriftFinding[] = []) {
+    for (const one of open) this.#open.set(one.id, one);
+  }
+
+  /** Those that are not ended. */
+  get open(): readonly DriftFinding[] {
+    return [...this.#open.values()];
+  }
+
+  count(state: FindingState): number {
+    let rows = 0;
+    for (const finding of this.#open.values()) if (finding.state === state) rows += finding.rows;
+    return rows;
+  }
+
+  /** What a comparison found, or no longer finds. @returns the findings that changed their state, ended ones among them. */
+  compared({ verdict, atMs, covers }: Compared): readonly DriftFinding[] {
+    if (verdict.inconclusive !== undefined || verdict.lsn === null) return [];
+    const at: Place = { atMs, lsn: verdict.lsn };
+    const changed: DriftFinding[] = [];
+    const seen = new Set<string>();
+    for (const one of namesOf(verdict)) {
+      seen.add(one.id);
+      const next = this.#seen(one, at);
+      if (next !== undefined) changed.push(next);
+    }
+    // A row that has a name may stand among those that were only counted.
+    const isWhole = verdict.sample.length >= namedMost(verdict);
+    for (const finding of this.#open.values()) {
+      if (finding.from !== verdict.from || finding.to !== verdict.to || seen.has(finding.id)) continue;
+      // What has no name is known to be gone only when all was compared.
+      if (finding.key === null ? covers !== undefined : !isWhole || covers?.(finding) === false) continue;
+      const next = this.#gone(finding, at);
+      if (next !== undefined) changed.push(next);
+    }
+    return changed;
+  }
+
+  /** Rows were asked for again. @param lsn The source's at that moment. @returns the findings that wait for it from now on. */
+  repairAsked(request: RecopyRequest, at: { readonly atMs: number; readonly lsn: string | null }): readonly DriftFinding[] {
+    const table = `${request.schema}.${request.table}`;
+    const keys = request.kind === 'keys' ? new Set(request.keys.map((key) => JSON.stringify(key))) : undefined;
+    return this.open.flatMap((finding) => {
+      if (finding.from !== table) return [];
+      if (keys !== undefined && (finding.sourceKey === undefined || !keys.has(JSON.stringify(finding.sourceKey)))) return [];
+      return [this.#step(finding, 'repairing', at)];
+    });
+  }
+
+  #seen(found: Named, at: Place): DriftFinding | undefined {
+    const known = this.#open.get(found.id);
+    if (known === undefined) {
+      const first: DriftFinding = { ...found, state: 'suspected', steps: [{ state: 'suspected', ...at }] };
+      this.#open.set(first.id, first);
+      return first;
+    }
+    const now = { ...known, ...found };
+    this.#open.set(now.id, now);
+    const last = known.steps.at(-1)!;
+    if (known.state === 'suspected') return isLater(at, last) ? this.#step(now, 'confirmed', at) : undefined;
+    if (known.state !== 'repairing' || at.atMs - last.atMs < REPAIR_MS_MAX) return undefined;
+    return this.#step(now, 'confirmed', at);
+  }
+
+  #gone(finding: DriftFinding, at: Place): DriftFinding | undefined {
+    if (!isLater(at, finding.steps.at(-1)!)) return undefined;
+    return this.#step(finding, finding.state === 'repairing' ? 'verified' : 'flapped', at);
+  }
+
+  #step(finding: DriftFinding, state: FindingState, at: Step): DriftFinding {
+    const next: DriftFinding = { ...finding, state, steps: [...finding.steps, { state, ...at }] };
+    if (OPEN_STATES.has(state)) this.#open.set(next.id, next);
+    else this.#open.delete(next.id);
+    return next;
+  }
+}
+
+type Named = Omit<DriftFinding, 'state' | 'steps'>;
+type Step = { readonly atMs: number; readonly lsn: string | null };
+type Place = Step & { readonly lsn: string };
+
+/** The same source state twice says nothing new of the pipeline, but a later look at the target does. */
+function isLater(at: Place, than: Step): boolean {
+  return at.atMs > than.atMs && (than.lsn === null || parseLsn(at.lsn) >= parseLsn(than.lsn));
+}
+
+function namedMost({ missing, extra, different }: TableVerdict): number {
+  return missing + extra + different;
+}
+
+/** One for each row with a name, and one for each kind of those without. */
+function namesOf(verdict: TableVerdict): Named[] {
+  const { from, to } = verdict;
+  const left = { missing: verdict.missing, extra: verdict.extra, different: verdict.different };
+  const named = verdict.sample.flatMap((one): Named[] => {
+    if (one.key === null) return [];
+    left[one.kind]--;
+    return [{ id: idOf(to, one), from, to, ...one, key: one.key, rows: 1 }];
+  });
+  const rest = (['missing', 'extra', 'different'] as const).flatMap((kind): Named[] =>
+    left[kind] > 0 ? [{ id: JSON.stringify([to, kind]), from, to, key: null, kind, columns: [], rows: left[kind] }] : [],
+  );
+  return [...named, ...rest];
+}
+
+function idOf(to: string, { key }: DifferenceSample): string {
+  return JSON.stringify([to, Object.entries(key!)]);
+}

@@ -1,0 +1,200 @@
+/**
+ * Source and target compared part by part for as long as an instance runs. Guarantee: what is told as proved was equal at the source state named,
+ * and has not changed since as far as the log tells; whatever a comparison meets, the pipeline beside it goes on.
+ *
+ * It judges nothing by itself: each verdict is one of `compare` (verify.ts), exact under any lag. Which part is looked at when is a matter of
+ * time only. A kill loses the coverage, which is then proved anew, and no finding: they are written down before they are told.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { messageOf } from '#schemas/errors.ts';
+import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import type { ComparisonRecord } from '#schemas/reconcile/comparison-record.ts';
+import type { DriftFinding } from '#schemas/reconcile/drift-finding.ts';
+import type { TableVerdict, VerifyResult } from '#schemas/reconcile/verify-result.ts';
+import type { RecopyRequest } from '#schemas/recopy.ts';
+import type { ReconciliationStatus } from '#schemas/status/reconciliation-status.ts';
+import type { Logger } from '#services/runtime/service.ts';
+import { FindingBook } from './finding-book.ts';
+import { MonitoredTables, type PartOf, tableName, type Touched } from './monitored-tables.ts';
+import { dueParts } from './schedule.ts';
+
+export interface MonitorSettings {
+  /** Share of the time that comparing may take: 0 to 1. */
+  readonly budget: number;
+  readonly startAfterMs: number;
+  readonly sweepMs: number;
+}
+
+/** Where findings and comparisons are kept. */
+export interface MonitorRecord {
+  open(): Promise<readonly DriftFinding[]>;
+  save(findings: readonly DriftFinding[], comparisons: readonly ComparisonRecord[]): Promise<void>;
+}
+
+export interface MonitorOptions {
+  readonly tables: readonly TableMapping[];
+  readonly compare: (parts: readonly PartOf[], signal: AbortSignal) => Promise<VerifyResult>;
+  /** The target shows one source state. */
+  readonly isFollowing: () => boolean;
+  /** What has changed since the last call, by `schema.table` of the source. */
+  readonly touched: () => ReadonlyMap<string, Touched>;
+  /** Where the source stands; null: not known. */
+  readonly sourceLsn: () => string | null;
+  readonly record: MonitorRecord;
+  readonly settings: MonitorSettings;
+  readonly logger: Logger;
+}
+
+/** A round's rows: some hundred milliseconds of both servers. */
+const ROUND_ROWS = 400_000;
+const POLL_MS = 250;
+const RETRY_MS = 5_000;
+/** Between two rounds, however short they are. */
+const REST_MS_MIN = 1_000;
+/** Of a table that stays equal one line is kept for this long. */
+const HISTORY_MS = 60_000;
+
+export class Monitor {
+  readonly #options: MonitorOptions;
+  readonly #tables: MonitoredTables;
+  #book = new FindingBook();
+  #unsaved: DriftFinding[] = [];
+  #comparisons = 0;
+  #lastAtMs: number | undefined;
+  readonly #written = new Map<string, { readonly verdict: ComparisonRecord['verdict']; readonly atMs: number }>();
+
+  constructor(options: MonitorOptions) {
+    this.#options = options;
+    this.#tables = new MonitoredTables(options.tables);
+  }
+
+  /** Until the signal. Never rejects. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { settings, isFollowing } = this.#options;
+    await this.#opened(signal);
+    while (!isFollowing() && !signal.aborted) await pause(POLL_MS, signal);
+    await pause(settings.startAfterMs, signal);
+    while (!signal.aborted) {
+      this.#tables.touch(this.#options.touched(), Date.now());
+      const parts = dueParts(this.#tables.parts, Date.now(), { sweepMs: settings.sweepMs, roundRows: ROUND_ROWS, retryMs: RETRY_MS });
+      if (parts.length === 0 || !isFollowing()) {
+        await pause(POLL_MS, signal);
+        continue;
+      }
+      const elapsedMs = await this.#round(parts, signal);
+      await pause(Math.max(REST_MS_MIN, elapsedMs * (1 / settings.budget - 1)), signal);
+    }
+  }
+
+  /** To be called when rows are asked for again, by whomever. */
+  repairAsked(request: RecopyRequest): void {
+    const at = { atMs: Date.now(), lsn: this.#options.sourceLsn() };
+    this.#unsaved.push(...this.#book.repairAsked(request, at));
+    this.#tables.pressing(`${request.schema}.${request.table}`);
+  }
+
+  status(): ReconciliationStatus {
+    const { proved, oldestProofMs, inconclusive } = this.#tables.coverage();
+    return {
+      proved: proved ?? null,
+      provedSince: oldestProofMs === undefined ? null : new Date(oldestProofMs).toISOString(),
+      comparedAt: this.#lastAtMs === undefined ? null : new Date(this.#lastAtMs).toISOString(),
+      comparisons: this.#comparisons,
+      suspected: this.#book.count('suspected'),
+      confirmed: this.#book.count('confirmed'),
+      repairing: this.#book.count('repairing'),
+      inconclusive,
+    };
+  }
+
+  async #opened(signal: AbortSignal): Promise<void> {
+    const { record, logger } = this.#options;
+    while (!signal.aborted) {
+      try {
+        this.#book = new FindingBook(await record.open());
+        this.#tables.suspect(this.#book.open);
+        return;
+      } catch (error) {
+        logger.warn({ error: messageOf(error) }, 'what the reconciler found before cannot be read yet');
+        await pause(RETRY_MS, signal);
+      }
+    }
+  }
+
+  /** @returns how long it took, in milliseconds */
+  async #round(parts: readonly PartOf[], signal: AbortSignal): Promise<number> {
+    const { compare, logger } = this.#options;
+    const startedAtMs = Date.now();
+    const changed = this.#tables.begin(parts);
+    let result: VerifyResult;
+    try {
+      result = await compare(parts, signal);
+    } catch (error) {
+      this.#tables.failed(parts, changed, Date.now());
+      if (!signal.aborted) logger.warn({ error: messageOf(error) }, 'source and target could not be compared');
+      return Date.now() - startedAtMs;
+    }
+    this.#lastAtMs = Date.now();
+    const seconds = (this.#lastAtMs - startedAtMs) / 1000;
+    const comparisons: ComparisonRecord[] = [];
+    for (const verdict of result.tables) {
+      const own = parts.filter(({ what }) => tableName(what.table.from) === verdict.from && tableName(what.table.to) === verdict.to);
+      this.#note(verdict, own);
+      this.#tables.compared(own, { verdict, changed, open: this.#book.open, atMs: this.#lastAtMs });
+      const record = { ...recordOf(verdict, seconds), parts: own.length, partsOf: this.#tables.partsOf(verdict) };
+      if (this.#isNews(record)) comparisons.push(record);
+    }
+    this.#comparisons++;
+    await this.#save(comparisons);
+    return Date.now() - startedAtMs;
+  }
+
+  #note(verdict: TableVerdict, own: readonly PartOf[]): void {
+    const covers = this.#tables.coversOf(own);
+    const changed = this.#book.compared({ verdict, atMs: this.#lastAtMs!, ...(covers !== undefined && { covers }) });
+    this.#unsaved.push(...changed);
+    for (const { to, kind, state, columns, rows } of changed) {
+      const details = { table: to, kind, columns, rows, lsn: verdict.lsn };
+      if (state === 'confirmed') this.#options.logger.error(details, 'source and target differ: run crossfade repair');
+      else this.#options.logger.info({ ...details, state }, 'a difference between source and target');
+    }
+  }
+
+  /** Equal again, and written down a moment ago, is none. */
+  #isNews({ to, verdict }: ComparisonRecord): boolean {
+    const last = this.#written.get(to);
+    if (verdict === 'equal' && last?.verdict === 'equal' && this.#lastAtMs! - last.atMs < HISTORY_MS) return false;
+    this.#written.set(to, { verdict, atMs: this.#lastAtMs! });
+    return true;
+  }
+
+  /** What cannot be written now is written with the next round. */
+  async #save(comparisons: readonly ComparisonRecord[]): Promise<void> {
+    const findings = this.#unsaved;
+    this.#unsaved = [];
+    try {
+      await this.#options.record.save(findings, comparisons);
+    } catch (error) {
+      this.#unsaved = [...findings, ...this.#unsaved];
+      this.#options.logger.warn({ error: messageOf(error) }, 'what the reconciler found could not be written down yet');
+    }
+  }
+}
+
+function recordOf(verdict: TableVerdict, seconds: number): Omit<ComparisonRecord, 'parts' | 'partsOf'> {
+  const differences = verdict.missing + verdict.extra + verdict.different;
+  return {
+    from: verdict.from,
+    to: verdict.to,
+    lsn: verdict.lsn,
+    rows: Math.max(verdict.rowsSource, verdict.rowsTarget),
+    verdict: verdict.inconclusive !== undefined ? 'inconclusive' : differences > 0 ? 'differs' : 'equal',
+    differences,
+    cause: verdict.inconclusive?.cause ?? null,
+    seconds,
+  };
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await delay(ms, undefined, { signal }).catch(() => undefined);
+}

@@ -1,0 +1,99 @@
+/**
+ * What is to be compared next. Guarantee: a finding's rows come first, then what was never compared, then what has changed since it was, the longest
+ * ago first, then what was compared longest ago; each part is due again within the sweep's time, however quiet it is.
+ */
+
+/** A table, or a range of its keys. */
+export interface Part<T> {
+  readonly what: T;
+  /** Rows that it has, as far as is known. */
+  rows: number;
+  /** When it was last found equal; undefined: never. */
+  provedAtMs: number | undefined;
+  /** When it was last compared, whatever came of it. */
+  comparedAtMs: number | undefined;
+  /** Of the last comparison. */
+  verdict: 'equal' | 'differs' | 'inconclusive' | undefined;
+  /** Since when it has changes that no comparison has seen; undefined: none. */
+  changedAtMs: number | undefined;
+  /** A finding waits for another look. */
+  urgent: boolean;
+}
+
+export interface ScheduleOptions {
+  /** A part that does not change is compared again after this. */
+  readonly sweepMs: number;
+  /** Rows of one round. */
+  readonly roundRows: number;
+  /** What could not be compared is tried again after this. */
+  readonly retryMs: number;
+}
+
+export function newPart<T>(what: T, rows: number): Part<T> {
+  return {
+    what,
+    rows,
+    provedAtMs: undefined,
+    comparedAtMs: undefined,
+    verdict: undefined,
+    changedAtMs: undefined,
+    urgent: false,
+  };
+}
+
+/** The parts of the next round, most pressing first; one at least when any is due. */
+export function dueParts<T>(parts: readonly Part<T>[], nowMs: number, options: ScheduleOptions): readonly Part<T>[] {
+  const due = parts
+    .map((part) => ({ part, rank: rankOf(part, nowMs, options) }))
+    .filter(({ rank }) => rank !== undefined)
+    .toSorted((one, other) => one.rank!.level - other.rank!.level || one.rank!.sinceMs - other.rank!.sinceMs);
+  const chosen: Part<T>[] = [];
+  let rows = 0;
+  for (const { part } of due) {
+    if (chosen.length > 0 && rows + part.rows > options.roundRows) break;
+    chosen.push(part);
+    rows += part.rows;
+  }
+  return chosen;
+}
+
+/** What differs may be put right by anybody, unseen by the log. */
+const DIFFERS_RETRIES = 6;
+
+interface Rank {
+  readonly level: number;
+  readonly sinceMs: number;
+}
+
+function rankOf<T>(part: Part<T>, nowMs: number, { sweepMs, retryMs }: ScheduleOptions): Rank | undefined {
+  const { comparedAtMs, changedAtMs, verdict } = part;
+  if (verdict === 'inconclusive' && nowMs - comparedAtMs! < retryMs) return undefined;
+  if (part.urgent) return { level: 0, sinceMs: comparedAtMs ?? 0 };
+  if (comparedAtMs === undefined) return { level: 1, sinceMs: 0 };
+  if (changedAtMs !== undefined) return { level: 2, sinceMs: changedAtMs };
+  const againMs = verdict === 'inconclusive' ? retryMs : verdict === 'differs' ? DIFFERS_RETRIES * retryMs : sweepMs;
+  return nowMs - comparedAtMs >= Math.min(againMs, sweepMs) ? { level: 3, sinceMs: comparedAtMs } : undefined;
+}
+
+export interface Coverage {
+  /** Of the rows known, those that the last comparison of their part found equal: 0 to 1; undefined without rows that are known. */
+  readonly proved: number | undefined;
+  /** When the part that was proved longest ago was; undefined while one was never. */
+  readonly oldestProofMs: number | undefined;
+  /** Parts whose last comparison said nothing. */
+  readonly inconclusive: number;
+}
+
+export function coverageOf<T>(parts: readonly Part<T>[]): Coverage {
+  let [rows, proved] = [0, 0];
+  for (const part of parts) {
+    rows += part.rows;
+    if (part.verdict === 'equal') proved += part.rows;
+  }
+  const isWhole = parts.every(({ provedAtMs }) => provedAtMs !== undefined);
+  return {
+    proved: parts.every(({ verdict }) => verdict === 'equal') ? 1 : rows === 0 ? undefined : proved / rows,
+    oldestProofMs: isWhole && parts.length > 0 ? Math.min(...parts.map(({ provedAtMs }) => provedAtMs!)) : undefined,
+    inconclusive: parts.filter(({ verdict }) => verdict === 'inconclusive').length,
+  };
+}

@@ -1,0 +1,89 @@
+import { expect, test, vi } from 'vitest';
+import { readLastFindings } from '#connectors/target/postgres/reconcile-record.ts';
+import type { DriftFinding } from '#schemas/reconcile/drift-finding.ts';
+import type { ReconciliationStatus } from '#schemas/status/reconciliation-status.ts';
+import { execute } from '#test/support/application.ts';
+import { type FreshDatabase, freshDatabase } from '#test/support/postgres.ts';
+import { startInstance, type RunningInstance } from '#test/support/running-instance.ts';
+
+const WAIT = { timeout: 120_000, interval: 50 };
+const SQL = `
+CREATE TABLE customer (id int8 PRIMARY KEY, name text NOT NULL, score int4);
+CREATE TABLE line (order_id int4, n int4, sku text, PRIMARY KEY (order_id, n));
+CREATE TABLE entry (at timestamptz, what text);
+ALTER TABLE entry REPLICA IDENTITY FULL;`;
+const FILL = `
+INSERT INTO customer SELECT g, 'name ' || g, g FROM generate_series(1, 500) g;
+INSERT INTO line SELECT g / 4, g % 4, 'sku ' || g FROM generate_series(1, 400) g;
+INSERT INTO entry SELECT now(), 'entry ' || g FROM generate_series(1, 100) g;`;
+const EAGER = 'tables:\n  - from: public.*\nreconcile: { budgetPercent: 100, startAfterSeconds: 0 }\n';
+
+async function databaseWith(sql: string): Promise<FreshDatabase> {
+  const database = await freshDatabase();
+  await execute(database.url, sql);
+  return database;
+}
+
+function proof(instance: RunningInstance): ReconciliationStatus | undefined {
+  return instance.status()?.reconciliation;
+}
+
+function open(instance: RunningInstance): number {
+  const { suspected = 0, confirmed = 0, repairing = 0 } = proof(instance) ?? {};
+  return suspected + confirmed + repairing;
+}
+
+test('a running instance finds rows that somebody else changed, names them, and sees them repaired', { timeout: 240_000 }, async () => {
+  await using from = await databaseWith(SQL + FILL);
+  await using to = await databaseWith(SQL);
+  await using instance = await startInstance({ source: from.url, target: to.url, rest: EAGER });
+  await vi.waitFor(() => expect(proof(instance)).toMatchObject({ proved: 1, suspected: 0, confirmed: 0, inconclusive: 0 }), WAIT);
+  expect(proof(instance)?.provedSince).not.toBeNull();
+
+  await execute(to.url, `UPDATE customer SET name = 'somebody else' WHERE id = 77; DELETE FROM line WHERE order_id = 12 AND n = 1`);
+  await execute(to.url, `INSERT INTO customer VALUES (9999, 'never there', 0)`);
+  // Something happens in the tables, or they would be looked at with the next sweep only.
+  await execute(from.url, `UPDATE customer SET score = 0 WHERE id = 1; UPDATE line SET sku = 'x' WHERE order_id = 1`);
+  await vi.waitFor(() => expect(proof(instance)).toMatchObject({ confirmed: 3 }), WAIT);
+  const found = await readLastFindings(to.url, 'scenario', 10);
+  const named = (one: DriftFinding): unknown[] => [one.kind, one.key, one.columns, one.state];
+  expect(found.map(named).toSorted()).toEqual([
+    ['different', { id: '77' }, ['name'], 'confirmed'],
+    ['extra', { id: '9999' }, [], 'confirmed'],
+    ['missing', { order_id: '12', n: '1' }, [], 'confirmed'],
+  ]);
+
+  const reason = 'a test';
+  await instance.post('/v1/recopy', { kind: 'keys', schema: 'public', table: 'customer', keys: [['77'], ['9999']], reason });
+  await instance.post('/v1/recopy', { kind: 'keys', schema: 'public', table: 'line', keys: [['12', '1']], reason });
+  await vi.waitFor(() => expect(open(instance)).toBe(0), WAIT);
+  await vi.waitFor(() => expect(proof(instance)).toMatchObject({ proved: 1 }), WAIT);
+  const ended = await readLastFindings(to.url, 'scenario', 10);
+  expect(ended.map(({ state, steps }) => [state, steps.map((step) => step.state)])).toEqual(
+    Array.from({ length: 3 }, () => ['verified', ['suspected', 'confirmed', 'repairing', 'verified']]),
+  );
+});
+
+test(
+  'a difference outlives the instance that found it, and one that is put right by hand is recorded as such',
+  { timeout: 240_000 },
+  async () => {
+    await using from = await databaseWith(SQL + FILL);
+    await using to = await databaseWith(SQL);
+    const first = await startInstance({ source: from.url, target: to.url, rest: EAGER });
+    await vi.waitFor(() => expect(proof(first)).toMatchObject({ proved: 1 }), WAIT);
+    await execute(to.url, `UPDATE entry SET what = 'changed' WHERE what = 'entry 7'`);
+    await execute(from.url, `INSERT INTO entry VALUES (now(), 'one more')`);
+    await vi.waitFor(() => expect(proof(first)).toMatchObject({ confirmed: 2 }), WAIT);
+    await first.stop();
+    await using second = await startInstance({ source: from.url, target: to.url, rest: EAGER }, first.dataDir);
+    await vi.waitFor(() => expect(proof(second)).toMatchObject({ confirmed: 2 }), WAIT);
+    await execute(to.url, `UPDATE entry SET what = 'entry 7' WHERE what = 'changed'`);
+  await execute(from.url, `INSERT INTO entry VALUES (now(), 'another')`);
+    await vi.waitFor(() => expect(open(second)).toBe(0), WAIT);
+    expect((await readLastFindings(to.url, 'scenario', 10)).map(({ state, key, kind }) => [state, key, kind]).toSorted()).toEqual([
+      ['flapped', null, 'extra'],
+      ['flapped', null, 'missing'],
+    ]);
+  },
+);

@@ -1,0 +1,96 @@
+import { expect, test } from 'vitest';
+import type { TableVerdict } from '#schemas/reconcile/verify-result.ts';
+import { FindingBook } from '#services/reconciler/monitor/finding-book.ts';
+
+const EQUAL: TableVerdict = {
+  from: 'public.a',
+  to: 'new.a',
+  rowsSource: 10,
+  rowsTarget: 10,
+  missing: 0,
+  extra: 0,
+  different: 0,
+  sample: [],
+  lsn: '0/100',
+};
+
+function differing(id: string, lsn: string): TableVerdict {
+  return { ...EQUAL, different: 1, sample: [{ key: { id }, sourceKey: [id], kind: 'different', columns: ['v'] }], lsn };
+}
+
+const AGAIN = { schema: 'public', table: 'a', reason: 'a test' };
+
+test('a difference is suspected first, and confirmed by a later comparison only', () => {
+  const book = new FindingBook();
+  expect(book.compared({ verdict: differing('1', '0/100'), atMs: 1 })).toMatchObject([
+    { state: 'suspected', key: { id: '1' }, columns: ['v'] },
+  ]);
+  // Of an older state of the source: it says nothing.
+  expect(book.compared({ verdict: differing('1', '0/90'), atMs: 2 })).toEqual([]);
+  expect(book.compared({ verdict: differing('1', '0/110'), atMs: 3 })).toMatchObject([{ state: 'confirmed' }]);
+  expect(book.compared({ verdict: differing('1', '0/120'), atMs: 4 })).toEqual([]);
+  expect(book.count('confirmed')).toBe(1);
+});
+
+test('a repaired row is verified only by a comparison behind the repair, and told as different until then', () => {
+  const book = new FindingBook();
+  book.compared({ verdict: differing('1', '0/100'), atMs: 1 });
+  book.compared({ verdict: differing('1', '0/110'), atMs: 2 });
+  expect(book.repairAsked({ kind: 'keys', ...AGAIN, keys: [['2']] }, { atMs: 3, lsn: '0/200' })).toEqual([]);
+  expect(book.repairAsked({ kind: 'keys', ...AGAIN, keys: [['1']] }, { atMs: 3, lsn: '0/200' })).toMatchObject([{ state: 'repairing' }]);
+  expect(book.compared({ verdict: { ...EQUAL, lsn: '0/190' }, atMs: 4 })).toEqual([]);
+  expect(book.compared({ verdict: differing('1', '0/210'), atMs: 5 })).toEqual([]);
+  expect(book.count('repairing')).toBe(1);
+  const [last] = book.compared({ verdict: { ...EQUAL, lsn: '0/220' }, atMs: 6 });
+  expect(last?.steps.map(({ state, lsn }) => [state, lsn])).toEqual([
+    ['suspected', '0/100'],
+    ['confirmed', '0/110'],
+    ['repairing', '0/200'],
+    ['verified', '0/220'],
+  ]);
+  expect(book.open).toEqual([]);
+});
+
+test('a repair that does not help is a confirmed difference again', () => {
+  const book = new FindingBook();
+  book.compared({ verdict: differing('1', '0/100'), atMs: 1 });
+  book.repairAsked({ kind: 'table', ...AGAIN }, { atMs: 2, lsn: null });
+  expect(book.compared({ verdict: differing('1', '0/200'), atMs: 900_000 })).toMatchObject([{ state: 'confirmed' }]);
+});
+
+test('a difference that goes by itself is recorded as flapped', () => {
+  const book = new FindingBook();
+  book.compared({ verdict: differing('1', '0/100'), atMs: 1 });
+  expect(book.compared({ verdict: { ...EQUAL, lsn: '0/100' }, atMs: 2 })).toMatchObject([{ state: 'flapped' }]);
+});
+
+test('nothing ends by a comparison that was inconclusive, that covered other keys, or that named not all it found', () => {
+  const book = new FindingBook();
+  book.compared({ verdict: differing('1', '0/100'), atMs: 1 });
+  const inconclusive: TableVerdict = { ...EQUAL, lsn: null, inconclusive: { cause: 'lag', message: '' } };
+  expect(book.compared({ verdict: inconclusive, atMs: 2 })).toEqual([]);
+  expect(book.compared({ verdict: { ...EQUAL, lsn: '0/200' }, atMs: 3, covers: () => false })).toEqual([]);
+  const many: TableVerdict = { ...differing('2', '0/200'), different: 3 };
+  expect(book.compared({ verdict: many, atMs: 4 }).map(({ key, rows, state }) => [key, rows, state])).toEqual([
+    [{ id: '2' }, 1, 'suspected'],
+    [null, 2, 'suspected'],
+  ]);
+  expect(book.open.map(({ key }) => key)).toContainEqual({ id: '1' });
+});
+
+test('rows without a key are one finding for each kind, and end when none is left', () => {
+  const book = new FindingBook();
+  const keyless: TableVerdict = { ...EQUAL, missing: 1, extra: 2, sample: [{ key: null, kind: 'extra', columns: [] }] };
+  expect(book.compared({ verdict: keyless, atMs: 1 }).map(({ kind, rows }) => [kind, rows])).toEqual([
+    ['missing', 1],
+    ['extra', 2],
+  ]);
+  expect(book.compared({ verdict: { ...EQUAL, lsn: '0/200' }, atMs: 2 })).toMatchObject([{ state: 'flapped' }, { state: 'flapped' }]);
+});
+
+test('findings of an earlier run go on where they were', () => {
+  const first = new FindingBook();
+  first.compared({ verdict: differing('1', '0/100'), atMs: 1 });
+  const second = new FindingBook(first.open);
+  expect(second.compared({ verdict: differing('1', '0/200'), atMs: 2 })).toMatchObject([{ state: 'confirmed' }]);
+});

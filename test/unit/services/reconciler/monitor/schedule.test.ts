@@ -1,0 +1,61 @@
+import { expect, test } from 'vitest';
+import { coverageOf, dueParts, newPart, type Part } from '#services/reconciler/monitor/schedule.ts';
+
+const OPTIONS = { sweepMs: 60_000, roundRows: 100, retryMs: 1_000 };
+
+function part(what: string, given: Partial<Part<string>> = {}): Part<string> {
+  return { ...newPart(what, 10), ...given };
+}
+
+const PROVED = { comparedAtMs: 1_000, provedAtMs: 1_000, verdict: 'equal' } as const;
+
+function order(parts: readonly Part<string>[], nowMs: number): string[] {
+  return dueParts(parts, nowMs, OPTIONS).map(({ what }) => what);
+}
+
+test('what waits for another look comes first, then what was never compared, then what changed longest ago', () => {
+  const parts = [
+    part('quiet', PROVED),
+    part('changed late', { ...PROVED, changedAtMs: 1_900 }),
+    part('changed early', { ...PROVED, changedAtMs: 1_500 }),
+    part('new'),
+    part('found', { ...PROVED, verdict: 'differs', urgent: true }),
+  ];
+  expect(order(parts, 2_000)).toEqual(['found', 'new', 'changed early', 'changed late']);
+});
+
+test('what does not change is due again after the sweep, and only then', () => {
+  expect(order([part('quiet', PROVED)], 60_999)).toEqual([]);
+  expect(order([part('quiet', PROVED)], 61_000)).toEqual(['quiet']);
+});
+
+test('what could not be compared waits, however pressing it is, and is then tried again', () => {
+  const failed = part('failed', { comparedAtMs: 1_000, verdict: 'inconclusive', urgent: true, changedAtMs: 900 });
+  expect(order([failed], 1_999)).toEqual([]);
+  expect(order([failed], 2_000)).toEqual(['failed']);
+});
+
+test('what differs is looked at again without a change: somebody may have put it right', () => {
+  const differs = part('differs', { comparedAtMs: 1_000, verdict: 'differs' });
+  expect(order([differs], 6_999)).toEqual([]);
+  expect(order([differs], 7_000)).toEqual(['differs']);
+});
+
+test('a round takes no more rows than it may, but for one part that is larger alone', () => {
+  expect(order([part('a', { rows: 60 }), part('b', { rows: 60 })], 0)).toEqual(['a']);
+  expect(order([part('a', { rows: 6_000 })], 0)).toEqual(['a']);
+});
+
+test('coverage counts what was found equal, and has no oldest proof while a part was never proved', () => {
+  expect(coverageOf([part('a', { ...PROVED, rows: 30 }), part('b', { rows: 10 })])).toEqual({
+    proved: 0.75,
+    oldestProofMs: undefined,
+    inconclusive: 0,
+  });
+  expect(coverageOf([part('a', PROVED), part('b', { ...PROVED, provedAtMs: 500, verdict: 'inconclusive' })])).toEqual({
+    proved: 0.5,
+    oldestProofMs: 500,
+    inconclusive: 1,
+  });
+  expect(coverageOf([part('empty', { ...PROVED, rows: 0 })]).proved).toBe(1);
+});
