@@ -7,7 +7,7 @@ import { reachInstance, urlOption } from './instance-command.ts';
 import { loadWhole, targetNamed } from './migration-input.ts';
 import { currentPlan } from './plan/current-plan.ts';
 import { describeCopy, describeLag, renderTables } from './progress-view.ts';
-import { describeReconciliation } from './status/describe-reconciliation.ts';
+import { describeReconciliation, findingsOf } from './status/describe-reconciliation.ts';
 import type { Paint } from './paint.ts';
 import { formatBytes, formatCount } from './render.ts';
 import { readStoredStatus } from './status/stored-status.ts';
@@ -25,14 +25,28 @@ export const statusCommand: CommandSpec = {
 
 async function run(context: CommandContext): Promise<Outcome> {
   const running = await askInstance(context);
-  if (running !== undefined) return outcomeOf(await withPlanNow(running, context), [], context);
+  if (running !== undefined) return outcomeOf(await withPlanNow(running, context), await differingRows(running, context), context);
   const { file, dataDir } = await loadWhole(context);
   const stored = await readStoredStatus(file, dataDir);
   const note =
     file.settings.log.kafka === undefined
       ? infoFinding('CF-7001', 'no instance runs here: this is what the target and the slot say', 'Start it with crossfade up.')
       : infoFinding('CF-7001', 'nothing was asked: this is what the target and the slot say', 'crossfade control serves it over HTTP.');
-  return outcomeOf(await withPlanNow(stored.status, context), [...stored.findings, note], context);
+  return outcomeOf(
+    await withPlanNow(stored.status, context),
+    [...stored.findings, ...(await differingRows(stored.status, context)), note],
+    context,
+  );
+}
+
+/** Named, as far as a screen holds them; where the file cannot be read here, only counted. */
+async function differingRows({ name }: StatusResult, context: CommandContext): Promise<Finding[]> {
+  try {
+    const { file } = await loadWhole(context);
+    return file.name === name ? await findingsOf(file) : [];
+  } catch {
+    return [];
+  }
 }
 
 /** Whether the file and the catalogues still give the plan that it runs under; unknown where one of them cannot be read here. */

@@ -5,6 +5,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Application } from './application/application.ts';
 import { type LagFigures, LagProbe } from './lag-probe.ts';
+import { corruptRows, findAndRepair } from './corrupt.ts';
 import type { DemoOptions } from './options.ts';
 import { explain, runCommand, type VerifyResult } from './pipeline/command.ts';
 import { Pipeline, type PipelineStatus } from './pipeline/pipeline.ts';
@@ -23,6 +24,8 @@ export interface DemoSummary {
   readonly lag: LagFigures;
   readonly kills: readonly string[];
   readonly restarts: number;
+  /** Rows changed behind the pipeline's back: named, repaired and verified. */
+  readonly corrupted: number;
   readonly differences: number;
   readonly inconclusive: number;
   readonly money: string;
@@ -87,6 +90,16 @@ async function migrate(stage: DemoStage, application: Application, scene: Scene)
     await delay(options.followSeconds * 1000);
     return [undefined, 'Started again: it follows from where the target stands'];
   });
+  const corrupted = await tell(story, 'Somebody changes three rows of the new shop', async (step) => {
+    await corruptRows(stage);
+    const found = await findAndRepair(stage, last, (text) => step.update(text));
+    const { named, foundSeconds, repairedSeconds } = found;
+    const lines = named.map((one) => `  ${one}`).join('\n');
+    return [
+      found,
+      `Three rows of the new shop were changed behind its back; the running instance named them within ${foundSeconds.toFixed(1)} s:\n${lines}\ncrossfade repair: copied again and verified in ${repairedSeconds.toFixed(1)} s, while the shop was open`,
+    ];
+  });
   const transactionsPerSecond = application.transactions / application.seconds;
   const lag = await tell(story, 'The shop closes; the last changes arrive', async () => {
     await application.stop();
@@ -110,6 +123,7 @@ async function migrate(stage: DemoStage, application: Application, scene: Scene)
     lag,
     kills: [firstKill, secondKill],
     restarts: 2,
+    corrupted: corrupted.named.length,
     differences: verified.differences,
     inconclusive: verified.inconclusive,
     money,

@@ -35,6 +35,7 @@ function finish(story: Story, summary: DemoSummary): void {
       `lag           p50 ${lag.p50Ms.toFixed(0)} ms, p99 ${lag.p99Ms.toFixed(0)} ms, max ${(lag.maxMs / 1000).toFixed(1)} s (the outage of the second kill), ${number(lag.probes)} probes`,
       `killed        ${summary.kills.join('; ')}`,
       `restarts      ${summary.restarts}`,
+      `corrupted     ${summary.corrupted} rows of the target: named, repaired, verified`,
       `money         ${summary.money} in the accounts, on both sides`,
       `differences   ${summary.differences}`,
     ].join('\n'),

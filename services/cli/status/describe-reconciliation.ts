@@ -1,6 +1,12 @@
 /** What the running instance's own comparison has come to, in words. Guarantee: rows that differ are never told in the same colour as none. */
 import type { ReconciliationStatus } from '#schemas/status/reconciliation-status.ts';
 import type { StatusResult } from '#schemas/status/status-result.ts';
+import { readOpenFindings } from '#connectors/target/postgres/reconcile-record.ts';
+import { targetFiles } from '#schemas/config/target-files.ts';
+import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import type { Finding } from '#schemas/errors.ts';
+import { errorFinding, listNames, warningFinding } from '#schemas/finding.ts';
+import type { DriftFinding } from '#schemas/reconcile/drift-finding.ts';
 import type { Paint } from '../paint.ts';
 import { formatCount } from '../render.ts';
 
@@ -31,4 +37,32 @@ function describe(
 /** Rounded down: all is 100 % only when it is all. */
 function percent(share: number): string {
   return `${(Math.floor(share * 1000) / 10).toFixed(1)} %`;
+}
+
+const SHOWN = 20;
+
+/** Rows that are known to differ, of all targets, as far as they can be reached. */
+export async function findingsOf(file: MigrationFile): Promise<Finding[]> {
+  const named: Finding[] = [];
+  for (const view of targetFiles(file)) {
+    const url = view.target.postgres;
+    const open = url === undefined ? [] : await readOpenFindings(url, file.name).catch(() => []);
+    named.push(...open.map((one) => nameOf(one, view.targetName)));
+  }
+  if (named.length <= SHOWN) return named;
+  return [...named.slice(0, SHOWN), errorFinding('CF-6001', `and ${formatCount(named.length - SHOWN)} more`, 'crossfade repair')];
+}
+
+function nameOf({ to, key, kind, columns, rows, state, from }: DriftFinding, target: string | undefined): Finding {
+  const what =
+    key === null
+      ? `${formatCount(rows)} rows`
+      : Object.entries(key)
+          .map(([name, value]) => `${name} ${value ?? 'NULL'}`)
+          .join(', ');
+  const where = target === undefined ? to : `${target}: ${to}`;
+  const message = `${where}, ${what}: ${kind}${columns.length > 0 ? ` in ${listNames(columns)}` : ''} (${state})`;
+  return state === 'suspected'
+    ? warningFinding('CF-6001', message, 'It is compared again; wait for the next round.')
+    : errorFinding('CF-6001', message, `crossfade repair --table ${from}`);
 }

@@ -79,7 +79,7 @@ test(
     await using second = await startInstance({ source: from.url, target: to.url, rest: EAGER }, first.dataDir);
     await vi.waitFor(() => expect(proof(second)).toMatchObject({ confirmed: 2 }), WAIT);
     await execute(to.url, `UPDATE entry SET what = 'entry 7' WHERE what = 'changed'`);
-  await execute(from.url, `INSERT INTO entry VALUES (now(), 'another')`);
+    await execute(from.url, `INSERT INTO entry VALUES (now(), 'another')`);
     await vi.waitFor(() => expect(open(second)).toBe(0), WAIT);
     expect((await readLastFindings(to.url, 'scenario', 10)).map(({ state, key, kind }) => [state, key, kind]).toSorted()).toEqual([
       ['flapped', null, 'extra'],
