@@ -51,6 +51,7 @@ export const GUARDS = [
   'epoch', // the sink does not check its epoch
   'verify-changes', // verify ignores the changes between its two snapshots
   'verify-hidden', // verify does not look for transactions in the WAL that its snapshot cannot see
+  'verify-range', // verify takes rows out of a range's sums that lie outside of it
   'verify-shape', // verify does not look for a truncate or rewrite behind its snapshot
   'foreign-repeats', // what a connector repeats after a restart counts again
   'row-epoch', // a replaced reader's rows within a valid segment's range count

@@ -2,6 +2,7 @@
  * What `verify` answers (design §12, fixed; further fields only add to it). Guarantee: counts are exact at the LSN named, keys are
  * shown, values never are, and what could not be aligned is inconclusive, never equal.
  */
+import type { KeyRange } from './key-range.ts';
 
 /** Why a table was not judged. `held` and `copying` are the migration's own states; the rest is about this comparison. */
 export type InconclusiveCause =
@@ -32,6 +33,14 @@ export interface DifferenceSample {
   readonly cause?: 'held';
 }
 
+/** A part of a table that was compared. */
+export interface ProvedRange extends KeyRange {
+  /** Rows of the source at the LSN named. */
+  readonly rows: number;
+  /** missing + extra + different within it. */
+  readonly differences: number;
+}
+
 export interface TableVerdict {
   /** `schema.table` on the source. */
   readonly from: string;
@@ -58,6 +67,8 @@ export interface TableVerdict {
   readonly sharedFunctionOnly?: readonly string[];
   /** LSN at which this table was compared; null when it was not. */
   readonly lsn: string | null;
+  /** All that the verdict is about, in the order asked for; absent: the whole table. */
+  readonly ranges?: readonly ProvedRange[];
   readonly inconclusive?: Inconclusive;
 }
 

@@ -8,37 +8,38 @@ import { formatLsn } from '#schemas/lsn.ts';
 import { quoteTable } from '#schemas/table.ts';
 import { isNoKey } from '#schemas/mapping/key-map.ts';
 import { keepsUnmarked } from '#schemas/mapping/kept-rows.ts';
-import type { DifferenceSample, Inconclusive, TableVerdict } from '#schemas/reconcile/verify-result.ts';
+import { rangeable, rangeFinder, type KeyRange } from '#schemas/reconcile/key-range.ts';
+import type { DifferenceSample, Inconclusive, ProvedRange, TableVerdict } from '#schemas/reconcile/verify-result.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import type { Side } from '#connectors/probe/postgres/held-snapshot.ts';
 import { readShapes } from '#connectors/probe/postgres/shape.ts';
 import type { DigestPlan } from '#connectors/probe/postgres/row-sql.ts';
-import { rowsAt, rowsOf, sumsOf } from '#connectors/probe/postgres/computed-scan.ts';
+import { rowsAt, rowsOf } from '#connectors/probe/postgres/computed-scan.ts';
 import { keyId, normalizeOnTarget } from '#connectors/probe/postgres/rows-by-key.ts';
 import {
-  addTo,
+  bucketOf,
   countSoftlyDeleted,
-  type BucketSum,
+  readByIndex,
+  type Buckets,
+  type ListedRow,
   type Scan,
   type TableProbe,
   type Texts,
 } from '#connectors/probe/postgres/table-scan.ts';
 import type { AlignedTable, Alignment } from './align.ts';
+import { compareBuckets, takenOut } from './dirty-buckets.ts';
 import { nameChildren } from './exploded-differences.ts';
 import type { VerifyLimits } from './limits.ts';
 import { mergeRows, withDeltas, type RowDifference } from './merge.ts';
-import { keylessDeltas, type KeylessDelta } from './touched-keyless.ts';
-import { columnsThatDiffer, judgeTouched, keyObject, type BothScans, type TouchedRows } from './touched-rows.ts';
-
-/** A bucket holds about this many rows, so that one difference costs a short listing. */
-const ROWS_PER_BUCKET = 128;
-const BUCKETS_MIN = 64;
-const BUCKETS_MAX = 131_072;
+import { keylessDeltas } from './touched-keyless.ts';
+import { columnsThatDiffer, judgeTouched, keyObject, type BothScans, type Parts, type TouchedRows } from './touched-rows.ts';
 
 export interface CompareOptions {
   readonly alignment: Alignment;
   readonly plan: DigestPlan;
   readonly limits: VerifyLimits;
+  /** Absent: tables are compared whole. */
+  readonly ranges: ReadonlyMap<TableProbe, readonly KeyRange[]>;
 }
 
 export function verdictWithout(probe: TableProbe, inconclusive: Inconclusive): TableVerdict {
@@ -62,18 +63,22 @@ export async function compareTable(table: AlignedTable, options: CompareOptions)
   const { probe } = table;
   if (table.changes.voided) return verdictWithout(probe, table.changes.voided);
   await using stack = new AsyncDisposableStack();
-  const mask = bucketMask(Math.max(estimate(table.source), estimate(table.target)));
+  const ranges = options.ranges.get(probe);
   const open = async (side: Side): Promise<Scan> => {
     const client = stack.adopt(await alignment[side].session(), (session) => session.end().catch(() => undefined));
-    await lockUnmoved({ side, client, table, alignment });
+    const begin = async (): Promise<void> => {
+      await lockUnmoved({ side, client, table, alignment });
+      if (ranges !== undefined) await readByIndex(client);
+    };
+    await begin();
     const renew = async (): Promise<void> => {
       await alignment[side].enter(client);
-      await lockUnmoved({ side, client, table, alignment });
+      await begin();
     };
     return { client, side, probe, shape: table[side], plan: options.plan, renew };
   };
   try {
-    const scans: BothScans = { source: await open('source'), target: await open('target'), mask };
+    const scans: BothScans = { source: await open('source'), target: await open('target') };
     const verdict = probe.key.length > 0 ? await compareKeyed(scans, table, options) : await compareKeyless(scans, table, options);
     await Promise.all([alignment.source.stillHeld(), alignment.target.stillHeld()]);
     return verdict;
@@ -104,61 +109,85 @@ async function lockUnmoved({ side, client, table, alignment }: Locking): Promise
     throw new TableMoved(`the ${side} table was truncated, rewritten or altered while it was compared`);
 }
 
+/** Somebody who waits to alter the table waits for about this long, where it is compared by ranges. */
+const LOCK_MS_MAX = 1_000;
+
 function estimate(shape: { readonly rowEstimate: number; readonly pages: number }): number {
   const ROWS_PER_PAGE = 60;
   return shape.rowEstimate > 0 ? shape.rowEstimate : shape.pages * ROWS_PER_PAGE;
 }
 
-function bucketMask(rows: number): bigint {
-  const wanted = Math.min(BUCKETS_MAX, Math.max(BUCKETS_MIN, rows / ROWS_PER_BUCKET));
-  return BigInt(2 ** Math.ceil(Math.log2(wanted)) - 1);
+async function compareKeyed(scans: BothScans, table: AlignedTable, options: CompareOptions): Promise<TableVerdict> {
+  const { probe } = table;
+  const asked = options.ranges.get(probe);
+  const parts = partsOf(scans, asked);
+  const touched = await judgeTouched(scans, table.changes, partFinder(probe, asked));
+  const unknown = touched.reduce((sum, part) => sum + part.unknown, 0);
+  if (unknown > 0) {
+    return verdictWithout(probe, { cause: 'changed', message: `${unknown} changed rows cannot be made whole from the stream` });
+  }
+  const tally = new Tally(options.limits.samples, table);
+  const counts = { rowsSource: 0, rowsTarget: 0 };
+  const softlyDeleted: number[] = [];
+  const ranges: ProvedRange[] = [];
+  let lockedAtMs = performance.now();
+  for (const [i, part] of parts.entries()) {
+    if (performance.now() - lockedAtMs > LOCK_MS_MAX) {
+      await Promise.all([scans.source.renew(), scans.target.renew()]);
+      lockedAtMs = performance.now();
+    }
+    const before = tally.differences();
+    const rows = await comparePart(part, { touched: touched[i]!, tally, rows: asked ? 0 : rowsOfLarger(table) });
+    counts.rowsSource += rows.rowsSource;
+    counts.rowsTarget += rows.rowsTarget;
+    const soft = await countSoftlyDeleted(part.target);
+    if (soft !== undefined) softlyDeleted.push(soft);
+    ranges.push({ ...asked?.[i], rows: rows.rowsSource, differences: tally.differences() - before });
+  }
+  return {
+    ...verdictOf(probe, tally),
+    ...(softlyDeleted.length > 0 && { softlyDeleted: softlyDeleted.reduce((sum, rows) => sum + rows, 0) }),
+    ...counts,
+    lsn: formatLsn(options.alignment.applied),
+    ...(asked && { ranges }),
+  };
 }
 
-type Sums = Map<string, BucketSum>;
-
-async function bothSums({ source, target, mask }: BothScans): Promise<[Sums, Sums]> {
-  return Promise.all([sumsOf(source, mask), sumsOf(target, mask)]);
-}
-
-function total(sums: Sums): number {
-  let rows = 0n;
-  for (const sum of sums.values()) rows += sum.rows;
-  return Number(rows);
-}
-
-function dirtyBuckets(source: Sums, target: Sums): string[] {
-  const zero: BucketSum = { rows: 0n, a: 0n, b: 0n };
-  return [...new Set([...source.keys(), ...target.keys()])].filter((bucket) => {
-    const one = source.get(bucket) ?? zero;
-    const other = target.get(bucket) ?? zero;
-    return one.rows !== other.rows || one.a !== other.a || one.b !== other.b;
+function partsOf({ source, target }: BothScans, ranges: readonly KeyRange[] | undefined): BothScans[] {
+  if (ranges === undefined) return [{ source, target }];
+  return ranges.map((one) => {
+    const range = one.low === undefined && one.high === undefined ? undefined : one;
+    return { source: { ...source, range }, target: { ...target, range } };
   });
 }
 
-async function compareKeyed(scans: BothScans, table: AlignedTable, { alignment, limits }: CompareOptions): Promise<TableVerdict> {
-  const [source, target] = await bothSums(scans);
-  const touched = await judgeTouched(scans, table.changes);
-  if (touched.unknown > 0) {
-    return verdictWithout(table.probe, {
-      cause: 'changed',
-      message: `${touched.unknown} changed rows cannot be made whole from the stream`,
-    });
-  }
-  const [rowsAtSource, rowsTarget] = [total(source), total(target)];
-  for (const row of touched.sourceRows) addTo(source, row.bucket, row.sum, -1n);
-  for (const row of touched.targetRows) addTo(target, row.bucket, row.sum, -1n);
-  const tally = new Tally(limits.samples, table);
+function partFinder({ mapping }: TableProbe, ranges: readonly KeyRange[] | undefined): Parts {
+  if (ranges === undefined) return { count: 1, of: () => 0 };
+  const kind = rangeable(mapping);
+  invariant(kind !== undefined, 'ranges are asked for only of a table that has them');
+  return { count: ranges.length, of: rangeFinder(kind, ranges) };
+}
+
+function rowsOfLarger({ source, target }: AlignedTable): number {
+  return Math.max(estimate(source), estimate(target));
+}
+
+interface ComparingPart {
+  readonly touched: TouchedRows;
+  readonly tally: Tally;
+  /** About how many the part has. */
+  readonly rows: number;
+}
+
+async function comparePart(
+  scans: BothScans,
+  { touched, tally, rows }: ComparingPart,
+): Promise<Pick<TableVerdict, 'rowsSource' | 'rowsTarget'>> {
+  const counted = await compareBuckets(scans, rows, { source: takenOut(touched.sourceRows), target: takenOut(touched.targetRows) });
   for (const one of touched.differences) tally.add(one, 1);
-  const dirty = dirtyBuckets(source, target);
-  if (dirty.length > 0) await listDifferences(scans, dirty, { touched, tally });
-  const softlyDeleted = await countSoftlyDeleted(scans.target);
-  return {
-    ...verdictOf(table.probe, tally),
-    ...(softlyDeleted !== undefined && { softlyDeleted }),
-    rowsSource: rowsAtSource - Number(touched.sourceRows.reduce((sum, row) => sum + row.sum.rows, 0n)) + touched.rowsAtApplied,
-    rowsTarget,
-    lsn: formatLsn(alignment.applied),
-  };
+  if (counted.dirty) await listDifferences(scans, counted.dirty, { touched, tally });
+  const touchedRows = Number(touched.sourceRows.reduce((sum, row) => sum + row.sum.rows, 0n));
+  return { rowsSource: counted.rowsSource - touchedRows + touched.rowsAtApplied, rowsTarget: counted.rowsTarget };
 }
 
 class Tally {
@@ -174,6 +203,10 @@ class Tally {
     this.max = max;
     this.#heldKeys = held;
     this.#keeps = keepsUnmarked(probe.mapping);
+  }
+
+  differences(): number {
+    return this.counts.missing + this.counts.extra + this.counts.different;
   }
 
   add(difference: DifferenceSample, rows: number): void {
@@ -217,8 +250,8 @@ interface Listing {
   readonly tally: Tally;
 }
 
-async function listDifferences(scans: BothScans, dirty: readonly string[], { touched, tally }: Listing): Promise<void> {
-  const differences = mergeRows(rowsOf(scans.source, scans.mask, dirty), rowsOf(scans.target, scans.mask, dirty), {
+async function listDifferences(scans: BothScans, dirty: Buckets, { touched, tally }: Listing): Promise<void> {
+  const differences = mergeRows(rowsOf(scans.source, dirty), rowsOf(scans.target, dirty), {
     keyed: true,
     skipSource: (row) => touched.sourceKeys.has(keyId(row.sourceKey)),
     skipTarget: (row) => touched.targetKeys.has(keyId(row.key)),
@@ -261,12 +294,10 @@ async function nameColumns(scans: BothScans, differences: readonly RowDifference
   const [here, there] = await Promise.all([
     rowsAt(
       scans.source,
-      scans.mask,
       differences.map((one) => one.sourceKey),
     ),
     rowsAt(
       scans.target,
-      scans.mask,
       differences.map((one) => one.key),
     ),
   ]);
@@ -291,33 +322,38 @@ async function nameColumns(scans: BothScans, differences: readonly RowDifference
 }
 
 async function compareKeyless(scans: BothScans, table: AlignedTable, { alignment, limits }: CompareOptions): Promise<TableVerdict> {
-  const [source, target] = await bothSums(scans);
   const deltas = await keylessDeltas(scans, table.changes);
   if (!deltas)
     return verdictWithout(table.probe, {
       cause: 'changed',
       message: 'a changed row is not whole in the stream: REPLICA IDENTITY FULL is needed',
     });
-  for (const { bucket, a, b, rows } of deltas) addTo(source, bucket, { rows: 1n, a, b }, rows > 0n ? 1n : -1n);
+  const gained = deltas.map(({ hash, a, b, rows }) => ({ hash, sum: { rows, a: rows * a, b: rows * b } }));
+  const counted = await compareBuckets(scans, rowsOfLarger(table), { source: gained, target: [] });
   const tally = new Tally(limits.samples, table);
-  const dirty = dirtyBuckets(source, target);
-  if (dirty.length > 0) await listKeyless(scans, dirty, { deltas, tally });
-  return { ...verdictOf(table.probe, tally), rowsSource: total(source), rowsTarget: total(target), lsn: formatLsn(alignment.applied) };
+  if (counted.dirty) await listKeyless(scans, counted.dirty, { deltas, tally });
+  const net = Number(deltas.reduce((sum, { rows }) => sum + rows, 0n));
+  return {
+    ...verdictOf(table.probe, tally),
+    rowsSource: counted.rowsSource + net,
+    rowsTarget: counted.rowsTarget,
+    lsn: formatLsn(alignment.applied),
+  };
 }
 
 interface KeylessListing {
-  readonly deltas: readonly KeylessDelta[];
+  readonly deltas: readonly ListedRow[];
   readonly tally: Tally;
 }
 
-async function listKeyless(scans: BothScans, dirty: readonly string[], { deltas, tally }: KeylessListing): Promise<void> {
-  const buckets = new Set(dirty);
+async function listKeyless(scans: BothScans, dirty: Buckets, { deltas, tally }: KeylessListing): Promise<void> {
+  const names = new Set(dirty.names);
   const source = withDeltas(
-    rowsOf(scans.source, scans.mask, dirty),
-    deltas.filter(({ bucket }) => buckets.has(bucket)),
+    rowsOf(scans.source, dirty),
+    deltas.filter(({ hash }) => names.has(bucketOf(hash, dirty.mask))),
   );
   const never = (): boolean => false;
-  const differences = mergeRows(source, rowsOf(scans.target, scans.mask, dirty), { keyed: false, skipSource: never, skipTarget: never });
+  const differences = mergeRows(source, rowsOf(scans.target, dirty), { keyed: false, skipSource: never, skipTarget: never });
   let found = 0;
   for await (const { kind, rows } of differences) {
     found++;

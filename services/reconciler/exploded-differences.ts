@@ -68,12 +68,10 @@ export async function nameChildren(scans: BothScans, differences: readonly RowDi
   const [here, there] = await Promise.all([
     rowsAt(
       scans.source,
-      scans.mask,
       named.flatMap(({ one, sourceKey }) => (one.kind === 'extra' || sourceKey.length === 0 ? [] : [sourceKey])),
     ),
     rowsAt(
       scans.target,
-      scans.mask,
       named.flatMap(({ one }) => (one.kind === 'missing' ? [] : [one.key])),
     ),
   ]);

@@ -9,17 +9,13 @@ import { rowSelected } from './row-selected.ts';
 import type { RowChange, TableChanges, Values } from './change-collector.ts';
 import type { BothScans } from './touched-rows.ts';
 
-export interface KeylessDelta extends ListedRow {
-  readonly bucket: string;
-}
-
 interface SignedRow {
   readonly values: Values;
   readonly sign: 1n | -1n;
 }
 
 /** Undefined when a change does not carry the whole old row (the table was not REPLICA IDENTITY FULL). */
-export async function keylessDeltas({ source, mask }: BothScans, changes: TableChanges): Promise<KeylessDelta[] | undefined> {
+export async function keylessDeltas({ source }: BothScans, changes: TableChanges): Promise<ListedRow[] | undefined> {
   const { probe, client, plan } = source;
   const signed = [...signedRows(changes.ahead, 1n), ...signedRows(changes.behind, -1n)];
   if (signed.some(({ values }) => values.includes(undefined))) return undefined;
@@ -31,9 +27,9 @@ export async function keylessDeltas({ source, mask }: BothScans, changes: TableC
     probe,
     selected.map(({ values }) => probe.image(values)),
   );
-  const digests = await digestTexts(client, plan, mask, mapped as (string | null)[][]);
+  const digests = await digestTexts(client, plan, mapped as (string | null)[][]);
   invariant(digests.length === selected.length, 'one digest per row');
-  return digests.map(({ hash, bucket, sum }, i) => ({ hash, bucket, a: sum.a, b: sum.b, rows: selected[i]!.sign, key: [], sourceKey: [] }));
+  return digests.map(({ hash, sum }, i) => ({ hash, a: sum.a, b: sum.b, rows: selected[i]!.sign, key: [], sourceKey: [] }));
 }
 
 function signedRows(changes: readonly RowChange[], sign: 1n | -1n): SignedRow[] {

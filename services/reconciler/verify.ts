@@ -5,6 +5,7 @@
  */
 import { PipelineError } from '#schemas/errors.ts';
 import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { joinRanges, type KeyRange } from '#schemas/reconcile/key-range.ts';
 import type { Inconclusive, InconclusiveCause, TableVerdict, VerifyResult } from '#schemas/reconcile/verify-result.ts';
 import { cutOffBy, openSession } from '#connectors/probe/postgres/held-snapshot.ts';
 import { agreeOnDigest } from '#connectors/probe/postgres/platform.ts';
@@ -28,6 +29,8 @@ export interface VerifyOptions {
   readonly logger: Logger;
   /** Tables to compare; all when absent. */
   readonly tables?: (table: TableMapping) => boolean;
+  /** Ranges of a table's key to compare, of a table that `rangeable` says has them; undefined: the whole table; none: not at all. */
+  readonly parts?: (table: TableMapping) => readonly KeyRange[] | undefined;
   /** Opens the embedded log when no instance runs; a running one makes it reject. */
   readonly log?: OpenRawLog;
   /** Where other processes apply the log: how far it reaches. */
@@ -43,11 +46,11 @@ export async function verifyMigration(options: VerifyOptions): Promise<VerifyRes
 
 async function verifyNow(options: VerifyOptions): Promise<VerifyResult> {
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
-  const { probes, plan } = await prepare(options);
+  const { probes, ...prepared } = await prepare(options);
   const verdicts = new Map<TableProbe, TableVerdict>();
   let pending: readonly TableProbe[] = probes;
   for (let attempt = 1; attempt <= limits.attempts && pending.length > 0; attempt++) {
-    for (const [probe, verdict] of await attemptOnce({ ...options, limits }, plan, pending)) verdicts.set(probe, verdict);
+    for (const [probe, verdict] of await attemptOnce({ ...options, limits }, prepared, pending)) verdicts.set(probe, verdict);
     pending = probes.filter((probe) => retryable(verdicts.get(probe)?.inconclusive?.cause));
     if (pending.length > 0) options.logger.info({ attempt, tables: pending.length }, 'some tables could not be aligned');
   }
@@ -62,6 +65,7 @@ function retryable(cause: InconclusiveCause | undefined): boolean {
 interface Prepared {
   readonly probes: readonly TableProbe[];
   readonly plan: DigestPlan;
+  readonly ranges: ReadonlyMap<TableProbe, readonly KeyRange[]>;
 }
 
 async function prepare(options: VerifyOptions): Promise<Prepared> {
@@ -69,11 +73,20 @@ async function prepare(options: VerifyOptions): Promise<Prepared> {
   try {
     const target = await openSession(options.targetUrl, 'target');
     try {
-      const tables = options.mapping.tables.filter((table) => options.tables?.(table) ?? true);
+      const chosen = options.mapping.tables.filter((table) => options.tables?.(table) ?? true);
+      const parts = new Map(chosen.map((table) => [table, options.parts?.(table)]));
+      const tables = chosen.filter((table) => parts.get(table)?.length !== 0);
       const types = [...new Set(tables.flatMap((table) => table.columns.map((column) => column.targetBaseType)))];
       const known = await knownTypes(source, types);
       const plan = await agreeOnDigest(source, target);
-      return { probes: tables.map((table) => tableProbe(table, (type) => known.has(type))), plan };
+      const probes = tables.map((table) => tableProbe(table, (type) => known.has(type)));
+      const ranges = new Map(
+        probes.flatMap((probe) => {
+          const asked = parts.get(probe.mapping);
+          return asked === undefined ? [] : [[probe, joinRanges(probe.mapping, asked)] as const];
+        }),
+      );
+      return { probes, plan, ranges };
     } finally {
       await target.end().catch(() => undefined);
     }
@@ -86,7 +99,7 @@ type Attempt = AlignOptions & { readonly logger: Logger };
 
 async function attemptOnce(
   options: VerifyOptions & { readonly limits: VerifyLimits },
-  plan: DigestPlan,
+  prepared: Omit<Prepared, 'probes'>,
   probes: readonly TableProbe[],
 ): Promise<Map<TableProbe, TableVerdict>> {
   const signal = options.signal ?? new AbortController().signal;
@@ -104,7 +117,7 @@ async function attemptOnce(
     return all(reason);
   }
   await using held = alignment;
-  const verdicts = await compareAll(attempt, held, plan);
+  const verdicts = await compareAll(attempt, held, prepared);
   const unsettled = await held.unsettled();
   for (const { probe, source } of held.tables) {
     const why = [source.oid, ...source.leaves].map((oid) => unsettled.get(oid)).find((one) => one !== undefined);
@@ -118,14 +131,18 @@ function causeOf(error: PipelineError): InconclusiveCause {
   return error.details['applied'] === undefined ? 'copying' : 'lag';
 }
 
-async function compareAll(options: Attempt, alignment: Alignment, plan: DigestPlan): Promise<Map<TableProbe, TableVerdict>> {
+async function compareAll(
+  options: Attempt,
+  alignment: Alignment,
+  prepared: Omit<Prepared, 'probes'>,
+): Promise<Map<TableProbe, TableVerdict>> {
   const verdicts = new Map<TableProbe, TableVerdict>();
   // The largest first: the last one to start should not be the longest.
   const queue = alignment.tables.toSorted((one, other) => other.source.pages - one.source.pages);
   const worker = async (): Promise<void> => {
     for (let table = queue.shift(); table; table = queue.shift()) {
       options.signal.throwIfAborted();
-      verdicts.set(table.probe, await compareOrExplain(options, { alignment, plan, limits: options.limits }, table));
+      verdicts.set(table.probe, await compareOrExplain(options, { ...prepared, alignment, limits: options.limits }, table));
     }
   };
   await Promise.all(Array.from({ length: options.limits.parallel }, worker));

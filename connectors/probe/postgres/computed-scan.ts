@@ -10,12 +10,14 @@ import { digestSelect } from './row-sql.ts';
 import { keyId, rowsByKey, textArrays, textRows, type ProbedRow } from './rows-by-key.ts';
 import {
   addTo,
+  bucketOf,
   bucketSums,
-  conditions,
   cursor,
   fromItem,
   listRows,
+  scanConditions,
   slices,
+  type Buckets,
   type BucketSum,
   type ListedRow,
   type Scan,
@@ -29,24 +31,31 @@ function isComputedSide({ side, probe }: Scan): boolean {
 }
 
 /** As `bucketSums`. */
-export async function sumsOf(scan: Scan, mask: bigint): Promise<Map<string, BucketSum>> {
-  if (!isComputedSide(scan)) return bucketSums(scan, mask);
+export async function sumsOf(scan: Scan, mask: bigint, within?: Buckets): Promise<Map<string, BucketSum>> {
+  if (!isComputedSide(scan)) return bucketSums(scan, mask, within);
   const sums = new Map<string, BucketSum>();
-  for await (const row of digestedRows(scan, mask, true)) addTo(sums, row.bucket, row.sum);
+  const isWanted = selector(within);
+  for await (const { hash, sum } of digestedRows(scan, true)) if (isWanted(hash)) addTo(sums, bucketOf(hash, mask), sum);
   return sums;
 }
 
+function selector(buckets: Buckets | undefined): (hash: bigint) => boolean {
+  if (buckets === undefined) return () => true;
+  const names = new Set(buckets.names);
+  return (hash) => names.has(bucketOf(hash, buckets.mask));
+}
+
 /** As `listRows`; what differs must fit into memory. */
-export async function* rowsOf(scan: Scan, mask: bigint, buckets: readonly string[]): AsyncGenerator<ListedRow> {
+export async function* rowsOf(scan: Scan, buckets: Buckets): AsyncGenerator<ListedRow> {
   if (!isComputedSide(scan)) {
-    yield* listRows(scan, mask, buckets);
+    yield* listRows(scan, buckets);
     return;
   }
-  const wanted = new Set(buckets);
+  const isWanted = selector(buckets);
   const { probe } = scan;
   const found: ListedRow[] = [];
-  for await (const { bucket, hash, sum, texts, raw } of digestedRows(scan, mask, false)) {
-    if (!wanted.has(bucket)) continue;
+  for await (const { hash, sum, texts, raw } of digestedRows(scan, false)) {
+    if (!isWanted(hash)) continue;
     const sourceKey = probe.mapping.sourceKey.map((name) => raw[probe.sourceColumns.indexOf(name)] ?? null);
     found.push({ hash, a: sum.a, b: sum.b, rows: 1n, key: probe.key.map((i) => texts[i]!), sourceKey });
   }
@@ -54,51 +63,51 @@ export async function* rowsOf(scan: Scan, mask: bigint, buckets: readonly string
 }
 
 /** As `rowsByKey`. */
-export async function rowsAt(scan: Scan, mask: bigint, keys: readonly Texts[]): Promise<Map<string, ProbedRow>> {
-  const found = await rowsByKey(scan, mask, keys);
+export async function rowsAt(scan: Scan, keys: readonly Texts[]): Promise<Map<string, ProbedRow>> {
+  const found = await rowsByKey(scan, keys);
   if (!isComputedSide(scan) || found.size === 0) return found;
   const rows = [...found.values()];
   const digested = await digestImages(
     scan,
-    mask,
     rows.map((row) => row.raw),
   );
   return new Map(rows.map((row, i) => [keyId(row.key), { ...row, ...pick(digested[i]!) }]));
 }
 
-function pick({ texts, bucket, sum }: DigestedRow): Pick<ProbedRow, 'texts' | 'bucket' | 'sum'> {
-  return { texts, bucket, sum };
+function pick({ texts, hash, sum }: DigestedRow): Pick<ProbedRow, 'texts' | 'hash' | 'sum'> {
+  return { texts, hash, sum };
 }
 
 interface DigestedRow {
   readonly raw: Texts;
   readonly texts: Texts;
   readonly hash: bigint;
-  readonly bucket: string;
   readonly sum: BucketSum;
 }
 
-async function* digestedRows(scan: Scan, mask: bigint, renews: boolean): AsyncGenerator<DigestedRow> {
-  const { client, probe, side, shape } = scan;
+async function* digestedRows(scan: Scan, renews: boolean): AsyncGenerator<DigestedRow> {
+  const { client, probe, side } = scan;
   const select = probe.sourceColumns.map((name, i) => `${outputText(`t.${quoteIdent(name)}`)} AS c${i}`).join(', ');
-  for (const [i, slice] of slices(shape.pages).entries()) {
+  for (const [i, slice] of slices(scan).entries()) {
     // As in table-scan.ts: who waits to alter the table waits for one slice.
     if (renews && i > 0) await scan.renew();
-    const where = [...conditions(probe, side), ...slice].map((one) => `(${one})`).join(' AND ');
-    const sql = `SELECT ${select} FROM ${fromItem(probe, side, shape)}${where === '' ? '' : ` WHERE ${where}`}`;
+    const where = scanConditions(scan, slice)
+      .map((one) => `(${one})`)
+      .join(' AND ');
+    const sql = `SELECT ${select} FROM ${fromItem(probe, side, scan.shape)}${where === '' ? '' : ` WHERE ${where}`}`;
     let batch: Texts[] = [];
     for await (const row of cursor(client, sql)) {
       batch.push(probe.sourceColumns.map((_, c) => row[`c${c}`] ?? null));
       if (batch.length < BATCH_ROWS) continue;
-      yield* await digestImages(scan, mask, batch);
+      yield* await digestImages(scan, batch);
       batch = [];
     }
-    yield* await digestImages(scan, mask, batch);
+    yield* await digestImages(scan, batch);
   }
 }
 
 /** Of whole source rows. A refused row is counted under its key, with a digest that no row has. */
-async function digestImages(scan: Pick<Scan, 'client' | 'probe' | 'plan'>, mask: bigint, rows: readonly Texts[]): Promise<DigestedRow[]> {
+async function digestImages(scan: Pick<Scan, 'client' | 'probe' | 'plan'>, rows: readonly Texts[]): Promise<DigestedRow[]> {
   if (rows.length === 0) return [];
   const { client, probe, plan } = scan;
   const images = rows.map((row) => probe.image(row) as (string | null)[]);
@@ -113,7 +122,7 @@ async function digestImages(scan: Pick<Scan, 'client' | 'probe' | 'plan'>, mask:
     extra: [...texts, { expression: 'u.n', name: 'n' }],
   });
   const names = texts.map(({ name }) => `, d.${name}`).join('');
-  const sql = `SELECT d.hk::text AS h, (d.hk & ${mask})::text AS bucket, d.a::text AS x, d.b::text AS y${names} FROM (${select}) d ORDER BY d.n`;
+  const sql = `SELECT d.hk::text AS h, d.a::text AS x, d.b::text AS y${names} FROM (${select}) d ORDER BY d.n`;
   const sent = images.map((image) => image.map((value) => (value === REFUSED ? null : value)));
   const answer = await queryRows(client, sql, textArrays(sent, width));
   return answer.map((row, i) => {
@@ -122,7 +131,6 @@ async function digestImages(scan: Pick<Scan, 'client' | 'probe' | 'plan'>, mask:
       raw: rows[i]!,
       texts: image.map((value, c) => (value === REFUSED ? REFUSED : (row[`m${c}`] ?? null))),
       hash: BigInt(row['h']!),
-      bucket: row['bucket']!,
       sum: { rows: 1n, a: BigInt(row['x']!) + (image.includes(REFUSED) ? 1n : 0n), b: BigInt(row['y']!) },
     };
   });

@@ -20,7 +20,7 @@ export interface ProbedRow {
   readonly raw: Texts;
   /** False when the mapping's filter leaves the row out. */
   readonly selected: boolean;
-  readonly bucket: string;
+  readonly hash: bigint;
   readonly sum: Readonly<BucketSum>;
 }
 
@@ -28,10 +28,10 @@ export interface ProbedRow {
 const KEYS_PER_STATEMENT = 2_000;
 
 /** @param keys Source key texts on the source, target key texts on the target. @returns by the JSON text of the key. */
-export async function rowsByKey(scan: Scan, mask: bigint, keys: readonly Texts[]): Promise<Map<string, ProbedRow>> {
+export async function rowsByKey(scan: Scan, keys: readonly Texts[]): Promise<Map<string, ProbedRow>> {
   const found = new Map<string, ProbedRow>();
   for (let from = 0; from < keys.length; from += KEYS_PER_STATEMENT) {
-    for (const row of await fetchRows(scan, mask, keys.slice(from, from + KEYS_PER_STATEMENT))) found.set(keyId(row.key), row);
+    for (const row of await fetchRows(scan, keys.slice(from, from + KEYS_PER_STATEMENT))) found.set(keyId(row.key), row);
   }
   return found;
 }
@@ -67,7 +67,7 @@ function keyText({ name, keyMap }: KeyColumn): string {
   return keyMap === undefined ? outputText(ref) : sourceKeySql(keyMap, ref);
 }
 
-async function fetchRows(scan: Scan, mask: bigint, keys: readonly Texts[]): Promise<ProbedRow[]> {
+async function fetchRows(scan: Scan, keys: readonly Texts[]): Promise<ProbedRow[]> {
   const { probe, side } = scan;
   const columns = keyColumns(probe, side);
   // What SQL cannot compute is left to computed-scan.ts.
@@ -100,7 +100,7 @@ async function fetchRows(scan: Scan, mask: bigint, keys: readonly Texts[]): Prom
   const names = extra.map(({ name }) => `, d.${name}${name === 'selected' ? '::text AS selected' : ''}`).join('');
   const rows = await queryRows(
     scan.client,
-    `SELECT (d.hk & ${mask})::text AS bucket, d.a::text AS x, d.b::text AS y${names} FROM (${select}) d`,
+    `SELECT d.hk::text AS h, d.a::text AS x, d.b::text AS y${names} FROM (${select}) d`,
     columns.map((_, i) => keys.map((one) => one[i] ?? null)),
   );
   const asked = new Set(keys.map((one) => keyId(one)));
@@ -119,7 +119,7 @@ function probedRow(row: Record<string, string | null>, [keys, texts, raw]: reado
     texts: read('m', texts),
     raw: read('c', raw),
     selected: row['selected'] === 'true',
-    bucket: row['bucket']!,
+    hash: BigInt(row['h']!),
     sum: { rows: 1n, a: BigInt(row['x']!), b: BigInt(row['y']!) },
   };
 }
@@ -159,9 +159,8 @@ export async function normalizeOnTarget(target: pg.ClientBase, probe: TableProbe
 export async function digestTexts(
   client: pg.ClientBase,
   plan: DigestPlan,
-  mask: bigint,
   rows: readonly Texts[],
-): Promise<{ readonly hash: bigint; readonly bucket: string; readonly sum: BucketSum }[]> {
+): Promise<{ readonly hash: bigint; readonly sum: BucketSum }[]> {
   if (rows.length === 0) return [];
   const width = rows[0]!.length;
   const from = textRows(width);
@@ -169,7 +168,7 @@ export async function digestTexts(
   const select = digestSelect(plan, { from, where: [], values, key: [], extra: [{ expression: 'u.n', name: 'n' }] });
   const answer = await queryRows(
     client,
-    `SELECT d.hk::text AS h, (d.hk & ${mask})::text AS bucket, d.a::text AS x, d.b::text AS y FROM (${select}) d ORDER BY d.n`,
+    `SELECT d.hk::text AS h, d.a::text AS x, d.b::text AS y FROM (${select}) d ORDER BY d.n`,
     textArrays(
       rows.map((row) => row.map((value) => (value === REFUSED ? null : value))),
       width,
@@ -177,7 +176,6 @@ export async function digestTexts(
   );
   return answer.map((row, i) => ({
     hash: BigInt(row['h']!),
-    bucket: row['bucket']!,
     sum: { rows: 1n, a: BigInt(row['x']!) + (rows[i]!.includes(REFUSED) ? 1n : 0n), b: BigInt(row['y']!) },
   }));
 }

@@ -8,10 +8,12 @@ import { quoteIdent, quoteTable } from '#schemas/table.ts';
 import { aliveSql, softDeleteOf } from '#schemas/mapping/kept-rows.ts';
 import { filterSql } from '#schemas/mapping/row-filter.ts';
 import { comparedSql } from '#schemas/mapping/share.ts';
+import type { KeyRange } from '#schemas/reconcile/key-range.ts';
 import { queryRows } from '#connectors/postgres/session.ts';
 import { columnSql, outputText, type ColumnSql } from './column-sql.ts';
 import { CHILD_COUNT, childrenSql, groupedChildren, sourceCount, sourceHas } from './exploded-rows.ts';
 import { readColumns, rowImage, type RowImage } from './row-image.ts';
+import { rangeConditions } from './range-sql.ts';
 import { digestSelect, type DigestPlan } from './row-sql.ts';
 import type { Side } from './held-snapshot.ts';
 import type { Shape } from './shape.ts';
@@ -80,11 +82,18 @@ export function conditions(probe: TableProbe, side: Side): string[] {
   return [comparedSql(probe.mapping, named) ?? [], soft === undefined ? [] : aliveSql(soft, 't.')].flat();
 }
 
+/** Those of the rows that the scan reads, or a part of it that `slices` names. */
+export function scanConditions({ probe, side, range }: Scan, slice: readonly string[] = []): string[] {
+  return [...conditions(probe, side), ...rangeConditions({ mapping: probe.mapping, side, range }), ...slice];
+}
+
 /** Rows of the target that are softly deleted: no scan sees them. Undefined where none is. */
-export async function countSoftlyDeleted({ client, probe, side, shape }: Scan): Promise<number | undefined> {
-  const soft = softDeleteOf(probe.mapping);
+export async function countSoftlyDeleted({ client, probe, side, shape, range }: Scan): Promise<number | undefined> {
+  const { mapping } = probe;
+  const soft = softDeleteOf(mapping);
   if (soft === undefined) return undefined;
-  const sql = `SELECT count(1)::text AS n FROM ${fromItem(probe, side, shape)} WHERE NOT (${aliveSql(soft, 't.')})`;
+  const where = [`NOT (${aliveSql(soft, 't.')})`, ...rangeConditions({ mapping, side, range })].map((one) => `(${one})`).join(' AND ');
+  const sql = `SELECT count(1)::text AS n FROM ${fromItem(probe, side, shape)} WHERE ${where}`;
   const [row] = await queryRows(client, sql);
   return Number(row!['n']);
 }
@@ -95,8 +104,15 @@ export interface Scan {
   readonly probe: TableProbe;
   readonly shape: Shape;
   readonly plan: DigestPlan;
+  /** Of sums and listings; absent: the whole table. Rows asked for by key are found wherever they are. */
+  readonly range?: KeyRange | undefined;
   /** Lets the table's lock go and takes it again, in the same snapshot. @throws when the table moved meanwhile. */
   readonly renew: () => Promise<void>;
+}
+
+/** For the rest of the transaction. A table without statistics would be read whole for each of its ranges. */
+export async function readByIndex(client: pg.ClientBase): Promise<void> {
+  await client.query('SET LOCAL enable_seqscan = off');
 }
 
 /** How many rows of the target a row `t` stands for; undefined: one. */
@@ -106,44 +122,61 @@ export function weightSql({ mapping }: TableProbe, side: Side): string | undefin
   return side === 'target' ? `t.${quoteIdent(CHILD_COUNT)}` : sourceCount(explode, `t.${quoteIdent(explode.name)}`);
 }
 
-/** Count and lane sums per bucket (`hash & mask`), the whole table, slice by slice. */
-export async function bucketSums(scan: Scan, mask: bigint): Promise<Map<string, BucketSum>> {
+/** Some of the buckets that a key's hash falls into: `hash & mask`. */
+export interface Buckets {
+  readonly mask: bigint;
+  readonly names: readonly string[];
+}
+
+function inBuckets({ mask, names }: Buckets): string {
+  return `(d.hk & ${mask}) = ANY('{${names.join(',')}}'::bigint[])`;
+}
+
+/** Count and lane sums per bucket (`hash & mask`), of all that the scan reads or of what lies in other buckets, slice by slice. */
+export async function bucketSums(scan: Scan, mask: bigint, within?: Buckets): Promise<Map<string, BucketSum>> {
   const sums = new Map<string, BucketSum>();
   let first = true;
   const weight = weightSql(scan.probe, scan.side);
   // Children lie anywhere: a parent's are put together in one go.
   const whole = scan.side === 'target' && weight !== undefined;
-  for (const slice of whole ? [[]] : slices(scan.shape.pages)) {
+  for (const slice of whole ? [[]] : slices(scan)) {
     // Somebody who waits to alter the table waits for one slice, not for the whole scan.
     if (!first) await scan.renew();
     first = false;
     const select = digestSelect(scan.plan, {
       from: fromItem(scan.probe, scan.side, scan.shape),
-      where: [...conditions(scan.probe, scan.side), ...slice],
+      where: scanConditions(scan, slice),
       values: valueExpressions(scan.probe, scan.side),
       key: scan.probe.key,
       ...(weight !== undefined && { extra: [{ expression: weight, name: 'w' }] }),
     });
+    const where = within === undefined ? '' : ` WHERE ${inBuckets(within)}`;
     const count = weight === undefined ? 'count(1)' : 'sum(d.w)';
     const rows = await queryRows(
       scan.client,
-      `SELECT (d.hk & ${mask})::text AS bucket, ${count}::text AS n, sum(d.a)::text AS a, sum(d.b)::text AS b FROM (${select}) d GROUP BY d.hk & ${mask}`,
+      `SELECT (d.hk & ${mask})::text AS bucket, ${count}::text AS n, sum(d.a)::text AS a, sum(d.b)::text AS b FROM (${select}) d${where} GROUP BY d.hk & ${mask}`,
     );
     for (const row of rows) addTo(sums, row['bucket']!, { rows: BigInt(row['n']!), a: BigInt(row['a']!), b: BigInt(row['b']!) });
   }
   return sums;
 }
 
-export function addTo(sums: Map<string, BucketSum>, bucket: string, by: Readonly<BucketSum>, sign: 1n | -1n = 1n): void {
+/** The bucket that SQL's `hash & mask` names. */
+export function bucketOf(hash: bigint, mask: bigint): string {
+  return (hash & mask).toString();
+}
+
+export function addTo(sums: Map<string, BucketSum>, bucket: string, by: Readonly<BucketSum>): void {
   const sum = sums.get(bucket) ?? { rows: 0n, a: 0n, b: 0n };
-  sum.rows += sign * by.rows;
-  sum.a += sign * by.a;
-  sum.b += sign * by.b;
+  sum.rows += by.rows;
+  sum.a += by.a;
+  sum.b += by.b;
   sums.set(bucket, sum);
 }
 
-/** Conditions that cut the table by physical place: within one snapshot a row version does not move. */
-export function slices(pages: number): string[][] {
+/** Conditions that cut the table by physical place: within one snapshot a row version does not move. A range lies in an index, uncut. */
+export function slices({ range, shape: { pages } }: Pick<Scan, 'range' | 'shape'>): string[][] {
+  if (range !== undefined) return [[]];
   const cuts: string[][] = [];
   for (let from = 0; from === 0 || from < pages; from += SLICE_PAGES) {
     const last = from + SLICE_PAGES >= pages;
@@ -166,7 +199,7 @@ export interface ListedRow {
 }
 
 /** Rows of the buckets named, in the order of their hash. */
-export async function* listRows(scan: Scan, mask: bigint, buckets: readonly string[]): AsyncGenerator<ListedRow> {
+export async function* listRows(scan: Scan, buckets: Buckets): AsyncGenerator<ListedRow> {
   const { probe, side } = scan;
   const values = valueExpressions(probe, side);
   const keys = probe.key.map((i) => values[i]!);
@@ -177,12 +210,12 @@ export async function* listRows(scan: Scan, mask: bigint, buckets: readonly stri
   ];
   const select = digestSelect(scan.plan, {
     from: fromItem(probe, side, scan.shape),
-    where: conditions(probe, side),
+    where: scanConditions(scan),
     values,
     key: probe.key,
     extra,
   });
-  const wanted = `(d.hk & ${mask}) = ANY('{${buckets.join(',')}}'::bigint[])`;
+  const wanted = inBuckets(buckets);
   const names = extra.map(({ name }) => `, d.${name}`).join('');
   const digest = 'd.hk::text AS h, d.a::text AS x, d.b::text AS y';
   const sql =

@@ -53,19 +53,19 @@ test.for([false, true])(
       await there.query('BEGIN');
       const sums = await sumsOf(target, mask);
       expect(await sumsOf(source, mask)).toEqual(sums);
-      const listed = await Array.fromAsync(rowsOf(source, mask, ['7']));
-      const wanted = await Array.fromAsync(rowsOf(target, mask, ['7']));
+      const listed = await Array.fromAsync(rowsOf(source, { mask, names: ['7'] }));
+      const wanted = await Array.fromAsync(rowsOf(target, { mask, names: ['7'] }));
       expect(listed.length).toBeGreaterThan(20);
       expect(listed.map(({ hash, a, b, key }) => [hash, a, b, key])).toEqual(wanted.map(({ hash, a, b, key }) => [hash, a, b, key]));
       const keys = [['a   ', '12']];
-      const [one, other] = [[...(await rowsAt(source, mask, keys)).values()], [...(await rowsAt(target, mask, keys)).values()]];
+      const [one, other] = [[...(await rowsAt(source, keys)).values()], [...(await rowsAt(target, keys)).values()]];
       expect(one.map(({ texts, sum }) => ({ texts, sum }))).toEqual(other.map(({ texts, sum }) => ({ texts, sum })));
 
       // Without an image a row is equal to none, not even to one that is null where the image would be.
       await here.query(`UPDATE public.t SET at = '2024-03-31 02:30' WHERE kind = 'a' AND id = 12`);
       await there.query(`UPDATE public.t SET v = NULL, amount = NULL, at = NULL, doc = NULL WHERE kind = 'a' AND id = 12`);
-      const [refused] = [...(await rowsAt(source, mask, keys)).values()];
-      const [empty] = [...(await rowsAt(target, mask, keys)).values()];
+      const [refused] = [...(await rowsAt(source, keys)).values()];
+      const [empty] = [...(await rowsAt(target, keys)).values()];
       expect(refused!.texts.filter((text) => text === REFUSED)).toHaveLength(4);
       expect(refused!.sum).not.toEqual(empty!.sum);
     } finally {
