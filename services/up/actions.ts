@@ -13,7 +13,7 @@ export function controlActions({ copier, reader, targets, monitors }: Running, s
     recopy: async (request) => {
       await copier.checkRecopy(request);
       await copier.requestRecopy(request);
-      for (const monitor of monitors.values()) monitor.repairAsked(request);
+      for (const { monitor } of monitors.values()) monitor.repairAsked(request);
     },
     pause: () => copier.operator.pause(),
     resume: async () => {

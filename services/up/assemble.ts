@@ -6,8 +6,7 @@ import type { RunUpOptions } from '#services/cli/up-port.ts';
 import { createCopier, type Copier } from '#services/reader/copy/copier.ts';
 import { copierTablesOf } from './copier-tables.ts';
 import { Reader } from '#services/reader/reader.ts';
-import type { Monitor } from '#services/reconciler/monitor/monitor.ts';
-import { targetMonitor } from './target-monitor.ts';
+import { type TargetMonitor, targetMonitor } from './target-monitor.ts';
 import type { TargetSide } from './target-side.ts';
 import type { TargetSides } from './target-sides.ts';
 
@@ -17,7 +16,7 @@ export interface Running {
   readonly copier: Copier;
   readonly reader: Reader;
   /** Of the targets that are compared by themselves. */
-  readonly monitors: ReadonlyMap<TargetSide, Monitor>;
+  readonly monitors: ReadonlyMap<TargetSide, TargetMonitor>;
   /** Resolves once the first stream from the source is open. */
   readonly streaming: Promise<void>;
 }
@@ -35,6 +34,8 @@ export async function assemble(options: RunUpOptions, { raw, progress, targets, 
   const { name, settings, source: url } = options.file;
   const source = createCopySource({ url: url.postgres, applicationName: `crossfade ${name} copy` });
   stack.defer(() => source.close());
+  const monitors = new Map<TargetSide, TargetMonitor>();
+  const known: Parameters<TargetMonitor['learn']>[] = [];
   const copier = await createCopier({
     name,
     source,
@@ -45,7 +46,11 @@ export async function assemble(options: RunUpOptions, { raw, progress, targets, 
     order: ordered.includes(true) ? 'parents-first' : 'smallest-first',
     spoolDirectory: join(options.dataDir, 'spool'),
     logger: options.logger,
-    onLeaves: (table, leaves) => targets.learn(table, leaves),
+    onLeaves: (table, leaves) => {
+      targets.learn(table, leaves);
+      known.push([table, leaves]);
+      for (const monitor of monitors.values()) monitor.learn(table, leaves);
+    },
   });
   for (const target of targets.all) target.connect(copier);
   const streaming = Promise.withResolvers<void>();
@@ -64,9 +69,11 @@ export async function assemble(options: RunUpOptions, { raw, progress, targets, 
     onStarted: streaming.resolve,
     logger: options.logger,
   });
-  const monitors = targets.all.flatMap((side): [TargetSide, Monitor][] => {
-    const monitor = targetMonitor(options, side, reader);
-    return monitor === undefined ? [] : [[side, monitor]];
-  });
-  return { raw, targets, copier, reader, monitors: new Map(monitors), streaming: streaming.promise };
+  for (const side of targets.all) {
+    const monitor = targetMonitor(options, side, { reader, raw });
+    if (monitor === undefined) continue;
+    monitors.set(side, monitor);
+    for (const leaves of known) monitor.learn(...leaves);
+  }
+  return { raw, targets, copier, reader, monitors, streaming: streaming.promise };
 }

@@ -3,13 +3,18 @@
  * nothing that it meets ends the instance.
  */
 import { readOpenFindings, saveRound } from '#connectors/target/postgres/reconcile-record.ts';
+import type { Topic } from '#connectors/change-log/change-log.ts';
 import type { RunUpOptions } from '#services/cli/up-port.ts';
 import { formatLsn } from '#schemas/lsn.ts';
-import { pairId } from '#schemas/mapping/compiled-mapping.ts';
+import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import type { KeyRange } from '#schemas/reconcile/key-range.ts';
+import { chooseRanges } from '#connectors/probe/postgres/choose-ranges.ts';
+import { openSession } from '#connectors/probe/postgres/held-snapshot.ts';
 import type { ReconcileSettings } from '#schemas/config/migration-file.ts';
 import { DEFAULT_LIMITS } from '#services/reconciler/limits.ts';
 import { Monitor, type MonitorSettings } from '#services/reconciler/monitor/monitor.ts';
-import { tableName, type Touched } from '#services/reconciler/monitor/monitored-tables.ts';
+import type { PartOf } from '#services/reconciler/monitor/monitored-tables.ts';
+import { TouchedKeys } from '#services/reconciler/monitor/touched-keys.ts';
 import { verifyMigration } from '#services/reconciler/verify.ts';
 import type { Reader } from '#services/reader/reader.ts';
 import type { TargetSide } from './target-side.ts';
@@ -17,20 +22,28 @@ import type { TargetSide } from './target-side.ts';
 /** The source's snapshot is open for as long as the target is waited for. */
 const WAIT_MS = 10_000;
 
+export interface TargetMonitor {
+  readonly monitor: Pick<Monitor, 'status' | 'repairAsked'>;
+  readonly learn: TouchedKeys['learn'];
+  /** Until the signal. Never rejects. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
 /** Undefined where nothing is to be compared by itself: the file says so, or nobody can (Redis). */
 export function targetMonitor(
   { file, logger }: Pick<RunUpOptions, 'file' | 'logger'>,
   side: TargetSide,
-  reader: Pick<Reader, 'status'>,
-): Monitor | undefined {
+  { reader, raw }: { readonly reader: Pick<Reader, 'status'>; readonly raw: Topic },
+): TargetMonitor | undefined {
   const { name, settings, source } = file;
   const url = side.file.target.postgres;
   if (!settings.reconcile.enabled || url === undefined) return undefined;
   const { mapping } = side.migration;
-  return new Monitor({
+  const touched = new TouchedKeys(raw, mapping.tables, logger);
+  const monitor = new Monitor({
     tables: mapping.tables,
     compare: async (parts, signal) => {
-      const chosen = new Set(parts.map(({ what }) => what.table));
+      const chosen = Map.groupBy(parts, ({ what }) => what.table);
       return verifyMigration({
         sourceUrl: source.postgres,
         targetUrl: url,
@@ -42,10 +55,12 @@ export function targetMonitor(
         signal,
         limits: { ...DEFAULT_LIMITS, waitMs: WAIT_MS, settleMs: WAIT_MS, attempts: 1 },
         tables: (table) => chosen.has(table),
+        parts: (table) => rangesOf(chosen.get(table) ?? []),
       });
     },
     isFollowing: () => side.sink.status().connected && side.sink.applied() !== undefined,
-    touched: changedTables(side),
+    cut: async (tables) => cutTables(source.postgres, tables),
+    touched,
     sourceLsn: () => {
       const { currentLsn } = reader.status();
       return currentLsn === undefined ? null : formatLsn(currentLsn);
@@ -57,23 +72,37 @@ export function targetMonitor(
     settings: monitorSettings(settings.reconcile),
     logger,
   });
+  return {
+    monitor,
+    learn: (table, leaves) => touched.learn(table, leaves),
+    run: async (signal) => {
+      await Promise.all([touched.run(signal), monitor.run(signal)]);
+    },
+  };
 }
 
 function monitorSettings({ budgetPercent, startAfterSeconds, sweepHours }: ReconcileSettings): MonitorSettings {
   return { budget: budgetPercent / 100, startAfterMs: startAfterSeconds * 1000, sweepMs: sweepHours * 3_600_000 };
 }
 
-/** Tables whose count of applied changes has moved: a hint when to look, which no verdict rests on. */
-function changedTables(side: TargetSide): () => ReadonlyMap<string, Touched> {
-  const seen = new Map<string, number>();
-  return () => {
-    const touched = new Map<string, Touched>();
-    for (const table of side.sink.status().tables) {
-      const count = table.changesApplied + table.rowsCopied;
-      const id = pairId(table);
-      if (seen.has(id) && seen.get(id) !== count) touched.set(tableName(table.from), 'all');
-      seen.set(id, count);
+/** Undefined: the whole table. */
+function rangesOf(parts: readonly PartOf[]): readonly KeyRange[] | undefined {
+  const ranges = parts.flatMap(({ what }) => what.range ?? []);
+  return ranges.length === 0 ? undefined : ranges;
+}
+
+const RANGES_MAX = 16_384;
+
+async function cutTables(url: string, tables: readonly TableMapping[]): Promise<Map<TableMapping, readonly KeyRange[]>> {
+  const client = await openSession(url, 'source');
+  try {
+    const cut = new Map<TableMapping, readonly KeyRange[]>();
+    for (const table of tables) {
+      const ranges = await chooseRanges(client, table);
+      if (ranges !== undefined && ranges.length > 1 && ranges.length <= RANGES_MAX) cut.set(table, ranges);
     }
-    return touched;
-  };
+    return cut;
+  } finally {
+    await client.end().catch(() => undefined);
+  }
 }

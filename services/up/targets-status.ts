@@ -20,7 +20,7 @@ export function targetsStatus(
       copier,
       sink: side.sink,
       drift: () => lastDrift(dataDir, side.name),
-      reconciliation: monitors.get(side)?.status(),
+      reconciliation: monitors.get(side)?.monitor.status(),
       plan: side.plan(),
     }),
   }));

@@ -15,7 +15,10 @@ import type { RecopyRequest } from '#schemas/recopy.ts';
 import type { ReconciliationStatus } from '#schemas/status/reconciliation-status.ts';
 import type { Logger } from '#services/runtime/service.ts';
 import { FindingBook } from './finding-book.ts';
-import { MonitoredTables, type PartOf, tableName, type Touched } from './monitored-tables.ts';
+import type { KeyRange } from '#schemas/reconcile/key-range.ts';
+import { MonitoredTables, type PartOf } from './monitored-tables.ts';
+import { tableName } from './table-name.ts';
+import type { TouchedKeys } from './touched-keys.ts';
 import { dueParts } from './schedule.ts';
 
 export interface MonitorSettings {
@@ -36,8 +39,9 @@ export interface MonitorOptions {
   readonly compare: (parts: readonly PartOf[], signal: AbortSignal) => Promise<VerifyResult>;
   /** The target shows one source state. */
   readonly isFollowing: () => boolean;
-  /** What has changed since the last call, by `schema.table` of the source. */
-  readonly touched: () => ReadonlyMap<string, Touched>;
+  /** Cuts tables into ranges of their key; a table that cannot be cut is left out. */
+  readonly cut: (tables: readonly TableMapping[]) => Promise<ReadonlyMap<TableMapping, readonly KeyRange[]>>;
+  readonly touched: TouchedKeys;
   /** Where the source stands; null: not known. */
   readonly sourceLsn: () => string | null;
   readonly record: MonitorRecord;
@@ -49,6 +53,7 @@ export interface MonitorOptions {
 const ROUND_ROWS = 400_000;
 const POLL_MS = 250;
 const RETRY_MS = 5_000;
+const CUT_EVERY_MS = 60_000;
 /** Between two rounds, however short they are. */
 const REST_MS_MIN = 1_000;
 /** Of a table that stays equal one line is kept for this long. */
@@ -60,6 +65,7 @@ export class Monitor {
   #book = new FindingBook();
   #unsaved: DriftFinding[] = [];
   #comparisons = 0;
+  #nextCutMs = 0;
   #lastAtMs: number | undefined;
   readonly #written = new Map<string, { readonly verdict: ComparisonRecord['verdict']; readonly atMs: number }>();
 
@@ -75,7 +81,8 @@ export class Monitor {
     while (!isFollowing() && !signal.aborted) await pause(POLL_MS, signal);
     await pause(settings.startAfterMs, signal);
     while (!signal.aborted) {
-      this.#tables.touch(this.#options.touched(), Date.now());
+      await this.#cut(signal);
+      this.#tables.touch(this.#options.touched.drain(), Date.now());
       const parts = dueParts(this.#tables.parts, Date.now(), { sweepMs: settings.sweepMs, roundRows: ROUND_ROWS, retryMs: RETRY_MS });
       if (parts.length === 0 || !isFollowing()) {
         await pause(POLL_MS, signal);
@@ -89,8 +96,9 @@ export class Monitor {
   /** To be called when rows are asked for again, by whomever. */
   repairAsked(request: RecopyRequest): void {
     const at = { atMs: Date.now(), lsn: this.#options.sourceLsn() };
-    this.#unsaved.push(...this.#book.repairAsked(request, at));
-    this.#tables.pressing(`${request.schema}.${request.table}`);
+    const findings = this.#book.repairAsked(request, at);
+    this.#unsaved.push(...findings);
+    this.#tables.pressing(findings);
   }
 
   status(): ReconciliationStatus {
@@ -112,12 +120,25 @@ export class Monitor {
     while (!signal.aborted) {
       try {
         this.#book = new FindingBook(await record.open());
-        this.#tables.suspect(this.#book.open);
+        this.#tables.pressing(this.#book.open);
         return;
       } catch (error) {
         logger.warn({ error: messageOf(error) }, 'what the reconciler found before cannot be read yet');
         await pause(RETRY_MS, signal);
       }
+    }
+  }
+
+  /** Big tables are compared in ranges, so that what changes is looked at soon. Now and then: they grow. */
+  async #cut(signal: AbortSignal): Promise<void> {
+    if (Date.now() < this.#nextCutMs) return;
+    this.#nextCutMs = Date.now() + CUT_EVERY_MS;
+    const tables = this.#tables.uncut();
+    if (tables.length === 0) return;
+    try {
+      for (const [table, ranges] of await this.#options.cut(tables)) this.#tables.cut(table, ranges);
+    } catch (error) {
+      if (!signal.aborted) this.#options.logger.warn({ error: messageOf(error) }, 'big tables cannot be cut into ranges yet');
     }
   }
 

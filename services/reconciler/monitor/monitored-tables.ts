@@ -1,42 +1,88 @@
 /**
  * What is known of each table's parts. Guarantee: a part is proved only by a comparison that found it equal, and changed as soon as the log
- * has a change of it that no comparison begun later has seen.
+ * has a change of it that no comparison begun later has seen; the parts of a table hold all its rows, each in one of them.
  */
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { DriftFinding } from '#schemas/reconcile/drift-finding.ts';
+import { type KeyRange, rangeable, rangeFinder } from '#schemas/reconcile/key-range.ts';
 import type { TableVerdict } from '#schemas/reconcile/verify-result.ts';
-import { type Coverage, coverageOf, newPart, type Part } from './schedule.ts';
+import { type Coverage, coverageOf, newPart, type Part, takenOver } from './schedule.ts';
+import { tableName } from './table-name.ts';
+import type { Touched } from './touched-keys.ts';
 
 export interface ComparedPart {
   readonly table: TableMapping;
+  /** Absent: the whole table. */
+  readonly range?: KeyRange;
 }
 
 export type PartOf = Part<ComparedPart>;
 
-/** All of the table may have changed. */
-export type Touched = 'all';
-
 export interface Outcome {
   readonly verdict: TableVerdict;
+  /** Since when the parts had changes that this comparison may not have seen, if it says nothing. */
   readonly changed: ReadonlyMap<PartOf, number>;
   readonly open: readonly DriftFinding[];
   readonly atMs: number;
 }
 
+/** Until a range was compared. */
+const ROWS_PER_RANGE = 8_192;
+/** A range that has grown beyond this many times its size is cut. */
+const GROWTH_MAX = 4;
+
+interface TableParts {
+  readonly table: TableMapping;
+  parts: readonly PartOf[];
+  /** Which of the parts a source key's first column is in; undefined: there is one part. */
+  find: ((key: string | null | undefined) => number | undefined) | undefined;
+}
+
 export class MonitoredTables {
-  #parts: readonly PartOf[];
+  readonly #tables: readonly TableParts[];
 
   constructor(tables: readonly TableMapping[]) {
-    this.#parts = tables.map((table) => newPart({ table }, 0));
+    this.#tables = tables.map((table) => ({ table, parts: [newPart({ table }, 0)], find: undefined }));
   }
 
   get parts(): readonly PartOf[] {
-    return this.#parts;
+    return this.#tables.flatMap(({ parts }) => parts);
+  }
+
+  /** Tables that could be cut, or have outgrown how they are. */
+  uncut(): readonly TableMapping[] {
+    const isOutgrown = ({ parts }: TableParts): boolean =>
+      parts.some(({ what, rows }) => what.range === undefined || rows > GROWTH_MAX * ROWS_PER_RANGE);
+    return this.#tables.filter((one) => rangeable(one.table) !== undefined && isOutgrown(one)).map(({ table }) => table);
+  }
+
+  cut(table: TableMapping, ranges: readonly KeyRange[]): void {
+    const one = this.#tables.find((known) => known.table === table);
+    const kind = rangeable(table);
+    if (one === undefined || kind === undefined) return;
+    const { parts: before, find: findBefore } = one;
+    // Both are in the keys' order: the parts of before that a new one has rows in common with are neighbours.
+    const parts = ranges.map((range): PartOf => {
+      const from = range.low === undefined ? 0 : (findBefore?.(range.low) ?? 0);
+      const to = range.high === undefined ? before.length - 1 : (findBefore?.(range.high) ?? 0);
+      return { ...newPart({ table, range }, ROWS_PER_RANGE), ...takenOver(before.slice(from, to + 1)) };
+    });
+    one.parts = parts;
+    one.find = rangeFinder(kind, ranges);
   }
 
   touch(touched: ReadonlyMap<string, Touched>, nowMs: number): void {
     if (touched.size === 0) return;
-    for (const part of this.#parts) if (touched.has(tableName(part.what.table.from))) part.changedAtMs ??= nowMs;
+    for (const { table, parts, find } of this.#tables) {
+      const keys = touched.get(tableName(table.from));
+      if (keys === undefined) continue;
+      if (keys === 'all' || find === undefined) for (const part of parts) part.changedAtMs ??= nowMs;
+      else
+        for (const key of keys) {
+          const part = parts[find(key) ?? -1];
+          if (part !== undefined) part.changedAtMs ??= nowMs;
+        }
+    }
   }
 
   /** @returns since when they had changes: those are seen by the comparison that begins now */
@@ -57,41 +103,61 @@ export class MonitoredTables {
     }
   }
 
+  /** @param parts All that were compared of the verdict's table, in the order asked for. */
   compared(parts: readonly PartOf[], { verdict, changed, open, atMs }: Outcome): void {
     if (verdict.inconclusive !== undefined) return this.failed(parts, changed, atMs);
     const mine = open.filter(({ from, to }) => from === verdict.from && to === verdict.to);
-    for (const part of parts) {
+    for (const [i, part] of parts.entries()) {
+      const range = verdict.ranges?.[i];
+      const found = part.what.range === undefined ? mine : mine.filter((finding) => this.#partOf(part.what.table, finding) === part);
       part.comparedAtMs = atMs;
-      part.rows = Math.max(verdict.rowsSource, verdict.rowsTarget);
-      part.verdict = mine.length === 0 ? 'equal' : 'differs';
+      part.rows = range?.rows ?? Math.max(verdict.rowsSource, verdict.rowsTarget);
+      part.verdict = found.length > 0 || (range?.differences ?? 0) > 0 ? 'differs' : 'equal';
       if (part.verdict === 'equal') part.provedAtMs = atMs;
-      part.urgent = mine.some(({ state }) => state === 'suspected' || state === 'repairing');
+      part.urgent = found.some(({ state }) => state === 'suspected' || state === 'repairing');
     }
   }
 
-  /** Findings of an earlier run: their rows are looked at first. */
-  suspect(open: readonly DriftFinding[]): void {
-    for (const { from } of open) this.pressing(from);
+  /** The parts that findings are in, to be looked at first. */
+  pressing(open: readonly DriftFinding[]): void {
+    for (const finding of open)
+      for (const { table, parts } of this.#tables) {
+        if (tableName(table.from) !== finding.from || tableName(table.to) !== finding.to) continue;
+        const own = this.#partOf(table, finding);
+        for (const part of own === undefined ? parts : [own]) part.urgent = true;
+      }
   }
 
-  pressing(from: string): void {
-    for (const part of this.#parts) if (tableName(part.what.table.from) === from) part.urgent = true;
-  }
-
-  /** Whether a finding's row was among what these parts compared; undefined: all of the table was. */
+  /** Whether a finding's row was among what these parts of one table compared; undefined: all of the table was. */
   coversOf(parts: readonly PartOf[]): ((finding: DriftFinding) => boolean) | undefined {
-    return parts.length === 0 ? () => false : undefined;
+    const [first] = parts;
+    if (first === undefined) return () => false;
+    const all = this.#of(first.what.table).parts;
+    if (parts.length === all.length) return undefined;
+    const compared = new Set(parts);
+    return (finding) => {
+      const own = this.#partOf(first.what.table, finding);
+      return own !== undefined && compared.has(own);
+    };
   }
 
   partsOf(verdict: TableVerdict): number {
-    return this.#parts.filter(({ what }) => tableName(what.table.from) === verdict.from && tableName(what.table.to) === verdict.to).length;
+    const one = this.#tables.find(({ table }) => tableName(table.from) === verdict.from && tableName(table.to) === verdict.to);
+    return one?.parts.length ?? 0;
   }
 
   coverage(): Coverage {
-    return coverageOf(this.#parts);
+    return coverageOf(this.parts);
   }
-}
 
-export function tableName({ schema, name }: { readonly schema: string; readonly name: string }): string {
-  return `${schema}.${name}`;
+  #of(table: TableMapping): TableParts {
+    return this.#tables.find((one) => one.table === table)!;
+  }
+
+  /** Undefined where the finding's place is not known. */
+  #partOf(table: TableMapping, { sourceKey }: DriftFinding): PartOf | undefined {
+    const { parts, find } = this.#of(table);
+    if (find === undefined) return parts[0];
+    return sourceKey === undefined ? undefined : parts[find(sourceKey[0]) ?? -1];
+  }
 }

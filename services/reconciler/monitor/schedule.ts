@@ -41,6 +41,21 @@ export function newPart<T>(what: T, rows: number): Part<T> {
   };
 }
 
+/** What is known of a part whose rows lie in all of these: proved is only what each of them was. */
+export function takenOver<T>(before: readonly Part<T>[]): Omit<Part<T>, 'what' | 'rows'> {
+  const [first] = before;
+  const all = (times: readonly (number | undefined)[]): number | undefined =>
+    times.length > 0 && times.every((one) => one !== undefined) ? Math.min(...times) : undefined;
+  const some = before.flatMap(({ changedAtMs }) => changedAtMs ?? []);
+  return {
+    provedAtMs: all(before.map(({ provedAtMs }) => provedAtMs)),
+    comparedAtMs: all(before.map(({ comparedAtMs }) => comparedAtMs)),
+    verdict: before.every(({ verdict }) => verdict === first?.verdict) ? first?.verdict : undefined,
+    changedAtMs: some.length > 0 ? Math.min(...some) : undefined,
+    urgent: before.some(({ urgent }) => urgent),
+  };
+}
+
 /** The parts of the next round, most pressing first; one at least when any is due. */
 export function dueParts<T>(parts: readonly Part<T>[], nowMs: number, options: ScheduleOptions): readonly Part<T>[] {
   const due = parts

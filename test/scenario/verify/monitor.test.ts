@@ -87,3 +87,26 @@ test(
     ]);
   },
 );
+
+test(
+  'a big table is compared in ranges: a change in one has that one looked at, and its neighbours found as well',
+  { timeout: 240_000 },
+  async () => {
+    const table = 'CREATE TABLE big (id int8 PRIMARY KEY, v int4 NOT NULL);';
+    await using from = await databaseWith(`${table} INSERT INTO big SELECT g, g FROM generate_series(1, 60000) g; ANALYZE big`);
+    await using to = await databaseWith(table);
+    await using instance = await startInstance({ source: from.url, target: to.url, rest: EAGER });
+    await vi.waitFor(() => expect(proof(instance)).toMatchObject({ proved: 1 }), WAIT);
+    await execute(to.url, 'UPDATE big SET v = 0 WHERE id = 30001; DELETE FROM big WHERE id = 59000');
+    await execute(from.url, 'UPDATE big SET v = v + 1 WHERE id = 30005');
+    await vi.waitFor(() => expect(proof(instance)).toMatchObject({ confirmed: 1 }), WAIT);
+    // Nobody has touched the last range: its turn comes with the sweep.
+    expect((await readLastFindings(to.url, 'scenario', 10)).map(({ key, columns }) => [key, columns])).toEqual([[{ id: '30001' }, ['v']]]);
+    await execute(from.url, 'UPDATE big SET v = v + 1 WHERE id = 59500');
+    await vi.waitFor(() => expect(proof(instance)).toMatchObject({ confirmed: 2 }), WAIT);
+    await execute(to.url, 'UPDATE big SET v = 30001 WHERE id = 30001; INSERT INTO big VALUES (59000, 59000)');
+    await execute(from.url, 'UPDATE big SET v = v + 1 WHERE id IN (30005, 59500)');
+    await vi.waitFor(() => expect(open(instance)).toBe(0), WAIT);
+    await vi.waitFor(() => expect(proof(instance)).toMatchObject({ proved: 1 }), WAIT);
+  },
+);
