@@ -47,11 +47,14 @@ test('a running instance finds rows that somebody else changed, names them, and 
   await vi.waitFor(() => expect(proof(instance)).toMatchObject({ confirmed: 3 }), WAIT);
   const found = await readLastFindings(to.url, 'scenario', 10);
   const named = (one: DriftFinding): unknown[] => [one.kind, one.key, one.columns, one.state];
-  expect(found.map(named).toSorted()).toEqual([
-    ['different', { id: '77' }, ['name'], 'confirmed'],
-    ['extra', { id: '9999' }, [], 'confirmed'],
-    ['missing', { order_id: '12', n: '1' }, [], 'confirmed'],
-  ]);
+  expect(found).toHaveLength(3);
+  expect(found.map(named)).toEqual(
+    expect.arrayContaining([
+      ['different', { id: '77' }, ['name'], 'confirmed'],
+      ['extra', { id: '9999' }, [], 'confirmed'],
+      ['missing', { order_id: '12', n: '1' }, [], 'confirmed'],
+    ]),
+  );
 
   const reason = 'a test';
   await instance.post('/v1/recopy', { kind: 'keys', schema: 'public', table: 'customer', keys: [['77'], ['9999']], reason });
@@ -81,10 +84,12 @@ test(
     await execute(to.url, `UPDATE entry SET what = 'entry 7' WHERE what = 'changed'`);
     await execute(from.url, `INSERT INTO entry VALUES (now(), 'another')`);
     await vi.waitFor(() => expect(open(second)).toBe(0), WAIT);
-    expect((await readLastFindings(to.url, 'scenario', 10)).map(({ state, key, kind }) => [state, key, kind]).toSorted()).toEqual([
-      ['flapped', null, 'extra'],
-      ['flapped', null, 'missing'],
+    const ended = await readLastFindings(to.url, 'scenario', 10);
+    expect(ended.map(({ state, key }) => [state, key])).toEqual([
+      ['flapped', null],
+      ['flapped', null],
     ]);
+    expect(new Set(ended.map(({ kind }) => kind))).toEqual(new Set(['missing', 'extra']));
   },
 );
 
