@@ -71,7 +71,7 @@ function sorted(kind: RangeKind, ranges: readonly KeyRange[]): Interval[] {
 }
 
 /** Neighbours that are read as one: one statement, and one line of sums while the sides are equal. */
-const JOINED_MAX = 64;
+const JOINED_MAX = 256;
 
 /** The same keys in the keys' order, neighbours joined. @throws InvariantError where two ranges share a key. */
 export function joinRanges(mapping: TableMapping, ranges: readonly KeyRange[]): KeyRange[] {

@@ -5,12 +5,12 @@
  * Two levels, both in the snapshots that the scans are in: large buckets over all rows, then small ones over the large ones that differ.
  */
 import { sumsOf } from '#connectors/probe/postgres/computed-scan.ts';
-import { addTo, bucketOf, type BucketSum, type Buckets } from '#connectors/probe/postgres/table-scan.ts';
+import { addTo, bucketOf, slices, type BucketSum, type Buckets } from '#connectors/probe/postgres/table-scan.ts';
 import type { BothScans } from './touched-rows.ts';
 
 /** What a clean comparison moves is a line for each of these. */
 const ROWS_PER_LARGE_BUCKET = 65_536;
-/** A bucket that is listed holds about this many rows, so that one difference costs a short listing. */
+/** A bucket that is listed holds at least about this many rows, so that one difference costs a short listing. */
 const ROWS_PER_SMALL_BUCKET = 128;
 const BUCKETS_MAX = 131_072;
 
@@ -40,25 +40,32 @@ export interface BucketVerdict {
 
 /** @param rows About how many the scans read. */
 export async function compareBuckets(scans: BothScans, rows: number, corrections: Corrections): Promise<BucketVerdict> {
-  const large = 2n ** BigInt(Math.max(0, Math.floor(Math.log2(Math.min(BUCKETS_MAX, rows / ROWS_PER_LARGE_BUCKET) || 1)))) - 1n;
+  // Each slice of a scan answers with a line for each bucket.
+  const statements = Math.max(slices(scans.source).length, slices(scans.target).length);
+  const wanted = Math.min(BUCKETS_MAX, rows / statements / ROWS_PER_LARGE_BUCKET);
+  const large = wanted < 1 ? 0n : 2n ** BigInt(Math.floor(Math.log2(wanted))) - 1n;
   const [source, target] = await Promise.all([sumsOf(scans.source, large), sumsOf(scans.target, large)]);
   const counted = { rowsSource: total(source), rowsTarget: total(target) };
   correct({ source, target }, corrections, (hash) => bucketOf(hash, large));
   const differing = dirtyBuckets(source, target);
   if (differing.length === 0) return { ...counted, dirty: undefined };
   const within: Buckets = { mask: large, names: differing };
-  return { ...counted, dirty: await narrow(scans, { within, corrections, rows: rowsIn(differing, source, target) }) };
+  const rowsEach = rowsIn(differing, source, target) / differing.length;
+  return { ...counted, dirty: await narrow(scans, { within, corrections, rowsEach, statements }) };
 }
 
 interface Narrowing {
   readonly within: Buckets;
   readonly corrections: Corrections;
-  /** In all buckets of `within`. */
-  readonly rows: number;
+  /** In a bucket of `within`. */
+  readonly rowsEach: number;
+  readonly statements: number;
 }
 
-async function narrow(scans: BothScans, { within, corrections, rows }: Narrowing): Promise<Buckets> {
-  const wanted = Math.min(BUCKETS_MAX, rows / ROWS_PER_SMALL_BUCKET) / within.names.length;
+async function narrow(scans: BothScans, { within, corrections, rowsEach, statements }: Narrowing): Promise<Buckets> {
+  // For one difference: as many lines of sums as rows to be listed then.
+  const rowsPerBucket = Math.max(ROWS_PER_SMALL_BUCKET, Math.sqrt(rowsEach * statements));
+  const wanted = Math.min(BUCKETS_MAX / within.names.length, rowsEach / rowsPerBucket);
   if (wanted < 2) return within;
   const small = (within.mask + 1n) * 2n ** BigInt(Math.ceil(Math.log2(wanted))) - 1n;
   const [source, target] = await Promise.all([sumsOf(scans.source, small, within), sumsOf(scans.target, small, within)]);

@@ -13,6 +13,8 @@ import { moneyTransfersProof } from './money-transfers.ts';
 import { pagilaRedesignedProof } from './pagila-redesigned.ts';
 import { REDIS_PROOFS } from './redis.ts';
 import { SAMPLE_PROOFS } from './sample-databases.ts';
+import { sweepLoadProof } from './sweep-load.ts';
+import { sweepRateProof } from './sweep-rate.ts';
 import { surrogateKeysProof, surrogateKeysRedProof } from './surrogate-keys.ts';
 import { twoTargetsProof } from './two-targets.ts';
 import { TYPES_PROOFS } from './types.ts';
@@ -21,6 +23,8 @@ export const PROOFS: readonly Proof[] = [
   adjacentCommitsProof,
   adjacentCommitsRedProof,
   canonicalRateProof,
+  sweepRateProof,
+  sweepLoadProof,
   castsProof,
   ...MAPPING_COST_PROOFS,
   ...SAMPLE_PROOFS,
