@@ -107,12 +107,15 @@ export class MonitoredTables {
   compared(parts: readonly PartOf[], { verdict, changed, open, atMs }: Outcome): void {
     if (verdict.inconclusive !== undefined) return this.failed(parts, changed, atMs);
     const mine = open.filter(({ from, to }) => from === verdict.from && to === verdict.to);
-    for (const [i, part] of parts.entries()) {
-      const range = verdict.ranges?.[i];
-      const found = part.what.range === undefined ? mine : mine.filter((finding) => this.#partOf(part.what.table, finding) === part);
+    const isNamed = verdict.sample.length >= verdict.missing + verdict.extra + verdict.different;
+    const rangeOf = rangesOf(verdict, parts);
+    for (const part of parts) {
+      const range = rangeOf(part);
+      const found = range === undefined ? mine : mine.filter((finding) => this.#partOf(part.what.table, finding) === part);
       part.comparedAtMs = atMs;
       part.rows = range?.rows ?? Math.max(verdict.rowsSource, verdict.rowsTarget);
-      part.verdict = found.length > 0 || (range?.differences ?? 0) > 0 ? 'differs' : 'equal';
+      // What was counted and not named may be in any part of what was compared as one.
+      part.verdict = found.length > 0 || (!isNamed && (range?.differences ?? 0) > 0) ? 'differs' : 'equal';
       if (part.verdict === 'equal') part.provedAtMs = atMs;
       part.urgent = found.some(({ state }) => state === 'suspected' || state === 'repairing');
     }
@@ -160,4 +163,26 @@ export class MonitoredTables {
     if (find === undefined) return parts[0];
     return sourceKey === undefined ? undefined : parts[find(sourceKey[0]) ?? -1];
   }
+}
+
+interface ComparedRange {
+  /** Of the part alone, as far as can be told: neighbours are compared as one. */
+  readonly rows: number;
+  /** Of all that was compared as one with it. */
+  readonly differences: number;
+}
+
+/** What a verdict says of each part; of a whole table nothing that the verdict does not say itself. */
+function rangesOf({ ranges }: TableVerdict, parts: readonly PartOf[]): (part: PartOf) => ComparedRange | undefined {
+  const kind = parts[0] === undefined ? undefined : rangeable(parts[0].what.table);
+  if (ranges === undefined || kind === undefined) return () => undefined;
+  const find = rangeFinder(kind, ranges);
+  const first = ranges.findIndex(({ low }) => low === undefined);
+  const at = ({ what }: PartOf): number | undefined => (what.range?.low === undefined ? first : find(what.range.low));
+  const counts = Map.groupBy(parts, at);
+  return (part) => {
+    const i = at(part);
+    const range = ranges[i ?? -1];
+    return range && { rows: range.rows / counts.get(i)!.length, differences: range.differences };
+  };
 }

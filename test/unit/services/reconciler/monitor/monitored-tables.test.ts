@@ -25,7 +25,7 @@ function verdict(differences: readonly number[]): TableVerdict {
     missing: 0,
     extra: 0,
     different: differences.reduce((sum, one) => sum + one, 0),
-    sample: [],
+    sample: differences.flatMap((count) => Array.from({ length: count }, () => ({ key: {}, kind: 'different' as const, columns: [] }))),
     lsn: '0/1',
     ranges,
   };
@@ -88,6 +88,26 @@ test('only the range with a difference differs, and is pressing while its findin
     ['equal', false],
   ]);
   expect(tables.coverage()).toMatchObject({ proved: 100 / 150, oldestProofMs: undefined });
+});
+
+test('what neighbours have in common is shared out, and what is not named may be in each of them', () => {
+  const tables = cut();
+  const joined = (extra: Partial<TableVerdict>): TableVerdict => ({
+    ...verdict([0, 0, 0]),
+    ...extra,
+    ranges: [
+      { high: '200', rows: 80, differences: extra.different ?? 0 },
+      { low: '200', rows: 7, differences: 0 },
+    ],
+  });
+  tables.compared(tables.parts, { verdict: joined({}), changed: NONE, open: [], atMs: 3 });
+  expect(tables.parts.map(({ rows, verdict: one }) => [rows, one])).toEqual([
+    [40, 'equal'],
+    [40, 'equal'],
+    [7, 'equal'],
+  ]);
+  tables.compared(tables.parts, { verdict: joined({ different: 9 }), changed: NONE, open: [], atMs: 4 });
+  expect(tables.parts.map(({ verdict: one }) => one)).toEqual(['differs', 'differs', 'equal']);
 });
 
 test('a finding is covered by a comparison of its range, and of all ranges', () => {
