@@ -52,6 +52,7 @@ export const GUARDS = [
   'verify-changes', // verify ignores the changes between its two snapshots
   'verify-hidden', // verify does not look for transactions in the WAL that its snapshot cannot see
   'verify-range', // verify takes rows out of a range's sums that lie outside of it
+  'mirror-align', // the log's present state is compared, not the one that the snapshot shows
   'verify-shape', // verify does not look for a truncate or rewrite behind its snapshot
   'foreign-repeats', // what a connector repeats after a restart counts again
   'row-epoch', // a replaced reader's rows within a valid segment's range count

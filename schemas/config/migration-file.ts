@@ -234,6 +234,8 @@ export interface ReconcileSettings {
   readonly startAfterSeconds: number;
   /** What does not change is compared again after this. */
   readonly sweepHours: number;
+  /** The log is held against both sides, too; absent: it is not. */
+  readonly stream?: boolean;
 }
 
 /** The change log on Kafka. */

@@ -148,7 +148,7 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
 
 /** Several targets, or Redis, are applied to by one process; and only tables of Redis say how rows stand there. */
 function checkTargetKind(
-  { target, tables, log }: ParsedMigration,
+  { target, tables, log, reconcile }: ParsedMigration,
   targets: readonly NamedTarget[] | undefined,
   wrong: (message: string, at: Path) => void,
 ): void {
@@ -156,6 +156,8 @@ function checkTargetKind(
     wrong('several targets take their rows from the embedded log in this version: take `kafka` out', ['log', 'kafka']);
   else if (log.kafka !== undefined && (targets?.[0]?.address ?? target)?.redis !== undefined)
     wrong('a Redis target takes its rows from the embedded log in this version: take `kafka` out', ['log', 'kafka']);
+  if (log.kafka !== undefined && reconcile.stream)
+    wrong('the log is held against source and target in one process only in this version: take `stream` out', ['reconcile', 'stream']);
   tables.forEach((table, i) => {
     const own = targets?.find(({ name }) => name === (table.target ?? defaultTarget(targets)))?.address ?? (targets ? undefined : target);
     if (own !== undefined && own.redis === undefined && table.redis !== undefined)

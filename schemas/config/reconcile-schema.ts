@@ -1,6 +1,7 @@
 /** `reconcile:` of the migration file: how much the comparison beside the pipeline may take. */
 import { z } from 'zod';
 import { expected, flag, whole } from './file-terms.ts';
+import { reconcileStream } from './reconcile-stream.ts';
 
 export const reconcileSettings = z.strictObject(
   {
@@ -8,6 +9,7 @@ export const reconcileSettings = z.strictObject(
     budgetPercent: whole(1, 100).default(10).describe('Share of the time that comparing may take.'),
     startAfterSeconds: whole(0, 86_400).default(15).describe('How long after the copy the first comparison begins.'),
     sweepHours: whole(1, 24).default(6).describe('Rows that do not change are compared again after this.'),
+    stream: reconcileStream,
   },
-  expected('a block of enabled, budgetPercent, startAfterSeconds, sweepHours'),
+  expected('a block of enabled, budgetPercent, startAfterSeconds, sweepHours, stream'),
 );

@@ -60,6 +60,11 @@ export class RowStore {
     }
   }
 
+  /** `words` holds the key at `at` and the lanes behind it; valid until the visit returns. */
+  each(visit: (words: Int32Array, at: number) => void): void {
+    for (let slot = 0; slot < this.#slots; slot++) if (this.#used[slot] === 1) visit(this.#entries, ENTRY_WORDS * slot);
+  }
+
   clear(): void {
     this.#resize(FIRST_SLOTS);
     this.#size = 0;

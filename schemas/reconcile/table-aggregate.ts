@@ -25,10 +25,21 @@ export interface DigestedRow {
   readonly wide: WideTexts | undefined;
 }
 
+/** A row that is there and whose digest is not known: the texts of its key. */
+export interface OpenRow {
+  readonly open: readonly (string | null)[];
+}
+
+/** What a key has; undefined: no row. */
+export type RowState = DigestedRow | OpenRow | undefined;
+
 interface Note {
   readonly declared: readonly (string | null)[];
   readonly wide: WideTexts | undefined;
 }
+
+const KEY_WORDS = 4;
+const LANE_WORDS = 4;
 
 export class TableAggregate {
   readonly #options: AggregateOptions;
@@ -46,6 +57,10 @@ export class TableAggregate {
   /** Why nothing can be said any more; undefined while it can. */
   get void(): string | undefined {
     return this.#void;
+  }
+
+  get buckets(): number {
+    return this.#options.buckets;
   }
 
   get size(): number {
@@ -97,6 +112,36 @@ export class TableAggregate {
     return this.#notes.size === 0 ? undefined : this.#notes.get(idOf(key))?.wide;
   }
 
+  /** What the key has, as a copy. */
+  at(key: Int32Array): RowState {
+    const found = this.#rows.find(key);
+    if (found < 0) {
+      const open = this.#open.size === 0 ? undefined : this.#open.get(idOf(key));
+      return open && { open: open.key };
+    }
+    const note = this.#notes.size === 0 ? undefined : this.#notes.get(idOf(key));
+    return { lanes: this.#rows.words.slice(found, found + LANE_WORDS), declared: note?.declared ?? [], wide: note?.wide };
+  }
+
+  /** `put`, `leaveOpen` or `remove`, whichever gives the key this state. */
+  set(key: Int32Array, state: RowState): void {
+    if (state === undefined) this.remove(key);
+    else if ('open' in state) this.leaveOpen(key, state.open);
+    else this.put(key, state);
+  }
+
+  /** Rows of these buckets, but the open ones. */
+  rowsIn(buckets: ReadonlySet<number>, visit: (key: Int32Array, lanes: Int32Array) => void): void {
+    this.#rows.each((words, at) => {
+      const key = words.subarray(at, at + KEY_WORDS);
+      if (buckets.has(this.#buckets.of(key))) visit(key.slice(), words.slice(at + KEY_WORDS, at + KEY_WORDS + LANE_WORDS));
+    });
+  }
+
+  bucketOf(key: Int32Array): number {
+    return this.#buckets.of(key);
+  }
+
   /** Of all rows of the bucket but the open ones. */
   bucket(bucket: number): BucketState {
     return this.#buckets.state(bucket);
@@ -122,6 +167,7 @@ export class TableAggregate {
   }
 }
 
-function idOf(key: Int32Array): string {
+/** A key's digest as a text, for maps. */
+export function idOf(key: Int32Array): string {
   return `${key[0]},${key[1]},${key[2]},${key[3]}`;
 }

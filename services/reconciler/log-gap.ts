@@ -9,6 +9,7 @@ import { messageOf } from '#schemas/errors.ts';
 import { formatLsn, type Lsn } from '#schemas/lsn.ts';
 import type { Offset, Topic } from '#connectors/change-log/change-log.ts';
 import { readAll } from '#services/runtime/records.ts';
+import { relationsBelow } from './log-relations.ts';
 import { voidTable, type ChangeCollector, type CollectedTable } from './change-collector.ts';
 
 export interface RawLog {
@@ -72,29 +73,12 @@ export async function readLogGap(open: OpenRawLog | undefined, gap: LogGap): Pro
   try {
     const offset = gap.offset ?? log.raw.start(0);
     if (offset < log.raw.start(0)) return 'the change log no longer holds what the target has not applied';
-    await feedRelations(log.progress, offset, gap.collector);
+    for (const frame of await relationsBelow(log.progress, offset)) gap.collector.feed(frame);
     await feedTransactions(log.raw, offset, gap);
     return undefined;
   } finally {
     await log.close();
   }
-}
-
-interface RelationRecord {
-  readonly t: string;
-  readonly offset: Offset;
-  readonly oid: number;
-  readonly frame: string;
-}
-
-/** Relation messages that stand before the offset and are still valid there. */
-async function feedRelations(progress: Topic, offset: Offset, collector: ChangeCollector): Promise<void> {
-  const latest = new Map<number, RelationRecord>();
-  await readAll(progress, progress.start(0), (frame) => {
-    const record = JSON.parse(frame.toString('utf8')) as RelationRecord;
-    if (record.t === 'relation' && record.offset <= offset) latest.set(record.oid, record);
-  });
-  for (const record of latest.values()) collector.feed(Buffer.from(record.frame, 'base64'));
 }
 
 async function feedTransactions(raw: Topic, offset: Offset, gap: LogGap): Promise<void> {

@@ -22,6 +22,7 @@ import { ServiceGroup } from './service-group.ts';
 import type { TargetSides } from './target-sides.ts';
 import { targetsStatus } from './targets-status.ts';
 import { installTestHooksFrom } from './test-hook-environment.ts';
+import { watchMirrors } from './watch-mirrors.ts';
 
 const TRIM_EVERY_MS = 10_000;
 const PROGRESS_EVERY_MS = 1_000;
@@ -55,6 +56,8 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
   group.start((signal) => running.copier.run(signal));
   group.start((signal) => keepTrimmed(running, options.file.settings.log.retainBytes, signal));
   group.start((signal) => reportProgress(() => options.onProgress(status()), signal));
+  if (options.file.settings.reconcile.stream === true)
+    group.start((signal) => watchMirrors({ raw, progress, targets: targets.all, logger: options.logger }, signal));
   group.start((signal) => endWithoutTargets(targets, signal));
   for (const monitor of running.monitors.values()) group.start((signal) => monitor.run(signal));
   const reason = await group.firstOf(options.until === 'caught-up' ? caughtUp(running, group.signal) : undefined);

@@ -1,0 +1,76 @@
+/**
+ * `reconcile.stream`: mirrors of the log, held against source and target all the time. Guarantee: a table that begins to differ is told once,
+ * with the equality that is broken and the first keys, and again when it is over; nothing of it ends the instance or holds the pipeline up.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Topic } from '#connectors/change-log/change-log.ts';
+import { messageOf } from '#schemas/errors.ts';
+import type { MirrorVerdict } from '#services/reconciler/stream/mirror-verdict.ts';
+import { StreamMirror } from '#services/reconciler/stream/stream-mirror.ts';
+import type { Logger } from '#services/runtime/service.ts';
+import type { TargetSide } from './target-side.ts';
+
+export interface WatchedLog {
+  readonly raw: Topic;
+  readonly progress: Topic;
+  readonly targets: readonly TargetSide[];
+  readonly logger: Logger;
+}
+
+const PAUSE_MS = 5_000;
+const RETRY_MS = 30_000;
+/** Comparing takes at most this part of the time. */
+const LOAD_PART = 0.1;
+const KEYS_TOLD = 5;
+
+export async function watchMirrors(log: WatchedLog, signal: AbortSignal): Promise<void> {
+  await Promise.all(log.targets.map(async (target) => watchTarget(log, target, signal)));
+}
+
+/** Resolves with the signal. */
+async function watchTarget(log: WatchedLog, target: TargetSide, signal: AbortSignal): Promise<void> {
+  const { file, migration } = target;
+  const { postgres: targetUrl } = file.target;
+  if (targetUrl === undefined) return;
+  const { raw, progress, logger } = log;
+  const options = { name: file.name, sourceUrl: file.source.postgres, targetUrl, raw, progress, logger };
+  while (!signal.aborted) {
+    try {
+      const mirror = await StreamMirror.open({ ...options, mapping: migration.mapping, types: migration.types });
+      await Promise.all([mirror.run(signal), compareAlways(mirror, logger, signal)]);
+    } catch (error) {
+      logger.warn({ error: messageOf(error) }, 'the log cannot be held against source and target; it is tried again');
+      await pause(RETRY_MS, signal);
+    }
+  }
+}
+
+async function compareAlways(mirror: StreamMirror, logger: Logger, signal: AbortSignal): Promise<void> {
+  const differing = new Set<string>();
+  for (let pauseMs = PAUSE_MS; !signal.aborted;) {
+    await pause(pauseMs, signal);
+    if (signal.aborted) return;
+    const startedAt = performance.now();
+    for (const verdict of [...(await mirror.compareTarget()), ...(await mirror.compareSource())]) tell(verdict, differing, logger);
+    pauseMs = Math.max(PAUSE_MS, (performance.now() - startedAt) / LOAD_PART);
+  }
+}
+
+const WORDS = {
+  'source-log': { differ: 'the log is not what the source did', equal: 'the log is what the source did again' },
+  'log-target': { differ: 'the target is not what the log makes', equal: 'the target is what the log makes again' },
+} as const;
+
+function tell(verdict: MirrorVerdict, differing: Set<string>, logger: Logger): void {
+  const { from, to, equality, outcome, differences, sample } = verdict;
+  const id = `${equality} ${from} ${to}`;
+  if (outcome === 'equal' && differing.delete(id)) logger.info({ from, to }, WORDS[equality].equal);
+  if (outcome !== 'differs' || differing.has(id)) return;
+  differing.add(id);
+  const keys = sample.slice(0, KEYS_TOLD).map(({ kind, key }) => ({ kind, key }));
+  logger.warn({ from, to, differences, keys }, WORDS[equality].differ);
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await delay(ms, undefined, { signal }).catch(() => undefined);
+}
