@@ -148,12 +148,7 @@ export const catalogue = {
     'A row was set aside: it could not be mapped, or the target refused it.',
     'Mend the cause, then run crossfade dlq retry.',
   ),
-  'CF-5010': entry(
-    2,
-    'operator',
-    'The command does not work with this kind of target.',
-    'See docs/redis.md for what does, and for how to compare by hand.',
-  ),
+  'CF-5010': entry(2, 'operator', 'The command does not work with this kind of target.', 'See docs/redis.md for what does.'),
   'CF-5011': entry(
     1,
     'operator',

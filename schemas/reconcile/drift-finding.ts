@@ -2,7 +2,7 @@
  * A difference between source and target from when it is first seen. Guarantee: what was seen once stays told, with what became of it and
  * where: nothing goes away but by a later comparison of the same rows.
  */
-import type { DifferenceKind } from './verify-result.ts';
+import type { DifferenceKind, DifferenceSample } from './verify-result.ts';
 
 /**
  * suspected: one comparison found it. confirmed: a later one found it again. repairing: its rows were asked for again. verified: equal
@@ -28,7 +28,7 @@ export interface DriftFinding {
   /** One, but for rows without a name. */
   readonly rows: number;
   /** The target refused the row: see `crossfade dlq`. */
-  readonly cause?: 'held';
+  readonly cause?: DifferenceSample['cause'];
   readonly state: FindingState;
   /** When the state was reached, the first one first. */
   readonly steps: readonly FindingStep[];

@@ -12,6 +12,7 @@ export type InconclusiveCause =
   | 'in-flight' // a transaction may be in the WAL and still invisible
   | 'changed' // truncated, rewritten, or another shape during the comparison
   | 'volume' // more keys changed meanwhile than are compared one by one
+  | 'hot' // some keys changed each time that they were looked at (a target without snapshots)
   | 'unreadable'; // a server refused a statement
 
 export interface Inconclusive {
@@ -25,12 +26,15 @@ export interface DifferenceSample {
   /** Target key column → text; null for a table without a key. */
   readonly key: Readonly<Record<string, string | null>> | null;
   readonly kind: DifferenceKind;
-  /** Target columns that differ; empty for missing and extra rows. */
+  /** Target columns that differ; empty for missing and extra rows. In Redis also `_cf`, and sets that hold the row wrongly or lack it. */
   readonly columns: readonly string[];
   /** The source's key, in its own column order, where it is known: what repair asks for. */
   readonly sourceKey?: readonly string[];
-  /** The target refused the row: it is set aside, and later changes of its key wait with it. */
-  readonly cause?: 'held';
+  /**
+   * held: the target refused the row, so it is set aside, and later changes of its key wait with it. foreign: something that no row can be stands
+   * under the key (Redis), and has to be deleted by hand first.
+   */
+  readonly cause?: 'held' | 'foreign';
 }
 
 /** A part of a table that was compared. */
@@ -59,6 +63,8 @@ export interface TableVerdict {
   readonly softlyDeleted?: number;
   /** Rows of the target that the source lacks, where the file ignores deletes or truncates: no differences. Absent: none. */
   readonly kept?: number;
+  /** Rows that may have expired: the file lets them (Redis, `ttl`), and they are not there. No differences. Absent: none. */
+  readonly expired?: number;
   readonly sample: readonly DifferenceSample[];
   /**
    * Target columns that were held against what the mapping's own function makes of the source, not against SQL of verify's own: a fault of

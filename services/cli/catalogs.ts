@@ -3,12 +3,12 @@ import type pg from 'pg';
 import { readCatalog } from '#connectors/catalog/postgres.ts';
 import { connect } from '#connectors/postgres/session.ts';
 import type { Catalogues } from '#schemas/config/catalogue-file.ts';
-import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { errorOf } from '#schemas/envelope.ts';
 import { PipelineError } from '#schemas/errors.ts';
-import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
+import { compileMapping, type MappingResult } from '#schemas/mapping/compile-mapping.ts';
 import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { compileRedisMapping } from '#schemas/mapping/redis/compile-redis.ts';
 import { planHash } from '#schemas/plan/plan-hash.ts';
 import { requirePlan } from '#schemas/plan/require-plan.ts';
 import type { Catalog } from '#schemas/table.ts';
@@ -46,8 +46,7 @@ async function read(url: string, role: 'source' | 'target'): Promise<Catalog> {
 
 /** @throws PipelineError CF-4006; of the first misfit, all of them in `details.findings`. */
 export async function readMapping(file: MigrationFile): Promise<CompiledMapping> {
-  const { source, target } = await readCatalogs({ source: file.source.postgres, target: postgresTarget(file, 'comparing') });
-  const { mapping, findings } = compileMapping(file, source, target);
+  const { mapping, findings } = await compile(file);
   if (mapping !== undefined) {
     const signed = file.signedPlan === undefined ? undefined : ({ hash: file.signedPlan, by: 'option' } as const);
     requirePlan(planHash(file, mapping), signed, file.name);
@@ -57,4 +56,9 @@ export async function readMapping(file: MigrationFile): Promise<CompiledMapping>
   if (first === undefined) throw new PipelineError('CF-4001', 'the file gives no mapping');
   const error = errorOf(first);
   throw new PipelineError(error.code, error.message, { ...error.place, remedy: error.remedy, details: { findings } });
+}
+
+async function compile(file: MigrationFile): Promise<MappingResult> {
+  const { source, target } = await readMappingCatalogs(file);
+  return target === undefined ? compileRedisMapping(file, source) : compileMapping(file, source, target);
 }

@@ -4,7 +4,6 @@
  */
 import { readFile } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
-import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { type CompiledMapping, type TableMapping, tableId } from '#schemas/mapping/compiled-mapping.ts';
 import type { VerifyResult } from '#schemas/reconcile/verify-result.ts';
@@ -56,7 +55,6 @@ export const repairCommand: CommandSpec = {
 async function run(context: CommandContext): Promise<Outcome> {
   checkOptions(context.options);
   const input = await loadSignedTarget(context);
-  postgresTarget(input.file, 'repair');
   const mapping = await readMapping(input.file).catch(async (error: unknown) => Promise.reject(await tellChanges(error, input)));
   const requests =
     context.options.text('table') === undefined
@@ -125,8 +123,9 @@ async function foundRequests(context: CommandContext, input: MigrationInput, map
 }
 
 /** What the running instance found by itself, and found again. */
-async function confirmedRequests({ file }: MigrationInput, mapping: CompiledMapping): Promise<RecopyRequest[]> {
-  const open = await readOpenFindings(postgresTarget(file, 'repair'), file.name);
+async function confirmedRequests({ file: { target, name } }: MigrationInput, mapping: CompiledMapping): Promise<RecopyRequest[]> {
+  if (target.postgres === undefined) return [];
+  const open = await readOpenFindings(target.postgres, name);
   return planRepair(verdictsOf(open.filter(({ state }) => state !== 'suspected')), mapping);
 }
 

@@ -12,7 +12,7 @@ import { formatCount } from './render.ts';
 
 export interface VerifyTargets {
   readonly context: CommandContext;
-  /** @throws PipelineError CF-1008 where it has no such table, CF-5010 where it cannot be compared, CF-5001 where it cannot be reached */
+  /** @throws PipelineError CF-1008 where it has no such table, CF-5001 where it cannot be reached */
   readonly verify: (target: MigrationFile) => Promise<VerifyResult>;
   /** As of the only target. */
   readonly outcomeOf: (result: VerifyResult) => Outcome;
@@ -23,9 +23,6 @@ type Verdict = { readonly name: string } & (
   | { readonly result: VerifyResult; readonly outcome: Outcome }
   | { readonly error: PipelineError }
 );
-
-/** Those without a verdict: of none of their tables is anything known. */
-const NOT_COMPARED = new Set(['CF-5010', 'CF-5001']);
 
 export async function verifyTargets(targets: readonly MigrationFile[], { context, verify, outcomeOf }: VerifyTargets): Promise<Outcome> {
   const named = context.options.texts('table').length > 0;
@@ -40,7 +37,8 @@ export async function verifyTargets(targets: readonly MigrationFile[], { context
       const code = error instanceof PipelineError ? error.code : undefined;
       // A table that was named may be another target's.
       if (named && code === 'CF-1008') unknown ??= error;
-      else if (error instanceof PipelineError && NOT_COMPARED.has(error.code)) verdicts.push({ name, error });
+      // Without a verdict: of none of its tables is anything known.
+      else if (error instanceof PipelineError && error.code === 'CF-5001') verdicts.push({ name, error });
       else throw error;
     }
   }
@@ -86,6 +84,5 @@ function ofTarget(name: string, finding: Finding): Finding {
 }
 
 function notCompared(name: string, error: PipelineError): Finding {
-  const remedy = error.code === 'CF-5010' ? 'Compare the others by name (--target), and this one by hand (docs/redis.md).' : error.remedy;
-  return warningFinding('CF-6002', `${name}: ${messageOf(error)}`, remedy);
+  return warningFinding('CF-6002', `${name}: ${messageOf(error)}`, error.remedy);
 }

@@ -10,6 +10,7 @@ import type { Logger } from '#services/runtime/service.ts';
 import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { TableVerdict, VerifyResult } from '#schemas/reconcile/verify-result.ts';
 import type { LogReach, RawLog } from '#services/reconciler/log-gap.ts';
+import { verifyStore } from '#services/reconciler/redis/verify-store.ts';
 import { verifyMigration } from '#services/reconciler/verify.ts';
 import { readMapping } from './catalogs.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
@@ -50,7 +51,6 @@ async function run(context: CommandContext): Promise<Outcome> {
 
 async function verifyTarget(context: CommandContext, input: SignedInput): Promise<VerifyResult> {
   const { file, dataDir } = input;
-  postgresTarget(file, 'verify');
   const mapping = await readMapping(file).catch(async (error: unknown) => Promise.reject(await tellChanges(error, input)));
   const tables = selectTables(context.options.texts('table'), mapping);
   const result = await verifyNow(context, { file, dataDir, mapping, ...(tables !== undefined && { tables }) });
@@ -78,15 +78,14 @@ export interface VerifyInput {
 
 export async function verifyNow(context: CommandContext, { file, dataDir, mapping, tables }: VerifyInput): Promise<VerifyResult> {
   const { kafka } = file.settings.log;
+  const { name } = file;
+  const { log: logger, signal } = context;
+  const shared = { sourceUrl: file.source.postgres, mapping, name, slot: name, publication: name, logger, signal };
+  if (file.target.redis !== undefined)
+    return verifyStore({ ...shared, address: file.target.redis, tables, log: async () => openRawLog(dataDir) });
   return verifyMigration({
-    sourceUrl: file.source.postgres,
+    ...shared,
     targetUrl: postgresTarget(file, 'verify'),
-    mapping,
-    name: file.name,
-    slot: file.name,
-    publication: file.name,
-    logger: context.log,
-    signal: context.signal,
     // Over Kafka the services bring the target forward; what only the log has is waited for, not read here.
     ...(kafka === undefined ? { log: async () => openRawLog(dataDir) } : { logReach: () => askLogReach(file, kafka, context.log) }),
     ...(tables !== undefined && { tables }),
@@ -113,9 +112,10 @@ async function openRawLog(dataDir: string): Promise<RawLog> {
 /** Also repair's answer: it ends with a verify of its own. */
 export function verifyOutcome(result: VerifyResult, { paint }: Pick<CommandContext, 'paint'>): Outcome {
   const rows = result.tables.map((table) => {
-    const colour = table.inconclusive !== undefined ? paint.yellow : differencesOf(table) > 0 ? paint.red : paint.green;
-    const verdict =
-      table.inconclusive !== undefined ? `not judged: ${table.inconclusive.cause}` : differencesOf(table) > 0 ? 'differs' : 'equal';
+    const differs = differencesOf(table) > 0;
+    const colour = differs ? paint.red : table.inconclusive !== undefined ? paint.yellow : paint.green;
+    const open = table.inconclusive === undefined ? undefined : `not judged: ${table.inconclusive.cause}`;
+    const verdict = [differs ? 'differs' : undefined, open].filter((one) => one !== undefined).join(', ') || 'equal';
     return [
       table.to,
       ...[table.rowsSource, table.rowsTarget, table.missing, table.extra, table.different].map(formatCount),
@@ -125,8 +125,9 @@ export function verifyOutcome(result: VerifyResult, { paint }: Pick<CommandConte
   let text = renderTable(['table', 'source', 'target', 'missing', 'extra', 'different', 'verdict'], rows, [1, 2, 3, 4, 5]);
   const shared = result.tables.flatMap(({ to, sharedFunctionOnly = [] }) => sharedFunctionOnly.map((column) => `${to}.${column}`));
   if (shared.length > 0) text += `\nHeld against the mapping's own function only, not against SQL of verify's own: ${listNames(shared)}`;
-  for (const { to, softlyDeleted = 0, kept = 0 } of result.tables) {
+  for (const { to, softlyDeleted = 0, kept = 0, expired = 0 } of result.tables) {
     if (softlyDeleted > 0) text += `\n${to}: ${formatCount(softlyDeleted)} rows of the target are softly deleted`;
+    if (expired > 0) text += `\n${to}: ${formatCount(expired)} rows are not there; the file lets them expire (ttl)`;
     if (kept > 0) text += `\n${to}: ${formatCount(kept)} rows of the target are not at the source, and stay as the file says`;
   }
   const findings = [...result.tables.flatMap(differenceFindings), ...inconclusiveFindings(result.tables)];
@@ -152,7 +153,9 @@ function differenceFindings(table: TableVerdict): Finding[] {
   if (differencesOf(table) === 0) return [];
   const columns = [...new Set(table.sample.flatMap((one) => one.columns))];
   const which = columns.length === 0 ? '' : `; columns ${columns.join(', ')}`;
-  const message = `${table.to}: ${table.missing} missing, ${table.extra} extra, ${table.different} different${which}`;
+  const foreign = table.sample.filter(({ cause }) => cause === 'foreign').length;
+  const strange = foreign === 0 ? '' : `; under ${foreign} keys something else stands: delete them first`;
+  const message = `${table.to}: ${table.missing} missing, ${table.extra} extra, ${table.different} different${which}${strange}`;
   const held = table.held ?? 0;
   const findings = held < differencesOf(table) ? [errorFinding('CF-6001', message, `crossfade repair --table ${table.from}`)] : [];
   if (held > 0) findings.push(errorFinding('CF-5009', `${table.to}: ${held} of the rows that differ are set aside`, 'crossfade dlq list'));

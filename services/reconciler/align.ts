@@ -167,19 +167,22 @@ function requireConsistent({ name }: AlignOptions, state: TargetState | undefine
   throw new PipelineError('CF-6002', 'the target does not show one source state yet: the copy is not complete');
 }
 
-async function requirePrimary(client: pg.ClientBase): Promise<void> {
+export async function requirePrimary(client: pg.ClientBase): Promise<void> {
   const row = await queryRow(client, 'SELECT pg_is_in_recovery()::text AS standby');
   // A snapshot taken on a standby lists no running transactions.
   if (row?.['standby'] === 'true') throw new PipelineError('CF-2005', 'the source is a standby; verify needs the primary');
 }
 
-async function requireSameServer(client: pg.ClientBase, snapshot: HeldSnapshot): Promise<void> {
+export async function requireSameServer(client: pg.ClientBase, snapshot: HeldSnapshot): Promise<void> {
   const row = await queryRow(client, 'SELECT pg_postmaster_start_time()::text AS started');
   if (row?.['started'] !== snapshot.serverStart) throw new PipelineError('CF-2005', 'two sessions of the source URL reached two servers');
 }
 
 /** The applied LSN means nothing on another server, nor on one that was restored to before it. */
-async function requireSameHistory(client: pg.ClientBase, { applied, systemId }: ConsistentState): Promise<void> {
+export async function requireSameHistory(
+  client: pg.ClientBase,
+  { applied, systemId }: Pick<ConsistentState, 'applied' | 'systemId'>,
+): Promise<void> {
   const row = await queryRow(
     client,
     `SELECT pg_current_wal_flush_lsn()::text AS flushed, has_function_privilege('pg_control_system()', 'EXECUTE')::text AS allowed`,
@@ -197,7 +200,7 @@ async function requireSameHistory(client: pg.ClientBase, { applied, systemId }: 
   }
 }
 
-async function leavesOf(client: pg.ClientBase, probes: readonly TableProbe[]): Promise<number[]> {
+export async function leavesOf(client: pg.ClientBase, probes: readonly TableProbe[]): Promise<number[]> {
   const shapes = await readShapes(
     client,
     probes.map((probe) => probe.mapping.from),
@@ -206,7 +209,7 @@ async function leavesOf(client: pg.ClientBase, probes: readonly TableProbe[]): P
 }
 
 /** A WAL position above every commit that an earlier snapshot sees; all below it is flushed on return, and will be applied. */
-async function markPosition(client: pg.ClientBase, name: string): Promise<Lsn> {
+export async function markPosition(client: pg.ClientBase, name: string): Promise<Lsn> {
   const row = await queryRow(client, 'SELECT pg_current_wal_insert_lsn()::text AS lsn');
   const marker = JSON.stringify({ kind: 'marker', name, id: `verify-${randomUUID()}` });
   await client.query('SELECT pg_logical_emit_message(true, $1, $2)', [MESSAGE_PREFIX, marker]);
@@ -247,10 +250,10 @@ async function waitApplied(options: AlignOptions, { stream, present, after, wind
 }
 
 /** Transaction ids that the copied slot has brought by now. */
-async function streamedSince(
+export async function streamedSince(
   client: pg.ClientBase,
   window: StreamWindow,
-  { publication, limits }: AlignOptions,
+  { publication, limits }: Pick<AlignOptions, 'publication' | 'limits'>,
 ): Promise<ReadonlySet<bigint>> {
   const row = await queryRow(client, 'SELECT pg_current_wal_flush_lsn()::text AS lsn');
   const xids = new Set<bigint>();
@@ -308,7 +311,7 @@ async function pair(
 }
 
 interface Collect {
-  readonly options: AlignOptions;
+  readonly options: Pick<AlignOptions, 'log' | 'logReach' | 'limits' | 'publication' | 'signal'>;
   readonly stream: pg.ClientBase;
   readonly window: StreamWindow;
   readonly applied: Lsn;
@@ -319,12 +322,12 @@ interface Collect {
 const BEHIND = 'the target is too far behind the source: verify again when it has caught up';
 
 /** Why what lies between target and slot cannot be told; undefined: it is in the collector, or there is nothing. */
-async function gapReason(options: AlignOptions, window: StreamWindow, gap: LogGap): Promise<string | undefined> {
+async function gapReason(options: Collect['options'], window: StreamWindow, gap: LogGap): Promise<string | undefined> {
   if (options.logReach !== undefined) return missingFromTarget(options.logReach, { applied: gap.from, to: gap.to });
   return window.active ? BEHIND : readLogGap(options.log, gap);
 }
 
-async function collectChanges(collector: ChangeCollector, tables: readonly CollectedTable[], collect: Collect): Promise<void> {
+export async function collectChanges(collector: ChangeCollector, tables: readonly CollectedTable[], collect: Collect): Promise<void> {
   const { options, window, applied } = collect;
   if (applied < window.start) {
     const gap = { from: applied, to: window.start, offset: collect.logOffset, collector, tables };

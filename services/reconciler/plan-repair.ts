@@ -34,8 +34,10 @@ function nameOf({ schema, name }: { readonly schema: string; readonly name: stri
 function planTable(verdict: TableVerdict, { from, sourceKey }: TableMapping): RecopyRequest[] {
   const base = { schema: from.schema, table: from.name };
   const reason = `verify found ${verdict.missing} missing, ${verdict.extra} extra, ${verdict.different} different rows`;
-  const keys = verdict.sample.flatMap((one) => (one.sourceKey ? [one.sourceKey] : []));
-  const complete = keys.length === verdict.missing + verdict.extra + verdict.different;
+  // A re-copy would be refused there, and hold the table.
+  const foreign = verdict.sample.filter(({ cause }) => cause === 'foreign').length;
+  const keys = verdict.sample.flatMap((one) => (one.sourceKey && one.cause !== 'foreign' ? [one.sourceKey] : []));
+  const complete = keys.length + foreign === verdict.missing + verdict.extra + verdict.different;
   // A row that no key of the source can name (an id that the key map lacks) goes only with all others.
   if (sourceKey.length > 0 && verdict.sample.some((one) => one.kind === 'extra' && one.sourceKey === undefined))
     return [{ kind: 'replace', ...base, reason }];

@@ -4,6 +4,7 @@ import { redisProvider } from '#test/support/redis/provider.ts';
 import { seeded } from '#test/support/random.ts';
 import { startRedis } from '#test/support/redis/server.ts';
 import { measureSink } from '../redis/rate.ts';
+import { runRedisCompare } from '../redis/run-compare.ts';
 import { runRedisKills } from '../redis/run-kills.ts';
 import { type Figures, type Proof, type ProofContext, Skipped } from '../proof.ts';
 
@@ -79,4 +80,16 @@ const killProof: Proof = {
   },
 };
 
-export const REDIS_PROOFS: readonly Proof[] = [replayProof, rateProof, killProof];
+const compareProof: Proof = {
+  name: 'redis-compare',
+  claim:
+    'verify of Redis under 1,000 writes/s and a lagging sink: every value changed, row deleted or added is named with its columns and repaired, and nothing else is',
+  expectedSeconds: 600,
+  run: async ({ size, seed, say }) => {
+    await requireRedis();
+    const isFull = size === 'full';
+    return runRedisCompare({ rounds: isFull ? 12 : 1, rows: isFull ? 60_000 : 3_000, writesPerSecond: isFull ? 1_000 : 100, seed, say });
+  },
+};
+
+export const REDIS_PROOFS: readonly Proof[] = [replayProof, rateProof, killProof, compareProof];

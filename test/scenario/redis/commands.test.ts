@@ -36,7 +36,7 @@ function stage(source: string, target: string, tables = '  - { from: public.acco
 }
 
 describeWithRedis('with a Redis target', () => {
-  test('check, up --until caught-up and status work, started again goes on, verify and repair refuse; no secret is told', async () => {
+  test('check, up --until caught-up and status work, started again goes on, verify compares without an instance, dlq refuses; no secret is told', async () => {
     await using from = await freshDatabase(18);
     await using redis = await startRedis({ requirepass: 'open-sesame' });
     await execute(from.url, ...SOURCE);
@@ -64,11 +64,18 @@ describeWithRedis('with a Redis target', () => {
     const moved = stage(from.url, redis.url, '  - { from: public.account, redis: { key: "client:{id}" } }');
     const other = await moved.run('up', '--until', 'caught-up', '--port', '0');
     expect([other.exitCode, other.envelope.error?.code]).toEqual([1, 'CF-5006']);
-    for (const command of [['verify'], ['repair', '--table', 'public.account'], ['dlq', 'list']]) {
-      const refused = await run(...command);
-      expect([command[0], refused.exitCode, refused.envelope.error?.code]).toEqual([command[0], 2, 'CF-5010']);
-    }
-    for (const { all } of [checked, first, status]) expect(all).not.toContain('open-sesame');
+    const refused = await run('dlq', 'list');
+    expect([refused.exitCode, refused.envelope.error?.code]).toEqual([2, 'CF-5010']);
+    const equal = await run('verify');
+    expect([equal.exitCode, equal.envelope.result], equal.all).toMatchObject([0, { differences: 0, inconclusive: 0 }]);
+    await redis.client.hset('acct:33', 'owner', 'somebody');
+    const differs = await run('verify');
+    expect([differs.exitCode, differs.envelope.result]).toMatchObject([
+      11,
+      { tables: [{ sample: [{ key: { id: '33' }, columns: ['owner'] }] }] },
+    ]);
+    expect((await run('status')).envelope.result).toMatchObject({ drift: 1 });
+    for (const { all } of [checked, first, status, equal, differs]) expect(all).not.toContain('open-sesame');
   });
 
   test('a user with the rights that docs/redis.md names is enough', async () => {
