@@ -77,6 +77,7 @@ function pageFor(path: Path): string {
   if (path.includes('redis')) return 'docs/redis.md';
   if (block === 'log') return 'docs/kafka.md';
   if (block === 'targets') return 'docs/targets.md';
+  if (block === 'checks') return 'docs/checks.md';
   if (block === 'tables') return 'docs/mapping.md';
   return ON_README.has(String(block)) ? 'README.md' : 'schemas/config/migration.schema.json';
 }

@@ -3,6 +3,7 @@
  * `name`, `source`, `target` and `tables` has a safe default. The same schema gives the JSON Schema for editors.
  */
 import { z } from 'zod';
+import { checks } from './checks-schema.ts';
 import { deletesOption, truncatesOption } from './deletes-schema.ts';
 import { explodeOption } from './explode-schema.ts';
 import { expected, flag, oneOf, sqlName, whole } from './file-terms.ts';
@@ -203,6 +204,7 @@ export const migrationSchema = z.strictObject(
       .describe('The tool that owns the tables: nothing begins while a migration of it is pending.'),
     schemaSteps: schemaSteps.default([]).describe("SQL of the file's own on the target; run by `crossfade schema apply`."),
     tests: mappingTests.default([]).describe('What is to come of given source rows; run by `crossfade test`.'),
+    checks: checks.default([]).describe('What must be equal besides the rows themselves; evaluated by `crossfade verify`.'),
     copy: copySettings.prefault({}),
     sink: sinkSettings.prefault({}),
     slot: slotSettings.prefault({}),
@@ -247,7 +249,6 @@ const REFERENCE = String.raw`|\$\{`;
 export const LATER_KEYS: ReadonlySet<string> = new Set([
   'after',
   'approvals',
-  'checks',
   'cutover',
   'defaults',
   'hooks',

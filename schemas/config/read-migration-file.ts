@@ -5,6 +5,7 @@
 import { catalogue } from '../error-catalogue.ts';
 import type { Finding } from '../errors.ts';
 import type { SchemaMigrations } from '../schema-history/schema-tools.ts';
+import { buildChecks } from './checks-schema.ts';
 import { explainIssues } from './explain-issue.ts';
 import type { DeletesInput } from './deletes-schema.ts';
 import { buildExplode } from './explode-schema.ts';
@@ -139,6 +140,12 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
         ...step,
         ...named(target ?? defaultTarget(targets, 'postgres')),
         ...hidden(source, ['schemaSteps', i]),
+      })),
+    }),
+    ...(parsed.checks.length > 0 && {
+      checks: buildChecks(parsed.checks, source).map((entry) => ({
+        ...entry,
+        ...named(entry.target ?? defaultTarget(targets, 'postgres')),
       })),
     }),
     ...(parsed.tests.length > 0 && { tests: buildTests(parsed.tests, { source, path, wrong }) }),

@@ -8,18 +8,19 @@ import type { Path } from './yaml-source.ts';
 
 /** One view for each target, in the file's order; the file itself where it has one. */
 export function targetFiles(file: MigrationFile): readonly MigrationFile[] {
-  const { targets, tests, schemaSteps, schemaMigrations, signedPlan, ...rest } = file;
+  const { targets, tests, checks, schemaSteps, schemaMigrations, signedPlan, ...rest } = file;
   if (targets === undefined) return [file];
   return targets.map(({ name, address }) => {
     const own = <T extends { readonly target?: string }>(entries: readonly T[] | undefined): T[] =>
       (entries ?? []).filter(({ target }) => target === name);
-    const [ownTests, ownSteps, ownMigrations] = [own(tests), own(schemaSteps), own(schemaMigrations)];
+    const [ownTests, ownChecks, ownSteps, ownMigrations] = [own(tests), own(checks), own(schemaSteps), own(schemaMigrations)];
     return {
       ...rest,
       target: address,
       targetName: name,
       tables: own(rest.tables),
       ...(ownTests.length > 0 && { tests: ownTests }),
+      ...(ownChecks.length > 0 && { checks: ownChecks }),
       ...(ownSteps.length > 0 && { schemaSteps: ownSteps }),
       ...(ownMigrations.length > 0 && { schemaMigrations: ownMigrations }),
       ...(targets.length === 1 && signedPlan !== undefined && { signedPlan }),
@@ -32,6 +33,7 @@ interface Entries {
   readonly targets: readonly NamedTarget[] | undefined;
   readonly tables: readonly { readonly target?: string | undefined; readonly redis?: unknown }[];
   readonly tests: readonly { readonly target?: string | undefined }[];
+  readonly checks: readonly { readonly target?: string | undefined }[];
   readonly schemaSteps: readonly { readonly target?: string | undefined }[];
   readonly schemaMigrations: readonly { readonly target?: string | undefined; readonly on: 'target' | 'source' }[];
 }
@@ -51,6 +53,7 @@ export function checkTargets(entries: Entries, wrong: Wrong): void {
   const databases = targets.filter(({ address }) => address.postgres !== undefined);
   tables.forEach((entry, i) => check(entry, ['tables', i], targets));
   entries.tests.forEach((entry, i) => check(entry, ['tests', i], targets));
+  entries.checks.forEach((entry, i) => check(entry, ['checks', i], databases));
   entries.schemaSteps.forEach((entry, i) => check(entry, ['schemaSteps', i], databases));
   entries.schemaMigrations.forEach((entry, i) => {
     if (entry.on === 'target') check(entry, ['schemaMigrations', i], databases);

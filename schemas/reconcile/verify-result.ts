@@ -4,6 +4,8 @@
  */
 import type { KeyRange } from './key-range.ts';
 
+import type { CheckVerdict } from './checks/check-verdict.ts';
+
 /** Why a table was not judged. `held` and `copying` are the migration's own states; the rest is about this comparison. */
 export type InconclusiveCause =
   | 'held' // the sink or the reader stopped the table
@@ -86,4 +88,6 @@ export interface VerifyResult {
   readonly differences: number;
   /** Tables that were not judged. */
   readonly inconclusive: number;
+  /** The file's and the built-in ones; absent where only rows were compared. */
+  readonly checks?: readonly CheckVerdict[];
 }

@@ -6,7 +6,7 @@ import type { Catalogues } from '#schemas/config/catalogue-file.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { errorOf } from '#schemas/envelope.ts';
 import { PipelineError } from '#schemas/errors.ts';
-import { compileMapping, type MappingResult } from '#schemas/mapping/compile-mapping.ts';
+import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
 import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { compileRedisMapping } from '#schemas/mapping/redis/compile-redis.ts';
 import { planHash } from '#schemas/plan/plan-hash.ts';
@@ -44,21 +44,27 @@ async function read(url: string, role: 'source' | 'target'): Promise<Catalog> {
   }
 }
 
+export interface MappingFit extends Catalogues {
+  readonly mapping: CompiledMapping;
+}
+
 /** @throws PipelineError CF-4006; of the first misfit, all of them in `details.findings`. */
 export async function readMapping(file: MigrationFile): Promise<CompiledMapping> {
-  const { mapping, findings } = await compile(file);
+  return (await readFit(file)).mapping;
+}
+
+/** The same with what it rests on. @throws as `readMapping` */
+export async function readFit(file: MigrationFile): Promise<MappingFit> {
+  const catalogs = await readMappingCatalogs(file);
+  const { source, target } = catalogs;
+  const { mapping, findings } = target === undefined ? compileRedisMapping(file, source) : compileMapping(file, source, target);
   if (mapping !== undefined) {
     const signed = file.signedPlan === undefined ? undefined : ({ hash: file.signedPlan, by: 'option' } as const);
     requirePlan(planHash(file, mapping), signed, file.name);
-    return mapping;
+    return { mapping, ...catalogs };
   }
   const first = findings.find((finding) => finding.severity === 'error');
   if (first === undefined) throw new PipelineError('CF-4001', 'the file gives no mapping');
   const error = errorOf(first);
   throw new PipelineError(error.code, error.message, { ...error.place, remedy: error.remedy, details: { findings } });
-}
-
-async function compile(file: MigrationFile): Promise<MappingResult> {
-  const { source, target } = await readMappingCatalogs(file);
-  return target === undefined ? compileRedisMapping(file, source) : compileMapping(file, source, target);
 }

@@ -59,6 +59,7 @@ function together(verdicts: readonly Verdict[]): Outcome {
     tables: verdicts.flatMap((one) => ('result' in one ? one.result.tables.map((table) => ({ ...table, target: one.name })) : [])),
     differences,
     inconclusive: open,
+    checks: verdicts.flatMap((one) => ('result' in one ? (one.result.checks ?? []).map((check) => ({ ...check, target: one.name })) : [])),
     targets: verdicts.map((one) =>
       'result' in one
         ? { name: one.name, at: one.result.at, differences: one.result.differences, inconclusive: one.result.inconclusive }
@@ -75,7 +76,9 @@ function together(verdicts: readonly Verdict[]): Outcome {
   const text = verdicts.map((one) => ('result' in one ? `${one.name}\n${one.outcome.text ?? ''}` : '')).join('\n');
   const shape = { result, findings, text, summary };
   if (differences > 0) return { ...shape, error: new PipelineError('CF-6001', `${formatCount(differences)} rows differ. ${summary}`) };
-  return open > 0 ? { ...shape, error: new PipelineError('CF-6002', summary) } : shape;
+  const codes = verdicts.flatMap((one) => ('outcome' in one ? (one.outcome.error?.code ?? []) : []));
+  if (codes.includes('CF-6020')) return { ...shape, error: new PipelineError('CF-6020', summary) };
+  return open > 0 || codes.includes('CF-6002') ? { ...shape, error: new PipelineError('CF-6002', summary) } : shape;
 }
 
 function ofTarget(name: string, finding: Finding): Finding {

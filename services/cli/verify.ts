@@ -10,15 +10,17 @@ import type { Logger } from '#services/runtime/service.ts';
 import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { TableVerdict, VerifyResult } from '#schemas/reconcile/verify-result.ts';
 import type { LogReach, RawLog } from '#services/reconciler/log-gap.ts';
+import type { VerifyChecks } from '#services/reconciler/checks/all-checks.ts';
 import { verifyStore } from '#services/reconciler/redis/verify-store.ts';
 import { verifyMigration } from '#services/reconciler/verify.ts';
-import { readMapping } from './catalogs.ts';
+import { readFit } from './catalogs.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
 import { type MigrationInput, targetOption } from './migration-input.ts';
 import { loadSignedTargets, planOption, type SignedInput, tellChanges } from './plan/signed-plan.ts';
 import { formatCount, renderTable } from './render.ts';
 import { selectTables } from './table-option.ts';
 import { storeLastVerify } from '#services/runtime/last-verify.ts';
+import { checkFindings, checksOf, countChecks, renderChecks } from './verify-checks.ts';
 import { verifyTargets } from './verify-targets.ts';
 
 export const verifyCommand: CommandSpec = {
@@ -32,7 +34,8 @@ export const verifyCommand: CommandSpec = {
   configure: (command) => {
     planOption(command);
     targetOption(command);
-    command.option('--table <table...>', 'only these source or target tables (schema.table)');
+    command.option('--table <table...>', 'only these source or target tables (schema.table), and the checks that read no other');
+    command.option('--rows-only', "only the rows: no checks, neither the file's nor the built-in ones");
   },
   drains: true,
   run,
@@ -51,9 +54,11 @@ async function run(context: CommandContext): Promise<Outcome> {
 
 async function verifyTarget(context: CommandContext, input: SignedInput): Promise<VerifyResult> {
   const { file, dataDir } = input;
-  const mapping = await readMapping(file).catch(async (error: unknown) => Promise.reject(await tellChanges(error, input)));
+  const fit = await readFit(file).catch(async (error: unknown) => Promise.reject(await tellChanges(error, input)));
+  const { mapping } = fit;
   const tables = selectTables(context.options.texts('table'), mapping);
-  const result = await verifyNow(context, { file, dataDir, mapping, ...(tables !== undefined && { tables }) });
+  const checks = context.options.flag('rowsOnly') ? undefined : checksOf(file, fit);
+  const result = await verifyNow(context, { file, dataDir, mapping, ...(tables !== undefined && { tables }), ...(checks && { checks }) });
   await keepForRepair({ file, dataDir }, result, context);
   return result;
 }
@@ -74,9 +79,11 @@ export interface VerifyInput {
   readonly dataDir: string;
   readonly mapping: CompiledMapping;
   readonly tables?: (table: TableMapping) => boolean;
+  /** Absent: rows only. */
+  readonly checks?: VerifyChecks;
 }
 
-export async function verifyNow(context: CommandContext, { file, dataDir, mapping, tables }: VerifyInput): Promise<VerifyResult> {
+export async function verifyNow(context: CommandContext, { file, dataDir, mapping, tables, checks }: VerifyInput): Promise<VerifyResult> {
   const { kafka } = file.settings.log;
   const { name } = file;
   const { log: logger, signal } = context;
@@ -89,6 +96,7 @@ export async function verifyNow(context: CommandContext, { file, dataDir, mappin
     // Over Kafka the services bring the target forward; what only the log has is waited for, not read here.
     ...(kafka === undefined ? { log: async () => openRawLog(dataDir) } : { logReach: () => askLogReach(file, kafka, context.log) }),
     ...(tables !== undefined && { tables }),
+    ...(checks !== undefined && { checks }),
   });
 }
 
@@ -130,7 +138,10 @@ export function verifyOutcome(result: VerifyResult, { paint }: Pick<CommandConte
     if (expired > 0) text += `\n${to}: ${formatCount(expired)} rows are not there; the file lets them expire (ttl)`;
     if (kept > 0) text += `\n${to}: ${formatCount(kept)} rows of the target are not at the source, and stay as the file says`;
   }
-  const findings = [...result.tables.flatMap(differenceFindings), ...inconclusiveFindings(result.tables)];
+  const { checks = [] } = result;
+  text += renderChecks(checks, paint);
+  const counts = countChecks(checks);
+  const findings = [...result.tables.flatMap(differenceFindings), ...inconclusiveFindings(result.tables), ...checkFindings(checks)];
   const where = result.at.lsn === null ? '' : ` at ${result.at.lsn}`;
   const tables = result.tables.length === 1 ? 'one table' : `${result.tables.length} tables`;
   const shape = { result, findings, text };
@@ -138,8 +149,16 @@ export function verifyOutcome(result: VerifyResult, { paint }: Pick<CommandConte
     const summary = `${formatCount(result.differences)} rows differ in ${tables}${where}`;
     return { ...shape, summary, error: new PipelineError('CF-6001', summary) };
   }
+  if (counts.differing > 0) {
+    const summary = `no row differs in ${tables}, but ${counts.differing === 1 ? 'one check does' : `${counts.differing} checks do`}${where}`;
+    return { ...shape, summary, error: new PipelineError('CF-6020', summary) };
+  }
   if (result.inconclusive > 0) {
     const summary = `no difference found, but ${result.inconclusive} of ${tables} could not be compared${where}`;
+    return { ...shape, summary, error: new PipelineError('CF-6002', summary) };
+  }
+  if (counts.open > 0) {
+    const summary = `no difference found in ${tables}, but ${counts.open} of ${checks.length} checks could not be made${where}`;
     return { ...shape, summary, error: new PipelineError('CF-6002', summary) };
   }
   return { ...shape, summary: `${tables} ${result.tables.length === 1 ? 'is' : 'are'} equal${where}` };

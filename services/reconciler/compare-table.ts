@@ -88,11 +88,11 @@ export async function compareTable(table: AlignedTable, options: CompareOptions)
   }
 }
 
-class TableMoved extends Error {
+export class TableMoved extends Error {
   override readonly name = 'TableMoved';
 }
 
-interface Locking {
+export interface Locking {
   readonly side: Side;
   readonly client: pg.ClientBase;
   readonly table: AlignedTable;
@@ -100,7 +100,7 @@ interface Locking {
 }
 
 /** Under the lock: is the table still what the snapshot saw? @throws TableMoved */
-async function lockUnmoved({ side, client, table, alignment }: Locking): Promise<void> {
+export async function lockUnmoved({ side, client, table, alignment }: Locking): Promise<void> {
   const name = side === 'source' ? table.probe.mapping.from : table.probe.mapping.to;
   await client.query(`LOCK TABLE ${quoteTable(name)} IN ACCESS SHARE MODE`);
   if (!guarded('verify-shape')) return;

@@ -119,7 +119,7 @@ interface KeyPair {
 }
 
 /** On the target a parent without children is no row, and yet nothing of it is unknown. */
-function childless({ mapping }: TableProbe, key: Texts): Texts | undefined {
+export function childless({ mapping }: TableProbe, key: Texts): Texts | undefined {
   if (mapping.explode === undefined) return undefined;
   return mapping.columns.map(({ target }) => key[mapping.targetKey.indexOf(target)] ?? null);
 }
@@ -140,7 +140,7 @@ function countApplied(mapping: TableMapping, pairs: readonly KeyPair[], { sides,
   return rows;
 }
 
-function keysOf({ key, oldKey }: KeyedChange): string[] {
+export function keysOf({ key, oldKey }: KeyedChange): string[] {
   return oldKey === undefined ? [key] : [oldKey, key];
 }
 
@@ -148,7 +148,7 @@ function keyOf(probe: TableProbe, values: Values): string {
   return keyId(probe.mapping.sourceKey.map((name) => values[probe.sourceColumns.indexOf(name)]));
 }
 
-function keyedChange(probe: TableProbe, change: RowChange): KeyedChange {
+export function keyedChange(probe: TableProbe, change: RowChange): KeyedChange {
   if (change.kind === 'delete') return { key: keyOf(probe, change.old), oldKey: undefined, next: undefined };
   const key = keyOf(probe, change.next);
   if (change.kind === 'insert' || change.old === undefined) return { key, oldKey: undefined, next: change.next };
@@ -159,7 +159,7 @@ function keyedChange(probe: TableProbe, change: RowChange): KeyedChange {
 }
 
 /** The same changes in the target's columns and texts; keys stay the source's. */
-async function onTarget({ source }: BothScans, changes: readonly RowChange[]): Promise<KeyedChange[]> {
+export async function onTarget({ source }: BothScans, changes: readonly RowChange[]): Promise<KeyedChange[]> {
   const { probe, client } = source;
   const keyed = changes.map((change) => keyedChange(probe, change));
   const mapped = await mapTexts(
@@ -181,7 +181,7 @@ function inTargetOrder(probe: TableProbe, values: Values | undefined): (string |
 }
 
 /** Target key texts of source keys. */
-async function mapKeys({ source }: BothScans, keys: readonly Texts[]): Promise<Texts[]> {
+export async function mapKeys({ source }: BothScans, keys: readonly Texts[]): Promise<Texts[]> {
   const { probe, client } = source;
   const rows = keys.map((key) => rowWithKey(probe.mapping, key));
   const mapped = await mapTexts(client, probe, rows);
@@ -195,7 +195,7 @@ function rowWithKey(mapping: TableMapping, key: Texts): (string | null)[] {
   });
 }
 
-async function mapFolded({ source }: BothScans, rows: ReadonlyMap<string, Values | undefined>): Promise<Map<string, Texts>> {
+export async function mapFolded({ source }: BothScans, rows: ReadonlyMap<string, Values | undefined>): Promise<Map<string, Texts>> {
   const { probe, client } = source;
   const selected = [...rows].filter(
     ([, values]) => values && rowSelected(probe.mapping.filter, (column) => values[probe.sourceColumns.indexOf(column)]),

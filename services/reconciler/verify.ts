@@ -14,6 +14,7 @@ import { knownTypes } from '#connectors/probe/postgres/target-state.ts';
 import { tableProbe, type TableProbe } from '#connectors/probe/postgres/table-scan.ts';
 import type { Logger } from '#services/runtime/service.ts';
 import { serverReason } from './server-reason.ts';
+import { allChecks, type VerifyChecks } from './checks/all-checks.ts';
 import { align, type Alignment, type AlignOptions } from './align.ts';
 import { compareTable, verdictWithout } from './compare-table.ts';
 import { DEFAULT_LIMITS, type VerifyLimits } from './limits.ts';
@@ -35,6 +36,8 @@ export interface VerifyOptions {
   readonly log?: OpenRawLog;
   /** Where other processes apply the log: how far it reaches. */
   readonly logReach?: AskLogReach;
+  /** What is checked besides the rows; absent: nothing. */
+  readonly checks?: VerifyChecks;
   readonly limits?: Partial<VerifyLimits>;
   readonly signal?: AbortSignal;
 }
@@ -54,7 +57,21 @@ async function verifyNow(options: VerifyOptions): Promise<VerifyResult> {
     pending = probes.filter((probe) => retryable(verdicts.get(probe)?.inconclusive?.cause));
     if (pending.length > 0) options.logger.info({ attempt, tables: pending.length }, 'some tables could not be aligned');
   }
-  return resultOf(probes.map((probe) => verdicts.get(probe)!));
+  const result = resultOf(probes.map((probe) => verdicts.get(probe)!));
+  if (options.checks === undefined) return result;
+  const attempt = {
+    ...options,
+    limits,
+    log: options.log,
+    logReach: options.logReach,
+    signal: options.signal ?? new AbortController().signal,
+  };
+  const checks = await allChecks(
+    { align: attempt, plan: prepared.plan, probes, logger: options.logger, retryable },
+    options.checks,
+    result.tables,
+  );
+  return { ...result, checks };
 }
 
 /** A new alignment can help where this one met a change or a running transaction. */

@@ -29,6 +29,7 @@ import { compileRedisMapping } from '#schemas/mapping/redis/compile-redis.ts';
 import { FindingList } from '#schemas/mapping/finding-list.ts';
 import { inputLosses } from '#schemas/mapping/input-losses.ts';
 import { type ResolvedTable, resolveTables } from '#schemas/mapping/resolve-tables.ts';
+import { compileChecks } from '#schemas/reconcile/checks/compile-checks.ts';
 import { ownOrNobodysSql } from '#schemas/mapping/share.ts';
 import type { Catalog } from '#schemas/table.ts';
 import { type KeptTarget, readKeptTarget } from '#services/runtime/kept-target.ts';
@@ -227,7 +228,8 @@ function fitOf(file: MigrationFile, source: Catalog | undefined, target: Catalog
   const { mapping, findings } = compileMapping(file, source, target);
   // What compileMapping reports of the resolution stands in its own findings.
   const resolved = resolveTables(file, source, target, new FindingList(file.path));
-  return { resolved, findings, ...(mapping !== undefined && { mapping }) };
+  const unfit = mapping === undefined ? [] : compileChecks(file, mapping, { source, target }).findings;
+  return { resolved, findings: [...findings, ...unfit], ...(mapping !== undefined && { mapping }) };
 }
 
 interface Checked<Facts> {

@@ -10,6 +10,7 @@ import { PipelineError, type Finding } from '#schemas/errors.ts';
 import { bySeverity } from '#schemas/finding.ts';
 import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
 import { compileRedisMapping } from '#schemas/mapping/redis/compile-redis.ts';
+import { compileChecks } from '#schemas/reconcile/checks/compile-checks.ts';
 import { loadMigration } from '#services/cli/migration-input.ts';
 import { createPaint } from '#services/cli/paint.ts';
 import { renderFindings } from '#services/cli/render.ts';
@@ -47,9 +48,11 @@ async function findingsOf(name: string): Promise<readonly Finding[]> {
       io: { environment: ENV, directory: DIRECTORY, stdout: NOWHERE, stderr: NOWHERE },
     });
     const source = await catalogOf(SOURCE);
-    const { findings } =
-      file.target.redis === undefined ? compileMapping(file, source, await catalogOf(TARGET)) : compileRedisMapping(file, source);
-    return bySeverity(findings);
+    if (file.target.redis !== undefined) return bySeverity(compileRedisMapping(file, source).findings);
+    const target = await catalogOf(TARGET);
+    const { mapping, findings } = compileMapping(file, source, target);
+    const checks = mapping === undefined ? [] : compileChecks(file, mapping, { source, target }).findings;
+    return bySeverity([...findings, ...checks]);
   } catch (error) {
     if (!(error instanceof PipelineError)) throw error;
     return (error.details['findings'] as readonly Finding[] | undefined) ?? [findingOf(error)];

@@ -1,0 +1,102 @@
+/** What stands beside the rows: indexes as they are now, and sequences that feed columns. Guarantee: reads catalogues and ends of indexes only. */
+import type pg from 'pg';
+import { queryRow, queryRows } from '#connectors/postgres/session.ts';
+import { quoteIdent, quoteTable } from '#schemas/table.ts';
+import type { TableIndex } from '#schemas/reconcile/checks/structure.ts';
+
+interface TableName {
+  readonly schema: string;
+  readonly name: string;
+}
+
+const INDEXES = `
+SELECT n.nspname AS schema, c.relname AS table, ic.relname AS name, i.indisprimary::text AS primary, i.indisunique::text AS "unique",
+  (i.indisvalid AND i.indisready)::text AS valid, (i.indpred IS NOT NULL OR i.indexprs IS NOT NULL)::text AS special, m.amname AS method,
+  (SELECT json_agg(a.attname ORDER BY u.ord) FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS u(attnum, ord)
+   JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = u.attnum WHERE u.ord <= i.indnkeyatts)::text AS columns
+FROM unnest($1::text[], $2::text[]) AS w(schema, name)
+JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
+JOIN pg_index i ON i.indrelid = c.oid JOIN pg_class ic ON ic.oid = i.indexrelid JOIN pg_am m ON m.oid = ic.relam
+ORDER BY 1, 2, 3`;
+
+export async function readIndexes(client: pg.ClientBase, tables: readonly TableName[]): Promise<TableIndex[]> {
+  const rows = await queryRows(client, INDEXES, [tables.map(({ schema }) => schema), tables.map(({ name }) => name)]);
+  return rows.map((row) => ({
+    schema: row['schema']!,
+    table: row['table']!,
+    name: row['name']!,
+    primary: row['primary'] === 'true',
+    unique: row['unique'] === 'true',
+    valid: row['valid'] === 'true',
+    special: row['special'] === 'true',
+    method: row['method']!,
+    columns: JSON.parse(row['columns'] ?? '[]') as string[],
+  }));
+}
+
+export interface SequenceState {
+  /** `schema.name` of the sequence. */
+  readonly sequence: string;
+  readonly table: TableName;
+  readonly column: string;
+  /** Undefined: never used. */
+  readonly lastValue: string | undefined;
+  /** Largest key, or the smallest where the sequence counts down; undefined: no row. */
+  readonly extreme: string | undefined;
+  readonly isBehind: boolean;
+}
+
+const SEQUENCES = `
+SELECT n.nspname AS schema, c.relname AS table, a.attname AS column, format('%s.%s', sn.nspname, s.relname) AS sequence, s.oid::text AS oid,
+  (q.seqincrement < 0)::text AS down, has_sequence_privilege(s.oid, 'SELECT')::text AS readable
+FROM pg_sequence q JOIN pg_class s ON s.oid = q.seqrelid JOIN pg_namespace sn ON sn.oid = s.relnamespace
+JOIN LATERAL (
+  SELECT d.refobjid AS rel, d.refobjsubid AS att FROM pg_depend d
+  WHERE d.classid = 'pg_class'::regclass AND d.objid = s.oid AND d.deptype IN ('a', 'i') AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
+  UNION
+  SELECT f.adrelid, f.adnum FROM pg_depend d JOIN pg_attrdef f ON d.classid = 'pg_attrdef'::regclass AND f.oid = d.objid
+  WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = s.oid
+) x ON true
+JOIN pg_class c ON c.oid = x.rel JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = x.att
+JOIN unnest($1::text[], $2::text[]) AS w(schema, name) ON w.schema = n.nspname AND w.name = c.relname
+ORDER BY 1, 2, 3`;
+
+/** The key is read before the sequence, which only moves on: whoever inserts meanwhile raises no alarm. */
+export async function readSequences(client: pg.ClientBase, tables: readonly TableName[]): Promise<SequenceState[]> {
+  const rows = await queryRows(client, SEQUENCES, [tables.map(({ schema }) => schema), tables.map(({ name }) => name)]);
+  const states: SequenceState[] = [];
+  for (const row of rows) {
+    if (row['readable'] !== 'true') continue;
+    const table = { schema: row['schema']!, name: row['table']! };
+    const down = row['down'] === 'true';
+    const end = await queryRow(
+      client,
+      `SELECT ${down ? 'min' : 'max'}(${quoteIdent(row['column']!)})::text AS v FROM ${quoteTable(table)}`,
+    );
+    const last = await queryRow(client, 'SELECT pg_sequence_last_value($1::oid::regclass)::text AS v', [row['oid']]);
+    const [extreme, lastValue] = [end?.['v'] ?? undefined, last?.['v'] ?? undefined];
+    states.push({
+      sequence: row['sequence']!,
+      table,
+      column: row['column']!,
+      lastValue,
+      extreme,
+      isBehind: isBehind({ extreme, lastValue, down }),
+    });
+  }
+  return states;
+}
+
+function isBehind({
+  extreme,
+  lastValue,
+  down,
+}: {
+  readonly extreme: string | undefined;
+  readonly lastValue: string | undefined;
+  readonly down: boolean;
+}): boolean {
+  if (extreme === undefined || !/^-?\d+$/.test(extreme)) return false;
+  if (lastValue === undefined) return true;
+  return down ? BigInt(lastValue) > BigInt(extreme) : BigInt(lastValue) < BigInt(extreme);
+}

@@ -1,0 +1,124 @@
+/**
+ * What the target's tables have beside rows, held against what the source's have, in the target's names. Guarantee: only what the mapping
+ * carries over is expected (a table of its own, columns that pass as they are); a key that would let doubled rows in is an error, what
+ * costs time or lets a wrong row in later is a warning. Columns and types are the mapping's own matter: it is refused where they do not fit.
+ */
+import { pairId, tableId, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { showTable } from '#schemas/mapping/table-pattern.ts';
+import type { Catalog, CatalogColumn, CatalogTable } from '#schemas/table.ts';
+import { targetOf } from './foreign-keys.ts';
+import type { MappedForeignKey } from './planned-check.ts';
+
+export interface TableIndex {
+  readonly schema: string;
+  readonly table: string;
+  readonly name: string;
+  readonly primary: boolean;
+  readonly unique: boolean;
+  /** Usable: neither half built nor failed. */
+  readonly valid: boolean;
+  /** Over an expression, or a part of the rows. */
+  readonly special: boolean;
+  readonly method: string;
+  readonly columns: readonly string[];
+}
+
+export interface StructureFinding {
+  readonly message: string;
+}
+
+export interface StructureIn {
+  readonly tables: readonly TableMapping[];
+  readonly source: Catalog;
+  readonly target: Catalog;
+  readonly foreignKeys: readonly MappedForeignKey[];
+  readonly indexes: { readonly source: readonly TableIndex[]; readonly target: readonly TableIndex[] };
+}
+
+/** By pair: an empty list where all that is expected is there. */
+export function compareStructure(input: StructureIn): ReadonlyMap<string, readonly StructureFinding[]> {
+  const ofTable = (catalog: Catalog, name: { readonly schema: string; readonly name: string }): CatalogTable | undefined =>
+    catalog.tables.find((one) => tableId(one) === tableId(name));
+  return new Map(
+    input.tables.map((mapping) => {
+      const [source, target] = [ofTable(input.source, mapping.from), ofTable(input.target, mapping.to)];
+      const findings =
+        source === undefined || target === undefined
+          ? []
+          : [
+              ...(isWhole(mapping) ? [...indexFindings(mapping, input.indexes), ...columnFindings(mapping, source, target)] : []),
+              ...checkFindings(mapping, source, target),
+              ...keyFindings(mapping, input.foreignKeys),
+            ];
+      return [pairId(mapping), findings];
+    }),
+  );
+}
+
+/** A row of the target is a row of this source table. */
+function isWhole({ share, merge, explode }: TableMapping): boolean {
+  return share === undefined && merge === undefined && explode === undefined;
+}
+
+function indexFindings(mapping: TableMapping, { source, target }: StructureIn['indexes']): StructureFinding[] {
+  const own = source.filter((one) => one.schema === mapping.from.schema && one.table === mapping.from.name && one.valid && !one.special);
+  const there = target.filter((one) => one.schema === mapping.to.schema && one.table === mapping.to.name);
+  const missing = own.flatMap((index): StructureFinding[] => {
+    const columns = index.columns.map((name) => targetOf(mapping, name));
+    if (columns.includes(undefined)) return [];
+    const wanted = columns as string[];
+    if (index.unique) {
+      if (there.some((one) => one.unique && one.valid && !one.special && sameSet(one.columns, wanted))) return [];
+      const what = index.primary ? 'primary key' : 'unique key';
+      return [{ message: `the ${what} (${wanted.join(', ')}) is missing` }];
+    }
+    const served = there.some(
+      (one) => one.valid && !one.special && one.method === index.method && wanted.every((name, i) => one.columns[i] === name),
+    );
+    return served ? [] : [{ message: `the index ${index.name} (${wanted.join(', ')}) is missing` }];
+  });
+  const broken = there.filter(({ valid }) => !valid).map(({ name }): StructureFinding => ({ message: `the index ${name} is not valid` }));
+  return [...missing, ...broken];
+}
+
+function sameSet(one: readonly string[], other: readonly string[]): boolean {
+  return one.length === other.length && one.every((name) => other.includes(name));
+}
+
+function columnFindings(mapping: TableMapping, source: CatalogTable, target: CatalogTable): StructureFinding[] {
+  const byName = new Map(target.columns.map((column) => [column.name, column]));
+  return source.columns.flatMap((column): StructureFinding[] => {
+    const name = targetOf(mapping, column.name);
+    const there = name === undefined ? undefined : byName.get(name);
+    if (there === undefined) return [];
+    const found: StructureFinding[] = [];
+    if (column.notNull && !there.notNull) found.push({ message: `column ${name} may be null` });
+    if (numbersRows(column) && !numbersRows(there) && mapping.columns.find((one) => one.target === name)?.keyMap === undefined)
+      found.push({
+        message: `column ${name} has neither identity nor default: after the cut-over nothing gives it a value`,
+      });
+    return found;
+  });
+}
+
+function numbersRows({ identity, ownsSequence, defaultSql }: CatalogColumn): boolean {
+  return identity !== '' || ownsSequence === true || defaultSql?.includes('nextval(') === true;
+}
+
+function checkFindings(mapping: TableMapping, source: CatalogTable, target: CatalogTable): StructureFinding[] {
+  if (!isWhole(mapping)) return [];
+
+  const known = new Set((target.checks ?? []).flatMap(({ name, definition }) => [name, definition]));
+  return (source.checks ?? [])
+    .filter(({ name, definition }) => !known.has(name) && !known.has(definition))
+    .map(({ name }) => ({ message: `the check ${name} is missing` }));
+}
+
+function keyFindings({ to }: TableMapping, keys: readonly MappedForeignKey[]): StructureFinding[] {
+  return keys
+    .filter(({ child, onTarget }) => tableId(child) === tableId(to) && onTarget !== 'valid')
+    .map(({ name, columns, parent, onTarget }) => {
+      const what = onTarget === 'absent' ? 'is missing' : 'is not validated';
+      return { message: `the foreign key ${name} (${columns.join(', ')}) to ${showTable(parent)} ${what}` };
+    });
+}
