@@ -11,6 +11,7 @@ import { leastPrivilegeProof } from './least-privilege.ts';
 import { MAPPING_COST_PROOFS } from './mapping-cost.ts';
 import { moneyTransfersProof } from './money-transfers.ts';
 import { pagilaRedesignedProof } from './pagila-redesigned.ts';
+import { PIPELINE_FAULT_PROOFS } from './pipeline-faults.ts';
 import { REDIS_PROOFS } from './redis.ts';
 import { SAMPLE_PROOFS } from './sample-databases.ts';
 import { sweepLoadProof } from './sweep-load.ts';
@@ -32,6 +33,7 @@ export const PROOFS: readonly Proof[] = [
   ...TYPES_PROOFS,
   leastPrivilegeProof,
   moneyTransfersProof,
+  ...PIPELINE_FAULT_PROOFS,
   ...REDIS_PROOFS,
   surrogateKeysRedProof,
   surrogateKeysProof,
