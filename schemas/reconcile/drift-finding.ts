@@ -13,7 +13,7 @@ export type FindingState = 'suspected' | 'confirmed' | 'repairing' | 'verified' 
 export const OPEN_STATES: ReadonlySet<FindingState> = new Set(['suspected', 'confirmed', 'repairing']);
 
 export interface DriftFinding {
-  /** Table and key, or table and kind of what has no name. */
+  /** Both tables and key, or both tables and kind of what has no name. */
   readonly id: string;
   /** `schema.table` on the source. */
   readonly from: string;

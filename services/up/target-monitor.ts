@@ -38,8 +38,12 @@ export function targetMonitor(
   const { name, settings, source } = file;
   const url = side.file.target.postgres;
   if (!settings.reconcile.enabled || url === undefined) return undefined;
-  const { mapping } = side.migration;
+  const { mapping, sourceTables } = side.migration;
   const touched = new TouchedKeys(raw, mapping.tables, logger);
+  for (const table of sourceTables) {
+    const leaves = table.leaves.map(({ oid }) => oid);
+    if (table.kind === 'p') touched.learn(table, leaves);
+  }
   const monitor = new Monitor({
     tables: mapping.tables,
     compare: async (parts, signal) => {

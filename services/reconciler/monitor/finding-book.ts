@@ -118,14 +118,15 @@ function namesOf(verdict: TableVerdict): Named[] {
   const named = verdict.sample.flatMap((one): Named[] => {
     if (one.key === null) return [];
     left[one.kind]--;
-    return [{ id: idOf(to, one), from, to, ...one, key: one.key, rows: 1 }];
+    return [{ id: idOf(verdict, one), from, to, ...one, key: one.key, rows: 1 }];
   });
   const rest = (['missing', 'extra', 'different'] as const).flatMap((kind): Named[] =>
-    left[kind] > 0 ? [{ id: JSON.stringify([to, kind]), from, to, key: null, kind, columns: [], rows: left[kind] }] : [],
+    left[kind] > 0 ? [{ id: JSON.stringify([from, to, kind]), from, to, key: null, kind, columns: [], rows: left[kind] }] : [],
   );
   return [...named, ...rest];
 }
 
-function idOf(to: string, { key }: DifferenceSample): string {
-  return JSON.stringify([to, Object.entries(key!)]);
+/** Shards have the same keys in one target, and the halves of one row the same row. */
+function idOf({ from, to }: TableVerdict, { key }: DifferenceSample): string {
+  return JSON.stringify([from, to, Object.entries(key!)]);
 }

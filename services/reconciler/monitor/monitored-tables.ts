@@ -103,19 +103,17 @@ export class MonitoredTables {
     }
   }
 
-  /** @param parts All that were compared of the verdict's table, in the order asked for. */
+  /** @param parts All that were compared of the verdict's table. */
   compared(parts: readonly PartOf[], { verdict, changed, open, atMs }: Outcome): void {
     if (verdict.inconclusive !== undefined) return this.failed(parts, changed, atMs);
     const mine = open.filter(({ from, to }) => from === verdict.from && to === verdict.to);
-    const isNamed = verdict.sample.length >= verdict.missing + verdict.extra + verdict.different;
-    const rangeOf = rangesOf(verdict, parts);
+    const shareOf = sharesOf(parts, verdict);
     for (const part of parts) {
-      const range = rangeOf(part);
-      const found = range === undefined ? mine : mine.filter((finding) => this.#partOf(part.what.table, finding) === part);
+      const { rows, hasUnnamed } = shareOf(part);
+      const found = part.what.range === undefined ? mine : mine.filter((finding) => this.#partOf(part.what.table, finding) === part);
       part.comparedAtMs = atMs;
-      part.rows = range?.rows ?? Math.max(verdict.rowsSource, verdict.rowsTarget);
-      // What was counted and not named may be in any part of what was compared as one.
-      part.verdict = found.length > 0 || (!isNamed && (range?.differences ?? 0) > 0) ? 'differs' : 'equal';
+      part.rows = rows;
+      part.verdict = found.length > 0 || hasUnnamed ? 'differs' : 'equal';
       if (part.verdict === 'equal') part.provedAtMs = atMs;
       part.urgent = found.some(({ state }) => state === 'suspected' || state === 'repairing');
     }
@@ -165,24 +163,28 @@ export class MonitoredTables {
   }
 }
 
-interface ComparedRange {
-  /** Of the part alone, as far as can be told: neighbours are compared as one. */
+interface Share {
   readonly rows: number;
-  /** Of all that was compared as one with it. */
-  readonly differences: number;
+  /** Rows differ that no finding places in one of the parts. */
+  readonly hasUnnamed: boolean;
 }
 
-/** What a verdict says of each part; of a whole table nothing that the verdict does not say itself. */
-function rangesOf({ ranges }: TableVerdict, parts: readonly PartOf[]): (part: PartOf) => ComparedRange | undefined {
-  const kind = parts[0] === undefined ? undefined : rangeable(parts[0].what.table);
-  if (ranges === undefined || kind === undefined) return () => undefined;
+/** Neighbours were compared as one: its rows are taken to be spread evenly. */
+function sharesOf(parts: readonly PartOf[], { ranges, sample, ...verdict }: TableVerdict): (part: PartOf) => Share {
+  const differences = verdict.missing + verdict.extra + verdict.different;
+  const isNamed = sample.length >= differences && sample.every(({ sourceKey }) => sourceKey !== undefined);
+  const [first] = parts;
+  const kind = first === undefined ? undefined : rangeable(first.what.table);
+  if (ranges === undefined || kind === undefined)
+    return () => ({ rows: Math.max(verdict.rowsSource, verdict.rowsTarget), hasUnnamed: differences > 0 && !isNamed });
   const find = rangeFinder(kind, ranges);
-  const first = ranges.findIndex(({ low }) => low === undefined);
-  const at = ({ what }: PartOf): number | undefined => (what.range?.low === undefined ? first : find(what.range.low));
-  const counts = Map.groupBy(parts, at);
+  const placeOf = ({ what: { range } }: PartOf): number =>
+    range?.low === undefined ? ranges.findIndex(({ low }) => low === undefined) : (find(range.low) ?? -1);
+  const counts = Map.groupBy(parts, placeOf);
   return (part) => {
-    const i = at(part);
-    const range = ranges[i ?? -1];
-    return range && { rows: range.rows / counts.get(i)!.length, differences: range.differences };
+    const place = placeOf(part);
+    const range = ranges[place];
+    const together = counts.get(place)?.length ?? 1;
+    return { rows: Math.ceil((range?.rows ?? 0) / together), hasUnnamed: !isNamed && (range?.differences ?? 0) > 0 };
   };
 }

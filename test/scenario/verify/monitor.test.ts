@@ -115,3 +115,42 @@ test(
     await vi.waitFor(() => expect(proof(instance)).toMatchObject({ proved: 1 }), WAIT);
   },
 );
+
+test('a change of a partition has its table looked at', { timeout: 240_000 }, async () => {
+  await using from = await databaseWith(`CREATE TABLE event (id int8 PRIMARY KEY, v int4) PARTITION BY RANGE (id);
+    CREATE TABLE event_low PARTITION OF event FOR VALUES FROM (MINVALUE) TO (100); INSERT INTO event SELECT g, g FROM generate_series(1, 50) g`);
+  await using to = await databaseWith('CREATE TABLE event (id int8 PRIMARY KEY, v int4)');
+  await using instance = await startInstance({ source: from.url, target: to.url, rest: EAGER });
+  await vi.waitFor(() => expect(proof(instance)).toMatchObject({ proved: 1 }), WAIT);
+  await execute(to.url, 'UPDATE event SET v = 0 WHERE id = 7');
+  await execute(from.url, 'UPDATE event SET v = 1 WHERE id = 9');
+  await vi.waitFor(() => expect(proof(instance)).toMatchObject({ confirmed: 1 }), WAIT);
+  expect((await readLastFindings(to.url, 'scenario', 10)).map(({ key }) => key)).toEqual([{ id: '7' }]);
+});
+
+test('rows of two sources with one key in one target are told apart, and so are the halves of one row', { timeout: 240_000 }, async () => {
+  await using from =
+    await databaseWith(`CREATE SCHEMA eu; CREATE SCHEMA us; CREATE TABLE eu.item (id int4 PRIMARY KEY, v int4); CREATE TABLE us.item (id int4 PRIMARY KEY, v int4);
+    CREATE TABLE account (id int4 PRIMARY KEY, email text NOT NULL); CREATE TABLE profile (id int4 PRIMARY KEY, nick text NOT NULL);
+    INSERT INTO eu.item VALUES (7, 1); INSERT INTO us.item VALUES (7, 1); INSERT INTO account VALUES (7, 'a'); INSERT INTO profile VALUES (7, 'n')`);
+  await using to = await databaseWith(
+    'CREATE TABLE item (shard text, id int4, v int4, PRIMARY KEY (shard, id)); CREATE TABLE person (id int4 PRIMARY KEY, email text, nick text)',
+  );
+  const rest = EAGER.replace(
+    '- from: public.*',
+    ['eu', 'us']
+      .map((shard) => `- { from: ${shard}.item, to: public.item, set: { shard: { value: ${shard} } } }`)
+      .concat('- { from: public.account, to: public.person }', '- { from: public.profile, to: public.person }')
+      .join('\n  '),
+  );
+  await using instance = await startInstance({ source: from.url, target: to.url, rest });
+  await vi.waitFor(() => expect(proof(instance)).toMatchObject({ proved: 1 }), WAIT);
+  await execute(to.url, 'UPDATE item SET v = 0 WHERE id = 7; DELETE FROM person');
+  const others = ['eu.item', 'us.item', 'account', 'profile'].map((table) => `INSERT INTO ${table} VALUES (8, '9')`);
+  await execute(from.url, others.join(';'));
+  await vi.waitFor(() => expect(proof(instance)).toMatchObject({ confirmed: 4 }), WAIT);
+  const found = await readLastFindings(to.url, 'scenario', 10);
+  expect(new Set(found.map(({ from: table, kind }) => `${table} ${kind}`))).toEqual(
+    new Set(['eu.item different', 'us.item different', 'public.account missing', 'public.profile missing']),
+  );
+});

@@ -94,3 +94,13 @@ test('findings of an earlier run go on where they were', () => {
   const second = new FindingBook(first.open);
   expect(second.compared({ verdict: differing('1', '0/200'), atMs: 2 })).toMatchObject([{ state: 'confirmed' }]);
 });
+
+test('rows with one key in one target are told apart by the source that they are of', () => {
+  const book = new FindingBook();
+  for (const atMs of [1, 2])
+    for (const from of ['eu.a', 'us.a']) book.compared({ verdict: { ...differing('1', `0/10${atMs}`), from }, atMs });
+  expect(book.open.map(({ from, state }) => [from, state])).toEqual([
+    ['eu.a', 'confirmed'],
+    ['us.a', 'confirmed'],
+  ]);
+});

@@ -145,3 +145,24 @@ test('a table is cut when it can be, and again when a range has grown', () => {
   tables.compared(tables.parts.slice(0, 3), { verdict: grown, changed: NONE, open: [], atMs: 1 });
   expect(tables.uncut()).toEqual([TABLE]);
 });
+
+test('neighbours that were compared as one share its rows, and what differs is of the range that it is in', () => {
+  const tables = cut();
+  const joined = {
+    ...verdict([0, 0, 0]),
+    ranges: [
+      { high: '200', rows: 120, differences: 1 },
+      { ...RANGES[2], rows: 30, differences: 0 },
+    ],
+  };
+  const sample = [{ key: { id: '150' }, sourceKey: ['150'], kind: 'different', columns: ['v'] }] as const;
+  const open = [finding('150', 'suspected')];
+  tables.compared(tables.parts, { verdict: { ...joined, different: 1, sample }, changed: NONE, open, atMs: 1 });
+  expect(tables.parts.map(({ rows, verdict: found }) => [rows, found])).toEqual([
+    [60, 'equal'],
+    [60, 'differs'],
+    [30, 'equal'],
+  ]);
+  tables.compared(tables.parts, { verdict: { ...joined, different: 1 }, changed: NONE, open: [], atMs: 2 });
+  expect(tables.parts.map(({ verdict: found }) => found)).toEqual(['differs', 'differs', 'equal']);
+});
