@@ -4,6 +4,7 @@ import { adjacentCommitsProof, adjacentCommitsRedProof } from './adjacent-commit
 import { bigTransactionProof } from './big-transaction.ts';
 import { canonicalRateProof } from './canonical-rate.ts';
 import { castsProof } from './casts.ts';
+import { corruptionsProof, corruptionsRedProof, gateCompareProof } from './corruptions.ts';
 import { kafkaKillProof, kafkaKillRedProof } from './kafka-kills.ts';
 import { kafkaOutageProof, kafkaShopProof, kafkaStormProof } from './kafka-weather.ts';
 import { killProof, killRedProof } from './kill-100.ts';
@@ -38,6 +39,9 @@ export const PROOFS: readonly Proof[] = [
   surrogateKeysRedProof,
   surrogateKeysProof,
   twoTargetsProof,
+  gateCompareProof,
+  corruptionsRedProof,
+  corruptionsProof,
   killRedProof,
   bigTransactionProof,
   kafkaShopProof,
