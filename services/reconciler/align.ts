@@ -83,6 +83,8 @@ export interface AlignOptions {
   readonly log?: OpenRawLog | undefined;
   readonly logReach?: AskLogReach | undefined;
   readonly signal: AbortSignal;
+  /** Told how long the target was waited for: time in which nobody's server works. */
+  readonly onWaited?: ((milliseconds: number) => void) | undefined;
 }
 
 /** Everything that can be compared in one attempt. @throws PipelineError when the servers cannot serve any table. */
@@ -107,7 +109,9 @@ export async function align(given: AlignOptions, probes: readonly TableProbe[]):
   const source = stack.use(await HeldSnapshot.take(options.sourceUrl, 'source'));
   for (const client of [stream, present.source]) await requireSameServer(client, source);
   const after = await markPosition(stream, options.name);
+  const waitsFrom = performance.now();
   await waitApplied(options, { stream, present: present.target, after, window });
+  options.onWaited?.(performance.now() - waitsFrom);
 
   const target = stack.use(await HeldSnapshot.take(options.targetUrl, 'target'));
   const state = requireConsistent(options, await readTargetState(target.client, options.name));

@@ -39,6 +39,8 @@ export interface VerifyOptions {
   /** What is checked besides the rows; absent: nothing. */
   readonly checks?: VerifyChecks;
   readonly limits?: Partial<VerifyLimits>;
+  /** Told how long the target was waited for. */
+  readonly onWaited?: (milliseconds: number) => void;
   readonly signal?: AbortSignal;
 }
 

@@ -46,7 +46,7 @@ export function targetMonitor(
   }
   const monitor = new Monitor({
     tables: mapping.tables,
-    compare: async (parts, signal) => {
+    compare: async (parts, signal, onWaited) => {
       const chosen = Map.groupBy(parts, ({ what }) => what.table);
       return verifyMigration({
         sourceUrl: source.postgres,
@@ -57,6 +57,7 @@ export function targetMonitor(
         publication: name,
         logger,
         signal,
+        onWaited,
         limits: { ...DEFAULT_LIMITS, waitMs: WAIT_MS, settleMs: WAIT_MS, attempts: 1 },
         tables: (table) => chosen.has(table),
         parts: (table) => rangesOf(chosen.get(table) ?? []),

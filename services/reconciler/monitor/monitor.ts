@@ -36,12 +36,13 @@ export interface MonitorRecord {
 
 export interface MonitorOptions {
   readonly tables: readonly TableMapping[];
-  readonly compare: (parts: readonly PartOf[], signal: AbortSignal) => Promise<VerifyResult>;
+  /** `onWaited` is told how long nothing was done but waiting for the target. */
+  readonly compare: (parts: readonly PartOf[], signal: AbortSignal, onWaited: (milliseconds: number) => void) => Promise<VerifyResult>;
   /** The target shows one source state. */
   readonly isFollowing: () => boolean;
   /** Cuts tables into ranges of their key; a table that cannot be cut is left out. */
   readonly cut: (tables: readonly TableMapping[]) => Promise<ReadonlyMap<TableMapping, readonly KeyRange[]>>;
-  readonly touched: TouchedKeys;
+  readonly touched: Pick<TouchedKeys, 'drain'>;
   /** Where the source stands; null: not known. */
   readonly sourceLsn: () => string | null;
   readonly record: MonitorRecord;
@@ -88,8 +89,8 @@ export class Monitor {
         await pause(POLL_MS, signal);
         continue;
       }
-      const elapsedMs = await this.#round(parts, signal);
-      await pause(Math.max(REST_MS_MIN, elapsedMs * (1 / settings.budget - 1)), signal);
+      const workedMs = await this.#round(parts, signal);
+      await pause(Math.max(REST_MS_MIN, workedMs * (1 / settings.budget - 1)), signal);
     }
   }
 
@@ -142,18 +143,19 @@ export class Monitor {
     }
   }
 
-  /** @returns how long it took, in milliseconds */
+  /** @returns how long it took but for waiting, in milliseconds: what a paused target costs is not to be rested for */
   async #round(parts: readonly PartOf[], signal: AbortSignal): Promise<number> {
     const { compare, logger } = this.#options;
     const startedAtMs = Date.now();
+    let waitedMs = 0;
     const changed = this.#tables.begin(parts);
     let result: VerifyResult;
     try {
-      result = await compare(parts, signal);
+      result = await compare(parts, signal, (milliseconds) => (waitedMs += milliseconds));
     } catch (error) {
       this.#tables.failed(parts, changed, Date.now());
       if (!signal.aborted) logger.warn({ error: messageOf(error) }, 'source and target could not be compared');
-      return Date.now() - startedAtMs;
+      return Date.now() - startedAtMs - waitedMs;
     }
     this.#lastAtMs = Date.now();
     const seconds = (this.#lastAtMs - startedAtMs) / 1000;
@@ -167,7 +169,7 @@ export class Monitor {
     }
     this.#comparisons++;
     await this.#save(comparisons);
-    return Date.now() - startedAtMs;
+    return Date.now() - startedAtMs - waitedMs;
   }
 
   #note(verdict: TableVerdict, own: readonly PartOf[]): void {
