@@ -51,7 +51,8 @@ async function runAll(proofs: readonly Proof[], options: ProveOptions): Promise<
       continue;
     }
     const leftSeconds = options.budgetSeconds - (Date.now() - began) / 1000;
-    if (proof.expectedSeconds * (options.size === 'full' ? BUDGET_MARGIN : 0.2) > leftSeconds) {
+    const isAside = proof.needsQuiet === true && Number.isFinite(options.budgetSeconds);
+    if (isAside || proof.expectedSeconds * (options.size === 'full' ? BUDGET_MARGIN : 0.2) > leftSeconds) {
       leftOut.push(proof.name);
       continue;
     }
@@ -60,8 +61,8 @@ async function runAll(proofs: readonly Proof[], options: ProveOptions): Promise<
     store.keep(outcome);
     outcomes.push(outcome);
   }
-  // What does not fit into the time given was never begun: neither a result nor a skip.
-  if (leftOut.length > 0) console.log(`– not begun, the budget has not the time: ${leftOut.join(', ')}`);
+  // What was never begun is neither a result nor a skip.
+  if (leftOut.length > 0) console.log(`– not begun, for want of time or of a quiet machine (--only NAME): ${leftOut.join(', ')}`);
   return outcomes;
 }
 

@@ -5,6 +5,8 @@ export interface Proof {
   readonly claim: string;
   /** Roughly, at full size on two quiet cores: what `--budget` plans with. */
   readonly expectedSeconds: number;
+  /** Judges how long something takes while it loads the machine itself: not begun with `--budget`, as on a machine that others share. */
+  readonly needsQuiet?: true;
   run(context: ProofContext): Promise<Figures>;
 }
 

@@ -13,7 +13,7 @@ import { MAPPING_COST_PROOFS } from './mapping-cost.ts';
 import { moneyTransfersProof } from './money-transfers.ts';
 import { pagilaRedesignedProof } from './pagila-redesigned.ts';
 import { PIPELINE_FAULT_PROOFS } from './pipeline-faults.ts';
-import { REDIS_PROOFS } from './redis.ts';
+import { REDIS_PROOFS, redisCompareProof } from './redis.ts';
 import { SAMPLE_PROOFS } from './sample-databases.ts';
 import { sweepLoadProof } from './sweep-load.ts';
 import { sweepRateProof } from './sweep-rate.ts';
@@ -26,7 +26,6 @@ export const PROOFS: readonly Proof[] = [
   adjacentCommitsRedProof,
   canonicalRateProof,
   sweepRateProof,
-  sweepLoadProof,
   castsProof,
   ...MAPPING_COST_PROOFS,
   ...SAMPLE_PROOFS,
@@ -39,9 +38,7 @@ export const PROOFS: readonly Proof[] = [
   surrogateKeysRedProof,
   surrogateKeysProof,
   twoTargetsProof,
-  gateCompareProof,
   corruptionsRedProof,
-  corruptionsProof,
   killRedProof,
   bigTransactionProof,
   kafkaShopProof,
@@ -50,4 +47,8 @@ export const PROOFS: readonly Proof[] = [
   kafkaKillRedProof,
   kafkaKillProof,
   killProof,
+  redisCompareProof,
+  corruptionsProof,
+  gateCompareProof,
+  sweepLoadProof,
 ];

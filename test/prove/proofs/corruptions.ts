@@ -19,6 +19,7 @@ export const corruptionsProof: Proof = {
   claim:
     'under 1,000 writes/s and lag nothing is suspected that is equal, and rows that somebody else changed are found within 10 s, named, repaired and verified',
   expectedSeconds: 700,
+  needsQuiet: true,
   run: async ({ size, seed, say }) => {
     const run = await runCorruptions({ ...(size === 'full' ? FULL : SMALL), seed, say });
     const figures = figuresOf(run);
@@ -57,6 +58,7 @@ export const gateCompareProof: Proof = {
   name: 'gate-compare',
   claim: 'when 1,000 writes/s stop, a comparison of everything at that state says within 5 s that all is equal',
   expectedSeconds: 90,
+  needsQuiet: true,
   run: async ({ size, seed, say }) => {
     const { stops, writeMs } = size === 'full' ? { stops: 5, writeMs: 10_000 } : { stops: 1, writeMs: 3_000 };
     const options = { ...(size === 'full' ? FULL : SMALL), seed, say };

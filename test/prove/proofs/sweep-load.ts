@@ -38,6 +38,7 @@ export const sweepLoadProof: Proof = {
   name: 'sweep-load',
   claim: 'writers on the source lose less than 5 % of their transactions per second to a sweep that works a tenth of the time',
   expectedSeconds: 220,
+  needsQuiet: true,
   run: async ({ size, seed, say }) => {
     await using stage = await openProofStage({
       name: NAME,
