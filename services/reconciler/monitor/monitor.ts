@@ -19,7 +19,7 @@ import type { KeyRange } from '#schemas/reconcile/key-range.ts';
 import { MonitoredTables, type PartOf } from './monitored-tables.ts';
 import { tableName } from './table-name.ts';
 import type { TouchedKeys } from './touched-keys.ts';
-import { dueParts } from './schedule.ts';
+import { dueParts, restMs, type RoundTime } from './schedule.ts';
 
 export interface MonitorSettings {
   /** Share of the time that comparing may take: 0 to 1. */
@@ -55,8 +55,6 @@ const ROUND_ROWS = 400_000;
 const POLL_MS = 250;
 const RETRY_MS = 5_000;
 const CUT_EVERY_MS = 60_000;
-/** Between two rounds, however short they are. */
-const REST_MS_MIN = 1_000;
 /** Of a table that stays equal one line is kept for this long. */
 const HISTORY_MS = 60_000;
 
@@ -89,8 +87,7 @@ export class Monitor {
         await pause(POLL_MS, signal);
         continue;
       }
-      const workedMs = await this.#round(parts, signal);
-      await pause(Math.max(REST_MS_MIN, workedMs * (1 / settings.budget - 1)), signal);
+      await pause(restMs(await this.#round(parts, signal), settings.budget), signal);
     }
   }
 
@@ -143,8 +140,7 @@ export class Monitor {
     }
   }
 
-  /** @returns how long it took but for waiting, in milliseconds: what a paused target costs is not to be rested for */
-  async #round(parts: readonly PartOf[], signal: AbortSignal): Promise<number> {
+  async #round(parts: readonly PartOf[], signal: AbortSignal): Promise<RoundTime> {
     const { compare, logger } = this.#options;
     const startedAtMs = Date.now();
     let waitedMs = 0;
@@ -155,7 +151,7 @@ export class Monitor {
     } catch (error) {
       this.#tables.failed(parts, changed, Date.now());
       if (!signal.aborted) logger.warn({ error: messageOf(error) }, 'source and target could not be compared');
-      return Date.now() - startedAtMs - waitedMs;
+      return { elapsedMs: Date.now() - startedAtMs, waitedMs };
     }
     this.#lastAtMs = Date.now();
     const seconds = (this.#lastAtMs - startedAtMs) / 1000;
@@ -169,7 +165,7 @@ export class Monitor {
     }
     this.#comparisons++;
     await this.#save(comparisons);
-    return Date.now() - startedAtMs - waitedMs;
+    return { elapsedMs: Date.now() - startedAtMs, waitedMs };
   }
 
   #note(verdict: TableVerdict, own: readonly PartOf[]): void {

@@ -112,3 +112,17 @@ export function coverageOf<T>(parts: readonly Part<T>[]): Coverage {
     inconclusive: parts.filter(({ verdict }) => verdict === 'inconclusive').length,
   };
 }
+
+export interface RoundTime {
+  readonly elapsedMs: number;
+  /** Of it, how long nothing was done but waiting for the target. */
+  readonly waitedMs: number;
+}
+
+/** Between two rounds, however short they are. */
+const REST_MS_MIN = 1_000;
+
+/** How long a round is rested for, so that comparing takes its share of the time: what a paused sink was waited for is no work of the servers. */
+export function restMs({ elapsedMs, waitedMs }: RoundTime, budget: number): number {
+  return Math.max(REST_MS_MIN, (elapsedMs - waitedMs) * (1 / budget - 1));
+}

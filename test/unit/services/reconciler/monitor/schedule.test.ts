@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { coverageOf, dueParts, newPart, type Part } from '#services/reconciler/monitor/schedule.ts';
+import { coverageOf, dueParts, newPart, type Part, restMs } from '#services/reconciler/monitor/schedule.ts';
 
 const OPTIONS = { sweepMs: 60_000, roundRows: 100, retryMs: 1_000 };
 
@@ -58,4 +58,10 @@ test('coverage counts what was found equal, and has no oldest proof while a part
     inconclusive: 1,
   });
   expect(coverageOf([part('empty', { ...PROVED, rows: 0 })]).proved).toBe(1);
+});
+
+test('a round is rested for by the budget, and what the target was waited for is not', () => {
+  expect(restMs({ elapsedMs: 2_000, waitedMs: 0 }, 0.1)).toBe(18_000);
+  expect(restMs({ elapsedMs: 8_500, waitedMs: 8_000 }, 0.1)).toBe(4_500);
+  expect(restMs({ elapsedMs: 500, waitedMs: 0 }, 1)).toBe(1_000);
 });
