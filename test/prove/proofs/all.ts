@@ -1,4 +1,4 @@
-/** Every proof, cheap ones first. */
+/** Every proof; what a budget should not be without comes first. */
 import type { Proof } from '../proof.ts';
 import { adjacentCommitsProof, adjacentCommitsRedProof } from './adjacent-commits.ts';
 import { bigTransactionProof } from './big-transaction.ts';
@@ -33,20 +33,20 @@ export const PROOFS: readonly Proof[] = [
   ...TYPES_PROOFS,
   leastPrivilegeProof,
   moneyTransfersProof,
-  ...PIPELINE_FAULT_PROOFS,
-  ...REDIS_PROOFS,
-  surrogateKeysRedProof,
-  surrogateKeysProof,
-  twoTargetsProof,
-  corruptionsRedProof,
-  killRedProof,
-  bigTransactionProof,
   kafkaShopProof,
   kafkaOutageProof,
   kafkaStormProof,
   kafkaKillRedProof,
+  killRedProof,
+  corruptionsRedProof,
+  ...PIPELINE_FAULT_PROOFS,
+  surrogateKeysRedProof,
+  surrogateKeysProof,
+  ...REDIS_PROOFS,
   kafkaKillProof,
   killProof,
+  twoTargetsProof,
+  bigTransactionProof,
   redisCompareProof,
   corruptionsProof,
   gateCompareProof,
