@@ -51,7 +51,7 @@ export interface MonitorOptions {
 }
 
 /** A round's rows: some hundred milliseconds of both servers. */
-const ROUND_ROWS = 400_000;
+const ROUND_ROWS = 200_000;
 const POLL_MS = 250;
 const RETRY_MS = 5_000;
 const CUT_EVERY_MS = 60_000;
