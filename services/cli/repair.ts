@@ -9,7 +9,7 @@ import { type CompiledMapping, type TableMapping, tableId } from '#schemas/mappi
 import type { VerifyResult } from '#schemas/reconcile/verify-result.ts';
 import type { RecopyRequest } from '#schemas/recopy.ts';
 import { readOpenFindings } from '#connectors/target/postgres/reconcile-record.ts';
-import { verdictsOf } from '#services/reconciler/monitor/finding-verdicts.ts';
+import { tableName } from '#services/reconciler/monitor/table-name.ts';
 import { planRepair } from '#services/reconciler/plan-repair.ts';
 import { repairMigration } from '#services/reconciler/repair.ts';
 import { readLastVerify } from '#services/runtime/last-verify.ts';
@@ -112,25 +112,28 @@ function checkOptions(options: Options): void {
 }
 
 async function foundRequests(context: CommandContext, input: MigrationInput, mapping: CompiledMapping): Promise<RecopyRequest[]> {
+  await compareFound(context, input, mapping);
   const last = readLastVerify(input.dataDir, input.file.targetName);
-  const found = await confirmedRequests(input, mapping);
   const isTold = last !== undefined && (last.differences > 0 || last.inconclusive === 0);
-  if (isTold || found.length > 0) return withoutRepeats([...(last === undefined ? [] : planRepair(last, mapping)), ...found]);
+  if (isTold) return planRepair(last, mapping);
   context.log.info({}, 'no verify with an answer was kept: comparing first');
   const result = await verifyNow(context, { ...input, mapping });
   await keepForRepair(input, result, context);
   return planRepair(result, mapping);
 }
 
-/** What the running instance found by itself, and found again. */
-async function confirmedRequests({ file: { target, name } }: MigrationInput, mapping: CompiledMapping): Promise<RecopyRequest[]> {
-  if (target.postgres === undefined) return [];
-  const open = await readOpenFindings(target.postgres, name);
-  return planRepair(verdictsOf(open.filter(({ state }) => state !== 'suspected')), mapping);
-}
-
-function withoutRepeats(requests: readonly RecopyRequest[]): RecopyRequest[] {
-  return [...new Map(requests.map((request) => [JSON.stringify({ ...request, reason: '' }), request])).values()];
+/** Tables in which the running instance found rows twice are compared now: its notes are as old as its last look, and may know of less than differs. */
+async function compareFound(context: CommandContext, input: MigrationInput, mapping: CompiledMapping): Promise<void> {
+  const { target, name } = input.file;
+  if (target.postgres === undefined) return;
+  const open = await readOpenFindings(target.postgres, name).catch((error: unknown) => {
+    context.log.warn({ error: messageOf(error) }, 'what the running instance found cannot be read');
+    return [];
+  });
+  const pairs = new Set(open.filter(({ state }) => state !== 'suspected').map(({ from, to }) => JSON.stringify([from, to])));
+  const found = ({ from, to }: TableMapping): boolean => pairs.has(JSON.stringify([tableName(from), tableName(to)]));
+  if (!mapping.tables.some(found)) return;
+  await keepForRepair(input, await verifyNow(context, { ...input, mapping, tables: found }), context);
 }
 
 async function namedRequests(context: CommandContext, { file }: MigrationInput, mapping: CompiledMapping): Promise<RecopyRequest[]> {

@@ -277,7 +277,7 @@ async function listDifferences(scans: BothScans, dirty: Buckets, { touched, tall
 
 function sampleOf(probe: TableProbe, { kind, key, sourceKey }: RowDifference, columns: readonly string[]): DifferenceSample {
   const known = sourceKey.length > 0 ? sourceKey : sameKeyTexts(probe) && !key.some(isNoKey) ? key : [];
-  return { key: keyObject(probe, key), kind, columns, ...(known.length > 0 && { sourceKey: known.map((text) => text ?? '') }) };
+  return { key: keyObject(probe, key), kind, columns, ...(known.length > 0 && !known.includes(null) && { sourceKey: known as string[] }) };
 }
 
 /** Whether the target's key texts are the source's. */

@@ -143,6 +143,8 @@ async function attemptOnce(
     if (why !== undefined) verdicts.set(probe, verdictWithout(probe, { cause: 'in-flight', message: why }));
   }
   for (const [probe, reason] of held.refused) verdicts.set(probe, verdictWithout(probe, reason));
+  // Sessions that were cut off with it look like a server that went away.
+  signal.throwIfAborted();
   return verdicts;
 }
 

@@ -1,6 +1,6 @@
 /**
  * What the reconciler found and when it compared, in `crossfade.finding` and `crossfade.comparison` on the target. Guarantee: one line for each
- * finding, brought up to date and never removed; comparisons that found all equal are forgotten after a week, others are not.
+ * finding, brought up to date and never removed; comparisons are forgotten after a week.
  */
 import type pg from 'pg';
 import { connect } from '#connectors/postgres/session.ts';
@@ -71,7 +71,7 @@ const SAVE_COMPARISONS = `
   SELECT $1, c."from", c."to", c.lsn::pg_lsn, c.rows, c.parts, c."partsOf", c.verdict, c.differences, c.cause, c.seconds
   FROM pg_catalog.json_to_recordset($2::json) AS c("from" text, "to" text, lsn text, rows bigint, parts integer, "partsOf" integer, verdict text, differences bigint, cause text, seconds double precision)`;
 
-const FORGET = `DELETE FROM crossfade.comparison WHERE name = $1 AND verdict = 'equal' AND at < now() - interval '7 days'`;
+const FORGET = `DELETE FROM crossfade.comparison WHERE name = $1 AND at < now() - interval '7 days'`;
 
 /** Of one round, in one transaction. The last state of a finding given twice is what stays. */
 export async function saveRound(
@@ -93,8 +93,11 @@ export async function saveRound(
   });
 }
 
+/** Nobody is to wait for our notes: not for a standby, and not for a lock. */
+const SETTINGS: Readonly<Record<string, string>> = { synchronous_commit: 'local', statement_timeout: '30000', lock_timeout: '5000' };
+
 async function withSession<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = await connect(url, { applicationName: 'crossfade reconciler', role: 'target' });
+  const client = await connect(url, { applicationName: 'crossfade reconciler', role: 'target', settings: SETTINGS });
   try {
     return await work(client);
   } finally {

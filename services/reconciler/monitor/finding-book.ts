@@ -12,6 +12,8 @@ const REPAIR_MS_MAX = 600_000;
 
 export interface Compared {
   readonly verdict: TableVerdict;
+  /** When it was begun: what was asked for meanwhile it has not seen. */
+  readonly beganMs: number;
   readonly atMs: number;
   /** Which keys were compared; absent: all. */
   readonly covers?: (finding: DriftFinding) => boolean;
@@ -37,9 +39,9 @@ export class FindingBook {
   }
 
   /** What a comparison found, or no longer finds. @returns the findings that changed their state, ended ones among them. */
-  compared({ verdict, atMs, covers }: Compared): readonly DriftFinding[] {
+  compared({ verdict, beganMs, atMs, covers }: Compared): readonly DriftFinding[] {
     if (verdict.inconclusive !== undefined || verdict.lsn === null) return [];
-    const at: Place = { atMs, lsn: verdict.lsn };
+    const at: Place = { beganMs, step: { atMs, lsn: verdict.lsn } };
     const changed: DriftFinding[] = [];
     const seen = new Set<string>();
     for (const one of namesOf(verdict)) {
@@ -62,32 +64,28 @@ export class FindingBook {
   /** Rows were asked for again. @param lsn The source's at that moment. @returns the findings that wait for it from now on. */
   repairAsked(request: RecopyRequest, at: { readonly atMs: number; readonly lsn: string | null }): readonly DriftFinding[] {
     const table = `${request.schema}.${request.table}`;
-    const keys = request.kind === 'keys' ? new Set(request.keys.map((key) => JSON.stringify(key))) : undefined;
-    return this.open.flatMap((finding) => {
-      if (finding.from !== table) return [];
-      if (keys !== undefined && (finding.sourceKey === undefined || !keys.has(JSON.stringify(finding.sourceKey)))) return [];
-      return [this.#step(finding, 'repairing', at)];
-    });
+    const asks = asksFor(request);
+    return this.open.flatMap((finding) => (finding.from === table && asks(finding) ? [this.#step(finding, 'repairing', at)] : []));
   }
 
   #seen(found: Named, at: Place): DriftFinding | undefined {
     const known = this.#open.get(found.id);
     if (known === undefined) {
-      const first: DriftFinding = { ...found, state: 'suspected', steps: [{ state: 'suspected', ...at }] };
+      const first: DriftFinding = { ...found, state: 'suspected', steps: [{ state: 'suspected', ...at.step }] };
       this.#open.set(first.id, first);
       return first;
     }
-    const now = { ...known, ...found };
+    const now: DriftFinding = { ...found, state: known.state, steps: known.steps };
     this.#open.set(now.id, now);
     const last = known.steps.at(-1)!;
-    if (known.state === 'suspected') return isLater(at, last) ? this.#step(now, 'confirmed', at) : undefined;
-    if (known.state !== 'repairing' || at.atMs - last.atMs < REPAIR_MS_MAX) return undefined;
-    return this.#step(now, 'confirmed', at);
+    if (known.state === 'suspected') return isLater(at, last) ? this.#step(now, 'confirmed', at.step) : undefined;
+    if (known.state !== 'repairing' || at.beganMs - last.atMs < REPAIR_MS_MAX) return undefined;
+    return this.#step(now, 'confirmed', at.step);
   }
 
   #gone(finding: DriftFinding, at: Place): DriftFinding | undefined {
     if (!isLater(at, finding.steps.at(-1)!)) return undefined;
-    return this.#step(finding, finding.state === 'repairing' ? 'verified' : 'flapped', at);
+    return this.#step(finding, finding.state === 'repairing' ? 'verified' : 'flapped', at.step);
   }
 
   #step(finding: DriftFinding, state: FindingState, at: Step): DriftFinding {
@@ -100,18 +98,37 @@ export class FindingBook {
 
 type Named = Omit<DriftFinding, 'state' | 'steps'>;
 type Step = { readonly atMs: number; readonly lsn: string | null };
-type Place = Step & { readonly lsn: string };
+
+interface Place {
+  readonly beganMs: number;
+  readonly step: Step & { readonly lsn: string };
+}
 
 /** The same source state twice says nothing new of the pipeline, but a later look at the target does. */
-function isLater(at: Place, than: Step): boolean {
-  return at.atMs > than.atMs && (than.lsn === null || parseLsn(at.lsn) >= parseLsn(than.lsn));
+function isLater({ beganMs, step }: Place, than: Step): boolean {
+  return beganMs > than.atMs && (than.lsn === null || parseLsn(step.lsn) >= parseLsn(than.lsn));
 }
+
+/** Whether a request brings a finding's row; where that cannot be told it does not. */
+function asksFor(request: RecopyRequest): (finding: DriftFinding) => boolean {
+  if (request.kind === 'keys') {
+    const keys = new Set(request.keys.map((key) => JSON.stringify(key)));
+    return ({ sourceKey }) => sourceKey !== undefined && keys.has(JSON.stringify(sourceKey));
+  }
+  if (request.kind !== 'range') return () => true;
+  const [from, to] = [request.from ?? '', request.to ?? ''];
+  if (![from, to].every((bound) => bound === '' || INTEGER.test(bound))) return () => false;
+  return ({ sourceKey: [first = ''] = [] }) =>
+    INTEGER.test(first) && (from === '' || BigInt(first) >= BigInt(from)) && (to === '' || BigInt(first) <= BigInt(to));
+}
+
+const INTEGER = /^-?\d+$/;
 
 function namedMost({ missing, extra, different }: TableVerdict): number {
   return missing + extra + different;
 }
 
-/** One for each row with a name, and one for each kind of those without. */
+/** One for each row with a name, and of a whole table one for each kind of those without: ranges differ from round to round. */
 function namesOf(verdict: TableVerdict): Named[] {
   const { from, to } = verdict;
   const left = { missing: verdict.missing, extra: verdict.extra, different: verdict.different };
@@ -121,7 +138,9 @@ function namesOf(verdict: TableVerdict): Named[] {
     return [{ id: idOf(verdict, one), from, to, ...one, key: one.key, rows: 1 }];
   });
   const rest = (['missing', 'extra', 'different'] as const).flatMap((kind): Named[] =>
-    left[kind] > 0 ? [{ id: JSON.stringify([from, to, kind]), from, to, key: null, kind, columns: [], rows: left[kind] }] : [],
+    left[kind] > 0 && verdict.ranges === undefined
+      ? [{ id: JSON.stringify([from, to, kind]), from, to, key: null, kind, columns: [], rows: left[kind] }]
+      : [],
   );
   return [...named, ...rest];
 }

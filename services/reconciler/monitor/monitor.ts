@@ -55,8 +55,10 @@ const ROUND_ROWS = 200_000;
 const POLL_MS = 250;
 const RETRY_MS = 5_000;
 const CUT_EVERY_MS = 60_000;
-/** Of a table that stays equal one line is kept for this long. */
+/** Of a table that stays as it is one line is kept for this long. */
 const HISTORY_MS = 60_000;
+/** An instance that stops waits no longer for what is still to be written down. */
+const LAST_WORD_MS = 2_000;
 
 export class Monitor {
   readonly #options: MonitorOptions;
@@ -66,7 +68,7 @@ export class Monitor {
   #comparisons = 0;
   #nextCutMs = 0;
   #lastAtMs: number | undefined;
-  readonly #written = new Map<string, { readonly verdict: ComparisonRecord['verdict']; readonly atMs: number }>();
+  readonly #written = new Map<string, { readonly what: string; readonly atMs: number }>();
 
   constructor(options: MonitorOptions) {
     this.#options = options;
@@ -75,20 +77,29 @@ export class Monitor {
 
   /** Until the signal. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
-    const { settings, isFollowing } = this.#options;
+    const { settings, isFollowing, logger } = this.#options;
     await this.#opened(signal);
     while (!isFollowing() && !signal.aborted) await pause(POLL_MS, signal);
     await pause(settings.startAfterMs, signal);
     while (!signal.aborted) {
-      await this.#cut(signal);
-      this.#tables.touch(this.#options.touched.drain(), Date.now());
-      const parts = dueParts(this.#tables.parts, Date.now(), { sweepMs: settings.sweepMs, roundRows: ROUND_ROWS, retryMs: RETRY_MS });
-      if (parts.length === 0 || !isFollowing()) {
-        await pause(POLL_MS, signal);
-        continue;
+      try {
+        await pause(await this.#turn(signal), signal);
+      } catch (error) {
+        logger.error({ error: messageOf(error) }, 'the comparison met what it does not know, and goes on');
+        await pause(RETRY_MS, signal);
       }
-      await pause(restMs(await this.#round(parts, signal), settings.budget), signal);
     }
+    await this.#save([], AbortSignal.timeout(LAST_WORD_MS));
+  }
+
+  /** @returns how long to rest, in milliseconds */
+  async #turn(signal: AbortSignal): Promise<number> {
+    const { settings, isFollowing, touched } = this.#options;
+    await this.#cut(signal);
+    this.#tables.touch(touched.drain(), Date.now());
+    const parts = dueParts(this.#tables.parts, Date.now(), { sweepMs: settings.sweepMs, roundRows: ROUND_ROWS, retryMs: RETRY_MS });
+    if (parts.length === 0 || !isFollowing()) return POLL_MS;
+    return restMs(await this.#round(parts, signal), settings.budget);
   }
 
   /** To be called when rows are asked for again, by whomever. */
@@ -97,6 +108,7 @@ export class Monitor {
     const findings = this.#book.repairAsked(request, at);
     this.#unsaved.push(...findings);
     this.#tables.pressing(findings);
+    if (findings.length > 0) void this.#save([], AbortSignal.timeout(LAST_WORD_MS));
   }
 
   status(): ReconciliationStatus {
@@ -117,7 +129,7 @@ export class Monitor {
     const { record, logger } = this.#options;
     while (!signal.aborted) {
       try {
-        this.#book = new FindingBook(await record.open());
+        this.#book = new FindingBook(await unlessStopped(record.open(), signal));
         this.#tables.pressing(this.#book.open);
         return;
       } catch (error) {
@@ -131,10 +143,10 @@ export class Monitor {
   async #cut(signal: AbortSignal): Promise<void> {
     if (Date.now() < this.#nextCutMs) return;
     this.#nextCutMs = Date.now() + CUT_EVERY_MS;
-    const tables = this.#tables.uncut();
+    const tables = this.#tables.uncut(Date.now());
     if (tables.length === 0) return;
     try {
-      for (const [table, ranges] of await this.#options.cut(tables)) this.#tables.cut(table, ranges);
+      for (const [table, ranges] of await unlessStopped(this.#options.cut(tables), signal)) this.#tables.cut(table, ranges);
     } catch (error) {
       if (!signal.aborted) this.#options.logger.warn({ error: messageOf(error) }, 'big tables cannot be cut into ranges yet');
     }
@@ -158,19 +170,19 @@ export class Monitor {
     const comparisons: ComparisonRecord[] = [];
     for (const verdict of result.tables) {
       const own = parts.filter(({ what }) => tableName(what.table.from) === verdict.from && tableName(what.table.to) === verdict.to);
-      this.#note(verdict, own);
+      this.#note(verdict, own, startedAtMs);
       this.#tables.compared(own, { verdict, changed, open: this.#book.open, atMs: this.#lastAtMs });
       const record = { ...recordOf(verdict, seconds), parts: own.length, partsOf: this.#tables.partsOf(verdict) };
       if (this.#isNews(record)) comparisons.push(record);
     }
     this.#comparisons++;
-    await this.#save(comparisons);
+    await this.#save(comparisons, signal);
     return { elapsedMs: Date.now() - startedAtMs, waitedMs };
   }
 
-  #note(verdict: TableVerdict, own: readonly PartOf[]): void {
+  #note(verdict: TableVerdict, own: readonly PartOf[], beganMs: number): void {
     const covers = this.#tables.coversOf(own);
-    const changed = this.#book.compared({ verdict, atMs: this.#lastAtMs!, ...(covers !== undefined && { covers }) });
+    const changed = this.#book.compared({ verdict, beganMs, atMs: this.#lastAtMs!, ...(covers !== undefined && { covers }) });
     this.#unsaved.push(...changed);
     for (const { to, kind, state, columns, rows } of changed) {
       const details = { table: to, kind, columns, rows, lsn: verdict.lsn };
@@ -179,23 +191,27 @@ export class Monitor {
     }
   }
 
-  /** Equal again, and written down a moment ago, is none. */
-  #isNews({ to, verdict }: ComparisonRecord): boolean {
-    const last = this.#written.get(to);
-    if (verdict === 'equal' && last?.verdict === 'equal' && this.#lastAtMs! - last.atMs < HISTORY_MS) return false;
-    this.#written.set(to, { verdict, atMs: this.#lastAtMs! });
+  /** The same again, and written down a moment ago, is none. */
+  #isNews({ from, to, verdict, differences, cause }: ComparisonRecord): boolean {
+    const [pair, what] = [JSON.stringify([from, to]), JSON.stringify([verdict, differences, cause])];
+    const last = this.#written.get(pair);
+    if (last?.what === what && this.#lastAtMs! - last.atMs < HISTORY_MS) return false;
+    this.#written.set(pair, { what, atMs: this.#lastAtMs! });
     return true;
   }
 
   /** What cannot be written now is written with the next round. */
-  async #save(comparisons: readonly ComparisonRecord[]): Promise<void> {
+  async #save(comparisons: readonly ComparisonRecord[], signal: AbortSignal): Promise<void> {
     const findings = this.#unsaved;
+    if (findings.length + comparisons.length === 0) return;
     this.#unsaved = [];
     try {
-      await this.#options.record.save(findings, comparisons);
+      await unlessStopped(this.#options.record.save(findings, comparisons), signal);
     } catch (error) {
       this.#unsaved = [...findings, ...this.#unsaved];
-      this.#options.logger.warn({ error: messageOf(error) }, 'what the reconciler found could not be written down yet');
+      this.#written.clear();
+      if (!signal.aborted)
+        this.#options.logger.warn({ error: messageOf(error) }, 'what the reconciler found could not be written down yet');
     }
   }
 }
@@ -216,4 +232,18 @@ function recordOf(verdict: TableVerdict, seconds: number): Omit<ComparisonRecord
 
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await delay(ms, undefined, { signal }).catch(() => undefined);
+}
+
+/** Whoever stops does not wait for a server that does not answer. @throws the signal's reason */
+async function unlessStopped<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  const stopped = Promise.withResolvers<never>();
+  const stop = (): void => stopped.reject(signal.reason as Error);
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    return await Promise.race([work, stopped.promise]);
+  } finally {
+    signal.removeEventListener('abort', stop);
+    work.catch(() => undefined);
+  }
 }

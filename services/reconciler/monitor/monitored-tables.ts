@@ -28,6 +28,10 @@ export interface Outcome {
 
 /** Until a range was compared. */
 const ROWS_PER_RANGE = 8_192;
+/** Until a table was: a round should not take all that nobody knows. */
+const ROWS_UNKNOWN = 50_000;
+/** A table is asked again whether it can be cut. */
+const CUT_AGAIN_MS = 3_600_000;
 /** A range that has grown beyond this many times its size is cut. */
 const GROWTH_MAX = 4;
 
@@ -36,24 +40,29 @@ interface TableParts {
   parts: readonly PartOf[];
   /** Which of the parts a source key's first column is in; undefined: there is one part. */
   find: ((key: string | null | undefined) => number | undefined) | undefined;
+  /** When it was last asked how it can be cut. */
+  askedAtMs: number | undefined;
 }
 
 export class MonitoredTables {
   readonly #tables: readonly TableParts[];
 
   constructor(tables: readonly TableMapping[]) {
-    this.#tables = tables.map((table) => ({ table, parts: [newPart({ table }, 0)], find: undefined }));
+    this.#tables = tables.map((table) => ({ table, parts: [newPart({ table }, ROWS_UNKNOWN)], find: undefined, askedAtMs: undefined }));
   }
 
   get parts(): readonly PartOf[] {
     return this.#tables.flatMap(({ parts }) => parts);
   }
 
-  /** Tables that could be cut, or have outgrown how they are. */
-  uncut(): readonly TableMapping[] {
-    const isOutgrown = ({ parts }: TableParts): boolean =>
-      parts.some(({ what, rows }) => what.range === undefined || rows > GROWTH_MAX * ROWS_PER_RANGE);
-    return this.#tables.filter((one) => rangeable(one.table) !== undefined && isOutgrown(one)).map(({ table }) => table);
+  /** Tables that could be cut, or have outgrown how they are; each is given once an hour. */
+  uncut(nowMs: number): readonly TableMapping[] {
+    const isDue = ({ table, parts, askedAtMs }: TableParts): boolean =>
+      rangeable(table) !== undefined &&
+      (askedAtMs === undefined || (nowMs - askedAtMs >= CUT_AGAIN_MS && parts.some(({ rows }) => rows > GROWTH_MAX * ROWS_PER_RANGE)));
+    const due = this.#tables.filter(isDue);
+    for (const one of due) one.askedAtMs = nowMs;
+    return due.map(({ table }) => table);
   }
 
   cut(table: TableMapping, ranges: readonly KeyRange[]): void {
@@ -61,14 +70,19 @@ export class MonitoredTables {
     const kind = rangeable(table);
     if (one === undefined || kind === undefined) return;
     const { parts: before, find: findBefore } = one;
+    if (isSame(before, ranges)) return;
+    const rowsBefore = before.reduce((sum, { rows }) => sum + rows, 0);
+    const rowsEach = Math.max(ROWS_PER_RANGE, Math.ceil(findBefore === undefined ? 0 : rowsBefore / ranges.length));
     // Both are in the keys' order: the parts of before that a new one has rows in common with are neighbours.
     const parts = ranges.map((range): PartOf => {
       const from = range.low === undefined ? 0 : (findBefore?.(range.low) ?? 0);
-      const to = range.high === undefined ? before.length - 1 : (findBefore?.(range.high) ?? 0);
-      return { ...newPart({ table, range }, ROWS_PER_RANGE), ...takenOver(before.slice(from, to + 1)) };
+      const last = range.high === undefined ? before.length - 1 : (findBefore?.(range.high) ?? 0);
+      // The upper bound is none of its own keys.
+      const to = last > from && before[last]!.what.range?.low === range.high ? last - 1 : last;
+      return { ...newPart({ table, range }, rowsEach), ...takenOver(before.slice(from, to + 1)) };
     });
     one.parts = parts;
-    one.find = rangeFinder(kind, ranges);
+    one.find = finderOf(kind, ranges);
   }
 
   touch(touched: ReadonlyMap<string, Touched>, nowMs: number): void {
@@ -79,8 +93,9 @@ export class MonitoredTables {
       if (keys === 'all' || find === undefined) for (const part of parts) part.changedAtMs ??= nowMs;
       else
         for (const key of keys) {
-          const part = parts[find(key) ?? -1];
-          if (part !== undefined) part.changedAtMs ??= nowMs;
+          const at = find(key);
+          // A key that none of the ranges can hold: the table is not what it was.
+          for (const part of at === undefined ? parts : [parts[at]!]) part.changedAtMs ??= nowMs;
         }
     }
   }
@@ -98,6 +113,7 @@ export class MonitoredTables {
   failed(parts: readonly PartOf[], changed: ReadonlyMap<PartOf, number>, atMs: number): void {
     for (const part of parts) {
       part.verdict = 'inconclusive';
+      part.failures++;
       part.comparedAtMs = atMs;
       part.changedAtMs = changed.get(part) ?? part.changedAtMs;
     }
@@ -112,6 +128,7 @@ export class MonitoredTables {
       const { rows, hasUnnamed } = shareOf(part);
       const found = part.what.range === undefined ? mine : mine.filter((finding) => this.#partOf(part.what.table, finding) === part);
       part.comparedAtMs = atMs;
+      part.failures = 0;
       part.rows = rows;
       part.verdict = found.length > 0 || hasUnnamed ? 'differs' : 'equal';
       if (part.verdict === 'equal') part.provedAtMs = atMs;
@@ -156,11 +173,30 @@ export class MonitoredTables {
   }
 
   /** Undefined where the finding's place is not known. */
-  #partOf(table: TableMapping, { sourceKey }: DriftFinding): PartOf | undefined {
+  #partOf(table: TableMapping, { key, sourceKey }: DriftFinding): PartOf | undefined {
     const { parts, find } = this.#of(table);
     if (find === undefined) return parts[0];
-    return sourceKey === undefined ? undefined : parts[find(sourceKey[0]) ?? -1];
+    // Of a table that can be cut the first column of either key has the same texts.
+    const first = sourceKey?.[0] ?? key?.[table.targetKey[0]!];
+    return first === undefined && key === null ? undefined : parts[find(first) ?? -1];
   }
+}
+
+function isSame(parts: readonly PartOf[], ranges: readonly KeyRange[]): boolean {
+  const same = ({ what: { range } }: PartOf, i: number): boolean => range?.low === ranges[i]?.low && range?.high === ranges[i]?.high;
+  return parts.length === ranges.length && parts.every(same);
+}
+
+/** As `rangeFinder`; undefined also for what is no key of the kind: tables change, and this is asked of whatever the log and the target hold. */
+function finderOf(...of: Parameters<typeof rangeFinder>): ReturnType<typeof rangeFinder> {
+  const find = rangeFinder(...of);
+  return (key) => {
+    try {
+      return find(key);
+    } catch {
+      return undefined;
+    }
+  };
 }
 
 interface Share {

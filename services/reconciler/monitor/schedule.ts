@@ -18,6 +18,8 @@ export interface Part<T> {
   changedAtMs: number | undefined;
   /** A finding waits for another look. */
   urgent: boolean;
+  /** Comparisons in a row that said nothing. */
+  failures: number;
 }
 
 export interface ScheduleOptions {
@@ -38,6 +40,7 @@ export function newPart<T>(what: T, rows: number): Part<T> {
     verdict: undefined,
     changedAtMs: undefined,
     urgent: false,
+    failures: 0,
   };
 }
 
@@ -50,9 +53,10 @@ export function takenOver<T>(before: readonly Part<T>[]): Omit<Part<T>, 'what' |
   return {
     provedAtMs: all(before.map(({ provedAtMs }) => provedAtMs)),
     comparedAtMs: all(before.map(({ comparedAtMs }) => comparedAtMs)),
-    verdict: before.every(({ verdict }) => verdict === first?.verdict) ? first?.verdict : undefined,
+    verdict: before.every(({ verdict }) => verdict === first?.verdict) ? first?.verdict : mixed(before),
     changedAtMs: some.length > 0 ? Math.min(...some) : undefined,
     urgent: before.some(({ urgent }) => urgent),
+    failures: Math.max(0, ...before.map(({ failures }) => failures)),
   };
 }
 
@@ -72,8 +76,15 @@ export function dueParts<T>(parts: readonly Part<T>[], nowMs: number, options: S
   return chosen;
 }
 
+/** Of parts that were not all found alike: what differs somewhere differs. */
+function mixed<T>(before: readonly Part<T>[]): Part<T>['verdict'] {
+  return before.some(({ verdict }) => verdict === 'differs') ? 'differs' : undefined;
+}
+
 /** What differs may be put right by anybody, unseen by the log. */
 const DIFFERS_RETRIES = 6;
+/** What never says anything is asked ever less often: at last every 64 times as long. */
+const FAILURES_COUNTED = 6;
 
 interface Rank {
   readonly level: number;
@@ -82,11 +93,12 @@ interface Rank {
 
 function rankOf<T>(part: Part<T>, nowMs: number, { sweepMs, retryMs }: ScheduleOptions): Rank | undefined {
   const { comparedAtMs, changedAtMs, verdict } = part;
-  if (verdict === 'inconclusive' && nowMs - comparedAtMs! < retryMs) return undefined;
+  const pauseMs = Math.min(retryMs * 2 ** Math.min(Math.max(0, part.failures - 1), FAILURES_COUNTED), sweepMs);
+  if (verdict === 'inconclusive' && nowMs - (comparedAtMs ?? 0) < pauseMs) return undefined;
   if (part.urgent) return { level: 0, sinceMs: comparedAtMs ?? 0 };
   if (comparedAtMs === undefined) return { level: 1, sinceMs: 0 };
   if (changedAtMs !== undefined) return { level: 2, sinceMs: changedAtMs };
-  const againMs = verdict === 'inconclusive' ? retryMs : verdict === 'differs' ? DIFFERS_RETRIES * retryMs : sweepMs;
+  const againMs = verdict === 'inconclusive' ? pauseMs : verdict === 'differs' ? DIFFERS_RETRIES * retryMs : sweepMs;
   return nowMs - comparedAtMs >= Math.min(againMs, sweepMs) ? { level: 3, sinceMs: comparedAtMs } : undefined;
 }
 
@@ -121,8 +133,10 @@ export interface RoundTime {
 
 /** Between two rounds, however short they are. */
 const REST_MS_MIN = 1_000;
+/** However long the round was: what changes meanwhile should not wait for hours. */
+const REST_MS_MAX = 600_000;
 
 /** How long a round is rested for, so that comparing takes its share of the time: what a paused sink was waited for is no work of the servers. */
 export function restMs({ elapsedMs, waitedMs }: RoundTime, budget: number): number {
-  return Math.max(REST_MS_MIN, (elapsedMs - waitedMs) * (1 / budget - 1));
+  return Math.min(REST_MS_MAX, Math.max(REST_MS_MIN, (elapsedMs - waitedMs) * (1 / budget - 1)));
 }

@@ -22,26 +22,26 @@ const AGAIN = { schema: 'public', table: 'a', reason: 'a test' };
 
 test('a difference is suspected first, and confirmed by a later comparison only', () => {
   const book = new FindingBook();
-  expect(book.compared({ verdict: differing('1', '0/100'), atMs: 1 })).toMatchObject([
+  expect(book.compared({ verdict: differing('1', '0/100'), beganMs: 1, atMs: 1 })).toMatchObject([
     { state: 'suspected', key: { id: '1' }, columns: ['v'] },
   ]);
   // Of an older state of the source: it says nothing.
-  expect(book.compared({ verdict: differing('1', '0/90'), atMs: 2 })).toEqual([]);
-  expect(book.compared({ verdict: differing('1', '0/110'), atMs: 3 })).toMatchObject([{ state: 'confirmed' }]);
-  expect(book.compared({ verdict: differing('1', '0/120'), atMs: 4 })).toEqual([]);
+  expect(book.compared({ verdict: differing('1', '0/90'), beganMs: 2, atMs: 2 })).toEqual([]);
+  expect(book.compared({ verdict: differing('1', '0/110'), beganMs: 3, atMs: 3 })).toMatchObject([{ state: 'confirmed' }]);
+  expect(book.compared({ verdict: differing('1', '0/120'), beganMs: 4, atMs: 4 })).toEqual([]);
   expect(book.count('confirmed')).toBe(1);
 });
 
 test('a repaired row is verified only by a comparison behind the repair, and told as different until then', () => {
   const book = new FindingBook();
-  book.compared({ verdict: differing('1', '0/100'), atMs: 1 });
-  book.compared({ verdict: differing('1', '0/110'), atMs: 2 });
+  book.compared({ verdict: differing('1', '0/100'), beganMs: 1, atMs: 1 });
+  book.compared({ verdict: differing('1', '0/110'), beganMs: 2, atMs: 2 });
   expect(book.repairAsked({ kind: 'keys', ...AGAIN, keys: [['2']] }, { atMs: 3, lsn: '0/200' })).toEqual([]);
   expect(book.repairAsked({ kind: 'keys', ...AGAIN, keys: [['1']] }, { atMs: 3, lsn: '0/200' })).toMatchObject([{ state: 'repairing' }]);
-  expect(book.compared({ verdict: { ...EQUAL, lsn: '0/190' }, atMs: 4 })).toEqual([]);
-  expect(book.compared({ verdict: differing('1', '0/210'), atMs: 5 })).toEqual([]);
+  expect(book.compared({ verdict: { ...EQUAL, lsn: '0/190' }, beganMs: 4, atMs: 4 })).toEqual([]);
+  expect(book.compared({ verdict: differing('1', '0/210'), beganMs: 5, atMs: 5 })).toEqual([]);
   expect(book.count('repairing')).toBe(1);
-  const [last] = book.compared({ verdict: { ...EQUAL, lsn: '0/220' }, atMs: 6 });
+  const [last] = book.compared({ verdict: { ...EQUAL, lsn: '0/220' }, beganMs: 6, atMs: 6 });
   expect(last?.steps.map(({ state, lsn }) => [state, lsn])).toEqual([
     ['suspected', '0/100'],
     ['confirmed', '0/110'],
@@ -53,25 +53,25 @@ test('a repaired row is verified only by a comparison behind the repair, and tol
 
 test('a repair that does not help is a confirmed difference again', () => {
   const book = new FindingBook();
-  book.compared({ verdict: differing('1', '0/100'), atMs: 1 });
+  book.compared({ verdict: differing('1', '0/100'), beganMs: 1, atMs: 1 });
   book.repairAsked({ kind: 'table', ...AGAIN }, { atMs: 2, lsn: null });
-  expect(book.compared({ verdict: differing('1', '0/200'), atMs: 900_000 })).toMatchObject([{ state: 'confirmed' }]);
+  expect(book.compared({ verdict: differing('1', '0/200'), beganMs: 900_000, atMs: 900_000 })).toMatchObject([{ state: 'confirmed' }]);
 });
 
 test('a difference that goes by itself is recorded as flapped', () => {
   const book = new FindingBook();
-  book.compared({ verdict: differing('1', '0/100'), atMs: 1 });
-  expect(book.compared({ verdict: { ...EQUAL, lsn: '0/100' }, atMs: 2 })).toMatchObject([{ state: 'flapped' }]);
+  book.compared({ verdict: differing('1', '0/100'), beganMs: 1, atMs: 1 });
+  expect(book.compared({ verdict: { ...EQUAL, lsn: '0/100' }, beganMs: 2, atMs: 2 })).toMatchObject([{ state: 'flapped' }]);
 });
 
 test('nothing ends by a comparison that was inconclusive, that covered other keys, or that named not all it found', () => {
   const book = new FindingBook();
-  book.compared({ verdict: differing('1', '0/100'), atMs: 1 });
+  book.compared({ verdict: differing('1', '0/100'), beganMs: 1, atMs: 1 });
   const inconclusive: TableVerdict = { ...EQUAL, lsn: null, inconclusive: { cause: 'lag', message: '' } };
-  expect(book.compared({ verdict: inconclusive, atMs: 2 })).toEqual([]);
-  expect(book.compared({ verdict: { ...EQUAL, lsn: '0/200' }, atMs: 3, covers: () => false })).toEqual([]);
+  expect(book.compared({ verdict: inconclusive, beganMs: 2, atMs: 2 })).toEqual([]);
+  expect(book.compared({ verdict: { ...EQUAL, lsn: '0/200' }, beganMs: 3, atMs: 3, covers: () => false })).toEqual([]);
   const many: TableVerdict = { ...differing('2', '0/200'), different: 3 };
-  expect(book.compared({ verdict: many, atMs: 4 }).map(({ key, rows, state }) => [key, rows, state])).toEqual([
+  expect(book.compared({ verdict: many, beganMs: 4, atMs: 4 }).map(({ key, rows, state }) => [key, rows, state])).toEqual([
     [{ id: '2' }, 1, 'suspected'],
     [null, 2, 'suspected'],
   ]);
@@ -81,26 +81,50 @@ test('nothing ends by a comparison that was inconclusive, that covered other key
 test('rows without a key are one finding for each kind, and end when none is left', () => {
   const book = new FindingBook();
   const keyless: TableVerdict = { ...EQUAL, missing: 1, extra: 2, sample: [{ key: null, kind: 'extra', columns: [] }] };
-  expect(book.compared({ verdict: keyless, atMs: 1 }).map(({ kind, rows }) => [kind, rows])).toEqual([
+  expect(book.compared({ verdict: keyless, beganMs: 1, atMs: 1 }).map(({ kind, rows }) => [kind, rows])).toEqual([
     ['missing', 1],
     ['extra', 2],
   ]);
-  expect(book.compared({ verdict: { ...EQUAL, lsn: '0/200' }, atMs: 2 })).toMatchObject([{ state: 'flapped' }, { state: 'flapped' }]);
+  expect(book.compared({ verdict: { ...EQUAL, lsn: '0/200' }, beganMs: 2, atMs: 2 })).toMatchObject([
+    { state: 'flapped' },
+    { state: 'flapped' },
+  ]);
 });
 
 test('findings of an earlier run go on where they were', () => {
   const first = new FindingBook();
-  first.compared({ verdict: differing('1', '0/100'), atMs: 1 });
+  first.compared({ verdict: differing('1', '0/100'), beganMs: 1, atMs: 1 });
   const second = new FindingBook(first.open);
-  expect(second.compared({ verdict: differing('1', '0/200'), atMs: 2 })).toMatchObject([{ state: 'confirmed' }]);
+  expect(second.compared({ verdict: differing('1', '0/200'), beganMs: 2, atMs: 2 })).toMatchObject([{ state: 'confirmed' }]);
 });
 
 test('rows with one key in one target are told apart by the source that they are of', () => {
   const book = new FindingBook();
   for (const atMs of [1, 2])
-    for (const from of ['eu.a', 'us.a']) book.compared({ verdict: { ...differing('1', `0/10${atMs}`), from }, atMs });
+    for (const from of ['eu.a', 'us.a']) book.compared({ verdict: { ...differing('1', `0/10${atMs}`), from }, beganMs: atMs, atMs });
   expect(book.open.map(({ from, state }) => [from, state])).toEqual([
     ['eu.a', 'confirmed'],
     ['us.a', 'confirmed'],
   ]);
+});
+
+test('a comparison that began before the repair was asked for proves nothing of it', () => {
+  const book = new FindingBook();
+  book.compared({ verdict: differing('1', '0/100'), beganMs: 1, atMs: 2 });
+  book.repairAsked({ kind: 'keys', ...AGAIN, keys: [['1']] }, { atMs: 5, lsn: null });
+  expect(book.compared({ verdict: { ...EQUAL, lsn: '0/200' }, beganMs: 4, atMs: 6 })).toEqual([]);
+  expect(book.compared({ verdict: { ...EQUAL, lsn: '0/200' }, beganMs: 7, atMs: 8 })).toMatchObject([{ state: 'verified' }]);
+});
+
+test('a range that is copied again repairs the rows within it, and no others', () => {
+  const book = new FindingBook();
+  for (const key of ['5', '900']) book.compared({ verdict: differing(key, '0/100'), beganMs: 1, atMs: 2, covers: () => false });
+  const asked = book.repairAsked({ kind: 'range', ...AGAIN, from: '1', to: '10' }, { atMs: 3, lsn: null });
+  expect(asked.map(({ key }) => key)).toEqual([{ id: '5' }]);
+});
+
+test('rows of ranges that are only counted are no finding: the next round has other ranges', () => {
+  const book = new FindingBook();
+  const verdict: TableVerdict = { ...differing('2', '0/200'), different: 3, ranges: [{ rows: 10, differences: 3 }] };
+  expect(book.compared({ verdict, beganMs: 1, atMs: 2 }).map(({ key }) => key)).toEqual([{ id: '2' }]);
 });

@@ -135,34 +135,31 @@ test('a table that is cut anew keeps what was proved of the ranges that it had, 
   ]);
 });
 
-test('a table is cut when it can be, and again when a range has grown', () => {
+test('a table is cut when it can be, and again when a range has grown, and asked no more than once an hour', () => {
   const keyless: TableMapping = { ...TABLE, sourceKey: [], targetKey: [] };
   const tables = new MonitoredTables([TABLE, keyless]);
-  expect(tables.uncut()).toEqual([TABLE]);
+  expect(tables.uncut(0)).toEqual([TABLE]);
+  expect(tables.uncut(60_000)).toEqual([]);
   tables.cut(TABLE, RANGES);
-  expect(tables.uncut()).toEqual([]);
+  expect(tables.uncut(4_000_000)).toEqual([]);
   const grown = { ...verdict([0, 0, 0]), ranges: RANGES.map((range) => ({ ...range, rows: 40_000, differences: 0 })) };
   tables.compared(tables.parts.slice(0, 3), { verdict: grown, changed: NONE, open: [], atMs: 1 });
-  expect(tables.uncut()).toEqual([TABLE]);
+  expect(tables.uncut(3_000_000)).toEqual([]);
+  expect(tables.uncut(4_000_000)).toEqual([TABLE]);
+  tables.cut(TABLE, RANGES);
+  expect(tables.parts.slice(0, 3).map(({ rows }) => rows)).toEqual([40_000, 40_000, 40_000]);
 });
 
-test('neighbours that were compared as one share its rows, and what differs is of the range that it is in', () => {
+test('keys that no range can hold break nothing: all parts are looked at', () => {
   const tables = cut();
-  const joined = {
-    ...verdict([0, 0, 0]),
-    ranges: [
-      { high: '200', rows: 120, differences: 1 },
-      { ...RANGES[2], rows: 30, differences: 0 },
-    ],
-  };
-  const sample = [{ key: { id: '150' }, sourceKey: ['150'], kind: 'different', columns: ['v'] }] as const;
-  const open = [finding('150', 'suspected')];
-  tables.compared(tables.parts, { verdict: { ...joined, different: 1, sample }, changed: NONE, open, atMs: 1 });
-  expect(tables.parts.map(({ rows, verdict: found }) => [rows, found])).toEqual([
-    [60, 'equal'],
-    [60, 'differs'],
-    [30, 'equal'],
-  ]);
-  tables.compared(tables.parts, { verdict: { ...joined, different: 1 }, changed: NONE, open: [], atMs: 2 });
-  expect(tables.parts.map(({ verdict: found }) => found)).toEqual(['differs', 'differs', 'equal']);
+  tables.touch(new Map([['public.a', new Set(['1.5', 'abc'])]]), 5);
+  expect(tables.parts.map(({ changedAtMs }) => changedAtMs)).toEqual([5, 5, 5]);
+  expect(() => tables.pressing([{ ...finding('x', 'confirmed'), sourceKey: [''] }])).not.toThrow();
+});
+
+test('a part that differs goes on differing when it is cut together with one that is equal', () => {
+  const tables = cut();
+  tables.compared(tables.parts, { verdict: verdict([0, 1, 0]), changed: NONE, open: [finding('150', 'confirmed')], atMs: 3 });
+  tables.cut(TABLE, [{ high: '150' }, { low: '150', high: '200' }, { low: '200' }]);
+  expect(tables.parts.map(({ verdict: one }) => one)).toEqual(['differs', 'differs', 'equal']);
 });

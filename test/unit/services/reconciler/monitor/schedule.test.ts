@@ -65,3 +65,12 @@ test('a round is rested for by the budget, and what the target was waited for is
   expect(restMs({ elapsedMs: 8_500, waitedMs: 8_000 }, 0.1)).toBe(4_500);
   expect(restMs({ elapsedMs: 500, waitedMs: 0 }, 1)).toBe(1_000);
 });
+
+test('what never says anything is asked ever less often, and no round is rested for longer than ten minutes', () => {
+  const failed = (failures: number): Part<string> => part('failed', { comparedAtMs: 0, verdict: 'inconclusive', urgent: true, failures });
+  expect(order([failed(1)], 1_000)).toEqual(['failed']);
+  expect(order([failed(4)], 7_999)).toEqual([]);
+  expect(order([failed(4)], 8_000)).toEqual(['failed']);
+  expect(order([failed(50)], 60_000)).toEqual(['failed']);
+  expect(restMs({ elapsedMs: 7_200_000, waitedMs: 0 }, 0.1)).toBe(600_000);
+});
