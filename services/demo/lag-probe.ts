@@ -29,6 +29,8 @@ export class LagProbe {
 
   static async start(sourceUrl: string, targetUrl: string): Promise<LagProbe> {
     const probe = new LagProbe(sourceUrl, targetUrl);
+    // A server that goes away fails the next query; said by event as well it would end the process before anybody is told why.
+    for (const client of [probe.#source, probe.#target]) client.on('error', () => undefined);
     await Promise.all([probe.#source.connect(), probe.#target.connect()]);
     probe.#loop = probe.#run();
     probe.#loop.catch(() => undefined); // thrown again by stop

@@ -66,6 +66,8 @@ export class Monitor {
   #book = new FindingBook();
   #unsaved: DriftFinding[] = [];
   #comparisons = 0;
+  /** Rows that differ, once they are written down: `status` and `repair` read them there. */
+  #told = { suspected: 0, confirmed: 0, repairing: 0 };
   #nextCutMs = 0;
   #lastAtMs: number | undefined;
   readonly #written = new Map<string, { readonly what: string; readonly atMs: number }>();
@@ -118,9 +120,7 @@ export class Monitor {
       provedSince: oldestProofMs === undefined ? null : new Date(oldestProofMs).toISOString(),
       comparedAt: this.#lastAtMs === undefined ? null : new Date(this.#lastAtMs).toISOString(),
       comparisons: this.#comparisons,
-      suspected: this.#book.count('suspected'),
-      confirmed: this.#book.count('confirmed'),
-      repairing: this.#book.count('repairing'),
+      ...this.#told,
       inconclusive,
     };
   }
@@ -131,6 +131,7 @@ export class Monitor {
       try {
         this.#book = new FindingBook(await unlessStopped(record.open(), signal));
         this.#tables.pressing(this.#book.open);
+        await this.#save([], signal);
         return;
       } catch (error) {
         logger.warn({ error: messageOf(error) }, 'what the reconciler found before cannot be read yet');
@@ -203,13 +204,20 @@ export class Monitor {
   /** What cannot be written now is written with the next round. */
   async #save(comparisons: readonly ComparisonRecord[], signal: AbortSignal): Promise<void> {
     const findings = this.#unsaved;
-    if (findings.length + comparisons.length === 0) return;
+    const rows = {
+      suspected: this.#book.count('suspected'),
+      confirmed: this.#book.count('confirmed'),
+      repairing: this.#book.count('repairing'),
+    };
     this.#unsaved = [];
     try {
-      await unlessStopped(this.#options.record.save(findings, comparisons), signal);
+      if (findings.length + comparisons.length > 0) await unlessStopped(this.#options.record.save(findings, comparisons), signal);
+      this.#told = rows;
     } catch (error) {
       this.#unsaved = [...findings, ...this.#unsaved];
       this.#written.clear();
+      // A target that takes no notes is no reason to keep quiet.
+      this.#told = rows;
       if (!signal.aborted)
         this.#options.logger.warn({ error: messageOf(error) }, 'what the reconciler found could not be written down yet');
     }
