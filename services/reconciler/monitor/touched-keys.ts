@@ -5,7 +5,7 @@
  * A reader of its own: transactions that an epoch record cuts off, and repeats, only make a part be looked at once more.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Topic } from '#connectors/change-log/change-log.ts';
+import type { Offset, Topic } from '#connectors/change-log/change-log.ts';
 import { messageOf } from '#schemas/errors.ts';
 import { decodeChunkRows, decodeJsonFrame, type ChunkDeletes, FRAME } from '#schemas/frame/frame.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
@@ -36,10 +36,12 @@ export class TouchedKeys {
   readonly #unknown = new Map<number, Buffer>();
   readonly #offsets: TupleOffsets = { old: 0, oldFull: false, next: 0 };
   #touched = new Map<string, Set<string> | 'all'>();
+  #next: Offset;
 
-  /** Of several tables with one name, as of several targets, the keys are the same. */
+  /** To be made before the reader begins: a table is described once in a stream, in front of its first change. Of several tables with one name, as of several targets, the keys are the same. */
   constructor(raw: Topic, tables: readonly TableMapping[], logger: Logger) {
     this.#raw = raw;
+    this.#next = raw.end(0);
     this.#logger = logger;
     this.#tables = new Map(tables.map(({ from, sourceKey: [first = ''] }) => [tableName(from), first]));
   }
@@ -63,12 +65,15 @@ export class TouchedKeys {
     return touched;
   }
 
-  /** From the log's end on, until the signal. Never rejects: what could not be read may have changed anything. */
+  /** From where the log ended when this was made, until the signal. Never rejects: what could not be read may have changed anything. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const cursor = this.#raw.read(0, this.#raw.end(0));
+      const cursor = this.#raw.read(0, Math.max(this.#next, this.#raw.start(0)));
       try {
-        for (let batch = await cursor.next(signal); batch !== undefined; batch = await cursor.next(signal)) this.#read(batch.bytes);
+        for (let batch = await cursor.next(signal); batch !== undefined; batch = await cursor.next(signal)) {
+          this.#read(batch.bytes);
+          this.#next = batch.baseOffset + batch.count;
+        }
         if (!signal.aborted) return; // the log is closed
       } catch (error) {
         this.#logger.warn({ error: messageOf(error) }, 'the log cannot be read on: every table is compared again');
@@ -117,8 +122,13 @@ export class TouchedKeys {
   }
 
   #row(frame: Buffer): void {
-    const watched = this.#relations.get(relationOid(frame));
-    if (watched === undefined) return;
+    const oid = relationOid(frame);
+    const watched = this.#relations.get(oid);
+    if (watched === undefined) {
+      // Its description was missed: it may be any table's.
+      if (!this.#unknown.has(oid)) for (const name of this.#tables.keys()) this.#all(name);
+      return;
+    }
     const offsets = this.#offsets;
     locateTuples(frame, offsets);
     for (const at of [offsets.old, offsets.next]) {

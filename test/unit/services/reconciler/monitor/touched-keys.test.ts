@@ -92,3 +92,20 @@ test('a partition is told as its table, and what it brought before it was known 
   await one.write(insertFrame(leaf.oid, ['x', 5]));
   await vi.waitFor(() => expect(one.touched.drain().get('public.a')).toEqual(new Set(['5'])));
 });
+
+test('what is written between its making and its start is told as well, and a row that nothing describes as any table', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'crossfade-touched-'));
+  const log = await openEmbeddedLog({ directory });
+  const raw = await log.topic('raw', { partitions: 1 });
+  const touched = new TouchedKeys(raw, mapping!.tables, silentLogger);
+  await raw.append(0, batchOf(relationFrame(a!), insertFrame(a!.oid, ['x', 1])));
+  const stop = new AbortController();
+  const ran = touched.run(stop.signal);
+  await vi.waitFor(() => expect(touched.drain().get('public.a')).toEqual(new Set(['1'])));
+  await raw.append(0, batchOf(insertFrame(b!.oid, ['p', 7])));
+  await vi.waitFor(() => expect(touched.drain().get('public.b')).toBe('all'));
+  stop.abort();
+  await ran;
+  await log.close();
+  await rm(directory, { recursive: true });
+});
