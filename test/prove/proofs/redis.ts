@@ -85,6 +85,7 @@ export const redisCompareProof: Proof = {
   claim:
     'verify of Redis under 1,000 writes/s and a lagging sink: every value changed, row deleted or added is named with its columns and repaired, and nothing else is',
   expectedSeconds: 600,
+  needsQuiet: true,
   run: async ({ size, seed, say }) => {
     await requireRedis();
     const isFull = size === 'full';
