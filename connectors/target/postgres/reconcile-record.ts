@@ -64,7 +64,8 @@ const SAVE_FINDINGS = `
     ARRAY(SELECT pg_catalog.json_array_elements_text(f.columns)), f.rows, f.cause, f.state, f.steps
   FROM pg_catalog.json_to_recordset($2::json) AS f(id text, first_ms double precision, "from" text, "to" text, key jsonb, "sourceKey" jsonb, kind text, columns json, rows bigint, cause text, state text, steps jsonb)
   ON CONFLICT (name, id, first_at) DO UPDATE SET kind = excluded.kind, columns = excluded.columns, rows = excluded.rows,
-    cause = excluded.cause, state = excluded.state, steps = excluded.steps`;
+    cause = excluded.cause, state = excluded.state, steps = excluded.steps
+  WHERE pg_catalog.jsonb_array_length(excluded.steps) >= pg_catalog.jsonb_array_length(crossfade.finding.steps)`;
 
 const SAVE_COMPARISONS = `
   INSERT INTO crossfade.comparison (name, source_table, target_table, lsn, rows, parts, parts_of, verdict, differences, cause, seconds)
@@ -73,7 +74,10 @@ const SAVE_COMPARISONS = `
 
 const FORGET = `DELETE FROM crossfade.comparison WHERE name = $1 AND at < now() - interval '7 days'`;
 
-/** Of one round, in one transaction. The last state of a finding given twice is what stays. */
+/**
+ * Of one round, in one transaction. The last state of a finding given twice is what stays; a save that was given up and arrives late takes nothing
+ * back: steps are only ever added.
+ */
 export async function saveRound(
   url: string,
   name: string,

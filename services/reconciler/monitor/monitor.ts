@@ -1,9 +1,10 @@
 /**
- * Source and target compared part by part for as long as an instance runs. Guarantee: what is told as proved was equal at the source state named,
- * and has not changed since as far as the log tells; whatever a comparison meets, the pipeline beside it goes on.
+ * Source and target compared part by part for as long as an instance runs. Guarantee: what is told as proved was equal when it was
+ * last compared, and what has changed since is compared again; whatever a comparison meets, the pipeline beside it goes on.
  *
  * It judges nothing by itself: each verdict is one of `compare` (verify.ts), exact under any lag. Which part is looked at when is a matter of
- * time only. A kill loses the coverage, which is then proved anew, and no finding: they are written down before they are told.
+ * time only. A kill loses the coverage, which is then proved anew, and what the round under way found, which the next one finds again: `status`
+ * counts a finding once it is written down, or could not be.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '#schemas/errors.ts';
@@ -79,9 +80,13 @@ export class Monitor {
 
   /** Until the signal. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
-    const { settings, isFollowing, logger } = this.#options;
+    const { settings, isFollowing, touched, logger } = this.#options;
     await this.#opened(signal);
-    while (!isFollowing() && !signal.aborted) await pause(POLL_MS, signal);
+    while (!isFollowing() && !signal.aborted) {
+      // All is still to be compared: what changes meanwhile is not worth keeping.
+      touched.drain();
+      await pause(POLL_MS, signal);
+    }
     await pause(settings.startAfterMs, signal);
     while (!signal.aborted) {
       try {

@@ -1,6 +1,6 @@
 /**
- * What is to be compared next. Guarantee: a finding's rows come first, then what was never compared, then what has changed since it was, the longest
- * ago first, then what was compared longest ago; each part is due again within the sweep's time, however quiet it is.
+ * What is to be compared next. Guarantee: a finding's rows come first, then what was never compared, then what has changed or is due for the sweep,
+ * whichever has waited longest: no part is passed over for ever, however much is written to the others.
  */
 
 /** A table, or a range of its keys. */
@@ -99,7 +99,8 @@ function rankOf<T>(part: Part<T>, nowMs: number, { sweepMs, retryMs }: ScheduleO
   if (comparedAtMs === undefined) return { level: 1, sinceMs: 0 };
   if (changedAtMs !== undefined) return { level: 2, sinceMs: changedAtMs };
   const againMs = verdict === 'inconclusive' ? pauseMs : verdict === 'differs' ? DIFFERS_RETRIES * retryMs : sweepMs;
-  return nowMs - comparedAtMs >= Math.min(againMs, sweepMs) ? { level: 3, sinceMs: comparedAtMs } : undefined;
+  const dueMs = comparedAtMs + Math.min(againMs, sweepMs);
+  return nowMs >= dueMs ? { level: 2, sinceMs: dueMs } : undefined;
 }
 
 export interface Coverage {

@@ -9,6 +9,7 @@ import type { Offset, Topic } from '#connectors/change-log/change-log.ts';
 import { messageOf } from '#schemas/errors.ts';
 import { decodeChunkRows, decodeJsonFrame, type ChunkDeletes, FRAME } from '#schemas/frame/frame.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { rangeable } from '#schemas/reconcile/key-range.ts';
 import { decodeRelation, decodeTruncate, KIND, locateTuples, relationOid, TAG, type TupleOffsets } from '#schemas/pgoutput/message.ts';
 import type { Logger } from '#services/runtime/service.ts';
 import { tableName } from './table-name.ts';
@@ -28,7 +29,7 @@ const RETRY_MS = 1_000;
 export class TouchedKeys {
   readonly #raw: Topic;
   readonly #logger: Logger;
-  /** Source tables, by name: the first column of the key; of a table without one empty. */
+  /** Source tables, by name: the first column of the key; empty where they are compared whole. */
   readonly #tables: ReadonlyMap<string, string>;
   readonly #relations = new Map<number, Watched>();
   /** Partitions, by their OID: the table that they are of. */
@@ -43,7 +44,11 @@ export class TouchedKeys {
     this.#raw = raw;
     this.#next = raw.end(0);
     this.#logger = logger;
-    this.#tables = new Map(tables.map(({ from, sourceKey: [first = ''] }) => [tableName(from), first]));
+    // Texts of any length are not kept: they are of no table that is compared in ranges.
+    const firstOf = (table: TableMapping): string => (rangeable(table) === undefined ? '' : table.sourceKey[0]!);
+    const named = tables.map((table) => [tableName(table.from), firstOf(table)] as const);
+    // Of one source table's targets, one that is cut needs the keys.
+    this.#tables = new Map(named.toSorted(([, one], [, other]) => one.length - other.length));
   }
 
   /** Leaves of a partitioned table. */

@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { readLastFindings } from '#connectors/target/postgres/reconcile-record.ts';
+import { readLastFindings, saveRound } from '#connectors/target/postgres/reconcile-record.ts';
 import type { DriftFinding } from '#schemas/reconcile/drift-finding.ts';
 import type { ReconciliationStatus } from '#schemas/status/reconciliation-status.ts';
 import { execute } from '#test/support/application.ts';
@@ -153,4 +153,25 @@ test('rows of two sources with one key in one target are told apart, and so are 
   expect(new Set(found.map(({ from: table, kind }) => `${table} ${kind}`))).toEqual(
     new Set(['eu.item different', 'us.item different', 'public.account missing', 'public.profile missing']),
   );
+});
+
+test('a note that arrives late takes nothing back', { timeout: 120_000 }, async () => {
+  await using from = await databaseWith(SQL);
+  await using to = await databaseWith(SQL);
+  await using instance = await startInstance({ source: from.url, target: to.url, rest: EAGER });
+  await vi.waitFor(() => expect(proof(instance)).toMatchObject({ proved: 1 }), WAIT);
+  const early: DriftFinding = {
+    id: 'one',
+    from: 'public.customer',
+    to: 'public.customer',
+    key: { id: '1' },
+    kind: 'missing',
+    columns: [],
+    rows: 1,
+    state: 'repairing',
+    steps: [{ state: 'repairing', atMs: 1, lsn: null }],
+  };
+  const late: DriftFinding = { ...early, state: 'verified', steps: [...early.steps, { state: 'verified', atMs: 2, lsn: '0/1' }] };
+  for (const one of [late, early]) await saveRound(to.url, 'scenario', { findings: [one], comparisons: [] });
+  expect(await readLastFindings(to.url, 'scenario', 10)).toMatchObject([{ id: 'one', state: 'verified' }]);
 });

@@ -29,6 +29,13 @@ test('what does not change is due again after the sweep, and only then', () => {
   expect(order([part('quiet', PROVED)], 61_000)).toEqual(['quiet']);
 });
 
+test('what is due for the sweep is not passed over for what changes all the time', () => {
+  const hot = Array.from({ length: 20 }, (_, i) =>
+    part(`hot ${i}`, { ...PROVED, comparedAtMs: 60_500, changedAtMs: 61_100 + i, rows: 50 }),
+  );
+  expect(order([...hot, part('quiet', PROVED)], 62_000)).toEqual(['quiet', 'hot 0']);
+});
+
 test('what could not be compared waits, however pressing it is, and is then tried again', () => {
   const failed = part('failed', { comparedAtMs: 1_000, verdict: 'inconclusive', urgent: true, changedAtMs: 900 });
   expect(order([failed], 1_999)).toEqual([]);
