@@ -1,6 +1,6 @@
 /**
  * The catalogue of error codes. CF-1xxx input and file · CF-2xxx source · CF-3xxx change log · CF-4xxx mapping and transform ·
- * CF-5xxx target and sink · CF-6xxx verify and repair · CF-7xxx control and command line.
+ * CF-5xxx target and sink · CF-6xxx verify and repair · CF-7xxx control and command line · CF-8xxx cut-over and rollback.
  */
 export interface CatalogueEntry {
   readonly meaning: string;
@@ -194,6 +194,33 @@ export const catalogue = {
     'A schema migration of the source or the target is failed, in progress or pending.',
     'End it with the tool named, then start again.',
   ),
+  'CF-8001': entry(
+    10,
+    'timed',
+    'Another operator acts on this migration.',
+    'Wait until that one is done: crossfade status tells what it does.',
+  ),
+  'CF-8002': entry(10, 'operator', 'What was asked for is not possible in this state.', 'See crossfade status for the state.'),
+  'CF-8003': entry(
+    1,
+    'never',
+    'The lease on the migration is lost: somebody else may act on it.',
+    'Run the command again: it finds out what was done, and goes on or backs out.',
+  ),
+  'CF-8004': entry(10, 'operator', 'Approvals are missing.', 'Have the people named run crossfade approve.'),
+  'CF-8005': entry(
+    1,
+    'operator',
+    'State and journals of source and target cannot both be true.',
+    'Look at crossfade.migration on the target and crossfade.journal on both sides before anything writes (docs/cutover.md).',
+  ),
+  'CF-8006': entry(
+    1,
+    'operator',
+    'The audit trail is not as it was written.',
+    'From the record named on it proves nothing: find out who changed crossfade.audit.',
+  ),
+  'CF-8007': entry(2, 'operator', 'This target keeps no state of a cut-over.', 'Cut-over works with PostgreSQL targets.'),
 } as const satisfies Record<string, CatalogueEntry>;
 
 export type ErrorCode = keyof typeof catalogue;

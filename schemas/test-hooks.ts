@@ -28,6 +28,8 @@ export const FAILPOINTS = [
   'step.begun',
   'step.run',
   'step.undone',
+  'state.written',
+  'state.committed',
 ] as const;
 export type Failpoint = (typeof FAILPOINTS)[number];
 
@@ -65,6 +67,8 @@ export const GUARDS = [
   'mapped-ends', // a mapped topic that was made anew, or lost its tail, goes unnoticed
   'key-once', // a key that is asked for again is given another id
   'claim-gap', // claims are taken that do not join the ones before, or whose outputs were removed
+  'settle', // an epoch without a journal row counts as never decided, while it still can be
+  'state-lease', // the state is changed by whoever has lost the lease
 ] as const;
 export type Guard = (typeof GUARDS)[number];
 

@@ -158,6 +158,56 @@ const STEPS: readonly string[] = [
      at timestamptz NOT NULL DEFAULT now()
    );
    CREATE INDEX comparison_at ON crossfade.comparison (name, at);`,
+  // The state of cut-over and rollback. The journal stands on both sides: a row is written in the transaction of the fence that it decides.
+  `CREATE TABLE crossfade.migration (
+     name text PRIMARY KEY,
+     state text NOT NULL DEFAULT 'following',
+     serves text NOT NULL DEFAULT 'source' CHECK (serves IN ('source', 'target')),
+     epoch bigint NOT NULL DEFAULT 0,
+     version bigint NOT NULL DEFAULT 0,
+     reverse_wanted boolean NOT NULL DEFAULT false,
+     act jsonb,
+     reads jsonb,
+     plan_hash text,
+     lease_holder text,
+     lease_backend integer,
+     lease_expires timestamptz,
+     audit_seq bigint NOT NULL DEFAULT 0,
+     audit_hash text NOT NULL DEFAULT '',
+     updated_at timestamptz NOT NULL DEFAULT now()
+   ) WITH (fillfactor = 50);
+   CREATE TABLE crossfade.audit (
+     name text NOT NULL,
+     seq bigint NOT NULL,
+     at text NOT NULL,
+     actor text NOT NULL,
+     event text NOT NULL,
+     from_state text,
+     to_state text,
+     details jsonb NOT NULL,
+     prev_hash text NOT NULL,
+     hash text NOT NULL,
+     PRIMARY KEY (name, seq)
+   );
+   CREATE TABLE crossfade.approval (
+     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+     name text NOT NULL,
+     subject text NOT NULL,
+     plan_hash text NOT NULL,
+     person text NOT NULL,
+     at timestamptz NOT NULL DEFAULT now(),
+     reason text,
+     UNIQUE (name, subject, plan_hash, person)
+   );
+   CREATE TABLE crossfade.journal (
+     name text NOT NULL,
+     epoch bigint NOT NULL,
+     serves text NOT NULL CHECK (serves IN ('source', 'target')),
+     marker text,
+     at timestamptz NOT NULL DEFAULT now(),
+     details jsonb NOT NULL DEFAULT '{}',
+     PRIMARY KEY (name, epoch)
+   );`,
 ];
 
 const SCHEMA_LOCK = `pg_advisory_xact_lock(hashtextextended('crossfade schema', 0))`;
