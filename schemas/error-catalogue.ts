@@ -220,7 +220,6 @@ export const catalogue = {
     'The audit trail is not as it was written.',
     'From the record named on it proves nothing: find out who changed crossfade.audit.',
   ),
-  'CF-8007': entry(2, 'operator', 'This target keeps no state of a cut-over.', 'Cut-over works with PostgreSQL targets.'),
 } as const satisfies Record<string, CatalogueEntry>;
 
 export type ErrorCode = keyof typeof catalogue;

@@ -1,5 +1,6 @@
 /** What a read and checked migration file holds (the zod schema and the reader are in read-migration-file.ts). */
 import type { SchemaMigrations } from '../schema-history/schema-tools.ts';
+import type { RequiredApproval } from '../migration/approvals.ts';
 import type { UserFunctions } from '../mapping/steps/user-function.ts';
 import type { CheckEntry } from './check-entry.ts';
 import type { MappingTest } from './mapping-test.ts';
@@ -26,6 +27,8 @@ export interface MigrationFile {
   readonly tests?: readonly MappingTest[];
   /** Absent: only the built-in ones are made. */
   readonly checks?: readonly CheckEntry[];
+  /** What people have to sign before an act; absent: nothing. */
+  readonly approvals?: readonly RequiredApproval[];
   /** Functions that steps call, where the file was loaded with them. */
   readonly functions?: UserFunctions;
   /** Hash of the plan that people signed, where a command was given one: what is done is bound to it. With several targets that of the whole. */

@@ -3,6 +3,7 @@
  * `name`, `source`, `target` and `tables` has a safe default. The same schema gives the JSON Schema for editors.
  */
 import { z } from 'zod';
+import { approvals } from './approvals-schema.ts';
 import { checks } from './checks-schema.ts';
 import { deletesOption, truncatesOption } from './deletes-schema.ts';
 import { explodeOption } from './explode-schema.ts';
@@ -211,6 +212,7 @@ export const migrationSchema = z.strictObject(
     publication: z.strictObject({ create: flag().default(true) }).prefault({}),
     heartbeatSeconds: whole(1, 3600).default(10).describe('How often an idle source is written to (a logical message, no table).'),
     reconcile: reconcileSettings.prefault({}),
+    approvals,
     log: z
       .strictObject({
         retainBytes: bytes.prefault('1GiB').describe('Applied changes kept on disk for a target that is restored.'),
@@ -248,7 +250,6 @@ const REFERENCE = String.raw`|\$\{`;
 /** Keys that the design has and this version does not: another message than for a typo. Matched on the key's own name. */
 export const LATER_KEYS: ReadonlySet<string> = new Set([
   'after',
-  'approvals',
   'cutover',
   'defaults',
   'hooks',

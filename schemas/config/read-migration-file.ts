@@ -5,6 +5,7 @@
 import { catalogue } from '../error-catalogue.ts';
 import type { Finding } from '../errors.ts';
 import type { SchemaMigrations } from '../schema-history/schema-tools.ts';
+import { buildApprovals } from './approvals-schema.ts';
 import { buildChecks } from './checks-schema.ts';
 import { explainIssues } from './explain-issue.ts';
 import type { DeletesInput } from './deletes-schema.ts';
@@ -148,6 +149,7 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
         ...named(entry.target ?? defaultTarget(targets, 'postgres')),
       })),
     }),
+    ...(parsed.approvals !== undefined && { approvals: buildApprovals(parsed.approvals) }),
     ...(parsed.tests.length > 0 && { tests: buildTests(parsed.tests, { source, path, wrong }) }),
   };
   return { file, findings };
