@@ -54,12 +54,12 @@ export const approvals: z.ZodOptional<z.ZodObject<Shape, z.core.$strict>> = z
   .describe('What people have to sign (crossfade approve), for the plan as it then is. Absent: nothing.');
 type Shape = Record<(typeof APPROVED_ACTS)[number], z.ZodOptional<typeof requirement>> & { checklist: typeof checklist };
 
-export function buildApprovals({ checklist = {}, ...acts }: NonNullable<z.output<typeof approvals>>): RequiredApproval[] {
+export function buildApprovals({ checklist: items = {}, ...acts }: NonNullable<z.output<typeof approvals>>): RequiredApproval[] {
   const one = (subject: string, asked: Requirement | undefined, isItem: boolean): RequiredApproval[] =>
     asked === undefined ? [] : [{ subject, isItem, ...countOf(asked) }];
   return [
     ...APPROVED_ACTS.flatMap((act) => one(act, acts[act], false)),
-    ...Object.entries(checklist).flatMap(([subject, asked]) => one(subject, asked, true)),
+    ...Object.entries(items).flatMap(([subject, asked]) => one(subject, asked, true)),
   ];
 }
 

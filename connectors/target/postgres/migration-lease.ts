@@ -19,6 +19,7 @@ import { CONTROL_LOCK, ensureState, inState, type Noted, readStateRow, STATE_SET
 /** Long enough for a slow round trip and a pause of the event loop, short enough that nobody waits for one who hangs. */
 const LEASE_MS = 10_000;
 const RENEW_EVERY_MS = 2_000;
+const LOCK_NOT_AVAILABLE = '55P03';
 
 export interface MigrationLeaseOptions {
   readonly url: string;
@@ -76,8 +77,10 @@ export async function takeMigrationLease(options: MigrationLeaseOptions): Promis
     if (claimed.rowCount !== 1) throw heldBy(row!);
     return new HeldLease(client, options, row!);
   } catch (error) {
+    // Somebody is in the middle of a change for as long as locks are waited for.
+    const busy = (error as { code?: string }).code === LOCK_NOT_AVAILABLE ? await readStateRow(client, name) : undefined;
     await client.end().catch(() => undefined);
-    throw error;
+    throw busy === undefined ? error : heldBy(busy);
   }
 }
 

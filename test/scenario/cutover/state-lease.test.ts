@@ -1,0 +1,121 @@
+/** Who may move the state: two operators at once, a holder that is killed, one that hangs, one of another role. */
+import { expect, test, vi } from 'vitest';
+import { readAudit, verifyAudit } from '#connectors/target/postgres/audit.ts';
+import { type MigrationLease, takeMigrationLease } from '#connectors/target/postgres/migration-lease.ts';
+import { noteAudit, readState } from '#connectors/target/postgres/migration-state.ts';
+import { execute } from '#test/support/application.ts';
+import { freshDatabase, type PostgresVersion } from '#test/support/postgres.ts';
+import { StateHolder } from '#test/support/state-holders.ts';
+
+const VERSIONS: readonly PostgresVersion[] = [14, 18];
+const WAIT = { timeout: 30_000, interval: 20 };
+const NAME = 'shop';
+const LONG_MS = 600_000;
+
+const take = async (url: string, holder = 'test'): Promise<MigrationLease> => takeMigrationLease({ url, name: NAME, holder });
+
+test.for(VERSIONS)('PostgreSQL %i: of operators that come at once one acts, and the others are told who', async (version) => {
+  await using database = await freshDatabase(version);
+  const { url } = database;
+  const all = await Promise.allSettled(Array.from({ length: 6 }, async (_, i) => take(url, `operator ${i}`)));
+  const held = all.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+  expect(held).toHaveLength(1);
+  const winner = held[0]!.row.lease!.holder;
+  for (const one of all) {
+    if (one.status === 'rejected') expect(one.reason).toMatchObject({ code: 'CF-8001', message: `${winner} acts on migration ${NAME}` });
+  }
+  await held[0]!.apply('cutover-begun', { actor: 'Ada' });
+  await expect(take(url)).rejects.toMatchObject({ code: 'CF-8001', message: expect.stringContaining('cutover, begun') as string });
+  await held[0]!.release();
+  const next = await take(url);
+  expect(next.row).toMatchObject({ state: 'cutting-over', epoch: 1n, act: { kind: 'cutover', by: 'Ada' } });
+  await next.release();
+  expect((await readState(url, NAME))?.lease).toBeUndefined();
+});
+
+test.for(VERSIONS)('PostgreSQL %i: a change needs the version that was read', async (version) => {
+  await using database = await freshDatabase(version);
+  const lease = await take(database.url);
+  await expect(lease.apply('finished', { actor: 'Ada' })).rejects.toMatchObject({ code: 'CF-8002', details: { refusal: 'idle' } });
+  await lease.apply('proved', { actor: 'Ada' });
+  await execute(database.url, 'UPDATE crossfade.migration SET version = version + 1');
+  await expect(lease.apply('doubted', { actor: 'Ada' })).rejects.toMatchObject({ code: 'CF-8003' });
+  expect(await readState(database.url, NAME)).toMatchObject({ state: 'verified' });
+  await lease.release();
+});
+
+test.for(VERSIONS)('PostgreSQL %i: a holder that was killed is followed at once, whatever its lease still had', async (version) => {
+  await using database = await freshDatabase(version);
+  const { url } = database;
+  await using holder = new StateHolder({ url, name: NAME, leaseMs: LONG_MS });
+  await vi.waitFor(() => expect(holder.said).toContain('holds'), WAIT);
+  holder.apply('cutover-begun');
+  await vi.waitFor(() => expect(holder.said).toContain('is cutting-over'), WAIT);
+  expect((await readState(url, NAME))?.lease?.isHeld).toBe(true);
+  await expect(take(url)).rejects.toMatchObject({ code: 'CF-8001' });
+  await holder.kill();
+  const next = await vi.waitFor(async () => take(url), WAIT);
+  expect(next.row.state).toBe('cutting-over');
+  await next.apply('backed-out', { actor: 'test' });
+  await next.release();
+  expect((await readState(url, NAME))?.act).toBeUndefined();
+});
+
+test.for(VERSIONS)('PostgreSQL %i: killed before the COMMIT nothing is written, after it all of it', async (version) => {
+  await using database = await freshDatabase(version);
+  const { url } = database;
+  for (const [strike, state, records] of [
+    ['state.written', 'following', 0],
+    ['state.committed', 'cutting-over', 1],
+  ] as const) {
+    await using holder = new StateHolder({ url, name: NAME, leaseMs: LONG_MS, strike });
+    await vi.waitFor(() => expect(holder.said).toContain('holds'), WAIT);
+    holder.apply('cutover-begun');
+    await holder.exited;
+    await vi.waitFor(async () => expect((await readState(url, NAME))?.lease?.isHeld).toBe(false), WAIT);
+    expect(await readState(url, NAME)).toMatchObject({ state });
+    expect(await verifyAudit(url, NAME)).toMatchObject({ ok: true, records });
+  }
+});
+
+test.for(VERSIONS)('PostgreSQL %i: a holder that hangs is followed when its time is over; woken, it changes nothing', async (version) => {
+  await using database = await freshDatabase(version);
+  const { url } = database;
+  await using holder = new StateHolder({ url, name: NAME, leaseMs: 1_000 });
+  await vi.waitFor(() => expect(holder.said).toContain('holds'), WAIT);
+  holder.signal('SIGSTOP');
+  await expect(take(url)).rejects.toMatchObject({ code: 'CF-8001' });
+  const next = await vi.waitFor(async () => take(url), WAIT);
+  await next.apply('cutover-begun', { actor: 'test' });
+  holder.signal('SIGCONT');
+  holder.apply('proved');
+  await vi.waitFor(() => expect(holder.said).toEqual(expect.arrayContaining(['lost', 'refused CF-8003'])), WAIT);
+  expect(await readState(url, NAME)).toMatchObject({ state: 'cutting-over', lease: { holder: 'test', isHeld: true } });
+  await next.release();
+});
+
+test.for(VERSIONS)(
+  'PostgreSQL %i: a holder of another role, whose session may not be ended, loses its lease all the same',
+  async (version) => {
+    await using database = await freshDatabase(version);
+    const { url } = database;
+    await noteAudit(url, NAME, { actor: 'test', event: 'made' });
+    const role = `operator_${version}`;
+    await execute(url, `CREATE ROLE ${role} LOGIN PASSWORD 'x'`, `GRANT USAGE ON SCHEMA crossfade TO ${role}`);
+    await execute(url, `GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA crossfade TO ${role}`);
+    const other = new URL(url);
+    [other.username, other.password] = [role, 'x'];
+    await using holder = new StateHolder({ url, name: NAME, leaseMs: 1_000 });
+    await vi.waitFor(() => expect(holder.said).toContain('holds'), WAIT);
+    holder.signal('SIGSTOP');
+    await expect(take(other.href)).rejects.toMatchObject({ code: 'CF-8001' });
+    const next = await vi.waitFor(async () => take(other.href), WAIT);
+    holder.signal('SIGCONT');
+    holder.apply('proved');
+    await vi.waitFor(() => expect(holder.said).toContain('refused CF-8003'), WAIT);
+    expect(await readState(url, NAME)).toMatchObject({ state: 'following', lease: { holder: 'test' } });
+    await next.release();
+    await execute(url, `DROP OWNED BY ${role}; DROP ROLE ${role}`);
+    expect((await readAudit(url, NAME)).map(({ event }) => event)).toEqual(['made']);
+  },
+);
