@@ -1,7 +1,7 @@
 /** Every finding about the target and about how both sides fit, provoked once on a real server, by the real command line. */
 import { expect, test } from 'vitest';
 import { connect } from '#connectors/postgres/session.ts';
-import { ensureSchema } from '#connectors/target/postgres/schema.ts';
+import { ensureSchema } from '#connectors/postgres/own-schema.ts';
 import { checkStage, errorsOf, findingLike } from '#test/support/check-stage.ts';
 
 const TABLE = 'CREATE TABLE public.a (id int PRIMARY KEY, t text)';

@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import { connect, queryRow } from '#connectors/postgres/session.ts';
 import { PipelineError } from '#schemas/errors.ts';
-import { ensureSchema } from './schema.ts';
+import { ensureSchema } from '#connectors/postgres/own-schema.ts';
 
 /** Long enough for a slow round trip and a pause of the event loop, short enough for a take-over within seconds. */
 const LEASE_MS = 5_000;

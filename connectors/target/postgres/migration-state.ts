@@ -8,7 +8,7 @@ import type { Details } from '#schemas/migration/audit-record.ts';
 import type { Act, MigrationRow } from '#schemas/migration/migration-row.ts';
 import type { MigrationState, Side } from '#schemas/migration/transitions.ts';
 import { appendAudit } from './audit.ts';
-import { ensureSchema } from './schema.ts';
+import { ensureSchema } from '#connectors/postgres/own-schema.ts';
 
 /** The commit that counts is on disk before it is told; nobody is waited for long. */
 export const STATE_SETTINGS: Readonly<Record<string, string>> = {

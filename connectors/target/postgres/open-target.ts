@@ -15,7 +15,7 @@ import type { Progress, TableProgress, TargetEvents } from '#connectors/target/t
 import { KeyAllocator } from './key-allocator.ts';
 import { readProgress, readTableProgress, type ProgressKeeper } from './progress.ts';
 import { registerTables } from './register-tables.ts';
-import { ensureSchema } from './schema.ts';
+import { ensureSchema } from '#connectors/postgres/own-schema.ts';
 import { TableSql } from './statements.ts';
 import { rankTables } from './table-order.ts';
 import { Wire } from './wire.ts';

@@ -13,7 +13,7 @@ import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { quoteIdent } from '#schemas/table.ts';
 import { failpoint } from '#schemas/test-hooks.ts';
 import { connect } from '#connectors/postgres/session.ts';
-import { ensureSchema } from './schema.ts';
+import { ensureSchema } from '#connectors/postgres/own-schema.ts';
 
 /** `changed`: done by another text than the file has now. */
 export type StepState = 'done' | 'begun' | 'changed';

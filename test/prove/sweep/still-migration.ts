@@ -2,7 +2,7 @@
  * Two servers with the same rows, and what `verify` needs to compare them: a slot, a publication, a target that says it has applied all of it.
  * No pipeline runs, so the CPU time of either server is the comparison's alone.
  */
-import { ensureSchema } from '#connectors/target/postgres/schema.ts';
+import { ensureSchema } from '#connectors/postgres/own-schema.ts';
 import { readCatalog } from '#connectors/catalog/postgres.ts';
 import { connect } from '#connectors/postgres/session.ts';
 import { compileMapping } from '#schemas/mapping/compile-mapping.ts';

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { connect } from '#connectors/postgres/session.ts';
 import { writeBookmark } from '#connectors/target/postgres/bookmark.ts';
-import { ensureSchema } from '#connectors/target/postgres/schema.ts';
+import { ensureSchema } from '#connectors/postgres/own-schema.ts';
 import { startPostgres } from '#test/support/postgres.ts';
 
 test('a bookmark, and every commit before it, survives a crash of the target that commits without waiting for its disk', async () => {

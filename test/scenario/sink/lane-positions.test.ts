@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { connect } from '#connectors/postgres/session.ts';
 import { LaneKeeper, readTableProgress } from '#connectors/target/postgres/progress.ts';
-import { ensureSchema } from '#connectors/target/postgres/schema.ts';
+import { ensureSchema } from '#connectors/postgres/own-schema.ts';
 import { Wire } from '#connectors/target/postgres/wire.ts';
 import type { Round } from '#connectors/target/target.ts';
 import { toLsn } from '#schemas/lsn.ts';

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { connect } from '#connectors/postgres/session.ts';
 import { KeyAllocator } from '#connectors/target/postgres/key-allocator.ts';
-import { ensureSchema } from '#connectors/target/postgres/schema.ts';
+import { ensureSchema } from '#connectors/postgres/own-schema.ts';
 import type { ChunkBatch } from '#connectors/target/target.ts';
 import type { TableEntry } from '#schemas/config/migration-file.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';

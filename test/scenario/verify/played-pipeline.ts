@@ -23,7 +23,7 @@ import { readMigrationFile } from '#schemas/config/read-migration-file.ts';
 import { readCatalog } from '#connectors/catalog/postgres.ts';
 import { connect } from '#connectors/postgres/session.ts';
 import { startStream, type ReplicationStream } from '#connectors/source/postgres/stream.ts';
-import { ensureSchema } from '#connectors/target/postgres/schema.ts';
+import { ensureSchema } from '#connectors/postgres/own-schema.ts';
 import { verifyMigration, type VerifyOptions } from '#services/reconciler/verify.ts';
 import { silentLogger } from '#services/runtime/service.ts';
 import type { VerifyResult } from '#schemas/reconcile/verify-result.ts';

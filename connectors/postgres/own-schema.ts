@@ -1,5 +1,5 @@
 /**
- * Our own tables on the target: schema `crossfade`. Guarantee: made and brought up to date by numbered steps, each once, under an
+ * Our own tables: schema `crossfade`, on the target and wherever a fence or a reverse path stands. Guarantee: made and brought up to date by numbered steps, each once, under an
  * advisory lock and in one transaction; a role that owns the schema but may not create one only makes the tables.
  */
 import type pg from 'pg';
@@ -232,9 +232,9 @@ export async function ensureSchema(client: pg.Client): Promise<void> {
   } catch (error) {
     await client.query('ROLLBACK').catch(() => undefined);
     if ((error as { code?: string }).code !== '42501') throw error;
-    throw new PipelineError('CF-5002', `the target role cannot make the schema crossfade or its tables: ${messageOf(error)}`, {
+    throw new PipelineError('CF-5002', `the role cannot make the schema crossfade or its tables: ${messageOf(error)}`, {
       cause: error,
-      remedy: 'CREATE SCHEMA crossfade AUTHORIZATION <the target role>;',
+      remedy: 'CREATE SCHEMA crossfade AUTHORIZATION <the role>;',
     });
   }
 }
