@@ -220,6 +220,22 @@ export const catalogue = {
     'The audit trail is not as it was written.',
     'From the record named on it proves nothing: find out who changed crossfade.audit.',
   ),
+  'CF-8101': entry(1, 'timed', 'A table could not be locked in time.', 'It is tried again; end or wait for the sessions named.'),
+  'CF-8102': entry(3, 'operator', 'The role may not raise a fence.', 'Run the GRANT named.'),
+  'CF-8103': entry(1, 'never', 'This cut-over was decided or given up by somebody else.', 'See crossfade status for what came of it.'),
+  'CF-8104': entry(1, 'timed', 'The fence was not raised, or its session ended: nothing was decided.', 'Run the command again.'),
+  'CF-8105': entry(
+    1,
+    'timed',
+    'The decision was sent to the server and not answered.',
+    'It is asked for what became of it: the row of this epoch in crossfade.journal says so.',
+  ),
+  'CF-8106': entry(
+    1,
+    'operator',
+    'A sequence has no values left beyond those that are taken.',
+    'Give the sequence named a larger MAXVALUE (or type), on the side named.',
+  ),
 } as const satisfies Record<string, CatalogueEntry>;
 
 export type ErrorCode = keyof typeof catalogue;

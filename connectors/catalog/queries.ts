@@ -133,12 +133,15 @@ export const CONSTRAINT_QUERY: string = json(`
    WHERE k.contype IN ('f', 'c') AND k.conparentid = 0 AND NOT c.relispartition AND c.relpersistence <> 't' AND ${USER_SCHEMA}
    ORDER BY k.conrelid, k.conname`);
 
+/** A fence's triggers are left out: they let our sinks pass. */
 export const TRIGGER_QUERY: string = json(`
   SELECT t.tgrelid::bigint AS "table", t.tgname AS name, t.tgenabled IN ('A', 'R') AS always
     FROM pg_catalog.pg_trigger t
     JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-   WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND NOT c.relispartition AND c.relkind IN ('r', 'p') AND ${USER_SCHEMA}
+    JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
+    JOIN pg_catalog.pg_namespace f ON f.oid = p.pronamespace
+   WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND NOT c.relispartition AND c.relkind IN ('r', 'p') AND f.nspname <> 'crossfade' AND ${USER_SCHEMA}
    ORDER BY t.tgrelid, t.tgname`);
 
 export const TYPE_QUERY: string = json(`

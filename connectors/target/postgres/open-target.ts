@@ -59,6 +59,8 @@ const IDLE_IN_TRANSACTION_MS = 60_000;
 
 function settings(options: TargetOptions, searchPath: string): Record<string, string> {
   return {
+    // The fence's triggers let a session pass that says it (connectors/fence).
+    'crossfade.pipeline': options.mapping.name,
     search_path: searchPath,
     synchronous_commit: options.synchronousCommit ? 'on' : 'off',
     idle_in_transaction_session_timeout: String(IDLE_IN_TRANSACTION_MS),

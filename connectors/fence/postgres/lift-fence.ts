@@ -1,0 +1,80 @@
+/**
+ * Takes a fence down, and away. Guarantee: lifting blocks no reader (the triggers are put to sleep, not dropped) and is all or nothing; a lift
+ * for an epoch that a later fence has overtaken does nothing, however late it comes.
+ */
+import type pg from 'pg';
+import type { FenceOptions, FenceState } from '#connectors/fence/fence.ts';
+import { quoteTable } from '#schemas/table.ts';
+import { guarded } from '#schemas/test-hooks.ts';
+import { fenceSessionName, withSession } from './session.ts';
+import { disabling, dropFunction, isAwake, readCarriers, readMembers, triggerNames } from './triggers.ts';
+import { withTries } from './tries.ts';
+
+const LIFT_LOCK_MS = 500;
+/** DROP TRIGGER wants the table for itself: readers queue behind it, so it waits less. */
+const DROP_LOCK_MS = 100;
+
+/** @throws PipelineError CF-8101 */
+export async function liftFence(options: FenceOptions, epoch: bigint): Promise<boolean> {
+  return withSession(options, 'lifted', async (client) => {
+    return await withTries(client, { lockMs: LIFT_LOCK_MS, what: `the fence on the ${options.side} could not be lifted` }, async () => {
+      const tables = await readCarriers(client, options.name);
+      if (tables.length === 0) return true;
+      // The same lock, in the same order, as a fence that is being raised: it is either seen below, or comes after us.
+      await client.query(`LOCK TABLE ONLY ${tables.map(quoteTable).join(', ONLY ')} IN SHARE ROW EXCLUSIVE MODE`);
+      if (guarded('fence-overtaken') && (await isOvertaken(client, options, epoch))) return false;
+      const carriers = await readCarriers(client, options.name);
+      await client.query(carriers.map((table) => disabling(table, table.triggers)).join(';\n'));
+      return true;
+    });
+  });
+}
+
+async function isOvertaken(client: pg.ClientBase, { name }: FenceOptions, epoch: bigint): Promise<boolean> {
+  const found = await client.query(
+    `SELECT FROM crossfade.journal WHERE name = $1 AND epoch > $2::bigint AND details ->> 'void' IS DISTINCT FROM 'true' LIMIT 1`,
+    [name, String(epoch)],
+  );
+  return found.rowCount === 1;
+}
+
+/** Nothing of the fence stays; a table at a time, for a short lock each. @throws PipelineError CF-8101 */
+export async function dropFence(options: FenceOptions): Promise<void> {
+  const names = triggerNames(options.name);
+  return withSession(options, 'dropped', async (client) => {
+    for (const table of await readCarriers(client, options.name)) {
+      await withTries(
+        client,
+        { lockMs: DROP_LOCK_MS, what: `the fence's triggers on ${quoteTable(table)} could not be dropped` },
+        async () => {
+          await client.query(`DROP TRIGGER IF EXISTS ${names.statement} ON ${quoteTable(table)}`);
+          // A partition's goes with its parent's.
+          if (!table.isPartition) await client.query(`DROP TRIGGER IF EXISTS ${names.row} ON ${quoteTable(table)}`);
+        },
+      );
+    }
+    await dropFunction(client);
+  });
+}
+
+export async function fenceState(options: FenceOptions): Promise<FenceState> {
+  return withSession(options, 'looked at', async (client) => {
+    const members = await readMembers(client, options);
+    const open = members.filter((member) => !isAwake(member)).map(({ schema, name }) => ({ schema, name }));
+    if (open.length === 0) return { state: 'up', open };
+    if (members.some(({ row, statement }) => [row.enabled, statement.enabled].some((enabled) => enabled !== undefined && enabled !== 'D')))
+      return { state: 'partly', open };
+    return { state: members.some(({ statement }) => statement.enabled === 'D') ? 'down' : 'none', open };
+  });
+}
+
+/** Of a holder whose process is not known to be dead; its transaction is then undone, unless it has committed. */
+export async function endFenceSessions(options: Pick<FenceOptions, 'url' | 'name' | 'side'>): Promise<void> {
+  return withSession(options, 'ended', async (client) => {
+    await client.query(
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE application_name = $1 AND datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()`,
+      [fenceSessionName(options.name).slice(0, 63)],
+    );
+  });
+}

@@ -1,0 +1,205 @@
+/**
+ * Opens the fence of one side. Guarantee: everything it does is one transaction of one session, so that its COMMIT is the decision and anything
+ * else (an error, a time-out, the death of this process or of the network) is a ROLLBACK, after which queued writers go on.
+ *
+ * In the order of what it costs others: the journal row, which no writer waits for; SHARE UPDATE EXCLUSIVE on the tables, which keeps vacuum
+ * and partitions that come or go away and lets writers through; then SHARE ROW EXCLUSIVE, from the request of which on writers queue.
+ */
+import type pg from 'pg';
+import type { Decision, FenceOptions, HeldFence, SequenceValue } from '#connectors/fence/fence.ts';
+import { messageOf, PipelineError } from '#schemas/errors.ts';
+import { quoteTable } from '#schemas/table.ts';
+import { failpoint, guarded } from '#schemas/test-hooks.ts';
+import { describeBlockers } from './blockers.ts';
+import { explained, NOT_LOCKED, sqlState } from './refusal.ts';
+import { holdSequences, type HeldSequences, readSequences } from './sequences.ts';
+import { type LockSession, openLockSession, openSession } from './session.ts';
+import { creations, enabling, isAwake, type Member, readMembers } from './triggers.ts';
+
+/** Nobody but vacuum and DDL waits meanwhile. Longer than deadlock_timeout: an autovacuum gives way after that. */
+const QUIET_LOCK_MS = 5_000;
+/** When it is looked who blocks, as a share of the time that the lock has. */
+const LOOK_AFTER = 0.6;
+
+/** @throws PipelineError CF-2001 / CF-5001, CF-8101, CF-8102, CF-8103, CF-8104 */
+export async function openFence(options: FenceOptions, epoch: bigint): Promise<HeldFence> {
+  const session = await openLockSession(options);
+  try {
+    return await hold(options, epoch, session);
+  } catch (error) {
+    // Not waited for: a session that does not answer is the server's to end.
+    void session.client.end().catch(() => undefined);
+    throw explained(error, options.side, 'opened');
+  }
+}
+
+async function hold(options: FenceOptions, epoch: bigint, session: LockSession): Promise<HeldFence> {
+  const { client } = session;
+  const roots = options.tables.map(quoteTable).toSorted().join(', ');
+  const lockMs = Math.max(1, Math.floor(Math.min(options.lockTimeoutMs, session.safeLockMs)));
+  const observer = await openSession(options);
+  try {
+    await client.query('BEGIN');
+    await writeJournal(client, options, epoch);
+    await lock({ session, observer, sql: `LOCK TABLE ${roots} IN SHARE UPDATE EXCLUSIVE MODE`, limitMs: QUIET_LOCK_MS });
+    // From here on no partition comes or goes.
+    const members = await readMembers(client, options);
+    const raising = members.flatMap((member) => raised(options, member));
+    const sequences = await readSequences(client, options.tables);
+    failpoint('fence.quiet');
+    let blockedAtMs = Date.now();
+    if (guarded('fence-lock')) {
+      blockedAtMs = await lock({ session, observer, sql: `LOCK TABLE ${roots} IN SHARE ROW EXCLUSIVE MODE`, limitMs: lockMs });
+    }
+    const lockWaitMs = Date.now() - blockedAtMs;
+    failpoint('fence.locked');
+    await client.query([`SET LOCAL lock_timeout = ${lockMs}`, `SET LOCAL statement_timeout = ${options.holdMs}`, ...raising].join(';\n'));
+    const held = await holdSequences(client, sequences);
+    failpoint('fence.raised');
+    return new OpenFence(client, { options, epoch, blockedAtMs, lockWaitMs, held });
+  } finally {
+    await observer.end().catch(() => undefined);
+  }
+}
+
+function raised(options: FenceOptions, member: Member): readonly string[] {
+  const made = creations(options, member);
+  return made.length === 0 && isAwake(member) ? [] : [...made, enabling(options.name, member)];
+}
+
+/** Proves that this epoch can still be decided, and keeps anybody else from saying what became of it while we hold. */
+async function writeJournal(client: pg.Client, { name, side }: FenceOptions, epoch: bigint): Promise<void> {
+  await client.query(`SET LOCAL lock_timeout = ${QUIET_LOCK_MS}`);
+  const serves = side === 'source' ? 'target' : 'source';
+  const written = await client.query(
+    `INSERT INTO crossfade.journal (name, epoch, serves)
+     SELECT $1, $2::bigint, $3 WHERE NOT EXISTS (SELECT FROM crossfade.journal WHERE name = $1 AND epoch >= $2::bigint)
+     ON CONFLICT DO NOTHING`,
+    [name, String(epoch), serves],
+  );
+  if (written.rowCount === 1) return;
+  throw new PipelineError('CF-8103', `epoch ${epoch} of ${name} was decided or given up on the ${side}, or a later one was`);
+}
+
+interface Locking {
+  readonly session: LockSession;
+  readonly observer: pg.Client;
+  readonly sql: string;
+  readonly limitMs: number;
+}
+
+/** @returns when it was asked for. @throws PipelineError CF-8101 with who blocks */
+async function lock({ session: { client, pid }, observer, sql, limitMs }: Locking): Promise<number> {
+  await client.query(`SET LOCAL lock_timeout = ${limitMs}; SET LOCAL statement_timeout = ${limitMs}`);
+  let look: Promise<readonly string[]> | undefined;
+  const timer = setTimeout(() => {
+    look = describeBlockers(observer, pid).catch(() => []);
+  }, limitMs * LOOK_AFTER);
+  const askedAtMs = Date.now();
+  try {
+    await client.query(sql);
+    return askedAtMs;
+  } catch (error) {
+    if (!NOT_LOCKED.has(sqlState(error))) throw error;
+    const blockers = (await look) ?? [];
+    const who = blockers.length === 0 ? 'by whom was not seen' : `by ${blockers.join('; ')}`;
+    throw new PipelineError('CF-8101', `the tables could not be locked within ${limitMs} ms: blocked ${who}`, {
+      cause: error,
+      details: { blockers },
+    });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+interface FenceParts {
+  readonly options: FenceOptions;
+  readonly epoch: bigint;
+  readonly blockedAtMs: number;
+  readonly lockWaitMs: number;
+  readonly held: HeldSequences;
+}
+
+class OpenFence implements HeldFence {
+  readonly blockedAtMs: number;
+  readonly lockWaitMs: number;
+  readonly lost: Promise<Error>;
+  readonly #client: pg.Client;
+  readonly #parts: FenceParts;
+  #isOver = false;
+
+  constructor(client: pg.Client, parts: FenceParts) {
+    this.#client = client;
+    this.#parts = parts;
+    this.blockedAtMs = parts.blockedAtMs;
+    this.lockWaitMs = parts.lockWaitMs;
+    const { promise, resolve } = Promise.withResolvers<Error>();
+    this.lost = promise;
+    const lose = (cause?: Error): void => {
+      if (!this.#isOver) resolve(this.#gone(cause));
+    };
+    client.once('error', lose);
+    client.once('end', () => lose());
+  }
+
+  async sequences(): Promise<readonly SequenceValue[]> {
+    return this.#ask(async () => this.#parts.held.values(this.#client));
+  }
+
+  async confirm(): Promise<void> {
+    await this.#ask(async () => this.#client.query('SELECT'));
+  }
+
+  async commit(decision?: Decision): Promise<void> {
+    const { options, epoch } = this.#parts;
+    if (decision !== undefined) {
+      const values = [options.name, String(epoch), decision.marker, JSON.stringify(decision.details ?? {})];
+      await this.#ask(async () =>
+        this.#client.query(
+          'UPDATE crossfade.journal SET marker = $3, details = $4, at = clock_timestamp() WHERE name = $1 AND epoch = $2',
+          values,
+        ),
+      );
+    }
+    failpoint('fence.commit');
+    this.#isOver = true;
+    let tag: string;
+    try {
+      tag = (await this.#client.query('COMMIT')).command;
+    } catch (error) {
+      void this.#client.end().catch(() => undefined);
+      // An ERROR is the server's word that it undid it; with anything else the answer is lost, not the COMMIT.
+      if ((error as { severity?: string }).severity === 'ERROR') throw this.#gone(error);
+      throw new PipelineError('CF-8105', `the COMMIT of the fence on the ${options.side} was not answered: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+    failpoint('fence.committed');
+    void this.#client.end().catch(() => undefined);
+    if (tag !== 'COMMIT') throw this.#gone(new Error('the server undid it'));
+  }
+
+  async rollback(): Promise<void> {
+    this.#isOver = true;
+    try {
+      await this.#client.query('ROLLBACK');
+    } catch (error) {
+      throw this.#gone(error);
+    } finally {
+      void this.#client.end().catch(() => undefined);
+    }
+  }
+
+  async #ask<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw this.#gone(error);
+    }
+  }
+
+  #gone(cause: unknown): PipelineError {
+    const why = cause === undefined ? 'its session ended' : messageOf(cause);
+    return new PipelineError('CF-8104', `the fence on the ${this.#parts.options.side} is not held any more: ${why}`, { cause });
+  }
+}

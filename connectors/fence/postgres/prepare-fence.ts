@@ -1,0 +1,61 @@
+/**
+ * What a fence needs, made before anybody waits for it. Guarantee: after it, opening the fence only has to wake triggers; every right that is
+ * missing is said in one error, with the SQL that gives it; done again it changes nothing.
+ */
+import type pg from 'pg';
+import type { FenceOptions, Prepared } from '#connectors/fence/fence.ts';
+import { queryRow } from '#connectors/postgres/session.ts';
+import { ensureSchema } from '#connectors/postgres/own-schema.ts';
+import { PipelineError } from '#schemas/errors.ts';
+import { quoteIdent, quoteTable } from '#schemas/table.ts';
+import { explained } from './refusal.ts';
+import { openLockSession } from './session.ts';
+import { readSequences } from './sequences.ts';
+import { creations, disabling, ensureFunction, type Member, readMembers, triggerNames } from './triggers.ts';
+import { withTries } from './tries.ts';
+
+/** @throws PipelineError CF-8101, CF-8102, CF-5002 */
+export async function prepareFence(options: FenceOptions): Promise<Prepared> {
+  const session = await openLockSession(options);
+  const { client } = session;
+  try {
+    await ensureSchema(client);
+    await ensureFunction(client);
+    const members = await readMembers(client, options);
+    const sequences = await readSequences(client, options.tables);
+    await checkRights(client, options, members);
+    const lockMs = Math.max(1, Math.floor(Math.min(options.lockTimeoutMs, session.safeLockMs)));
+    for (const member of members) await makeTriggers(client, { options, member, lockMs });
+    return { unheld: sequences.filter(({ mayAlter }) => !mayAlter).map(({ sequence }) => sequence) };
+  } catch (error) {
+    throw explained(error, options.side, 'prepared');
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+async function checkRights(client: pg.Client, options: FenceOptions, members: readonly Member[]): Promise<void> {
+  const found = new Set(members.map(quoteTable));
+  const missing = options.tables.filter((table) => !found.has(quoteTable(table)));
+  if (missing.length > 0) throw new PipelineError('CF-1008', `the ${options.side} has no table ${missing.map(quoteTable).join(', ')}`);
+  const foreign = members.filter(({ mayAlter }) => !mayAlter);
+  if (foreign.length === 0) return;
+  const role = (await queryRow(client, 'SELECT current_user AS role'))!['role']!;
+  const owners = [...new Set(foreign.map(({ owner }) => owner))].toSorted();
+  throw new PipelineError(
+    'CF-8102',
+    `the ${options.side} role ${role} does not own ${foreign.map(quoteTable).join(', ')}: only an owner may put a fence's triggers to sleep again`,
+    { remedy: owners.map((owner) => `GRANT ${quoteIdent(owner)} TO ${quoteIdent(role)};`).join(' ') },
+  );
+}
+
+/** Asleep. One table at a time: its writers wait for the catalogue's update, and nobody for anybody else's. */
+async function makeTriggers(client: pg.Client, parts: { options: FenceOptions; member: Member; lockMs: number }): Promise<void> {
+  const { options, member, lockMs } = parts;
+  const made = creations(options, member);
+  // One that is awake, and says something else, is up: openFence mends it.
+  if (made.length === 0 || member.row.enabled === 'A' || member.statement.enabled === 'A') return;
+  await withTries(client, { lockMs, what: `the triggers of ${quoteTable(member)} could not be made` }, async () => {
+    await client.query([...made, disabling(member, Object.values(triggerNames(options.name)))].join(';\n'));
+  });
+}

@@ -1,0 +1,121 @@
+/**
+ * The sequences of tables. Guarantee: those that a column owns or takes its default from are found (a default that names its sequence as a text
+ * is not); what `holdSequences` reports as held hands out nothing until the transaction ends.
+ *
+ * nextval takes no lock that a table's lock would meet, and ALTER SEQUENCE waits for every transaction that has called it. So a sequence is
+ * only held where nobody has it at the moment: else we would wait for a writer that waits for us.
+ */
+import type pg from 'pg';
+import type { ColumnName, SequenceValue, TableName } from '#connectors/fence/fence.ts';
+import { queryRows } from '#connectors/postgres/session.ts';
+import { quoteTable } from '#schemas/table.ts';
+
+export interface Sequence {
+  readonly sequence: TableName;
+  readonly columns: readonly ColumnName[];
+  readonly increment: bigint;
+  readonly cache: bigint;
+  readonly min: bigint;
+  readonly max: bigint;
+  readonly cycles: boolean;
+  readonly owner: string;
+  readonly mayAlter: boolean;
+  /** A transaction that is open has called it. */
+  readonly isBusy: boolean;
+}
+
+/** How long one may be waited for that became busy since we looked; far below any deadlock_timeout. */
+const HOLD_MS = 20;
+
+const SEQUENCES = `
+  WITH col AS (
+    SELECT c.oid, n.nspname, c.relname, a.attnum, a.attname FROM unnest($1::text[], $2::text[]) AS u (s, t)
+      JOIN pg_namespace n ON n.nspname = u.s JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = u.t
+      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+  ), used AS (
+    SELECT col.*, d.objid AS sequence FROM col JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = col.oid
+       AND d.refobjsubid = col.attnum AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+    UNION
+    SELECT col.*, d.refobjid FROM col JOIN pg_attrdef f ON f.adrelid = col.oid AND f.adnum = col.attnum
+      JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_class'::regclass
+  )
+  SELECT n.nspname AS schema, c.relname AS name, q.seqincrement::text AS increment, q.seqcache::text AS cache, q.seqmin::text AS min,
+         q.seqmax::text AS max, q.seqcycle::text AS cycles, pg_get_userbyid(c.relowner) AS owner, pg_has_role(c.relowner, 'USAGE')::text AS mine,
+         EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'relation' AND l.relation = c.oid AND l.pid <> pg_backend_pid()
+                    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND l.mode <> 'AccessShareLock')::text AS busy,
+         json_agg(json_build_object('schema', used.nspname, 'name', used.relname, 'column', used.attname)
+                  ORDER BY used.nspname, used.relname, used.attnum)::text AS columns
+    FROM used JOIN pg_sequence q ON q.seqrelid = used.sequence JOIN pg_class c ON c.oid = q.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+   GROUP BY c.oid, n.nspname, c.relname, c.relowner, q.seqincrement, q.seqcache, q.seqmin, q.seqmax, q.seqcycle
+   ORDER BY n.nspname, c.relname`;
+
+export async function readSequences(client: pg.ClientBase, tables: readonly TableName[]): Promise<Sequence[]> {
+  const rows = await queryRows(client, SEQUENCES, [tables.map(({ schema }) => schema), tables.map(({ name }) => name)]);
+  return rows.map((row) => ({
+    sequence: { schema: row['schema']!, name: row['name']! },
+    columns: JSON.parse(row['columns']!) as ColumnName[],
+    increment: BigInt(row['increment']!),
+    cache: BigInt(row['cache']!),
+    min: BigInt(row['min']!),
+    max: BigInt(row['max']!),
+    cycles: row['cycles'] === 'true',
+    owner: row['owner']!,
+    mayAlter: row['mine'] === 'true',
+    isBusy: row['busy'] === 'true',
+  }));
+}
+
+export interface HeldSequences {
+  values(client: pg.ClientBase): Promise<SequenceValue[]>;
+}
+
+/** In a transaction, under its table locks. */
+export async function holdSequences(client: pg.ClientBase, found: readonly Sequence[]): Promise<HeldSequences> {
+  const free = found.filter(({ mayAlter, isBusy }) => mayAlter && !isBusy);
+  const isHeld = free.length > 0 && (await alterAll(client, free));
+  const held = new Set(isHeld ? free : []);
+  return {
+    values: async (now) => {
+      const positions = await readPositions(now, found);
+      return found.map((one, i) => ({
+        sequence: one.sequence,
+        columns: one.columns,
+        increment: one.increment,
+        cache: one.cache,
+        isHeld: held.has(one),
+        ...positions[i]!,
+      }));
+    },
+  };
+}
+
+async function alterAll(client: pg.ClientBase, sequences: readonly Sequence[]): Promise<boolean> {
+  const alter = sequences.map(({ sequence, cache }) => `ALTER SEQUENCE ${quoteTable(sequence)} CACHE ${cache}`);
+  await client.query('SAVEPOINT sequences');
+  try {
+    await client.query([`SET LOCAL lock_timeout = ${HOLD_MS}`, ...alter, 'RELEASE SAVEPOINT sequences'].join(';\n'));
+    return true;
+  } catch (error) {
+    // 55P03: somebody was quicker. 40P01: with somebody who waits for our tables.
+    if (!['55P03', '40P01'].includes((error as { code?: string }).code ?? '')) throw error;
+    await client.query('ROLLBACK TO SAVEPOINT sequences');
+    return false;
+  }
+}
+
+export interface SequencePosition {
+  readonly lastValue: bigint;
+  readonly isCalled: boolean;
+}
+
+export async function readPositions(
+  client: pg.ClientBase,
+  sequences: readonly { readonly sequence: TableName }[],
+): Promise<SequencePosition[]> {
+  if (sequences.length === 0) return [];
+  const each = sequences.map(
+    ({ sequence }, i) => `SELECT ${i} AS i, last_value::text AS last, is_called::text AS called FROM ${quoteTable(sequence)}`,
+  );
+  const rows = await queryRows(client, `SELECT last, called FROM (${each.join(' UNION ALL ')}) AS q ORDER BY i`);
+  return rows.map((row) => ({ lastValue: BigInt(row['last']!), isCalled: row['called'] === 'true' }));
+}

@@ -1,0 +1,107 @@
+/**
+ * Sets the sequences of the side that will serve. Guarantee: none of them hands out a value that the other side has handed out or that a row
+ * has as its key, nor goes back; each keeps to its own step and range.
+ */
+import type pg from 'pg';
+import type { ColumnName, FenceOptions, SequenceChange, SequenceStart, SequenceValue, TableName } from '#connectors/fence/fence.ts';
+import { queryRow } from '#connectors/postgres/session.ts';
+import { PipelineError } from '#schemas/errors.ts';
+import { nextOf } from '#schemas/sequence-start.ts';
+import { quoteIdent, quoteTable } from '#schemas/table.ts';
+import { guarded } from '#schemas/test-hooks.ts';
+import { readPositions, readSequences, type Sequence, type SequencePosition } from './sequences.ts';
+import { withSession } from './session.ts';
+
+/**
+ * Values left out beyond the last one that was handed out. Whoever waits in nextval while the fence is up gets one after it, and may bring it along
+ * to the other side; a sequence that could not be held goes on meanwhile.
+ */
+const MARGIN_HELD = 32n;
+const MARGIN_UNHELD = 1_000n;
+
+type Place = Pick<FenceOptions, 'url' | 'name' | 'side'>;
+
+/** @throws PipelineError CF-8106, CF-8102 */
+export async function setSequences(options: Place, starts: readonly SequenceStart[]): Promise<SequenceChange[]> {
+  return withSession(options, 'followed by its sequences', async (client) => {
+    const found = await readSequences(client, tablesOf(starts));
+    const positions = await readPositions(client, found);
+    const changes: SequenceChange[] = [];
+    for (const [i, one] of found.entries()) {
+      const wanted = starts.filter(({ column }) => one.columns.some((own) => isSame(own, column)));
+      if (wanted.length > 0) changes.push(await setOne(client, { side: options.side, own: one, position: positions[i]!, wanted }));
+    }
+    return changes;
+  });
+}
+
+function tablesOf(starts: readonly SequenceStart[]): TableName[] {
+  return [...new Map(starts.map(({ column: { schema, name } }) => [quoteTable({ schema, name }), { schema, name }])).values()];
+}
+
+function isSame(a: ColumnName, b: ColumnName): boolean {
+  return a.schema === b.schema && a.name === b.name && a.column === b.column;
+}
+
+interface One {
+  readonly side: string;
+  readonly own: Sequence;
+  readonly position: SequencePosition;
+  readonly wanted: readonly SequenceStart[];
+}
+
+async function setOne(client: pg.Client, { side, own, position, wanted }: One): Promise<SequenceChange> {
+  const isUp = own.increment > 0n;
+  const keys: bigint[] = [];
+  for (const { column } of wanted) {
+    const key = guarded('sequence-keys') ? await outermostKey(client, column, isUp) : undefined;
+    if (key !== undefined) keys.push(key);
+  }
+  const handedOut = wanted.flatMap(({ from }) => (from === undefined ? [] : handedOutBy(from, own)));
+  const result = nextOf({ ...own, ...position, keys, handedOut });
+  if (result.kind === 'exhausted')
+    throw new PipelineError(
+      'CF-8106',
+      `the sequence ${quoteTable(own.sequence)} of the ${side} would have to go on at ${result.beyond}, outside of its range ${own.min} to ${own.max}`,
+    );
+  await write(client, own, result);
+  const highestKey = keys.length === 0 ? undefined : keys.reduce((a, b) => (a > b === isUp ? a : b));
+  return { sequence: own.sequence, columns: own.columns, was: result.was, next: result.next, highestKey };
+}
+
+/** The last value that the other side's sequence may have given to somebody, with its margin. */
+function handedOutBy(from: SequenceValue, own: Sequence): { readonly last: bigint; readonly margin: bigint }[] {
+  // One that counts the other way says nothing of where ours is: its keys do.
+  if (from.increment > 0n !== own.increment > 0n) return [];
+  const last = from.isCalled ? from.lastValue : from.lastValue - from.increment;
+  const calls = guarded('sequence-margin') ? (from.isHeld ? MARGIN_HELD : MARGIN_UNHELD) : 0n;
+  return [{ last, margin: calls * from.increment * from.cache }];
+}
+
+/** Undefined: the column is empty, holds no integers, or has no index that tells it at once. */
+async function outermostKey(client: pg.Client, column: ColumnName, isUp: boolean): Promise<bigint | undefined> {
+  const indexed = await queryRow(
+    client,
+    `SELECT 1 AS found FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = $3
+       JOIN pg_index i ON i.indrelid = c.oid AND i.indkey[0] = a.attnum AND i.indisvalid AND i.indpred IS NULL
+       JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam AND m.amname = 'btree'
+      WHERE n.nspname = $1 AND c.relname = $2 AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) LIMIT 1`,
+    [column.schema, column.name, column.column],
+  );
+  if (indexed === undefined) return undefined;
+  const row = await queryRow(
+    client,
+    `SELECT ${isUp ? 'max' : 'min'}(${quoteIdent(column.column)})::text AS key FROM ${quoteTable(column)}`,
+  );
+  const key = row?.['key'] ?? undefined;
+  return key === undefined ? undefined : BigInt(key);
+}
+
+async function write(client: pg.Client, own: Sequence, { was, next }: { readonly was: bigint; readonly next: bigint }): Promise<void> {
+  // Values that a session has in its cache are below what the sequence says; a new file of it makes all sessions forget them.
+  if (own.cache > 1n && own.mayAlter) {
+    await client.query(`ALTER SEQUENCE ${quoteTable(own.sequence)} RESTART WITH ${next}`);
+    return;
+  }
+  if (next !== was) await client.query('SELECT setval($1::regclass, $2::bigint, false)', [quoteTable(own.sequence), String(next)]);
+}
