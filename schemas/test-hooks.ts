@@ -74,7 +74,6 @@ export const GUARDS = [
   'claim-gap', // claims are taken that do not join the ones before, or whose outputs were removed
   'settle', // an epoch without a journal row counts as never decided, while it still can be
   'state-lease', // the state is changed by whoever has lost the lease
-  'fence-lock', // the fence is raised without waiting for the writers that are under way
   'fence-always', // the fence's triggers do not see sessions of replicas
   'fence-overtaken', // a late lift takes down the fence of a later epoch
   'sequence-keys', // a sequence is set without looking at the keys that are taken

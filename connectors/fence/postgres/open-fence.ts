@@ -9,7 +9,7 @@ import type pg from 'pg';
 import type { Decision, FenceOptions, HeldFence, SequenceValue } from '#connectors/fence/fence.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { quoteTable } from '#schemas/table.ts';
-import { failpoint, guarded } from '#schemas/test-hooks.ts';
+import { failpoint } from '#schemas/test-hooks.ts';
 import { describeBlockers } from './blockers.ts';
 import { explained, NOT_LOCKED, sqlState } from './refusal.ts';
 import { holdSequences, type HeldSequences, readSequences } from './sequences.ts';
@@ -47,10 +47,7 @@ async function hold(options: FenceOptions, epoch: bigint, session: LockSession):
     const raising = members.flatMap((member) => raised(options, member));
     const sequences = await readSequences(client, options.tables);
     failpoint('fence.quiet');
-    let blockedAtMs = Date.now();
-    if (guarded('fence-lock')) {
-      blockedAtMs = await lock({ session, observer, sql: `LOCK TABLE ${roots} IN SHARE ROW EXCLUSIVE MODE`, limitMs: lockMs });
-    }
+    const blockedAtMs = await lock({ session, observer, sql: `LOCK TABLE ${roots} IN SHARE ROW EXCLUSIVE MODE`, limitMs: lockMs });
     const lockWaitMs = Date.now() - blockedAtMs;
     failpoint('fence.locked');
     await client.query([`SET LOCAL lock_timeout = ${lockMs}`, `SET LOCAL statement_timeout = ${options.holdMs}`, ...raising].join(';\n'));
