@@ -181,6 +181,12 @@ export const catalogue = {
     'Source and target differ in what a check asks for.',
     'Find the cause: docs/checks.md says what each kind compares. Rows that differ are named by crossfade verify.',
   ),
+  'CF-6030': entry(
+    1,
+    'timed',
+    'The comparison at the fence has lost sight of what changes.',
+    'Begin it anew: a server went away or the session was ended.',
+  ),
   'CF-7001': entry(1, 'operator', 'No running instance answers.', 'Start it with crossfade up, or give --url.'),
   'CF-7002': entry(1, 'never', 'The command failed.', 'Read the cause; run again with --json for its details.'),
   'CF-7003': entry(3, 'operator', 'Another instance runs this migration.', 'Stop it first; two would write the same target.'),

@@ -71,6 +71,7 @@ export const GUARDS = [
   'raw-ends', // a raw topic that was made anew, or lost its tail, goes unnoticed
   'mapped-ends', // a mapped topic that was made anew, or lost its tail, goes unnoticed
   'key-once', // a key that is asked for again is given another id
+  'fence-touched', // rows that changed since they were proved equal are not compared at the fence
   'claim-gap', // claims are taken that do not join the ones before, or whose outputs were removed
   'settle', // an epoch without a journal row counts as never decided, while it still can be
   'state-lease', // the state is changed by whoever has lost the lease

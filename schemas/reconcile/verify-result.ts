@@ -77,6 +77,8 @@ export interface TableVerdict {
   readonly lsn: string | null;
   /** All that the verdict is about, in the order asked for; absent: the whole table. */
   readonly ranges?: readonly ProvedRange[];
+  /** All that the verdict is about, its counts of rows too: this many keys, which had changed since the table was found equal. Absent: the whole table. */
+  readonly keys?: number;
   readonly inconclusive?: Inconclusive;
 }
 

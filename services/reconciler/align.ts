@@ -29,7 +29,7 @@ import { decodeBegin, TAG } from '#schemas/pgoutput/message.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import { formatLsn, maxLsn, parseLsn, type Lsn } from '#schemas/lsn.ts';
 import type { Inconclusive } from '#schemas/reconcile/verify-result.ts';
-import { pairId } from '#schemas/mapping/compiled-mapping.ts';
+import { pairId, type Pair } from '#schemas/mapping/compiled-mapping.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import { queryRow } from '#connectors/postgres/session.ts';
 import { HeldSnapshot, openSession } from '#connectors/probe/postgres/held-snapshot.ts';
@@ -41,6 +41,7 @@ import {
   readHeldKeys,
   readTableStates,
   readTargetState,
+  type TableState,
   type TargetState,
 } from '#connectors/probe/postgres/target-state.ts';
 import type { TableProbe } from '#connectors/probe/postgres/table-scan.ts';
@@ -164,7 +165,8 @@ function askOnce(ask: AskLogReach): AskLogReach {
 
 type ConsistentState = TargetState & { readonly applied: Lsn };
 
-function requireConsistent({ name }: AlignOptions, state: TargetState | undefined): ConsistentState {
+/** @throws PipelineError CF-6002 while the copy is not complete. */
+export function requireConsistent({ name }: Pick<AlignOptions, 'name'>, state: TargetState | undefined): ConsistentState {
   if (!state) throw new PipelineError('CF-6002', `the target knows no migration ${name}: crossfade up has not run`);
   const { applied } = state;
   if (state.mode === 'consistent' && applied !== undefined) return { ...state, applied };
@@ -296,12 +298,9 @@ async function pair(
   const tables: AlignedTable[] = [];
   const refused = new Map<TableProbe, Inconclusive>();
   for (const [i, probe] of probes.entries()) {
-    const state = states.find((one) => pairId(one) === pairId(probe.mapping));
     const [one, other] = [here[i], there[i]];
-    if (state?.state === 'held') refused.set(probe, { cause: 'held', message: state.error ?? 'the table is held' });
-    else if (state && state.state !== 'following') refused.set(probe, { cause: 'copying', message: `the table is ${state.state}` });
-    else if (!state && states.length > 0)
-      refused.set(probe, { cause: 'copying', message: 'the table is not part of the running migration yet' });
+    const unready = stateReason(states, probe.mapping);
+    if (unready !== undefined) refused.set(probe, unready);
     else if (!one || !other)
       refused.set(probe, { cause: 'changed', message: `the table does not exist on the ${one ? 'target' : 'source'}` });
     else if (!published.has(one.oid) && !one.leaves.every((leaf) => published.has(leaf)))
@@ -312,6 +311,15 @@ async function pair(
     }
   }
   return { tables, refused };
+}
+
+/** Why the target's rows of a pair are not those of one source state; undefined: they are. */
+export function stateReason(states: readonly TableState[], mapping: Pair): Inconclusive | undefined {
+  const state = states.find((one) => pairId(one) === pairId(mapping));
+  if (state?.state === 'held') return { cause: 'held', message: state.error ?? 'the table is held' };
+  if (state && state.state !== 'following') return { cause: 'copying', message: `the table is ${state.state}` };
+  if (state || states.length === 0) return undefined;
+  return { cause: 'copying', message: 'the table is not part of the running migration yet' };
 }
 
 interface Collect {

@@ -190,7 +190,8 @@ async function comparePart(
   return { rowsSource: counted.rowsSource - touchedRows + touched.rowsAtApplied, rowsTarget: counted.rowsTarget };
 }
 
-class Tally {
+/** Counts and names what differs. */
+export class Tally {
   readonly counts = { missing: 0, extra: 0, different: 0 };
   readonly sample: DifferenceSample[] = [];
   readonly max: number;
@@ -230,7 +231,7 @@ class Tally {
   }
 }
 
-function verdictOf(probe: TableProbe, tally: Tally): Omit<TableVerdict, 'rowsSource' | 'rowsTarget' | 'lsn'> {
+export function verdictOf(probe: TableProbe, tally: Tally): Omit<TableVerdict, 'rowsSource' | 'rowsTarget' | 'lsn'> {
   const { from, to, steps } = probe.mapping;
   return {
     from: `${from.schema}.${from.name}`,

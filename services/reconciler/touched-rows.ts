@@ -110,7 +110,9 @@ async function byPart(scans: BothScans, parts: Parts, { pairs, isKnown, rows, ..
   return judged;
 }
 
-interface KeyPair {
+/** The rows of one key on both sides. */
+export interface KeyPair {
+  /** JSON text of the source's. */
   readonly key: string;
   readonly sourceKey: Texts;
   readonly targetKey: Texts;
@@ -209,7 +211,8 @@ export async function mapFolded({ source }: BothScans, rows: ReadonlyMap<string,
   return new Map(images.filter(([, texts]) => isRow(probe.mapping, texts)));
 }
 
-async function differencesOf(scans: BothScans, pairs: readonly KeyPair[]): Promise<DifferenceSample[]> {
+/** What differs between the rows of each pair, which are of one state. */
+export async function differencesOf(scans: BothScans, pairs: readonly KeyPair[]): Promise<DifferenceSample[]> {
   if (pairs.length === 0) return [];
   const unequal = pairs.filter(
     ({ source, target }) => (source === undefined) !== (target === undefined) || columnsThatDiffer(scans, source, target).length > 0,

@@ -87,7 +87,8 @@ interface Prepared {
   readonly ranges: ReadonlyMap<TableProbe, readonly KeyRange[]>;
 }
 
-async function prepare(options: VerifyOptions): Promise<Prepared> {
+/** What the scans need to know of the tables chosen. @throws PipelineError CF-2001, CF-5001 when a server cannot be reached. */
+export async function prepare(options: Pick<VerifyOptions, 'sourceUrl' | 'targetUrl' | 'mapping' | 'tables' | 'parts'>): Promise<Prepared> {
   const source = await openSession(options.sourceUrl, 'source');
   try {
     const target = await openSession(options.targetUrl, 'target');

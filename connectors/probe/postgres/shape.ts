@@ -16,6 +16,8 @@ export interface Shape {
   /** Of the largest part, at its last ANALYZE or VACUUM. */
   readonly pages: number;
   readonly fingerprint: string;
+  /** The same without the files: parts, kinds and columns. */
+  readonly form: string;
 }
 
 const SHAPES = `
@@ -58,5 +60,6 @@ function shapeOf(parts: readonly Record<string, string | null>[]): Shape {
     rowEstimate: leaves.reduce((sum, part) => sum + Number(part['rows']), 0),
     pages: leaves.reduce((most, part) => Math.max(most, Number(part['pages'])), 0),
     fingerprint: parts.map((part) => `${part['oid']}/${part['kind']}/${part['file']}/${part['columns']}`).join(';'),
+    form: parts.map((part) => `${part['oid']}/${part['kind']}/${part['columns']}`).join(';'),
   };
 }

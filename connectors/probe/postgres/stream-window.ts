@@ -20,38 +20,67 @@ export interface StreamWindow {
   readonly active: boolean;
 }
 
-const SLOT = `
-SELECT confirmed_flush_lsn::text AS flush, active::text, wal_status FROM pg_replication_slots
-WHERE slot_name = $1 AND database = current_database() AND plugin = 'pgoutput'`;
+/** By literals: a session that streams takes no parameters. */
+function slotSql(slot: string): string {
+  return `SELECT confirmed_flush_lsn::text AS flush, active::text, wal_status FROM pg_replication_slots
+WHERE slot_name = ${quoteLiteral(slot)} AND database = current_database() AND plugin = 'pgoutput'`;
+}
 
 /** configuration_limit_exceeded: all slots are taken. */
 const NO_FREE_SLOT = '53400';
 
 /** @throws PipelineError CF-2004 when the migration's slot is gone or lost, CF-6002 when all slots are taken. */
 export async function openWindow(client: pg.ClientBase, slot: string): Promise<StreamWindow> {
-  const found = await queryRow(client, SLOT, [slot]);
+  const found = await readOwnSlot(client, slot);
+  const active = found['active'] === 'true';
+  try {
+    return { ...(await copyOf(client, slot, 'verify')), active };
+  } catch (error) {
+    if (active || !isWithoutFreeSlot(error)) throw error;
+    return { slot, start: parseLsn(found['flush']!), active };
+  }
+}
+
+/** A temporary copy of the migration's slot, which ends with the session. @throws as `openWindow` */
+export async function copySlot(
+  client: pg.ClientBase,
+  slot: string,
+  purpose: string,
+): Promise<{ readonly slot: string; readonly start: Lsn }> {
+  await readOwnSlot(client, slot);
+  return copyOf(client, slot, purpose);
+}
+
+async function readOwnSlot(client: pg.ClientBase, slot: string): Promise<Record<string, string | null>> {
+  const found = await queryRow(client, slotSql(slot));
   if (!found?.['flush']) throw new PipelineError('CF-2004', `the source has no replication slot ${slot} in this database`);
   if (found['wal_status'] === 'lost')
     throw new PipelineError('CF-2004', `replication slot ${slot} has lost the WAL it needs (wal_status = lost)`);
-  const active = found['active'] === 'true';
-  const copy = `${slot.slice(0, 40)}_verify_${randomBytes(4).toString('hex')}`;
+  return found;
+}
+
+function isWithoutFreeSlot(error: unknown): boolean {
+  return error instanceof PipelineError && (error.cause as { code?: string } | undefined)?.code === NO_FREE_SLOT;
+}
+
+async function copyOf(client: pg.ClientBase, slot: string, purpose: string): Promise<{ readonly slot: string; readonly start: Lsn }> {
+  const copy = `${slot.slice(0, 40)}_${purpose}_${randomBytes(4).toString('hex')}`;
   try {
-    await client.query('SELECT pg_copy_logical_replication_slot($1, $2, true)', [slot, copy]);
+    await client.query(`SELECT pg_copy_logical_replication_slot(${quoteLiteral(slot)}, ${quoteLiteral(copy)}, true)`);
   } catch (error) {
     if ((error as { code?: string }).code !== NO_FREE_SLOT) throw error;
-    if (!active) return { slot, start: parseLsn(found['flush']), active };
     throw new PipelineError('CF-6002', 'the source has no free replication slot for the comparison', {
       cause: error,
       remedy: 'Raise max_replication_slots on the source (needs a restart), or drop a slot that nobody uses.',
     });
   }
-  const copied = await queryRow(client, SLOT, [copy]);
+  const copied = await queryRow(client, slotSql(copy));
   if (!copied?.['flush']) throw new PipelineError('CF-6002', `the copy of replication slot ${slot} has no position`);
-  return { slot: copy, start: parseLsn(copied['flush']), active };
+  return { slot: copy, start: parseLsn(copied['flush']) };
 }
 
 export async function slotIsActive(client: pg.ClientBase, slot: string): Promise<boolean> {
-  return (await queryRow(client, SLOT, [slot]))?.['active'] === 'true';
+  return (await queryRow(client, slotSql(slot)))?.['active'] === 'true';
 }
 
 /**
