@@ -118,8 +118,14 @@ export class Comparison {
     const { name } = file;
     const asked = new Set(tables.map(({ probe }) => probe.mapping));
     const result = await verifyMigration({
-      ...{ sourceUrl, targetUrl, mapping, logger, signal },
-      ...{ name, slot: name, publication: name },
+      sourceUrl,
+      targetUrl,
+      mapping,
+      name,
+      slot: name,
+      publication: name,
+      logger,
+      signal,
       ...(log && { log }),
       ...(logReach && { logReach }),
       tables: (table) => asked.has(table),
