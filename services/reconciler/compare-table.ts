@@ -79,13 +79,20 @@ export async function compareTable(table: AlignedTable, options: CompareOptions)
   };
   try {
     const scans: BothScans = { source: await open('source'), target: await open('target') };
-    const verdict = probe.key.length > 0 ? await compareKeyed(scans, table, options) : await compareKeyless(scans, table, options);
+    const verdict = await compareScans(scans, table, options);
     await Promise.all([alignment.source.stillHeld(), alignment.target.stillHeld()]);
     return verdict;
   } catch (error) {
     if (error instanceof TableMoved) return verdictWithout(probe, { cause: 'changed', message: error.message });
     throw error;
   }
+}
+
+export type ScanOptions = Pick<CompareOptions, 'limits' | 'ranges'> & { readonly alignment: Pick<Alignment, 'applied'> };
+
+/** Of sessions that are in the snapshots and hold the table. */
+export async function compareScans(scans: BothScans, table: AlignedTable, options: ScanOptions): Promise<TableVerdict> {
+  return table.probe.key.length > 0 ? compareKeyed(scans, table, options) : compareKeyless(scans, table, options);
 }
 
 export class TableMoved extends Error {
@@ -117,7 +124,7 @@ function estimate(shape: { readonly rowEstimate: number; readonly pages: number 
   return shape.rowEstimate > 0 ? shape.rowEstimate : shape.pages * ROWS_PER_PAGE;
 }
 
-async function compareKeyed(scans: BothScans, table: AlignedTable, options: CompareOptions): Promise<TableVerdict> {
+async function compareKeyed(scans: BothScans, table: AlignedTable, options: ScanOptions): Promise<TableVerdict> {
   const { probe } = table;
   const asked = options.ranges.get(probe);
   const parts = partsOf(scans, asked);
@@ -322,7 +329,7 @@ async function nameColumns(scans: BothScans, differences: readonly RowDifference
   }
 }
 
-async function compareKeyless(scans: BothScans, table: AlignedTable, { alignment, limits }: CompareOptions): Promise<TableVerdict> {
+async function compareKeyless(scans: BothScans, table: AlignedTable, { alignment, limits }: ScanOptions): Promise<TableVerdict> {
   const deltas = await keylessDeltas(scans, table.changes);
   if (!deltas)
     return verdictWithout(table.probe, {

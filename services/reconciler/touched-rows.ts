@@ -186,7 +186,8 @@ function inTargetOrder(probe: TableProbe, values: Values | undefined): (string |
 export async function mapKeys({ source }: BothScans, keys: readonly Texts[]): Promise<Texts[]> {
   const { probe, client } = source;
   const rows = keys.map((key) => rowWithKey(probe.mapping, key));
-  const mapped = await mapTexts(client, probe, rows);
+  // Of most keys both sides have one text.
+  const mapped = probe.key.every((i) => probe.columns[i]!.onText === undefined) ? rows : await mapTexts(client, probe, rows);
   return mapped.map((row) => probe.key.map((i) => row[i] ?? null));
 }
 

@@ -7,7 +7,7 @@ import { queryRows } from '#connectors/postgres/session.ts';
 import { outputText } from './column-sql.ts';
 import { REFUSED } from './row-image.ts';
 import { digestSelect } from './row-sql.ts';
-import { keyId, rowsByKey, textArrays, textRows, type ProbedRow } from './rows-by-key.ts';
+import { digestsByKey, keyId, rowsByKey, textArrays, textRows, type ProbedRow } from './rows-by-key.ts';
 import {
   addTo,
   bucketOf,
@@ -72,6 +72,11 @@ export async function rowsAt(scan: Scan, keys: readonly Texts[]): Promise<Map<st
     rows.map((row) => row.raw),
   );
   return new Map(rows.map((row, i) => [keyId(row.key), { ...row, ...pick(digested[i]!) }]));
+}
+
+/** As `digestsByKey`. */
+export async function digestsAt(scan: Scan, keys: readonly Texts[]): ReturnType<typeof digestsByKey> {
+  return isComputedSide(scan) ? rowsAt(scan, keys) : digestsByKey(scan, keys);
 }
 
 function pick({ texts, hash, sum }: DigestedRow): Pick<ProbedRow, 'texts' | 'hash' | 'sum'> {

@@ -31,7 +31,19 @@ const KEYS_PER_STATEMENT = 2_000;
 export async function rowsByKey(scan: Scan, keys: readonly Texts[]): Promise<Map<string, ProbedRow>> {
   const found = new Map<string, ProbedRow>();
   for (let from = 0; from < keys.length; from += KEYS_PER_STATEMENT) {
-    for (const row of await fetchRows(scan, keys.slice(from, from + KEYS_PER_STATEMENT))) found.set(keyId(row.key), row);
+    for (const row of await fetchRows(scan, keys.slice(from, from + KEYS_PER_STATEMENT), true)) found.set(keyId(row.key), row);
+  }
+  return found;
+}
+
+/** Without the texts, and so with less to be moved. Not of tables whose rows are the elements of an array. */
+export async function digestsByKey(
+  scan: Scan,
+  keys: readonly Texts[],
+): Promise<Map<string, Pick<ProbedRow, 'key' | 'selected' | 'hash' | 'sum'>>> {
+  const found = new Map<string, ProbedRow>();
+  for (let from = 0; from < keys.length; from += KEYS_PER_STATEMENT) {
+    for (const row of await fetchRows(scan, keys.slice(from, from + KEYS_PER_STATEMENT), false)) found.set(keyId(row.key), row);
   }
   return found;
 }
@@ -67,15 +79,15 @@ function keyText({ name, keyMap }: KeyColumn): string {
   return keyMap === undefined ? outputText(ref) : sourceKeySql(keyMap, ref);
 }
 
-async function fetchRows(scan: Scan, keys: readonly Texts[]): Promise<ProbedRow[]> {
+async function fetchRows(scan: Scan, keys: readonly Texts[], whole: boolean): Promise<ProbedRow[]> {
   const { probe, side } = scan;
   const columns = keyColumns(probe, side);
   // What SQL cannot compute is left to computed-scan.ts.
   const computed = side === 'source' && probe.mapping.steps !== undefined;
   const values = computed ? probe.key.map((i) => valueExpressions(probe, side)[i]!) : valueExpressions(probe, side);
   const key = columns.map((column, i) => ({ expression: keyText(column), name: `q${i}` }));
-  const texts = values.map((value, i) => ({ expression: outputText(value), name: `m${i}` }));
-  const rawNames = side === 'source' ? probe.sourceColumns : [];
+  const texts = whole ? values.map((value, i) => ({ expression: outputText(value), name: `m${i}` })) : [];
+  const rawNames = side === 'source' && whole ? probe.sourceColumns : [];
   const raw = rawNames.map((name, i) => ({ expression: outputText(`t.${quoteIdent(name)}`), name: `c${i}` }));
   const chosen =
     side === 'source'
@@ -105,7 +117,9 @@ async function fetchRows(scan: Scan, keys: readonly Texts[]): Promise<ProbedRow[
   );
   const asked = new Set(keys.map((one) => keyId(one)));
   const sizes = [key.length, texts.length, raw.length] as const;
-  return rows.map((row) => weighed(probedRow(row, sizes), probe)).filter((row) => asked.has(keyId(row.key)));
+  return rows
+    .map((row) => (whole ? weighed(probedRow(row, sizes), probe) : probedRow(row, sizes)))
+    .filter((row) => asked.has(keyId(row.key)));
 }
 
 function weighed(row: ProbedRow, { mapping }: TableProbe): ProbedRow {

@@ -26,7 +26,7 @@ import type { FenceTable } from './fence-table.ts';
 import { judgeKeys, type JudgedKeys } from './judge-keys.ts';
 import type { Lane, Look } from './lane.ts';
 import type { Touch } from './touches.ts';
-import { compareWhole } from './whole-at-fence.ts';
+import { compareWhole, fitsFence } from './whole-at-fence.ts';
 
 export interface ComparisonOptions {
   readonly file: MigrationFile;
@@ -72,9 +72,9 @@ export class Comparison {
   }
 
   beforehand(): { readonly to: string; readonly message: string }[] {
-    const { wholeRows } = this.#options.limits;
-    return this.#parts.tables.flatMap(({ probe, rows }) => {
-      if (probe.key.length > 0 || rows <= wholeRows) return [];
+    return this.#parts.tables.flatMap((table) => {
+      const { probe, rows } = table;
+      if (probe.key.length > 0 || fitsFence(table, this.#options.limits)) return [];
       const { schema, name } = probe.mapping.to;
       return [
         {
@@ -186,8 +186,6 @@ export class Comparison {
     if (await followed.reached(marker, this.#options.limits.reachMs)) {
       const work = share(tables, lanes.length);
       await Promise.all(lanes.map(async (lane, i) => this.#finishLane(lane, work[i]!, { marker, verdicts })));
-      const whole = tables.filter((table) => !verdicts.has(table));
-      for (const [table, verdict] of await this.#finishWhole(whole, marker)) verdicts.set(table, verdict);
     }
     const lost: Inconclusive = { cause: 'changed', message: `what has changed is not known any more: ${this.#whyLost()}` };
     const ordered = tables.map((table) => verdicts.get(table) ?? verdictWithout(table.probe, lost));
@@ -201,26 +199,34 @@ export class Comparison {
     };
   }
 
-  /** Leaves out the tables that have to be compared whole. */
   async #finishLane(lane: Lane, tables: readonly FenceTable[], { marker, verdicts }: Finishing): Promise<void> {
     const open = (some: readonly FenceTable[], reason: Inconclusive): void => {
       for (const table of some) verdicts.set(table, verdictWithout(table.probe, reason));
     };
     // Of the others nothing is read but what they are.
-    const lock = tables.filter(({ touches }) => touches.keys.size > 0);
+    const lock = tables.filter(({ touches }) => touches.keys.size > 0 || touches.whole !== undefined);
     try {
       await lane.look({ tables, lock }, async (look) => {
         if (look.applied < marker) {
           return open(tables, { cause: 'lag', message: `the target shows ${formatLsn(look.applied)} only, not yet ${formatLsn(marker)}` });
         }
+        const whole: FenceTable[] = [];
         for (const table of tables) {
           const reason = table.refused ?? stateReason(look.states, table.probe.mapping);
           if (reason !== undefined) open([table], reason);
-          else if (table.touches.whole === undefined) verdicts.set(table, await this.#finishTable(table, look, marker));
+          else if (table.touches.whole !== undefined) whole.push(table);
+          else verdicts.set(table, await this.#finishTable(table, look, marker));
         }
+        const { file, limits } = this.#options;
+        for (const table of whole)
+          verdicts.set(table, await compareWhole(table, { name: file.name, limits, scans: look.scans(table), at: marker }));
       });
     } catch (error) {
-      open(tables, reasonOf(error));
+      const reason = reasonOf(error);
+      open(
+        tables.filter((table) => !verdicts.has(table)),
+        reason,
+      );
     }
   }
 
@@ -234,16 +240,6 @@ export class Comparison {
     const tally = new Tally(limits.samples, { probe, held });
     for (const one of differences) tally.add(one, 1);
     return { ...verdictOf(probe, tally), rowsSource, rowsTarget, lsn: formatLsn(marker), keys: keys.length };
-  }
-
-  async #finishWhole(tables: readonly FenceTable[], marker: Lsn): Promise<ReadonlyMap<FenceTable, TableVerdict>> {
-    const { file, limits, ...options } = this.#options;
-    try {
-      return await compareWhole({ ...options, name: file.name, ...limits }, tables, marker);
-    } catch (error) {
-      const reason = reasonOf(error);
-      return new Map(tables.map((table) => [table, verdictWithout(table.probe, reason)]));
-    }
   }
 
   #whyLost(): string {
@@ -273,13 +269,20 @@ function isQuiet({ xid, lsn }: Touch, { source, applied }: Look): boolean {
   return lsn < applied && (xid === undefined || isVisible(source, xid));
 }
 
-/** About the same number of keys for each. */
+/** A row is read by its key in the time in which a scan reads this many. */
+const SCANNED_PER_KEY = 10;
+
+function effort({ touches, rows }: FenceTable): number {
+  return 1 + touches.keys.size + (touches.whole === undefined ? 0 : rows / SCANNED_PER_KEY);
+}
+
+/** About the same effort for each. */
 function share(tables: readonly FenceTable[], parts: number): FenceTable[][] {
-  const shares = Array.from({ length: parts }, () => ({ tables: [] as FenceTable[], keys: 0 }));
-  for (const table of tables.toSorted((one, other) => other.touches.keys.size - one.touches.keys.size)) {
-    const least = shares.reduce((one, other) => (other.keys < one.keys ? other : one));
+  const shares = Array.from({ length: parts }, () => ({ tables: [] as FenceTable[], effort: 0 }));
+  for (const table of tables.toSorted((one, other) => effort(other) - effort(one))) {
+    const least = shares.reduce((one, other) => (other.effort < one.effort ? other : one));
     least.tables.push(table);
-    least.keys += table.touches.keys.size + 1;
+    least.effort += effort(table);
   }
   return shares.map((one) => one.tables);
 }

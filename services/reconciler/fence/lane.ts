@@ -16,6 +16,9 @@ import type { BothScans } from '../touched-rows.ts';
 import { parseVisibility, type Visibility } from '../visibility.ts';
 import type { FenceTable } from './fence-table.ts';
 
+/** A table without statistics would be read whole for a few keys. */
+const BY_INDEX = 'SET LOCAL enable_seqscan = off';
+
 export interface LaneOptions {
   readonly sourceUrl: string;
   readonly targetUrl: string;
@@ -45,6 +48,7 @@ export class Lane implements AsyncDisposable {
   readonly #options: LaneOptions;
   readonly #source: pg.Client;
   readonly #target: pg.Client;
+  #left: Promise<unknown> = Promise.resolve();
 
   static async open(options: LaneOptions): Promise<Lane> {
     const source = await openSession(options.sourceUrl, 'source');
@@ -64,12 +68,14 @@ export class Lane implements AsyncDisposable {
 
   /** @throws PipelineError CF-6002 where the target shows no source state. */
   async look<T>({ tables, lock }: Looked, work: (look: Look) => Promise<T>): Promise<T> {
+    await this.#left;
     try {
       const [here, there] = await both(this.#lookAtSource(tables, lock), this.#lookAtTarget(tables, lock));
       for (const [i, table] of tables.entries()) table.isNow({ source: here.shapes[i], target: there.shapes[i] }, here.written);
       return await work({ ...here, ...there, scans: (table) => this.#scans(table) });
     } finally {
-      await Promise.all([this.#source, this.#target].map(async (client) => client.query('ROLLBACK').catch(() => undefined)));
+      // Nobody waits for it but the next look.
+      this.#left = Promise.all([this.#source, this.#target].map(async (client) => client.query('ROLLBACK').catch(() => undefined)));
     }
   }
 
@@ -110,7 +116,9 @@ export class Lane implements AsyncDisposable {
   async #begin(client: pg.Client, tables: readonly { readonly schema: string; readonly name: string }[]): Promise<void> {
     const names = [...new Set(tables.map((table) => quoteTable(table)))];
     const lock = names.length === 0 ? '' : `; LOCK TABLE ${names.join(', ')} IN ACCESS SHARE MODE`;
-    await client.query(`BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL lock_timeout = ${this.#options.lockMs}${lock}`);
+    await client.query(
+      `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL lock_timeout = ${this.#options.lockMs}; ${BY_INDEX}${lock}`,
+    );
   }
 
   #scans(table: FenceTable): BothScans {

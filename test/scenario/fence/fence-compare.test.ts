@@ -2,6 +2,7 @@
 import { afterEach, expect, test } from 'vitest';
 import { installTestHooks } from '#schemas/test-hooks.ts';
 import { fencedPipeline } from './fenced-pipeline.ts';
+import { testFence } from './test-fence.ts';
 
 afterEach(() => installTestHooks({}));
 
@@ -23,7 +24,7 @@ test.for([14, 18] as const)('from PostgreSQL %s: a touched key that differs is n
   await world.source.query(`UPDATE account SET balance = 7 WHERE id IN (3, 4, 5)`);
   await world.source.query(`UPDATE part SET region = 3 - region WHERE id = 9`);
   await world.source.query(`INSERT INTO tick VALUES ('new', 1)`);
-  await using fence = await world.fence();
+  await using fence = await testFence(world);
   await world.target.query(`UPDATE account SET balance = 8 WHERE id = 4`);
   const found = await compare.finish(fence);
   const account = found.tables.find(({ to }) => to === 'public.account')!;
@@ -37,7 +38,7 @@ test('a guard that is off lets the same difference pass', async () => {
   await using world = await fencedPipeline({ sourceSql: SQL });
   await using compare = await world.begin();
   await world.source.query(`UPDATE account SET balance = 7 WHERE id = 4`);
-  await using fence = await world.fence();
+  await using fence = await testFence(world);
   await world.target.query(`UPDATE account SET balance = 8 WHERE id = 4`);
   expect(await compare.finish(fence)).toMatchObject({ differences: 0, inconclusive: 0 });
 });
