@@ -4,7 +4,7 @@
  * say stands, and an epoch that has no row yet is first made undecidable.
  */
 import { guarded } from '../test-hooks.ts';
-import { actOf, fencedSide, otherSide, type MigrationEvent, type Side, type Standing } from './transitions.ts';
+import { actOf, fencedSide, type MigrationEvent, otherSide, type Side, type Standing, step } from './transitions.ts';
 
 /** Written in the transaction of the fence that it stands for. One row an epoch and side, never changed: who is first says what became of it. */
 export interface JournalRow {
@@ -23,11 +23,16 @@ export interface Journals {
   readonly target: readonly Pick<JournalRow, 'epoch' | 'serves' | 'isVoid'>[];
 }
 
-/** The decision of the highest epoch over both sides; none: the source. */
-export function whoServes({ source, target }: Journals): Side {
+/** Of the highest epoch over both sides. Void rows decide nothing. */
+export function lastDecision({ source, target }: Journals): { readonly epoch: bigint; readonly serves: Side } | undefined {
   let last: { readonly epoch: bigint; readonly serves: Side } | undefined;
   for (const row of [...source, ...target]) if (!row.isVoid && (last === undefined || row.epoch > last.epoch)) last = row;
-  return last?.serves ?? 'source';
+  return last && { epoch: last.epoch, serves: last.serves };
+}
+
+/** None was ever decided: the source. */
+export function whoServes(journals: Journals): Side {
+  return lastDecision(journals)?.serves ?? 'source';
 }
 
 export function highestEpoch({ source, target }: Journals): bigint {
@@ -38,50 +43,61 @@ export type Recovery =
   | { readonly do: 'nothing' }
   /** Write a void row for the epoch on the side that the act fences, or read what stands there already (settleEpoch); then look again. */
   | { readonly do: 'settle'; readonly side: Side; readonly epoch: bigint; readonly serves: Side }
+  /** `forced-found` with the highest epoch of the journals. */
   | { readonly do: 'apply'; readonly event: Extract<MigrationEvent, 'decided' | 'backed-out' | 'forced-found'> }
-  /** Lift the fence of the side that serves now, then flags and hooks, then the event `finished`. Each of them may have been done already. */
-  | { readonly do: 'finish'; readonly lift: Side }
-  /** State and journals cannot both be true: nobody writes until a person has looked. */
+  /** Lift the fence as of the decision's epoch, then flags and hooks, then the event `finished`. Each of them may have been done already. */
+  | { readonly do: 'finish'; readonly lift: Side; readonly epoch: bigint }
+  /** What was found cannot be true: nobody writes until a person has looked. */
   | { readonly do: 'halt'; readonly why: string };
 
+/** What the act that was left has to come to. */
 export function recoveryOf(standing: Standing, journals: Journals): Recovery {
-  const serves = whoServes(journals);
   const act = actOf(standing.state);
-  if (act === undefined) return atRest(standing, serves);
+  const decision = lastDecision(journals);
+  const serves = decision?.serves ?? 'source';
+  if (act === undefined) return serves === standing.serves || ENDED.has(standing.state) ? { do: 'nothing' } : unlike(standing, serves);
   if (act.isDecided) {
-    if (serves === standing.serves) return { do: 'finish', lift: serves };
-    return serves === 'source' ? { do: 'apply', event: 'forced-found' } : apart(standing, serves);
+    return serves === standing.serves ? { do: 'finish', lift: serves, epoch: decision?.epoch ?? 0n } : unlike(standing, serves);
   }
   const side = fencedSide(act.kind);
   const row = journals[side].find(({ epoch }) => epoch === standing.epoch);
   if (row === undefined && guarded('settle')) return { do: 'settle', side, epoch: standing.epoch, serves: side };
-  if (row === undefined || row.isVoid) {
-    return serves === side ? { do: 'apply', event: 'backed-out' } : forcedOr(standing, serves);
-  }
-  return serves === otherSide(side) ? { do: 'apply', event: 'decided' } : forcedOr(standing, serves);
+  // A forced rollback may have taken the very epoch: it says that the act was not decided, as a void row does.
+  const isDecided = row !== undefined && !row.isVoid && row.serves !== side;
+  if (serves !== (isDecided ? otherSide(side) : side)) return unlike(standing, serves);
+  return { do: 'apply', event: isDecided ? 'decided' : 'backed-out' };
 }
 
-function atRest(standing: Standing, serves: Side): Recovery {
-  // Of one that has ended nothing is asked any more: cleaning up takes the journals away.
-  if (serves === standing.serves || ['signed-off', 'aborted', 'cleaned-up'].includes(standing.state)) return { do: 'nothing' };
-  return forcedOr(standing, serves);
+/** Of one that has ended nothing is asked any more: cleaning up takes journals and fences away. */
+const ENDED: ReadonlySet<string> = new Set(['signed-off', 'aborted', 'cleaned-up']);
+
+/** Only a forced rollback decides without the state's knowledge. */
+function unlike(standing: Standing, serves: Side): Extract<Recovery, { readonly do: 'apply' | 'halt' }> {
+  if (serves === 'source' && step(standing, 'forced-found').ok) return { do: 'apply', event: 'forced-found' };
+  const { state, epoch } = standing;
+  const why = `the state is ${state} at epoch ${epoch}, where the ${standing.serves} serves, and by the journals the ${serves} does`;
+  return { do: 'halt', why };
 }
 
-function forcedOr(standing: Standing, serves: Side): Recovery {
-  const canBeForced = serves === 'source' && standing.state !== 'following' && standing.state !== 'verified';
-  return canBeForced && standing.state !== 'cutover-drill' ? { do: 'apply', event: 'forced-found' } : apart(standing, serves);
-}
+export type Mending =
+  | { readonly do: 'nothing' }
+  | { readonly do: 'lift'; readonly side: Side; readonly epoch: bigint }
+  /** The target came back after a forced rollback: fence it, in a transaction that has locked the state row and seen that the source serves. */
+  | { readonly do: 'raise'; readonly side: 'target' }
+  | { readonly do: 'halt'; readonly why: string };
 
-function apart({ state, epoch, serves }: Standing, journals: Side): Recovery {
+/** What the fences need once no act is left. `fences`: committed, and they act. */
+export function mendingOf(standing: Standing, journals: Journals, fences: Readonly<Record<Side, boolean>>): Mending {
+  if (actOf(standing.state) !== undefined || ENDED.has(standing.state)) return { do: 'nothing' };
+  const decision = lastDecision(journals);
+  const serves = decision?.serves ?? 'source';
+  if (serves !== standing.serves) return { do: 'nothing' };
+  if (fences[serves]) return { do: 'lift', side: serves, epoch: decision?.epoch ?? 0n };
+  // Before the first flip nobody was told to write to the target: it needs no fence.
+  if (decision === undefined || fences[otherSide(serves)]) return { do: 'nothing' };
+  if (serves === 'source') return { do: 'raise', side: 'target' };
   return {
     do: 'halt',
-    why: `the state is ${state} at epoch ${epoch}, where the ${serves} serves, and by the journals the ${journals} does`,
+    why: 'the target serves, and the fence on the source is gone: something else took it away, and both may be written',
   };
-}
-
-/** Which fences stand at rest. The target's is first needed after a flip: until then nobody was told to write there. */
-export function fencesAtRest(journals: Journals): { readonly source: boolean; readonly target: boolean } {
-  const isFlipped = [...journals.source, ...journals.target].some(({ isVoid }) => !isVoid);
-  const serves = whoServes(journals);
-  return { source: serves === 'target', target: serves === 'source' && isFlipped };
 }
