@@ -14,8 +14,11 @@ const SETTINGS: Readonly<Record<string, string>> = {
   client_min_messages: 'error',
 };
 
-/** Whoever blocks us is found out by the server this soon, and a deadlock ends with us as its victim instead of an application. */
-const DEADLOCK_MS = 50;
+/**
+ * A writer that has one of the tables and waits for another, which we have, begins to wait after us. It becomes the victim of that deadlock when
+ * its own deadlock_timeout has passed: until then we must be gone.
+ */
+const DEADLOCK_SHARE = 0.8;
 
 export function fenceSessionName(name: string): string {
   return `crossfade ${name} fence`;
@@ -54,7 +57,6 @@ export async function openLockSession(options: Place & Pick<FenceOptions, 'holdM
     settings: { ...SETTINGS, idle_in_transaction_session_timeout: String(options.holdMs) },
   });
   try {
-    const isLowered = await allowed(client, `SET deadlock_timeout = ${DEADLOCK_MS}`);
     // A holder that was killed while it waits for a lock is noticed; not every platform can.
     await allowed(client, `SET client_connection_check_interval = 100`);
     // The decision has to survive what the writers' own commits survive, whatever the role was set to.
@@ -65,7 +67,7 @@ export async function openLockSession(options: Place & Pick<FenceOptions, 'holdM
       client,
       `SELECT pg_backend_pid()::text AS pid, setting AS deadlock FROM pg_settings WHERE name = 'deadlock_timeout'`,
     );
-    return { client, pid: row!['pid']!, safeLockMs: isLowered ? Number.POSITIVE_INFINITY : Number(row!['deadlock']) * 0.8 };
+    return { client, pid: row!['pid']!, safeLockMs: Number(row!['deadlock']) * DEADLOCK_SHARE };
   } catch (error) {
     await client.end().catch(() => undefined);
     throw error;

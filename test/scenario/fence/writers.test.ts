@@ -177,7 +177,8 @@ describe.each([14, 18] as const)('on PostgreSQL %i', (version) => {
 
   test('the lock is had only once every writer that was under way has ended, and what they wrote stays', async () => {
     await using world = await fenceWorld(version);
-    const options = { ...world.options, url: world.url, lockTimeoutMs: 10_000 };
+    await world.query(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET deadlock_timeout = ''30s''', current_database()); END $$`);
+    const options = { ...world.options, lockTimeoutMs: 20_000 };
     await prepare(options);
     const [writer, another] = [await world.session(), await world.session()];
     await writer.query('BEGIN');

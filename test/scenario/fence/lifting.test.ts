@@ -1,0 +1,148 @@
+/** A fence is lifted, raised again, overtaken and taken away; two of them on one table; readers all the while. */
+import { afterEach, describe, expect, test } from 'vitest';
+import type { FenceOptions } from '#connectors/fence/fence.ts';
+import { postgresFences } from '#connectors/fence/postgres/fences.ts';
+import { readCatalog } from '#connectors/catalog/postgres.ts';
+import { connect } from '#connectors/postgres/session.ts';
+import { installTestHooks } from '#schemas/test-hooks.ts';
+import { fenceWorld, outcomeOf, raiseFence, type FenceWorld } from '#test/support/fence-world.ts';
+
+const { prepare, open, lift, drop, state, endSessions } = postgresFences;
+
+afterEach(() => installTestHooks({}));
+
+const INSERT = `INSERT INTO shop.customer (name) VALUES ('new')`;
+
+async function write(world: FenceWorld, sql = INSERT): Promise<string> {
+  const session = await world.session();
+  return outcomeOf(session.query(sql));
+}
+
+describe.each([14, 18] as const)('on PostgreSQL %i', (version) => {
+  test('lifted, any number of times, and raised again', async () => {
+    await using world = await fenceWorld(version);
+    expect(await state(world.options)).toMatchObject({ state: 'none' });
+    await raiseFence(world.options, 1n);
+    expect([await write(world), await lift(world.options, 1n), await lift(world.options, 1n), await write(world)]).toEqual([
+      '25006',
+      true,
+      true,
+      'ok',
+    ]);
+    expect(await state(world.options)).toMatchObject({ state: 'down' });
+    await raiseFence(world.options, 2n);
+    expect(await write(world)).toBe('25006');
+    expect(await state(world.options)).toEqual({ state: 'up', open: [] });
+  });
+
+  test('what it says may change from one time to the next', async () => {
+    await using world = await fenceWorld(version);
+    await raiseFence(world.options, 1n);
+    await raiseFence({ ...world.options, servesElsewhere: `the target ('it''s' \\ moved)` }, 2n);
+    const session = await world.session();
+    await expect(session.query(INSERT)).rejects.toThrow(`moved to the target ('it''s' \\ moved) (migration shop)`);
+  });
+
+  test('partitions that came later are lifted with the rest, and one that takes writes is named', async () => {
+    await using world = await fenceWorld(version);
+    await raiseFence(world.options, 1n);
+    const owner = await world.session();
+    await owner.query('CREATE TABLE shop.bill_c PARTITION OF shop.bill FOR VALUES FROM (30) TO (40)');
+    expect(await state(world.options)).toEqual({ state: 'partly', open: [{ schema: 'shop', name: 'bill_c' }] });
+    await lift(world.options, 1n);
+    expect(await write(world, 'INSERT INTO shop.bill_c (id, day) VALUES (1, 33)')).toBe('ok');
+    await raiseFence(world.options, 2n);
+    expect(await state(world.options)).toEqual({ state: 'up', open: [] });
+    expect(await write(world, 'TRUNCATE shop.bill_c')).toBe('25006');
+  });
+
+  test('a lift that comes too late leaves the fence of a later epoch alone', async () => {
+    await using world = await fenceWorld(version);
+    await raiseFence(world.options, 1n);
+    await raiseFence(world.options, 3n);
+    expect([await lift(world.options, 2n), await write(world)]).toEqual([false, '25006']);
+    expect([await lift(world.options, 3n), await write(world)]).toEqual([true, 'ok']);
+  });
+
+  test('guard fence-overtaken: without it the late lift lets writers in', async () => {
+    installTestHooks({ disabledGuards: ['fence-overtaken'] });
+    await using world = await fenceWorld(version);
+    await raiseFence(world.options, 3n);
+    expect([await lift(world.options, 2n), await write(world)]).toEqual([true, 'ok']);
+  });
+
+  test('two migrations of one table do not disturb each other', async () => {
+    await using world = await fenceWorld(version);
+    const other: FenceOptions = { ...world.options, name: 'shop_row', tables: world.options.tables.slice(0, 1) };
+    await raiseFence(world.options, 1n);
+    await raiseFence(other, 1n);
+    await lift(world.options, 1n);
+    expect([await write(world), await write(world, 'INSERT INTO shop.bill (day) VALUES (4)')]).toEqual(['25006', 'ok']);
+    await drop(world.options);
+    expect([await state(world.options), await state(other)]).toMatchObject([{ state: 'none' }, { state: 'up' }]);
+    await lift(other, 1n);
+    expect(await write(world)).toBe('ok');
+  });
+
+  test('dropped, it leaves nothing on the tables', async () => {
+    await using world = await fenceWorld(version);
+    await raiseFence(world.options, 1n);
+    await drop(world.options);
+    await drop(world.options);
+    expect(await write(world)).toBe('ok');
+    const left = `SELECT (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'crossfade%') AS triggers,
+      (SELECT count(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'crossfade') AS functions`;
+    expect(await world.query(left)).toEqual([{ triggers: '0', functions: '0' }]);
+  });
+
+  test('the catalogue does not count it as a trigger of the table', async () => {
+    await using world = await fenceWorld(version);
+    await raiseFence(world.options, 1n);
+    const client = await connect(world.url, { applicationName: 'test', role: 'source' });
+    const { tables } = await readCatalog(client);
+    await client.end();
+    expect(tables.flatMap(({ triggers }) => triggers)).toEqual([]);
+  });
+
+  test('readers are never blocked: neither a long query nor short ones, from the first preparation to the last lift', async () => {
+    await using world = await fenceWorld(version);
+    const long = await world.session();
+    await long.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+    await long.query('DECLARE reading CURSOR FOR SELECT id FROM shop.customer');
+    const tables = ['customer', 'bill', 'bill_a', 'bill_b1'];
+    const reader = await world.session();
+    await reader.query(`SET lock_timeout = '1ms'`); // whoever would have to wait fails
+    let reads = 0;
+    const read = async (): Promise<void> => {
+      for (const table of tables) await reader.query(`SELECT count(*) FROM shop.${table}`);
+      await reader.query('SELECT id FROM shop.customer ORDER BY id LIMIT 1 FOR KEY SHARE');
+      await long.query('FETCH 1 FROM reading');
+      reads++;
+    };
+    let isDone = false;
+    const reading = (async () => {
+      while (!isDone) await read();
+    })();
+    for (const epoch of [1n, 2n, 3n]) {
+      await prepare(world.options);
+      const fence = await open(world.options, epoch);
+      await read2(world);
+      await fence.sequences();
+      await (epoch === 2n ? fence.rollback() : fence.commit());
+      await lift(world.options, epoch);
+      await state(world.options);
+    }
+    isDone = true;
+    await reading;
+    expect(reads).toBeGreaterThan(3);
+    expect(await outcomeOf(long.query('COMMIT'))).toBe('ok');
+    await endSessions(world.options);
+  });
+});
+
+/** Under the lock. */
+async function read2(world: FenceWorld): Promise<void> {
+  const session = await world.session();
+  await session.query(`SET lock_timeout = '1ms'`);
+  expect(await session.query('SELECT count(*) AS n FROM shop.customer')).toEqual([{ n: '5' }]);
+}

@@ -1,0 +1,113 @@
+/** What keeps a fence from being raised: sessions in the way, and rights that are missing. */
+import { describe, expect, test } from 'vitest';
+import { postgresFences } from '#connectors/fence/postgres/fences.ts';
+import type { PipelineError } from '#schemas/errors.ts';
+import { execute } from '#test/support/application.ts';
+import { fenceWorld, outcomeOf, pidOf } from '#test/support/fence-world.ts';
+
+const { prepare, open, state } = postgresFences;
+
+async function refusalOf(work: Promise<unknown>): Promise<PipelineError> {
+  return work.then(
+    () => {
+      throw new Error('it was not refused');
+    },
+    (error: PipelineError) => error,
+  );
+}
+
+describe.each([14, 18] as const)('on PostgreSQL %i', (version) => {
+  test('a lock that is not had in time names who is in the way, without their query; writers then go on', async () => {
+    await using world = await fenceWorld(version, { lockTimeoutMs: 400 });
+    await prepare(world.options);
+    const writer = await world.session();
+    await writer.query('BEGIN');
+    await writer.query(`UPDATE shop.customer SET name = 'a secret' WHERE id = 1`);
+    const refusal = await refusalOf(open(world.options, 1n));
+    expect(refusal).toMatchObject({ code: 'CF-8101', retry: 'timed' });
+    expect(refusal.message).toMatch(
+      new RegExp(
+        `within 400 ms: blocked by pid ${pidOf(writer.client)} \\(test application, role owner_.*, idle in transaction, .*last query at 20`,
+      ),
+    );
+    expect(refusal.message).not.toMatch(/secret|UPDATE/);
+    expect(await outcomeOf((await world.session()).query(`INSERT INTO shop.customer (name) VALUES ('x')`))).toBe('ok');
+    await writer.query('COMMIT');
+    await (await open(world.options, 1n)).commit();
+  });
+
+  test('a writer that has one table and waits for the other is not the one that the deadlock ends', async () => {
+    await using world = await fenceWorld(version, { lockTimeoutMs: 5_000 });
+    await prepare(world.options);
+    const writer = await world.session();
+    await writer.query('BEGIN');
+    await writer.query(`UPDATE shop.customer SET name = 'first'`);
+    // The fence has bill and waits for customer, the writer has customer and waits for bill.
+    const refused = outcomeOf(open(world.options, 1n));
+    await world.waiting('crossfade shop fence');
+    expect(await outcomeOf(writer.query(`INSERT INTO shop.bill (day) VALUES (9)`))).toBe('ok');
+    expect(await outcomeOf(writer.query('COMMIT'))).toBe('ok');
+    expect(await refused).toBe('CF-8101');
+  });
+
+  test('a writer that has called nextval and waits for the table is waited for by nobody', async () => {
+    await using world = await fenceWorld(version);
+    await prepare(world.options);
+    const writer = await world.session();
+    await writer.query('BEGIN');
+    const [id] = await writer.query(`SELECT nextval('shop.customer_id_seq') AS id`);
+    const fence = await open(world.options, 1n);
+    const queued = await world.queued(writer, `INSERT INTO shop.customer (id, name) VALUES (${id!['id']}, 'x')`);
+    const values = await fence.sequences();
+    expect(values.map(({ sequence, isHeld }) => `${sequence.name} ${isHeld}`)).toEqual(['bill_id_seq true', 'customer_id_seq false']);
+    await fence.rollback();
+    expect(await queued.outcome).toBe('ok');
+  });
+
+  test('partitions neither come nor go while it is raised', async () => {
+    await using world = await fenceWorld(version);
+    await prepare(world.options);
+    const fence = await open(world.options, 1n);
+    const attach = await world.queued(
+      await world.session(),
+      'CREATE TABLE shop.bill_c PARTITION OF shop.bill FOR VALUES FROM (30) TO (40)',
+    );
+    await fence.rollback();
+    expect(await attach.outcome).toBe('ok');
+  });
+
+  test('a role that does not own the tables is told so at once, with the GRANT that helps', async () => {
+    await using world = await fenceWorld(version);
+    const role = `mover_${process.pid}_${version}`;
+    const owner = new URL(world.ownerUrl).username;
+    await execute(world.url, `CREATE ROLE ${role} LOGIN; CREATE SCHEMA crossfade AUTHORIZATION ${role}`);
+    const options = { ...world.options, url: world.ownerUrl.replace(/\/\/[^@/]*@/, `//${role}@`) };
+    const refusal = await refusalOf(prepare(options));
+    expect(refusal).toMatchObject({ code: 'CF-8102', remedy: `GRANT "${owner}" TO "${role}";` });
+    expect(refusal.message).toContain('"shop"."bill", "shop"."bill_a", "shop"."bill_b", "shop"."bill_b1", "shop"."customer"');
+    await execute(world.url, refusal.remedy);
+    await prepare(options);
+    await (await open(options, 1n)).commit();
+    expect(await state(options)).toMatchObject({ state: 'up' });
+    await execute(world.url, `DROP OWNED BY ${role} CASCADE; DROP ROLE ${role}`);
+  });
+
+  test('a sequence of somebody else is read, not held', async () => {
+    await using world = await fenceWorld(version);
+    await execute(
+      world.url,
+      `CREATE SEQUENCE shop.number START 50; GRANT ALL ON SEQUENCE shop.number TO PUBLIC; ALTER TABLE shop.customer ADD number int DEFAULT nextval('shop.number')`,
+    );
+    expect(await prepare(world.options)).toEqual({ unheld: [{ schema: 'shop', name: 'number' }] });
+    const fence = await open(world.options, 1n);
+    const value = (await fence.sequences()).find(({ sequence }) => sequence.name === 'number');
+    await fence.rollback();
+    expect(value).toMatchObject({ isHeld: false, columns: [{ schema: 'shop', name: 'customer', column: 'number' }], lastValue: 54n });
+  });
+
+  test('a table that is not there is named', async () => {
+    await using world = await fenceWorld(version);
+    const refusal = await refusalOf(prepare({ ...world.options, tables: [{ schema: 'shop', name: 'nowhere' }] }));
+    expect(refusal).toMatchObject({ code: 'CF-1008', message: 'the source has no table "shop"."nowhere"' });
+  });
+});
