@@ -15,10 +15,10 @@ const SETTINGS: Readonly<Record<string, string>> = {
 };
 
 /**
- * A writer that has one of the tables and waits for another, which we have, begins to wait after us. It becomes the victim of that deadlock when
- * its own deadlock_timeout has passed: until then we must be gone.
+ * A writer that has one of the tables and waits for another, which we have, is deadlocked with us. If it comes before our deadlock_timeout has
+ * passed we are the victim, and try again. If it comes later it would be the victim one deadlock_timeout later: by then we must be gone.
  */
-const DEADLOCK_SHARE = 0.8;
+const DEADLOCK_SHARE = 1.8;
 
 export function fenceSessionName(name: string): string {
   return `crossfade ${name} fence`;

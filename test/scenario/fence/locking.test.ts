@@ -1,9 +1,9 @@
 /** What keeps a fence from being raised: sessions in the way, and rights that are missing. */
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { postgresFences } from '#connectors/fence/postgres/fences.ts';
 import type { PipelineError } from '#schemas/errors.ts';
 import { execute } from '#test/support/application.ts';
-import { fenceWorld, outcomeOf, pidOf } from '#test/support/fence-world.ts';
+import { fenceWorld, outcomeOf, pidOf, WAIT } from '#test/support/fence-world.ts';
 
 const { prepare, open, state } = postgresFences;
 
@@ -38,16 +38,23 @@ describe.each([14, 18] as const)('on PostgreSQL %i', (version) => {
 
   test('a writer that has one table and waits for the other is not the one that the deadlock ends', async () => {
     await using world = await fenceWorld(version, { lockTimeoutMs: 5_000 });
+    await world.query(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET deadlock_timeout = ''200ms''', current_database()); END $$`);
     await prepare(world.options);
-    const writer = await world.session();
-    await writer.query('BEGIN');
-    await writer.query(`UPDATE shop.customer SET name = 'first'`);
-    // The fence has bill and waits for customer, the writer has customer and waits for bill.
-    const refused = outcomeOf(open(world.options, 1n));
-    await world.waiting('crossfade shop fence');
-    expect(await outcomeOf(writer.query(`INSERT INTO shop.bill (day) VALUES (9)`))).toBe('ok');
-    expect(await outcomeOf(writer.query('COMMIT'))).toBe('ok');
-    expect(await refused).toBe('CF-8101');
+    for (const comesAfter of ['0 ms', '250 ms']) {
+      const writer = await world.session();
+      await writer.query('BEGIN');
+      await writer.query(`UPDATE shop.customer SET name = 'first'`);
+      // The fence has bill and waits for customer, the writer has customer and waits for bill.
+      const refused = outcomeOf(open(world.options, 1n));
+      await world.waiting('crossfade shop fence');
+      await vi.waitFor(async () => {
+        const [row] = await world.query(`SELECT count(*) AS n FROM pg_locks WHERE clock_timestamp() - waitstart < '${comesAfter}'`);
+        expect(row).toEqual({ n: '0' });
+      }, WAIT);
+      expect(await outcomeOf(writer.query(`INSERT INTO shop.bill (day) VALUES (9)`))).toBe('ok');
+      expect(await outcomeOf(writer.query('COMMIT'))).toBe('ok');
+      expect(await refused).toBe('CF-8101');
+    }
   });
 
   test('a writer that has called nextval and waits for the table is waited for by nobody', async () => {
