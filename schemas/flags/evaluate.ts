@@ -1,0 +1,101 @@
+/**
+ * A flag's value for one context. Guarantee: total and pure: the same document, key and context give the same answer in a server, in the client and
+ * in a test; rules are looked at in the order that read-rules.ts gives; `NAME.writes` is what the database says and has no rules.
+ */
+import { bucketOf, isWithin } from './bucket.ts';
+import { type FlagDocument, versionOf } from './flag-document.ts';
+import { answeringSide, qualified, type ReadStage, type RuleSet, type Side } from './read-rules.ts';
+
+export interface EvaluationContext {
+  /** The tenant or user: what sticks. Absent: no rule by unit or percentage matches. */
+  readonly targetingKey?: string;
+  /** Looked for in the lists before `targetingKey`, for units that are users of a tenant. */
+  readonly tenant?: string;
+  /** `schema.table` of the source. */
+  readonly table?: string;
+}
+
+export type Reason = 'STATIC' | 'TARGETING_MATCH' | 'SPLIT';
+export type RuleName = 'writes' | 'kill' | 'with-writes' | 'tenant' | 'target-percent' | 'shadow-percent' | 'stage';
+
+export interface Evaluation {
+  readonly key: string;
+  readonly value: ReadStage;
+  readonly reason: Reason;
+  readonly variant: string;
+  readonly metadata: Readonly<Record<string, string | number | boolean>>;
+}
+
+export interface ReadDecision {
+  readonly stage: ReadStage;
+  readonly rule: RuleName;
+  readonly reason: Reason;
+  readonly bucket?: number;
+}
+
+/** For how long a value may be kept without asking again. */
+export const FLAG_TTL_MS = 500;
+
+export function flagKeys(name: string): readonly [reads: string, writes: string] {
+  return [`${name}.reads`, `${name}.writes`];
+}
+
+/** Undefined: there is no such flag. */
+export function evaluate(document: FlagDocument, key: string, context: EvaluationContext): Evaluation | undefined {
+  const [reads, writes] = flagKeys(document.name);
+  if (key === writes) return answer(document, key, { stage: document.serves, rule: 'writes', reason: 'STATIC' });
+  return key === reads ? answer(document, key, decideRead(document, context)) : undefined;
+}
+
+function answer(document: FlagDocument, key: string, { stage, rule, reason, bucket }: ReadDecision): Evaluation {
+  const rate = stage === 'shadow' ? 1 : 0;
+  return {
+    key,
+    value: stage,
+    reason,
+    variant: stage,
+    metadata: {
+      epoch: document.epoch,
+      version: versionOf(document),
+      read_from: answeringSide(stage, document.serves),
+      write_to: document.serves,
+      rule,
+      shadow_rate: rate,
+      check_rate: rate,
+      ttl_ms: FLAG_TTL_MS,
+      ...(bucket !== undefined && { bucket }),
+    },
+  };
+}
+
+export function decideRead({ rules, serves }: FlagDocument, context: EvaluationContext): ReadDecision {
+  if (rules?.kill === true) return { stage: serves, rule: 'kill', reason: 'STATIC' };
+  if (rules === undefined || rules.followsWrites) return { stage: serves, rule: 'with-writes', reason: 'STATIC' };
+  const own = context.table === undefined ? undefined : at(rules.tables, qualified(context.table));
+  return decideBy(own ?? rules.all, rules.salt, context);
+}
+
+function decideBy(set: RuleSet, salt: string, { targetingKey, tenant }: EvaluationContext): ReadDecision {
+  for (const unit of [tenant, targetingKey]) {
+    const stage = unit === undefined ? undefined : at(set.tenants, unit);
+    if (stage !== undefined) return { stage, rule: 'tenant', reason: 'TARGETING_MATCH' };
+  }
+  if (set.targetPercent >= 100) return { stage: 'target', rule: 'target-percent', reason: 'STATIC' };
+  if (targetingKey !== undefined && (set.targetPercent > 0 || set.shadowPercent > 0)) {
+    const bucket = bucketOf(salt, targetingKey);
+    if (isWithin(bucket, set.targetPercent)) return { stage: 'target', rule: 'target-percent', reason: 'SPLIT', bucket };
+    if (set.stage !== 'target' && isWithin(bucket, set.shadowPercent)) return { stage: 'shadow', rule: 'shadow-percent', reason: 'SPLIT', bucket };
+    return { stage: set.stage, rule: 'stage', reason: 'SPLIT', bucket };
+  }
+  return { stage: set.stage, rule: 'stage', reason: 'STATIC' };
+}
+
+/** A unit may have the name of something that every object has. */
+function at<T>(record: Readonly<Record<string, T>>, name: string): T | undefined {
+  return Object.hasOwn(record, name) ? record[name] : undefined;
+}
+
+/** What a value answers with, and where writes go, for whoever asks about nothing but sides. */
+export function sideOfRead(document: FlagDocument, context: EvaluationContext): Side {
+  return answeringSide(decideRead(document, context).stage, document.serves);
+}
