@@ -242,6 +242,15 @@ export const catalogue = {
     'A sequence has no values left beyond those that are taken.',
     'Give the sequence named a larger MAXVALUE (or type), on the side named.',
   ),
+  'CF-8007': entry(2, 'operator', 'This target keeps no state of a cut-over.', 'Cut-over works with PostgreSQL targets.'),
+  'CF-8401': entry(
+    10,
+    'operator',
+    'Reads may not go there yet.',
+    'Open the gates named, or send less there; crossfade status tells where the copy stands.',
+  ),
+  'CF-8402': entry(2, 'operator', 'This migration keeps no flags.', 'Flags need one PostgreSQL target: run crossfade up against it once.'),
+  'CF-8403': entry(1, 'operator', 'The flags were changed meanwhile.', 'Look at them (crossfade flags get), then change them again.'),
 } as const satisfies Record<string, CatalogueEntry>;
 
 export type ErrorCode = keyof typeof catalogue;

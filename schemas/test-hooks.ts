@@ -79,6 +79,7 @@ export const GUARDS = [
   'fence-overtaken', // a late lift takes down the fence of a later epoch
   'sequence-keys', // a sequence is set without looking at the keys that are taken
   'sequence-margin', // a sequence goes on right behind a value that may be handed out meanwhile
+  'flag-epoch', // Redis: an older document of the flags takes the place of a newer one
 ] as const;
 export type Guard = (typeof GUARDS)[number];
 

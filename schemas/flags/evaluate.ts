@@ -84,7 +84,8 @@ function decideBy(set: RuleSet, salt: string, { targetingKey, tenant }: Evaluati
   if (targetingKey !== undefined && (set.targetPercent > 0 || set.shadowPercent > 0)) {
     const bucket = bucketOf(salt, targetingKey);
     if (isWithin(bucket, set.targetPercent)) return { stage: 'target', rule: 'target-percent', reason: 'SPLIT', bucket };
-    if (set.stage !== 'target' && isWithin(bucket, set.shadowPercent)) return { stage: 'shadow', rule: 'shadow-percent', reason: 'SPLIT', bucket };
+    if (set.stage !== 'target' && isWithin(bucket, set.shadowPercent))
+      return { stage: 'shadow', rule: 'shadow-percent', reason: 'SPLIT', bucket };
     return { stage: set.stage, rule: 'stage', reason: 'SPLIT', bucket };
   }
   return { stage: set.stage, rule: 'stage', reason: 'STATIC' };

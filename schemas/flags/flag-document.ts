@@ -6,8 +6,10 @@ import type { ReadRules, Side } from './read-rules.ts';
 
 export interface FlagDocument {
   readonly name: string;
-  /** Raised by each flip of writes. */
+  /** Of the last flip or drill that began. */
   readonly epoch: number;
+  /** Version of the state row, raised by each change of the state: a flip is decided within its epoch. */
+  readonly state: number;
   /** The store that takes writes. */
   readonly serves: Side;
   /** Absent: no read flag was ever set. */
@@ -16,7 +18,7 @@ export interface FlagDocument {
 
 /** Negative when `a` is older, 0 when both say the same. */
 export function compareAge(a: FlagDocument, b: FlagDocument): number {
-  return a.epoch - b.epoch || versionOf(a) - versionOf(b);
+  return a.epoch - b.epoch || a.state - b.state || versionOf(a) - versionOf(b);
 }
 
 export function versionOf({ rules }: FlagDocument): number {
@@ -25,5 +27,10 @@ export function versionOf({ rules }: FlagDocument): number {
 
 /** Short, and different for documents of different age. */
 export function revisionOf(document: FlagDocument): string {
-  return `${document.epoch}.${versionOf(document)}`;
+  return `${document.epoch}.${document.state}.${versionOf(document)}`;
+}
+
+/** Some context may get another value. */
+export function saysOther(a: FlagDocument, b: FlagDocument): boolean {
+  return a.serves !== b.serves || versionOf(a) !== versionOf(b);
 }

@@ -24,6 +24,7 @@ export const readRulesSchema: z.ZodType<ReadRules> = z.strictObject({
 export const flagDocumentSchema: z.ZodType<FlagDocument> = z.strictObject({
   name: z.string(),
   epoch: z.int().min(0),
+  state: z.int().min(0),
   serves: z.enum(['source', 'target']),
   rules: readRulesSchema.exactOptional(),
 });

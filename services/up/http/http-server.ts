@@ -6,6 +6,7 @@
 import fastify, { type FastifyInstance } from 'fastify';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { type ControlActions, registerControlRoutes } from './control-routes.ts';
+import { type FlagRouteOptions, registerFlagRoutes } from './flag-routes.ts';
 import { type HealthOptions, registerHealthRoutes } from './health-routes.ts';
 import { registerErrorReplies } from './error-replies.ts';
 import { requireToken } from './token.ts';
@@ -21,6 +22,8 @@ export interface HttpServerOptions extends HealthOptions {
   readonly dataDir: string;
   readonly actions: ControlActions;
   status(): StatusResult | Promise<StatusResult>;
+  /** Absent: none are served. */
+  readonly flags?: Pick<FlagRouteOptions, 'flags' | 'observations' | 'flagsToken'>;
 }
 
 export interface HttpServer extends AsyncDisposable {
@@ -43,6 +46,8 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     guardedRoutes.get('/v1/status', async () => options.status());
     registerControlRoutes(guardedRoutes, options.actions);
   });
+  const { flags, token } = options;
+  if (flags !== undefined) await registerFlagRoutes(app, { ...flags, token, status: () => options.status() });
   const url = await listen(app, options);
   await writeInstance(options.dataDir, { url, token: options.token, pid: process.pid });
   const close = async (): Promise<void> => {

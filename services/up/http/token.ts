@@ -3,15 +3,21 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { PipelineError } from '#schemas/errors.ts';
 
-/** @returns a hook that throws PipelineError CF-7004 unless the request carries the token. */
-export function requireToken(token: string): (request: FastifyRequest, reply: FastifyReply) => Promise<void> {
-  const expected = digest(token);
+/** @returns a hook that throws PipelineError CF-7004 unless the request carries one of the tokens: as bearer, or as OFREP's X-API-Key. */
+export function requireToken(...tokens: readonly string[]): (request: FastifyRequest, reply: FastifyReply) => Promise<void> {
+  const expected = tokens.map(digest);
   return async (request, reply) => {
-    const given = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1] ?? '';
-    if (timingSafeEqual(digest(given), expected)) return;
+    const apiKey = request.headers['x-api-key'];
+    const given = digest(/^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1] ?? (typeof apiKey === 'string' ? apiKey : ''));
+    // Each is compared, whichever it is.
+    if (expected.map((each) => timingSafeEqual(given, each)).includes(true)) return;
     void reply.header('www-authenticate', 'Bearer');
     throw new PipelineError('CF-7004', 'the token is missing or wrong');
   };
+}
+
+export function isSame(given: string, expected: string): boolean {
+  return timingSafeEqual(digest(given), digest(expected));
 }
 
 /** Of equal length for texts of any length, which is what timingSafeEqual asks for. */

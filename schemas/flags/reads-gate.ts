@@ -1,0 +1,57 @@
+/**
+ * Whether reads may go where a change sends them. Guarantee: nobody is sent to the target before it shows the source's present state, nor back to a
+ * source that no longer serves; shadow, kill and following the writes are always allowed, since answers then come from the store that serves.
+ */
+import { PipelineError } from '../errors.ts';
+import type { StatusResult } from '../status/status-result.ts';
+import type { FlagDocument } from './flag-document.ts';
+import type { RulesChange, Side } from './read-rules.ts';
+
+/** A target further behind answers with the past. */
+const LAG_SECONDS_MAX = 10;
+
+export interface ReadsGateInput {
+  readonly document: Pick<FlagDocument, 'serves'>;
+  readonly change: RulesChange;
+  readonly status: StatusResult;
+}
+
+/** @throws PipelineError CF-8401 with all that keeps it closed */
+export function requireReadsGate(input: ReadsGateInput): void {
+  const reasons = closedReasons(input);
+  if (reasons.length > 0) throw new PipelineError('CF-8401', `reads may not go there yet: ${reasons.join('; ')}`, { details: { reasons } });
+}
+
+export function closedReasons({ document: { serves }, change, status }: ReadsGateInput): string[] {
+  const side = sideAsked(change);
+  if (side === undefined || side === serves) return [];
+  if (side === 'source')
+    return ['writes go to the target: give reads back with crossfade rollback, or read where writes go (crossfade flags set --kill)'];
+  return targetReasons(status);
+}
+
+/** Where some unit is sent that was not there before. */
+function sideAsked(change: RulesChange): Side | undefined {
+  if (change.kind !== 'reads') return undefined;
+  const { reads } = change;
+  if (typeof reads === 'object') return 'targetPercent' in reads && reads.targetPercent > 0 ? 'target' : undefined;
+  if (reads === 'default') return 'source';
+  return reads === 'shadow' ? undefined : reads;
+}
+
+function targetReasons({ phase, tables, lag, drift }: StatusResult): string[] {
+  const reasons: string[] = [];
+  if (phase === 'planned' || phase === 'copying') reasons.push(`the copy is not complete (${phase})`);
+  const apart = tables.filter((table) => table.phase !== 'following');
+  if (apart.length > 0)
+    reasons.push(
+      `not all tables follow: ${apart
+        .slice(0, 5)
+        .map(({ from, phase: its }) => `${from} is ${its}`)
+        .join(', ')}`,
+    );
+  if (!lag.known) reasons.push('how far the target is behind is not known');
+  else if ((lag.seconds ?? Infinity) > LAG_SECONDS_MAX) reasons.push(`the target is ${Math.round(lag.seconds ?? Infinity)} s behind`);
+  if (drift !== null && drift > 0) reasons.push(`the last comparison found ${drift} differences`);
+  return reasons;
+}
