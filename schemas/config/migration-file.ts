@@ -29,6 +29,8 @@ export interface MigrationFile {
   readonly checks?: readonly CheckEntry[];
   /** What people have to sign before an act; absent: nothing. */
   readonly approvals?: readonly RequiredApproval[];
+  /** Where flags are pushed to; absent: they are served over HTTP alone. */
+  readonly flags?: { readonly redis?: string };
   /** Functions that steps call, where the file was loaded with them. */
   readonly functions?: UserFunctions;
   /** Hash of the plan that people signed, where a command was given one: what is done is bound to it. With several targets that of the whole. */

@@ -10,7 +10,7 @@ import { explodeOption } from './explode-schema.ts';
 import { expected, flag, oneOf, sqlName, whole } from './file-terms.ts';
 import { keyOption, refsOption } from './key-schema.ts';
 import { reconcileSettings } from './reconcile-schema.ts';
-import { redisTable } from './redis-schema.ts';
+import { redisTable, redisUrl } from './redis-schema.ts';
 import { schemaMigrations, schemaSteps } from './schema-change-schema.ts';
 import { setEntries } from './step-schema.ts';
 import { postgresUrl, targetAddress, targetOfEntry, targetsByName } from './target-schema.ts';
@@ -213,6 +213,13 @@ export const migrationSchema = z.strictObject(
     heartbeatSeconds: whole(1, 3600).default(10).describe('How often an idle source is written to (a logical message, no table).'),
     reconcile: reconcileSettings.prefault({}),
     approvals,
+    flags: z
+      .strictObject(
+        { redis: redisUrl.optional().describe('Each change is pushed there: a hash, and a message.') },
+        expected('a block of redis: URL'),
+      )
+      .optional()
+      .describe('Where the flags of reads and writes are pushed to, beside HTTP.'),
     log: z
       .strictObject({
         retainBytes: bytes.prefault('1GiB').describe('Applied changes kept on disk for a target that is restored.'),

@@ -150,6 +150,7 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
       })),
     }),
     ...(parsed.approvals !== undefined && { approvals: buildApprovals(parsed.approvals) }),
+    ...(parsed.flags !== undefined && { flags: withoutUndefined(parsed.flags) }),
     ...(parsed.tests.length > 0 && { tests: buildTests(parsed.tests, { source, path, wrong }) }),
   };
   return { file, findings };

@@ -7,7 +7,7 @@ import { expected, flag, oneOf, whole } from './file-terms.ts';
 
 const EXAMPLE = 'a URL like redis://host:6379/0, or rediss:// for TLS';
 
-const redisUrl = z.string(expected(EXAMPLE)).refine(isRedisUrl, {
+export const redisUrl: z.ZodString = z.string(expected(EXAMPLE)).refine(isRedisUrl, {
   error: `expected ${EXAMPLE} (percent-encode special characters of a password)`,
 });
 

@@ -8,7 +8,7 @@ import type { FlagDocument } from './flag-document.ts';
 import type { RulesChange, Side } from './read-rules.ts';
 
 /** A target further behind answers with the past. */
-const LAG_SECONDS_MAX = 10;
+const LAG_SECONDS_MAX = 30;
 
 export interface ReadsGateInput {
   readonly document: Pick<FlagDocument, 'serves'>;

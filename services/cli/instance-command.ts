@@ -1,6 +1,7 @@
 /** What the commands share that need a running instance. Guarantee: no instance is told as CF-7001 with where was looked. */
 import type { Command } from 'commander';
 import { PipelineError } from '#schemas/errors.ts';
+import type { StatusResult } from '#schemas/status/status-result.ts';
 import type { CommandContext } from './command.ts';
 import { createInstanceClient, findInstance, type InstanceClient } from './instance-client.ts';
 import { dataDirOf, loadWhole, shownPath } from './migration-input.ts';
@@ -24,6 +25,18 @@ export async function reachInstance(context: CommandContext): Promise<InstanceCl
 
 function dataDirGiven(context: CommandContext): string | undefined {
   return context.common.data === undefined ? undefined : dataDirOf('', context);
+}
+
+/** Undefined when none runs: a killed instance leaves its address behind. */
+export async function askInstance(context: CommandContext): Promise<StatusResult | undefined> {
+  const client = await reachInstance(context);
+  if (client === undefined) return undefined;
+  try {
+    return await client.status();
+  } catch (error) {
+    if (context.options.text('url') === undefined && (error as { code?: unknown }).code === 'CF-7001') return undefined;
+    throw error;
+  }
 }
 
 /** What a command may ask of whoever runs the migration: one instance, or services that are reached through Kafka. */

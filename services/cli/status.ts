@@ -3,7 +3,7 @@ import { PipelineError, type Finding } from '#schemas/errors.ts';
 import { infoFinding } from '#schemas/finding.ts';
 import type { StatusResult, TargetStatus } from '#schemas/status/status-result.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
-import { reachInstance, urlOption } from './instance-command.ts';
+import { askInstance, urlOption } from './instance-command.ts';
 import { loadWhole, targetNamed } from './migration-input.ts';
 import { currentPlan } from './plan/current-plan.ts';
 import { describeCopy, describeLag, renderTables } from './progress-view.ts';
@@ -92,18 +92,6 @@ function describeTarget({ name, phase, connected, lag, applied, deadLetters, pla
   const under = plan === null ? '' : `; plan ${plan.changed === true ? paint.yellow(describePlan(plan)) : describePlan(plan)}`;
   const away = connected === false || phase === null ? `; ${paint.red(`not connected${error === undefined ? '' : `: ${error}`}`)}` : '';
   return `${paint.bold(name)}  ${phase ?? 'unknown'}, ${shown}, lag ${describeLag(lag)}${aside}${under}${away}`;
-}
-
-/** Undefined when none runs: a killed instance leaves its address behind. */
-async function askInstance(context: CommandContext): Promise<StatusResult | undefined> {
-  const client = await reachInstance(context);
-  if (client === undefined) return undefined;
-  try {
-    return await client.status();
-  } catch (error) {
-    if (context.options.text('url') === undefined && (error as { code?: unknown }).code === 'CF-7001') return undefined;
-    throw error;
-  }
 }
 
 function outcomeOf(status: StatusResult, findings: readonly Finding[], { paint }: CommandContext): Outcome {

@@ -14,6 +14,7 @@ import { instanceToken } from '#services/runtime/instance-file.ts';
 import { createMeter } from '#services/runtime/metrics.ts';
 import { controlActions } from './actions.ts';
 import { assemble, type Running } from './assemble.ts';
+import { openFlags, type RunningFlags } from './flags.ts';
 import { createHttpServer, type HttpServer } from './http/http-server.ts';
 import { registerMetrics, registerTargetMetrics } from './instance-metrics.ts';
 import { openTargets } from './open-targets.ts';
@@ -49,8 +50,10 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
   await targets.recorded(group.signal);
   const running = await assemble(options, { raw, progress, targets, ordered: taken.map(({ ordered }) => ordered), stack });
   const status = (): StatusResult => targetsStatus(options.file.name, running, options.dataDir);
-  const http = await serve(options, running, { status, signal: group.signal });
+  const flags = await openFlags(options);
+  const http = await serve(options, running, { status, signal: group.signal, flags });
   stack.defer(() => http.close());
+  group.start((signal) => flags.run(signal));
   group.start((signal) => running.reader.run(signal));
   await group.orFailure(running.streaming);
   group.start((signal) => running.copier.run(signal));
@@ -69,7 +72,7 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
 async function serve(
   options: RunUpOptions,
   running: Running,
-  { status, signal }: { readonly status: () => StatusResult; readonly signal: AbortSignal },
+  { status, signal, flags }: { readonly status: () => StatusResult; readonly signal: AbortSignal; readonly flags: RunningFlags },
 ): Promise<HttpServer> {
   const meter = createMeter();
   const { reader, targets } = running;
@@ -83,6 +86,7 @@ async function serve(
     metrics: meter,
     actions: controlActions(running, signal),
     status,
+    flags,
     readiness: () => {
       const reason = reader.status().connected ? targets.missing() : 'connecting to the source';
       return reason === undefined ? { ready: true } : { ready: false, reason };

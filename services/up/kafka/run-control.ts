@@ -9,6 +9,7 @@ import { readStoredStatus } from '#services/cli/status/stored-status.ts';
 import type { StatusResult } from '#schemas/status/status-result.ts';
 import { instanceToken } from '#services/runtime/instance-file.ts';
 import { createMeter } from '#services/runtime/metrics.ts';
+import { openFlags } from '../flags.ts';
 import { createHttpServer } from '../http/http-server.ts';
 import { registerStatusMetrics } from '../instance-metrics.ts';
 import { ServiceGroup } from '../service-group.ts';
@@ -33,6 +34,7 @@ export async function runControl(options: RunServiceOptions): Promise<void> {
     last = { status: { ...stored, copy }, atMs: performance.now() };
     return last.status;
   };
+  const flags = await openFlags(options);
   const http = await createHttpServer({
     host: options.host,
     port: options.port,
@@ -41,12 +43,14 @@ export async function runControl(options: RunServiceOptions): Promise<void> {
     metrics: meter,
     actions: kafka.actions,
     status,
+    flags,
     readiness: () => kafka.readiness(),
   });
   stack.defer(() => http.close());
   logger.info({ url: http.url }, 'status and control are served');
   stack.defer(() => kafka.close());
   const group = stack.use(new ServiceGroup(signal));
+  group.start((running) => flags.run(running));
   group.start(async (running) => {
     const opened = kafka.open(running);
     const looking = (async () => {

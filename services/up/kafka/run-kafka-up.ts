@@ -10,6 +10,7 @@ import type { StatusResult } from '#schemas/status/status-result.ts';
 import { instanceToken } from '#services/runtime/instance-file.ts';
 import { lastDrift } from '#services/runtime/last-verify.ts';
 import { createMeter } from '#services/runtime/metrics.ts';
+import { openFlags, type RunningFlags } from '../flags.ts';
 import { createHttpServer, type HttpServer } from '../http/http-server.ts';
 import { registerMetrics } from '../instance-metrics.ts';
 import { instanceStatus } from '../instance-status.ts';
@@ -64,8 +65,10 @@ export async function runKafkaUp(options: RunUpOptions, kafka: KafkaSettings): P
   const status = (): StatusResult => statusOf(options, { migration, reader, sink });
   const control = await newControl(options, opened, group.signal);
   stack.defer(() => control.close());
-  const http = await serve(options, { control, status, reader, sink });
+  const flags = await openFlags(options);
+  const http = await serve(options, { control, status, reader, sink, flags });
   stack.defer(() => http.close());
+  group.start(async (signal) => flags.run(signal));
   group.start(async (signal) => stopped(sink.run(signal), signal));
   group.start(async (signal) => stopped(transformer.run(signal), signal));
   group.start(async (signal) => stopped(reader.run(signal), signal));
@@ -103,7 +106,17 @@ function statusOf({ file, dataDir }: RunUpOptions, { migration, reader, sink }: 
 
 async function serve(
   options: RunUpOptions,
-  { control, status, reader, sink }: Omit<Services, 'migration'> & { readonly control: RemoteControl; readonly status: () => StatusResult },
+  {
+    control,
+    status,
+    reader,
+    sink,
+    flags,
+  }: Omit<Services, 'migration'> & {
+    readonly control: RemoteControl;
+    readonly status: () => StatusResult;
+    readonly flags: RunningFlags;
+  },
 ): Promise<HttpServer> {
   const isConnected = (): boolean => (reader.now?.reader.status().connected ?? true) && (sink.sink?.status().connected ?? true);
   const meter = createMeter();
@@ -121,6 +134,7 @@ async function serve(
     actions: control,
     // While it stands by, what the active reader has recorded.
     status: async () => (reader.now === undefined ? { ...status(), copy: await control.copyStatus() } : status()),
+    flags,
     readiness: () => (isConnected() ? { ready: true } : { ready: false, reason: 'connecting to source or target' }),
   });
 }

@@ -1,0 +1,112 @@
+/**
+ * The flags in the state row of the target: who serves, as the state says, and the read rules. Guarantee: a change of the rules and its audit record
+ * are one transaction, under the row's lock; reading never waits for a cut-over, and never makes the row.
+ */
+import type pg from 'pg';
+import { connect, queryRow } from '#connectors/postgres/session.ts';
+import { PipelineError } from '#schemas/errors.ts';
+import { type FlagDocument, versionOf } from '#schemas/flags/flag-document.ts';
+import { readRulesSchema } from '#schemas/flags/flag-schema.ts';
+import { changeRules, type ReadRules, type RulesChange } from '#schemas/flags/read-rules.ts';
+import type { Side } from '#schemas/migration/transitions.ts';
+import { appendAudit } from './audit.ts';
+import { ensureState, inState, STATE_SETTINGS } from './migration-state.ts';
+
+/** A poll that gets no answer in this time is one that failed. */
+const READ_SETTINGS = { statement_timeout: '2000' };
+const CONNECT_MS = 2_000;
+
+export interface FlagChange {
+  readonly change: RulesChange;
+  readonly actor: string;
+  readonly reason?: string;
+  /** Of the rules that were looked at; another one is refused. */
+  readonly ifVersion?: number;
+  /** Taken when these are the first rules. */
+  readonly freshSalt: string;
+}
+
+/** Keeps one session; one that was lost is opened again at the next look. */
+export class FlagRecord {
+  readonly #url: string;
+  readonly #name: string;
+  #client: Promise<pg.Client> | undefined;
+
+  constructor(url: string, name: string) {
+    this.#url = url;
+    this.#name = name;
+  }
+
+  /** @throws PipelineError CF-5001, or what the server says */
+  async read(): Promise<FlagDocument> {
+    this.#client ??= connect(this.#url, {
+      applicationName: `crossfade ${this.#name} flags`,
+      role: 'target',
+      settings: READ_SETTINGS,
+      connectTimeoutMs: CONNECT_MS,
+    });
+    try {
+      return await readFlags(await this.#client, this.#name);
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+  }
+
+  /** @throws PipelineError CF-8403, CF-5001, CF-5002; RangeError for what is no change */
+  async change(change: FlagChange): Promise<FlagDocument> {
+    const client = await connect(this.#url, { applicationName: `crossfade ${this.#name} flags`, role: 'target', settings: STATE_SETTINGS });
+    try {
+      await ensureState(client, this.#name);
+      await changeFlags(client, this.#name, change);
+      return await readFlags(client, this.#name);
+    } finally {
+      await client.end().catch(() => undefined);
+    }
+  }
+
+  async close(): Promise<void> {
+    const client = this.#client;
+    this.#client = undefined;
+    await client?.then(async (opened) => opened.end()).catch(() => undefined);
+  }
+}
+
+async function readFlags(client: pg.Client, name: string): Promise<FlagDocument> {
+  const beginning: FlagDocument = { name, epoch: 0, state: 0, serves: 'source' };
+  if ((await client.query(`SELECT WHERE to_regclass('crossfade.migration') IS NOT NULL`)).rowCount === 0) return beginning;
+  const row = await queryRow(
+    client,
+    'SELECT serves, epoch::text AS epoch, version::text AS version, reads::text AS reads FROM crossfade.migration WHERE name = $1',
+    [name],
+  );
+  if (row === undefined) return beginning;
+  const rules = rulesOf(row['reads'] ?? null);
+  return {
+    name,
+    epoch: Number(row['epoch']),
+    state: Number(row['version']),
+    serves: row['serves'] as Side,
+    ...(rules !== undefined && { rules }),
+  };
+}
+
+function rulesOf(json: string | null): ReadRules | undefined {
+  return json === null ? undefined : readRulesSchema.parse(JSON.parse(json));
+}
+
+async function changeFlags(client: pg.Client, name: string, { change, actor, reason, ifVersion, freshSalt }: FlagChange): Promise<void> {
+  await inState(client, name, async (row) => {
+    const before = row.reads === undefined ? undefined : readRulesSchema.parse(row.reads);
+    const version = versionOf({ name, epoch: 0, state: 0, serves: row.serves, ...(before !== undefined && { rules: before }) });
+    if (ifVersion !== undefined && ifVersion !== version)
+      throw new PipelineError('CF-8403', `the read flags are at version ${version}, not at ${ifVersion}`);
+    const rules = changeRules(before, change, freshSalt);
+    await appendAudit(client, row, {
+      actor,
+      event: 'flags-set',
+      details: { change, version: rules.version, ...(reason !== undefined && { reason }) },
+    });
+    await client.query('UPDATE crossfade.migration SET reads = $2::jsonb WHERE name = $1', [name, JSON.stringify(rules)]);
+  });
+}
