@@ -5,13 +5,13 @@
 import { PipelineError } from '../errors.ts';
 import type { StatusResult } from '../status/status-result.ts';
 import type { FlagDocument } from './flag-document.ts';
-import type { RulesChange, Side } from './read-rules.ts';
+import { type ReadRules, readsOf, type RulesChange, type Side } from './read-rules.ts';
 
 /** A target further behind answers with the past. */
 const LAG_SECONDS_MAX = 30;
 
 export interface ReadsGateInput {
-  readonly document: Pick<FlagDocument, 'serves'>;
+  readonly document: Pick<FlagDocument, 'serves' | 'rules'>;
   readonly change: RulesChange;
   readonly status: StatusResult;
 }
@@ -22,8 +22,9 @@ export function requireReadsGate(input: ReadsGateInput): void {
   if (reasons.length > 0) throw new PipelineError('CF-8401', `reads may not go there yet: ${reasons.join('; ')}`, { details: { reasons } });
 }
 
-export function closedReasons({ document: { serves }, change, status }: ReadsGateInput): string[] {
-  const side = sideAsked(change);
+export function closedReasons({ document, change, status }: ReadsGateInput): string[] {
+  const { serves } = document;
+  const side = sideAsked(change, document);
   if (side === undefined || side === serves) return [];
   if (side === 'source')
     return ['writes go to the target: give reads back with crossfade rollback, or read where writes go (crossfade flags set --kill)'];
@@ -31,12 +32,19 @@ export function closedReasons({ document: { serves }, change, status }: ReadsGat
 }
 
 /** Where some unit is sent that was not there before. */
-function sideAsked(change: RulesChange): Side | undefined {
-  if (change.kind !== 'reads') return undefined;
-  const { reads } = change;
+function sideAsked(change: RulesChange, { serves, rules }: ReadsGateInput['document']): Side | undefined {
+  if (change.kind === 'follow-writes') return undefined;
+  if (change.kind === 'kill') return change.kill || rules === undefined ? undefined : releasedSide({ ...rules, kill: false }, serves);
+  const { reads, tenant, table } = change;
   if (typeof reads === 'object') return 'targetPercent' in reads && reads.targetPercent > 0 ? 'target' : undefined;
-  if (reads === 'default') return 'source';
+  // What is left holds then, and passed the gate when it was set.
+  if (reads === 'default') return tenant === undefined && table === undefined ? 'source' : undefined;
   return reads === 'shadow' ? undefined : reads;
+}
+
+function releasedSide(rules: ReadRules, serves: Side): Side | undefined {
+  if (readsOf(rules, serves) === serves) return undefined;
+  return serves === 'source' ? 'target' : 'source';
 }
 
 function targetReasons({ phase, tables, lag, drift }: StatusResult): string[] {

@@ -131,7 +131,7 @@ async function setFlags(context: CommandContext): Promise<Outcome> {
   const actor = context.options.text('by') ?? userInfo().username;
   return withStore(context, async (store) => {
     const document = await store.read();
-    if (change.kind === 'reads') requireReadsGate({ document, change, status: await statusNow(context) });
+    if (needsStatus(change)) requireReadsGate({ document, change, status: await statusNow(context) });
     const changed = await store.change(change, { actor, ...(reason !== undefined && { reason }) }, document.rules?.version ?? 0);
     return {
       summary: describe(changed),
@@ -139,6 +139,11 @@ async function setFlags(context: CommandContext): Promise<Outcome> {
       text: `${describeRules(changed).join('\n')}\n`,
     };
   });
+}
+
+/** Calling reads back must work however things stand. */
+function needsStatus(change: RulesChange): boolean {
+  return change.kind === 'reads' || (change.kind === 'kill' && !change.kill);
 }
 
 async function statusNow(context: CommandContext): Promise<StatusResult> {

@@ -67,10 +67,11 @@ function known(flags: FlagService): FlagDocument {
 
 function sendDocument(flags: FlagService, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const document = known(flags);
-  const etag = `"${revisionOf(document)}${flags.isStale ? '-stale' : ''}"`;
+  const etag = `"${revisionOf(document)}"`;
+  void reply.header('crossfade-stale', String(flags.isStale));
   void reply.header('etag', etag);
   if (request.headers['if-none-match'] === etag) return reply.code(304).send();
-  return reply.send({ ...document, stale: flags.isStale });
+  return reply.send(document);
 }
 
 /** @throws PipelineError CF-8403 when what the caller saw is not what holds */

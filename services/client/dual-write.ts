@@ -1,0 +1,172 @@
+/**
+ * Writes to two stores in six stages (stages.ts). Guarantee: the store that answers is written first, and if it refuses nothing is written elsewhere; if
+ * the second fails, the write has succeeded, its key is queued, and `settle` makes the second store agree by the policy. Writes and settlements of one
+ * key in this process come one after the other; those of other processes are met by `replacing`: a store that finds another row than that
+ * says so, and the key is looked at again.
+ */
+import { canonicalValue } from '#schemas/flags/canonical-value.ts';
+import type { Observation } from '#schemas/flags/observation.ts';
+import type { Side } from '#schemas/flags/read-rules.ts';
+import { MemoryRetryQueue, type RetryQueue } from './retry-queue.ts';
+import { type ShadowLimits, ShadowReads } from './shadow-read.ts';
+import { type DualStage, stageBehaviour } from './stages.ts';
+
+/** One of the two, as the application reaches it. Each call is a transaction of its own. */
+export interface DualStore<Row> {
+  get(key: string): Promise<Row | undefined>;
+  /** `replacing` is given by settlements only: false when the row there is another one by now (undefined: when there is one). */
+  put(key: string, row: Row, replacing?: { readonly row: Row | undefined }): Promise<boolean | void>;
+  remove(key: string, replacing?: { readonly row: Row }): Promise<boolean | void>;
+}
+
+/** Which row stays where the two differ. A row that only one of them has: `newer-wins` keeps it, the others do as that store does. */
+export type ConflictPolicy<Row> =
+  | 'source-wins'
+  | 'target-wins'
+  | {
+      /** Higher is newer; the source's stays where they are equal. */
+      newerWins(row: Row): number | bigint | string | Date;
+    };
+
+export interface Conflict<Row> {
+  readonly key: string;
+  readonly source: Row | undefined;
+  readonly target: Row | undefined;
+  readonly winner: Side;
+}
+
+export interface DualWriterOptions<Row> {
+  /** Asked at each call, so it may come from a flag. */
+  readonly stage: () => DualStage;
+  readonly source: DualStore<Row>;
+  readonly target: DualStore<Row>;
+  readonly policy: ConflictPolicy<Row>;
+  /** In memory and bounded when absent. */
+  readonly queue?: RetryQueue;
+  readonly onConflict?: (conflict: Conflict<Row>) => void;
+  /** A second write failed; `queued` is false when the queue was full, and then only a comparison of both stores will find the key. */
+  readonly onSecondFailed?: (key: string, error: unknown, queued: boolean) => void;
+  readonly onObservation?: (observation: Observation) => void;
+  readonly shadow?: Partial<ShadowLimits>;
+}
+
+export interface DualWriter<Row> {
+  read(key: string): Promise<Row | undefined>;
+  write(key: string, row: Row): Promise<void>;
+  remove(key: string): Promise<void>;
+  /** Makes both stores agree on a key. */
+  settle(key: string): Promise<'equal' | 'settled'>;
+  /** Settles what is queued, each key once. @returns how many are left */
+  retry(): Promise<number>;
+  readonly counts: { readonly conflicts: number; readonly secondFailed: number; readonly lost: number; readonly waiting: number };
+}
+
+/** Another process writes the key as fast as it is settled. */
+const TRIES_MAX = 5;
+const SHADOW: ShadowLimits = { inFlight: 64, againMs: 200, againTimes: 2, timeoutMs: 5_000 };
+
+export async function createDualWriter<Row>(options: DualWriterOptions<Row>): Promise<DualWriter<Row>> {
+  return new StagedWriter(options, options.queue ?? (await MemoryRetryQueue.open()));
+}
+
+class StagedWriter<Row> implements DualWriter<Row> {
+  readonly #options: DualWriterOptions<Row>;
+  readonly #queue: RetryQueue;
+  readonly #shadow: ShadowReads;
+  readonly #turns = new Map<string, Promise<unknown>>();
+  #conflicts = 0;
+  #secondFailed = 0;
+  #lost = 0;
+
+  constructor(options: DualWriterOptions<Row>, queue: RetryQueue) {
+    this.#options = options;
+    this.#queue = queue;
+    this.#shadow = new ShadowReads({ ...SHADOW, ...options.shadow }, (observation) => options.onObservation?.(observation));
+  }
+
+  get counts(): DualWriter<Row>['counts'] {
+    return { conflicts: this.#conflicts, secondFailed: this.#secondFailed, lost: this.#lost, waiting: this.#queue.size };
+  }
+
+  async read(key: string): Promise<Row | undefined> {
+    const { answers, compares } = stageBehaviour(this.#options.stage());
+    const pair = { source: async () => this.#options.source.get(key), target: async () => this.#options.target.get(key) };
+    return this.#shadow.read(pair, { stage: compares ? 'shadow' : answers, serves: answers }, {});
+  }
+
+  async write(key: string, row: Row): Promise<void> {
+    await this.#inTurn(key, async () => this.#both(key, async (store) => store.put(key, row)));
+  }
+
+  async remove(key: string): Promise<void> {
+    await this.#inTurn(key, async () => this.#both(key, async (store) => store.remove(key)));
+  }
+
+  async #both(key: string, write: (store: DualStore<Row>) => Promise<boolean | void>): Promise<void> {
+    const [first, second] = stageBehaviour(this.#options.stage()).writes;
+    await write(this.#options[first]);
+    if (second === undefined) return;
+    try {
+      await write(this.#options[second]);
+    } catch (error) {
+      this.#secondFailed++;
+      const queued = await this.#queue.add(key).catch(() => false);
+      if (!queued) this.#lost++;
+      this.#options.onSecondFailed?.(key, error, queued);
+    }
+  }
+
+  async settle(key: string): Promise<'equal' | 'settled'> {
+    return this.#inTurn(key, async () => this.#agree(key));
+  }
+
+  async #agree(key: string): Promise<'equal' | 'settled'> {
+    for (let tries = 0; tries < TRIES_MAX; tries++) {
+      const [source, target] = await Promise.all([this.#options.source.get(key), this.#options.target.get(key)]);
+      if (canonicalValue(source) === canonicalValue(target)) return tries === 0 ? 'equal' : 'settled';
+      const winner = winnerOf(this.#options.policy, source, target);
+      if (tries === 0) {
+        this.#conflicts++;
+        this.#options.onConflict?.({ key, source, target, winner });
+      }
+      const [row, replaced] = winner === 'source' ? [source, target] : [target, source];
+      const loser = this.#options[winner === 'source' ? 'target' : 'source'];
+      const done = row === undefined ? await loser.remove(key, { row: replaced! }) : await loser.put(key, row, { row: replaced });
+      if (done !== false) return 'settled';
+    }
+    throw new Error(`the two stores could not be made to agree on ${JSON.stringify(key)}: it is written all the time`);
+  }
+
+  async retry(): Promise<number> {
+    for (let left = this.#queue.size; left > 0; left--) {
+      const item = this.#queue.next();
+      if (item === undefined) break;
+      try {
+        await this.settle(item.key);
+        await this.#queue.done(item.key);
+      } catch {
+        this.#queue.failed(item.key);
+      }
+    }
+    return this.#queue.size;
+  }
+
+  async #inTurn<T>(key: string, work: () => Promise<T>): Promise<T> {
+    const mine = (this.#turns.get(key) ?? Promise.resolve()).then(work, work);
+    const settled = mine.catch(() => undefined);
+    this.#turns.set(key, settled);
+    try {
+      return await mine;
+    } finally {
+      if (this.#turns.get(key) === settled) this.#turns.delete(key);
+    }
+  }
+}
+
+function winnerOf<Row>(policy: ConflictPolicy<Row>, source: Row | undefined, target: Row | undefined): Side {
+  if (policy === 'source-wins') return 'source';
+  if (policy === 'target-wins') return 'target';
+  if (source === undefined) return 'target';
+  if (target === undefined) return 'source';
+  return policy.newerWins(target) > policy.newerWins(source) ? 'target' : 'source';
+}
