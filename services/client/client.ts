@@ -102,6 +102,8 @@ class FollowingClient implements CrossfadeClient {
   readonly #shadow: ShadowReads;
   readonly #waiting = new Set<() => void>();
   #document: FlagDocument | undefined;
+  /** Where a fence sent us, until something newer is heard: only spares the detour. */
+  #learnt: Side | undefined;
 
   constructor(options: ClientOptions) {
     this.#options = options;
@@ -157,16 +159,18 @@ class FollowingClient implements CrossfadeClient {
 
   async write<T>(call: WriteCall<T>): Promise<T> {
     return writeWhere(call, {
-      serves: () => this.writeTo(),
+      serves: () => this.#learnt ?? this.writeTo(),
       refresh: async () => this.refresh(),
       waitMs: call.waitMs ?? WAIT_MS,
-      observed: (side, ms, error) =>
+      observed: (side, ms, error) => {
+        if (error === undefined) this.#learnt = side === this.writeTo() ? undefined : side;
         this.#reporter.add({
           op: 'write',
           stage: side,
           ...reported(call),
           [side]: { ms, ...(error !== undefined && { error: errorName(error) }) },
-        }),
+        });
+      },
     });
   }
 
@@ -183,6 +187,7 @@ class FollowingClient implements CrossfadeClient {
     const before = this.#document;
     if (before !== undefined && compareAge(document, before) <= 0) return;
     this.#document = document;
+    this.#learnt = undefined;
     for (const heard of this.#waiting) heard();
     if (before === undefined || saysOther(before, document)) this.#options.onChange?.(document);
   }

@@ -59,8 +59,8 @@ export async function startFlagged(more = ''): Promise<FlaggedInstance> {
     target: target.url,
     url,
     token,
-    fetch: async (path, { method = 'GET', body, headers } = {}) =>
-      fetch(url + path, {
+    fetch: async (route, { method = 'GET', body, headers } = {}) =>
+      fetch(url + route, {
         method,
         headers: { authorization: `Bearer ${token}`, ...(body !== undefined && { 'content-type': 'application/json' }), ...headers },
         ...(body !== undefined && { body: JSON.stringify(body) }),

@@ -19,7 +19,7 @@ beforeAll(async () => {
   await OpenFeature.setProviderAndWait(new OFREPProvider({ baseUrl: stage.url, headers: [['Authorization', `Bearer ${stage.token}`]] }));
   sdk = OpenFeature.getClient();
   client = createCrossfadeClient({ name: 'scenario', url: stage.url, token: stage.token });
-  expect(await client.ready()).toBe(true);
+  await client.ready();
 });
 
 afterAll(async () => {

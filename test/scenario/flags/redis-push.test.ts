@@ -1,0 +1,90 @@
+/** Flags pushed to a real Redis: who follows them there, and that nothing older ever takes the place of what is newer. */
+import { afterEach, expect, test, vi } from 'vitest';
+import { openRedisPush } from '#connectors/flags/redis/push.ts';
+import { compareAge, type FlagDocument } from '#schemas/flags/flag-document.ts';
+import { changeRules } from '#schemas/flags/read-rules.ts';
+import { installTestHooks } from '#schemas/test-hooks.ts';
+import { createCrossfadeClient } from '#services/client/client.ts';
+import { CUT_OVER, startFlagged } from '#test/support/flagged-instance.ts';
+import { seeded, seedFromEnvironment } from '#test/support/random.ts';
+import { describeWithRedis } from '#test/support/redis/describe-with-redis.ts';
+import { type RedisServer, startRedis } from '#test/support/redis/server.ts';
+
+const SOON = { timeout: 10_000, interval: 10 };
+const KEY = 'crossfade:shop:flags';
+
+afterEach(() => installTestHooks({}));
+
+function documentAt(epoch: number, state: number, version: number): FlagDocument {
+  const rules = changeRules(undefined, { kind: 'kill', kill: false }, 'salt');
+  return {
+    name: 'shop',
+    epoch,
+    state,
+    serves: epoch % 2 === 0 ? 'source' : 'target',
+    ...(version > 0 && { rules: { ...rules, version } }),
+  };
+}
+
+async function held({ client }: RedisServer): Promise<FlagDocument> {
+  return JSON.parse((await client.hget(KEY, 'document'))!) as FlagDocument;
+}
+
+describeWithRedis('flags in Redis', () => {
+  test('publishers in any order: what is held only grows newer, and each newer one is published once', async () => {
+    await using redis = await startRedis();
+    const [listener, seen] = [redis.client.duplicate(), [] as FlagDocument[]];
+    listener.on('message', (_channel, text) => seen.push(JSON.parse(text) as FlagDocument));
+    await listener.subscribe(KEY);
+    const pushes = [openRedisPush(redis.url), openRedisPush(redis.url)];
+    const seed = seedFromEnvironment();
+    const random = seeded(seed);
+    let newest: FlagDocument | undefined;
+    let published = 0;
+    for (let i = 0; i < 300; i++) {
+      const document = documentAt(random.between(0, 3), random.between(0, 11), random.between(0, 11));
+      const age = newest === undefined ? 1 : compareAge(document, newest);
+      // The first command waits for the connection.
+      const done = await vi.waitFor(async () => pushes[random.between(0, 1)]!.push(document), SOON);
+      expect(done, `seed ${seed}`).toBe(age >= 0);
+      if (age > 0) {
+        newest = document;
+        published++;
+      }
+      expect(await held(redis)).toEqual(newest);
+    }
+    await vi.waitFor(() => expect(seen).toHaveLength(published), SOON);
+    expect(seen.at(-1)).toEqual(newest);
+    for (const push of pushes) await push.close();
+    listener.disconnect();
+  });
+
+  test('without the guard an old publisher takes a flip back', async () => {
+    await using redis = await startRedis();
+    const push = openRedisPush(redis.url);
+    await vi.waitFor(async () => push.push(documentAt(2, 1, 1)), SOON);
+    expect(await push.push(documentAt(1, 9, 9))).toBe(false);
+    installTestHooks({ disabledGuards: ['flag-epoch'] });
+    expect(await push.push(documentAt(1, 9, 9))).toBe(true);
+    expect((await held(redis)).epoch).toBe(1);
+    await push.close();
+  });
+
+  test('a client of Redis alone follows rules and flips within a second, also after Redis has lost its memory', async () => {
+    await using redis = await startRedis();
+    await using stage = await startFlagged(`flags: { redis: "${redis.url}" }\n`);
+    // So long that it is the message that brings the news.
+    const client = createCrossfadeClient({ name: 'scenario', redis: redis.url, pollMs: 600_000 });
+    expect(await client.ready()).toBe(true);
+    await stage.flags('set', '--reads', 'target');
+    const beganMs = performance.now();
+    await vi.waitFor(() => expect(client.readFrom({ unit: 'acme' })).toBe('target'), SOON);
+    await stage.apply(...CUT_OVER);
+    await vi.waitFor(() => expect(client.writeTo()).toBe('target'), SOON);
+    expect(performance.now() - beganMs).toBeLessThan(2_000);
+    await redis.client.flushall();
+    expect(client.writeTo()).toBe('target');
+    await vi.waitFor(async () => expect(await redis.client.hget('crossfade:scenario:flags', 'epoch')).toBe('1'), SOON);
+    await client.close();
+  });
+});
