@@ -1,16 +1,11 @@
-/**
- * An application that writes through the client while a fence of Crossfade's kind stands now here, now there, and nobody tells it. The fence is a
- * trigger with the message and SQLSTATE of the real one, which belongs to the cut-over.
- */
+/** An application that writes through the client while Crossfade's fence stands now here, now there, and nobody tells it. */
+import type { FenceOptions, Side } from '#connectors/fence/fence.ts';
+import { postgresFences } from '#connectors/fence/postgres/fences.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createCrossfadeClient } from '#services/client/client.ts';
 import { type ApplicationSession, execute, openSession } from '#test/support/application.ts';
 import { type FreshDatabase, freshDatabase } from '#test/support/postgres.ts';
 
-const FENCE = `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-  RAISE EXCEPTION USING ERRCODE = '25006', MESSAGE = 'Crossfade: ' || TG_OP || ' is refused here, because its writes have moved (migration shop)'; END $$`;
-const UP = 'CREATE TRIGGER fence BEFORE INSERT OR UPDATE OR DELETE ON a FOR EACH ROW EXECUTE FUNCTION refuse()';
-const DOWN = 'DROP TRIGGER IF EXISTS fence ON a';
 const FLIPS = 10;
 const WRITERS = 4;
 
@@ -19,12 +14,24 @@ let target: FreshDatabase;
 
 beforeAll(async () => {
   [source, target] = [await freshDatabase(), await freshDatabase()];
-  for (const { url } of [source, target]) await execute(url, 'CREATE TABLE a (id bigint PRIMARY KEY)', FENCE);
+  for (const { url } of [source, target]) await execute(url, 'CREATE TABLE a (id bigint PRIMARY KEY)');
 });
 
 afterAll(async () => {
   for (const database of [source, target]) await database[Symbol.asyncDispose]();
 });
+
+function fenceOf(side: Side): FenceOptions {
+  return {
+    url: (side === 'source' ? source : target).url,
+    name: 'shop',
+    side,
+    tables: [{ schema: 'public', name: 'a' }],
+    servesElsewhere: 'the other store',
+    lockTimeoutMs: 500,
+    holdMs: 5_000,
+  };
+}
 
 test('every acknowledged write is in the store that served when it was made; none is in two, and the application sees no fence', async () => {
   // Nobody answers there: the client has the fences alone to go by.
@@ -42,15 +49,16 @@ test('every acknowledged write is in the store that served when it was made; non
       acknowledged.push(id);
     }
   };
-  await execute(target.url, UP);
+  const fences = { source: fenceOf('source'), target: fenceOf('target') };
+  for (const side of ['source', 'target'] as const) await postgresFences.prepare(fences[side]);
   const writers = Array.from({ length: WRITERS }, writer);
   for (let flip = 0; flip < FLIPS; flip++) {
-    const [from, to] = flip % 2 === 0 ? [source, target] : [target, source];
-    // As a cut-over does: refused at the one first, then let in at the other.
-    await execute(from.url, UP);
-    await execute(to.url, DOWN);
+    const [from, to]: [Side, Side] = flip % 2 === 0 ? ['source', 'target'] : ['target', 'source'];
+    const held = await postgresFences.open(fences[from], BigInt(flip + 1));
+    await held.commit({ marker: `m${flip}` });
+    await postgresFences.lift(fences[to], BigInt(flip + 1));
     const before = acknowledged.length + WRITERS;
-    while (acknowledged.length < before + 20) await execute(to.url, 'SELECT 1');
+    while (acknowledged.length < before + 20) await execute(target.url, 'SELECT 1');
   }
   done.abort();
   await Promise.all(writers);
