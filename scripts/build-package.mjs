@@ -9,7 +9,8 @@ import { dirname, join } from 'node:path';
 import { binDirectory, root } from './bootstrap.mjs';
 
 const FOLDERS = ['schemas', 'connectors', 'services'];
-const ENTRY = 'services/cli/test/mapping-of.ts';
+/** What others import: of these there are declarations. */
+const ENTRIES = ['services/cli/test/mapping-of.ts', 'services/client/client.ts'];
 /** Of an import, a re-export, a dynamic import: those of ours name their file. */
 const SPECIFIER = /(\bfrom\s*|\bimport\s*\(?\s*)(['"])((?:\.{1,2}\/|#)[^'"\n]+)\.ts\2/g;
 
@@ -43,7 +44,7 @@ const inner = Object.fromEntries(
 write(join(dist, 'package.json'), `${JSON.stringify({ name, version, private: true, type: 'module', imports: inner }, null, 2)}\n`);
 
 const flags = ['--noEmit', 'false', '--declaration', '--emitDeclarationOnly', '--outDir', dist, '--rootDir', root];
-const settings = { ...JSON.parse(readFileSync(join(root, 'tsconfig.json'), 'utf8')), include: undefined, files: [ENTRY] };
+const settings = { ...JSON.parse(readFileSync(join(root, 'tsconfig.json'), 'utf8')), include: undefined, files: ENTRIES };
 const project = join(root, 'tsconfig.package.json');
 writeFileSync(project, JSON.stringify(settings));
 const { status, stdout } = spawnSync(join(binDirectory, 'tsc'), ['-p', project, ...flags], { cwd: root, encoding: 'utf8' });

@@ -1,7 +1,10 @@
 /** The package as somebody installs it: JavaScript under node_modules, in a folder that knows nothing of this repository. */
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -146,6 +149,13 @@ test('crossfade/testing is there for plain Node, and typed for TypeScript', { ti
   expect(JSON.parse((await run(process.execPath, ['own.ts'], { cwd: directory })).stdout)).toEqual(expected);
   await write('plain.mjs', PROGRAM.replace(', type TargetRow', '').replace(': TargetRow[]', ''));
   expect(JSON.parse((await run(process.execPath, ['plain.mjs'], { cwd: directory })).stdout)).toEqual(expected);
+  await typed('own.ts');
+  await write('wrong.ts', PROGRAM.replace("'public.person'", '7'));
+  const wrong = await typed('wrong.ts').catch((error: unknown) => error as { readonly stdout: string });
+  expect(wrong.stdout).toContain("Argument of type 'number' is not assignable to parameter of type 'string'");
+});
+
+async function typed(program: string): Promise<{ readonly stdout: string }> {
   const flags = [
     '--noEmit',
     '--strict',
@@ -158,11 +168,74 @@ test('crossfade/testing is there for plain Node, and typed for TypeScript', { ti
     '--skipLibCheck',
     '--ignoreConfig',
   ];
-  const tsc = join(MODULES, '.bin', 'tsc');
-  await run(tsc, [...flags, 'own.ts'], { cwd: directory });
-  await write('wrong.ts', PROGRAM.replace("'public.person'", '7'));
-  const wrong = await run(tsc, [...flags, 'wrong.ts'], { cwd: directory }).catch((error: unknown) => error as { readonly stdout: string });
-  expect(wrong.stdout).toContain("Argument of type 'number' is not assignable to parameter of type 'string'");
+  return run(join(MODULES, '.bin', 'tsc'), [...flags, program], { cwd: directory });
+}
+
+const FOLLOWER = `import { createCrossfadeClient, createDualWriter, isFenced, type ReadStage } from 'crossfade/client';
+const client = createCrossfadeClient({ name: 'people', url: process.env.FLAGS_URL!, token: 'given' });
+const heard: boolean = await client.ready();
+const stage: ReadStage = client.readFrom({ unit: 'acme' });
+const read: number = await client.read({ unit: 'acme', source: () => 1, target: async () => 2 });
+const written: string = await client.write({ source: () => 'old', target: () => 'new' });
+await client.close();
+console.log(JSON.stringify({ heard, stage, read, written, fenced: isFenced(new Error('x')), dual: typeof createDualWriter }));
+`;
+
+/** Refuses whatever else of the package, or another one. */
+const ONLY_CLIENT = `export async function resolve(name, context, next) {
+  const found = await next(name, context);
+  const isItsOwn = ['/dist/services/client/', '/dist/schemas/flags/'].some((part) => found.url.includes(part));
+  if (found.url.includes('node_modules') && !isItsOwn) throw new Error('loads ' + found.url);
+  return found;
+}
+`;
+
+/** Just what the client asks for. */
+async function serveFlags(): Promise<AsyncDisposable & { readonly url: string; readonly reported: unknown[] }> {
+  const reported: unknown[] = [];
+  const server = createServer((request, response) => {
+    const answer = (status: number, body: unknown): void =>
+      void response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+    if (request.headers.authorization !== 'Bearer given') return answer(401, {});
+    if (request.url === '/v1/flags') return answer(200, { name: 'people', epoch: 1, state: 3, serves: 'target' });
+    request.on('data', (part: Buffer) => reported.push(...(JSON.parse(part.toString()) as { observations: unknown[] }).observations));
+    request.on('end', () => answer(202, { ok: true }));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  return { url: `http://127.0.0.1:${port}`, reported, [Symbol.asyncDispose]: async () => void server.close() };
+}
+
+test('crossfade/client is there for plain Node, also an older one, and typed for TypeScript', { timeout: TIMEOUT_MS }, async () => {
+  await using flags = await serveFlags();
+  const plain = FOLLOWER.replace(', type ReadStage', '')
+    .replaceAll(/(const \w+): \w+ =/g, '$1 =')
+    .replace('FLAGS_URL!', 'FLAGS_URL');
+  await write('follower.mjs', plain);
+  await write('follower.ts', FOLLOWER);
+  // Nothing but the client's own files, and no package.
+  await write('only-client.mjs', ONLY_CLIENT);
+  await write(
+    'alone.mjs',
+    "import { register } from 'node:module';\nregister('./only-client.mjs', import.meta.url);\nawait import('./follower.mjs');\n",
+  );
+  const env = { ...process.env, FLAGS_URL: flags.url };
+  const expected = { heard: true, stage: 'target', read: 2, written: 'new', fenced: false, dual: 'function' };
+  const runs = [
+    [process.execPath, 'follower.ts'] as const,
+    ...[process.execPath, ...(older === undefined ? [] : [older])].map((node) => [node, 'alone.mjs'] as const),
+  ];
+  for (const [node, program] of runs) {
+    const { stdout } = await run(node, [program], { cwd: directory, env });
+    expect(JSON.parse(stdout), `${node} ${program}`).toEqual(expected);
+  }
+  expect(flags.reported).toHaveLength(2 * runs.length);
+  await typed('follower.ts');
+  await write('wrong-client.ts', FOLLOWER.replace("name: 'people'", 'name: 7'));
+  expect(await typed('wrong-client.ts').catch((error: unknown) => (error as { readonly stdout: string }).stdout)).toContain(
+    "Type 'number' is not assignable to type 'string'",
+  );
 });
 
 const older = await olderNode();
