@@ -100,16 +100,19 @@ export interface FenceState {
 
 export interface Fences {
   /** Schema, journal, function and triggers (asleep), outside of the block. @throws PipelineError CF-8102 with the SQL that is missing */
-  prepare(options: FenceOptions): Promise<Prepared>;
+  readonly prepare: (options: FenceOptions) => Promise<Prepared>;
   /** @throws PipelineError CF-8101 (retriable; names who blocks), CF-8103 when this epoch or a later one was decided or made void */
-  open(options: FenceOptions, epoch: bigint): Promise<HeldFence>;
+  readonly open: (options: FenceOptions, epoch: bigint) => Promise<HeldFence>;
   /** Puts the triggers to sleep, unless a later epoch than this one has fenced the side. @returns false in that case */
-  lift(options: FenceOptions, epoch: bigint): Promise<boolean>;
+  readonly lift: (options: FenceOptions, epoch: bigint) => Promise<boolean>;
   /** Takes the triggers away; the journal stays. */
-  drop(options: FenceOptions): Promise<void>;
-  state(options: FenceOptions): Promise<FenceState>;
+  readonly drop: (options: FenceOptions) => Promise<void>;
+  readonly state: (options: FenceOptions) => Promise<FenceState>;
   /** Ends sessions that hold a fence of this migration. */
-  endSessions(options: Pick<FenceOptions, 'url' | 'name' | 'side'>): Promise<void>;
+  readonly endSessions: (options: Pick<FenceOptions, 'url' | 'name' | 'side'>) => Promise<void>;
   /** Only ever raises (in the sequence's own direction) what is there. @throws PipelineError CF-8106 where it would leave the sequence's range */
-  setSequences(options: Pick<FenceOptions, 'url' | 'name' | 'side'>, starts: readonly SequenceStart[]): Promise<readonly SequenceChange[]>;
+  readonly setSequences: (
+    options: Pick<FenceOptions, 'url' | 'name' | 'side'>,
+    starts: readonly SequenceStart[],
+  ) => Promise<readonly SequenceChange[]>;
 }

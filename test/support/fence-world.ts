@@ -6,6 +6,7 @@ import type pg from 'pg';
 import { vi } from 'vitest';
 import type { FenceOptions } from '#connectors/fence/fence.ts';
 import { postgresFences } from '#connectors/fence/postgres/fences.ts';
+import { messageOf } from '#schemas/errors.ts';
 import type { PostgresVersion } from '#services/demo/local-postgres/server.ts';
 import { type ApplicationSession, execute, openSession, type TextRow } from './application.ts';
 import { freshDatabase } from './postgres.ts';
@@ -112,10 +113,12 @@ export function pidOf(client: pg.Client): number {
 }
 
 export async function outcomeOf(work: Promise<unknown>): Promise<Outcome> {
-  return work.then(
-    () => 'ok',
-    (error: { code?: string }) => error.code ?? String(error),
-  );
+  try {
+    await work;
+    return 'ok';
+  } catch (error) {
+    return (error as { code?: string }).code ?? messageOf(error);
+  }
 }
 
 /** Prepared, opened and committed. */

@@ -119,9 +119,9 @@ describe.each([14, 18] as const)('on PostgreSQL %i', (version) => {
       await long.query('FETCH 1 FROM reading');
       reads++;
     };
-    let isDone = false;
+    const done = new AbortController();
     const reading = (async () => {
-      while (!isDone) await read();
+      while (!done.signal.aborted) await read();
     })();
     for (const epoch of [1n, 2n, 3n]) {
       await prepare(world.options);
@@ -132,7 +132,7 @@ describe.each([14, 18] as const)('on PostgreSQL %i', (version) => {
       await lift(world.options, epoch);
       await state(world.options);
     }
-    isDone = true;
+    done.abort();
     await reading;
     expect(reads).toBeGreaterThan(3);
     expect(await outcomeOf(long.query('COMMIT'))).toBe('ok');

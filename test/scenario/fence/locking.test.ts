@@ -8,12 +8,12 @@ import { fenceWorld, outcomeOf, pidOf, WAIT } from '#test/support/fence-world.ts
 const { prepare, open, state } = postgresFences;
 
 async function refusalOf(work: Promise<unknown>): Promise<PipelineError> {
-  return work.then(
-    () => {
-      throw new Error('it was not refused');
-    },
-    (error: PipelineError) => error,
-  );
+  try {
+    await work;
+  } catch (error) {
+    return error as PipelineError;
+  }
+  throw new Error('it was not refused');
 }
 
 describe.each([14, 18] as const)('on PostgreSQL %i', (version) => {
