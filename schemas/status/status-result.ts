@@ -60,6 +60,8 @@ export const UNKNOWN_COPY: CopyStatus = { paused: null, maxRowsPerSecond: null, 
 const lag = z.strictObject({ bytes: count.nullable(), seconds: z.number().nonnegative().nullable(), known: z.boolean() });
 const applied = z.strictObject({ lsn, exact: z.boolean() });
 const drift = count.nullable();
+/** The side that applications may write to; absent: nobody thought of a cut-over yet, and the source does. */
+const serves = z.enum(['source', 'target']).exactOptional();
 /** Under which it runs; null: nothing is recorded. */
 const plan = z
   .strictObject({
@@ -80,6 +82,7 @@ const targetStatusSchema = z.strictObject({
   connected: z.boolean().nullable(),
   /** Null: it could not be asked. */
   phase: z.enum(MIGRATION_PHASES).nullable(),
+  serves,
   lag,
   applied,
   deadLetters: count,
@@ -95,6 +98,8 @@ export type TargetStatus = z.infer<typeof targetStatusSchema>;
 export const statusResultSchema = z.strictObject({
   name: z.string(),
   phase: z.enum(MIGRATION_PHASES),
+  /** Of several targets absent: each has its own. */
+  serves,
   tables: z.array(tableStatusSchema),
   /** Between the source's current LSN and the applied LSN; `known: false` leaves both null. */
   lag,

@@ -10,6 +10,7 @@ import { describeCopy, describeLag, renderTables } from './progress-view.ts';
 import { describeReconciliation, findingsOf } from './status/describe-reconciliation.ts';
 import type { Paint } from './paint.ts';
 import { formatBytes, formatCount } from './render.ts';
+import { withFlip } from './status/state-of-flip.ts';
 import { readStoredStatus } from './status/stored-status.ts';
 
 export const statusCommand: CommandSpec = {
@@ -25,7 +26,9 @@ export const statusCommand: CommandSpec = {
 
 async function run(context: CommandContext): Promise<Outcome> {
   const running = await askInstance(context);
-  if (running !== undefined) return outcomeOf(await withPlanNow(running, context), await differingRows(running, context), context);
+  if (running !== undefined) {
+    return outcomeOf(await withPlanNow(await flipped(running, context), context), await differingRows(running, context), context);
+  }
   const { file, dataDir } = await loadWhole(context);
   const stored = await readStoredStatus(file, dataDir);
   const note =
@@ -33,10 +36,20 @@ async function run(context: CommandContext): Promise<Outcome> {
       ? infoFinding('CF-7001', 'no instance runs here: this is what the target and the slot say', 'Start it with crossfade up.')
       : infoFinding('CF-7001', 'nothing was asked: this is what the target and the slot say', 'crossfade control serves it over HTTP.');
   return outcomeOf(
-    await withPlanNow(stored.status, context),
+    await withPlanNow(await withFlip(stored.status, file), context),
     [...stored.findings, ...(await differingRows(stored.status, context)), note],
     context,
   );
+}
+
+/** Where the file cannot be read here, the instance's word alone. */
+async function flipped(status: StatusResult, context: CommandContext): Promise<StatusResult> {
+  try {
+    const { file } = await loadWhole(context);
+    return file.name === status.name ? await withFlip(status, file) : status;
+  } catch {
+    return status;
+  }
 }
 
 /** Named, as far as a screen holds them; where the file cannot be read here, only counted. */
@@ -86,12 +99,13 @@ function describePlan({ hash, signed, since, changed }: NonNullable<StatusResult
 const HASH_SHOWN = 12;
 
 /** One of several, in a line. */
-function describeTarget({ name, phase, connected, lag, applied, deadLetters, plan, error }: TargetStatus, paint: Paint): string {
+function describeTarget({ name, phase, serves, connected, lag, applied, deadLetters, plan, error }: TargetStatus, paint: Paint): string {
   const shown = applied.lsn === null ? 'shows no state yet' : `shows ${applied.lsn}${applied.exact ? '' : ' at least'}`;
   const aside = deadLetters > 0 ? `; ${formatCount(deadLetters)} rows aside` : '';
   const under = plan === null ? '' : `; plan ${plan.changed === true ? paint.yellow(describePlan(plan)) : describePlan(plan)}`;
   const away = connected === false || phase === null ? `; ${paint.red(`not connected${error === undefined ? '' : `: ${error}`}`)}` : '';
-  return `${paint.bold(name)}  ${phase ?? 'unknown'}, ${shown}, lag ${describeLag(lag)}${aside}${under}${away}`;
+  const by = serves === undefined ? '' : `, the ${serves} serves`;
+  return `${paint.bold(name)}  ${phase ?? 'unknown'}${by}, ${shown}, lag ${describeLag(lag)}${aside}${under}${away}`;
 }
 
 function outcomeOf(status: StatusResult, findings: readonly Finding[], { paint }: CommandContext): Outcome {
@@ -99,7 +113,7 @@ function outcomeOf(status: StatusResult, findings: readonly Finding[], { paint }
   const retained = source.slot.retainedBytes === null ? 'unknown' : formatBytes(source.slot.retainedBytes);
   const held = status.tables.filter((table) => table.phase === 'held');
   const lines = [
-    `${paint.bold(status.name)}  ${paint.cyan(status.phase)}`,
+    `${paint.bold(status.name)}  ${paint.cyan(status.phase)}${status.serves === undefined ? '' : `, the ${status.serves} serves`}`,
     `  source   ${source.lsn ?? 'unknown'}; slot ${source.slot.status ?? 'absent'}, holds back ${retained}`,
     `  target   ${applied.lsn === null ? 'shows no single source state yet' : `shows ${applied.lsn}${applied.exact ? '' : held.length > 0 || status.deadLetters > 0 ? ' but for what is held' : ' at least'}`}`,
     `  lag      ${describeLag(lag)}`,

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import {
   actOf,
@@ -25,6 +27,14 @@ test('every state answers every event, with a state or a named refusal', () => {
     for (const answer of Object.values(TRANSITIONS[state])) {
       expect([...MIGRATION_STATES, ...Object.keys(REFUSALS).map((refusal) => `!${refusal}`)]).toContain(answer);
     }
+  }
+});
+
+test('SPEC.md has the table as it is', () => {
+  const spec = readFileSync(join(import.meta.dirname, '..', '..', '..', '..', 'schemas', 'migration', 'SPEC.md'), 'utf8');
+  for (const state of MIGRATION_STATES) {
+    const lawful = Object.entries(TRANSITIONS[state]).filter(([, answer]) => !answer.startsWith('!'));
+    expect(spec).toContain(`| \`${state}\` | ${lawful.map(([event, answer]) => `${event} → ${answer}`).join(', ') || 'none'} |`);
   }
 });
 
