@@ -4,7 +4,7 @@
  */
 import { bucketOf, isWithin } from './bucket.ts';
 import { type FlagDocument, versionOf } from './flag-document.ts';
-import { answeringSide, qualified, type ReadStage, type RuleSet, type Side } from './read-rules.ts';
+import { answeringSide, qualified, type ReadStage, type RuleSet } from './read-rules.ts';
 
 export interface EvaluationContext {
   /** The tenant or user: what sticks. Absent: no rule by unit or percentage matches. */
@@ -94,9 +94,4 @@ function decideBy(set: RuleSet, salt: string, { targetingKey, tenant }: Evaluati
 /** A unit may have the name of something that every object has. */
 function at<T>(record: Readonly<Record<string, T>>, name: string): T | undefined {
   return Object.hasOwn(record, name) ? record[name] : undefined;
-}
-
-/** What a value answers with, and where writes go, for whoever asks about nothing but sides. */
-export function sideOfRead(document: FlagDocument, context: EvaluationContext): Side {
-  return answeringSide(decideRead(document, context).stage, document.serves);
 }

@@ -218,7 +218,7 @@ test('crossfade/client is there for plain Node, also an older one, and typed for
   await write('only-client.mjs', ONLY_CLIENT);
   await write(
     'alone.mjs',
-    "import { register } from 'node:module';\nregister('./only-client.mjs', import.meta.url);\nawait import('./follower.mjs');\n",
+    "import { register } from 'node:module';\nregister('./only-client.mjs', import.meta.url);\nawait import(process.argv[2]);\n",
   );
   const env = { ...process.env, FLAGS_URL: flags.url };
   const expected = { heard: true, stage: 'target', read: 2, written: 'new', fenced: false, dual: 'function' };
@@ -227,7 +227,7 @@ test('crossfade/client is there for plain Node, also an older one, and typed for
     ...[process.execPath, ...(older === undefined ? [] : [older])].map((node) => [node, 'alone.mjs'] as const),
   ];
   for (const [node, program] of runs) {
-    const { stdout } = await run(node, [program], { cwd: directory, env });
+    const { stdout } = await run(node, [program, './follower.mjs'], { cwd: directory, env });
     expect(JSON.parse(stdout), `${node} ${program}`).toEqual(expected);
   }
   expect(flags.reported).toHaveLength(2 * runs.length);
