@@ -12,9 +12,8 @@ import type { Side } from '#schemas/migration/transitions.ts';
 import { appendAudit } from './audit.ts';
 import { ensureState, inState, STATE_SETTINGS } from './migration-state.ts';
 
-/** A poll that gets no answer in this time is one that failed. */
-const READ_SETTINGS = { statement_timeout: '2000' };
-const CONNECT_MS = 2_000;
+/** A look that gets no answer in this time has failed: also where the network swallows everything, and no server says so. */
+const READ_MS = 2_000;
 
 export interface FlagChange {
   readonly change: RulesChange;
@@ -42,14 +41,21 @@ export class FlagRecord {
     this.#client ??= connect(this.#url, {
       applicationName: `crossfade ${this.#name} flags`,
       role: 'target',
-      settings: READ_SETTINGS,
-      connectTimeoutMs: CONNECT_MS,
+      connectTimeoutMs: READ_MS,
+    });
+    const client = this.#client;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => reject(new Error(`the target has not answered in ${READ_MS} ms`)), READ_MS);
     });
     try {
-      return await readFlags(await this.#client, this.#name);
+      return await Promise.race([client.then(async (opened) => readFlags(opened, this.#name)), late]);
     } catch (error) {
-      await this.close();
+      if (this.#client === client) this.#client = undefined;
+      void client.then(destroy, () => undefined);
       throw error;
+    } finally {
+      clearTimeout(timer);
     }
   }
 
@@ -70,6 +76,11 @@ export class FlagRecord {
     this.#client = undefined;
     await client?.then(async (opened) => opened.end()).catch(() => undefined);
   }
+}
+
+/** Without a word to a server that may not hear it. */
+function destroy(client: pg.Client): void {
+  (client as unknown as { readonly connection: { readonly stream: { destroy(): void } } }).connection.stream.destroy();
 }
 
 async function readFlags(client: pg.Client, name: string): Promise<FlagDocument> {
