@@ -82,7 +82,10 @@ function unlike(standing: Standing, serves: Side): Extract<Recovery, { readonly 
 export type Mending =
   | { readonly do: 'nothing' }
   | { readonly do: 'lift'; readonly side: Side; readonly epoch: bigint }
-  /** The target came back after a forced rollback: fence it, in a transaction that has locked the state row and seen that the source serves. */
+  /**
+   * The target came back after a forced rollback: fence it, in one transaction that locks the state row, sees that the source serves and no act is under way,
+   * gives the row an epoch above all others, and writes the decision of that epoch for the source into the target's journal.
+   */
   | { readonly do: 'raise'; readonly side: 'target' }
   | { readonly do: 'halt'; readonly why: string };
 
@@ -94,7 +97,10 @@ export function mendingOf(standing: Standing, journals: Journals, fences: Readon
   if (serves !== standing.serves) return { do: 'nothing' };
   if (fences[serves]) return { do: 'lift', side: serves, epoch: decision?.epoch ?? 0n };
   // Before the first flip nobody was told to write to the target: it needs no fence.
-  if (decision === undefined || fences[otherSide(serves)]) return { do: 'nothing' };
+  if (decision === undefined) return { do: 'nothing' };
+  // A decision for the source that the target does not know keeps nobody there from lifting what stands: raised anew, fenced or not.
+  const isKnown = serves === 'target' || journals.target.some(({ epoch, isVoid }) => !isVoid && epoch === decision.epoch);
+  if (fences[otherSide(serves)] && isKnown) return { do: 'nothing' };
   if (serves === 'source') return { do: 'raise', side: 'target' };
   return {
     do: 'halt',

@@ -18,7 +18,7 @@ import {
 import type { Random } from './random.ts';
 
 /** What the model may leave out, to see that it is missed. */
-export type ModelGuard = 'lease' | 'barrier' | 'lift-epoch' | 'lift-state' | 'recovery' | 'target-fence';
+export type ModelGuard = 'lease' | 'barrier' | 'lift-epoch' | 'recovery' | 'target-fence';
 export type Wish = 'cutover' | 'rollback' | 'drill' | 'abort' | 'forced' | 'nothing';
 
 type Row = Pick<JournalRow, 'epoch' | 'serves' | 'isVoid'>;
@@ -142,20 +142,25 @@ export class MigrationModel {
     return true;
   }
 
-  /** False: waits for a lock. What a later decision on this side has fenced is left alone, and on the target whatever the state row says is not to serve. */
+  /** False: waits for a lock. What a later decision on this side has fenced is left alone. */
   lift(side: Side, epoch: bigint): boolean {
     if (this.transactions[side]?.isAlive === true) return false;
     const isLater = this.journals[side].some((row) => !row.isVoid && row.epoch > epoch && row.serves !== side);
-    const isRaised = side === 'target' && this.standing.serves === 'source';
-    if ((!isLater || !this.guards('lift-epoch')) && (!isRaised || !this.guards('lift-state'))) this.open[side] = true;
+    if (!isLater || !this.guards('lift-epoch')) this.open[side] = true;
     return true;
   }
 
-  /** In one transaction with a look at the state row, which says that another side serves. False: waits for a lock. */
+  /** In one transaction that has locked the state row, with a decision of an epoch that nothing else has. False: waits for a lock. */
   raise(side: Side): boolean {
     if (this.transactions[side]?.isAlive === true) return false;
-    if (this.standing.serves === side) return true;
-    if (this.guards('target-fence')) this.open[side] = false;
+    if (this.standing.serves === side || actOf(this.standing.state) !== undefined) return true;
+    if (this.guards('target-fence')) {
+      const highest = highestEpoch(this.journals);
+      const epoch = (highest > this.standing.epoch ? highest : this.standing.epoch) + 1n;
+      this.standing = { ...this.standing, epoch };
+      this.journals[side].push({ epoch, serves: otherSide(side), isVoid: false });
+      this.open[side] = false;
+    }
     this.isForced = false;
     this.applied[side] = this.written[side]; // what was not carried is given up: a person said so
     return true;
@@ -283,6 +288,9 @@ function* flip(world: MigrationModel, me: number, { wish, random }: Flip): Gener
   }
   yield;
   if (!world.commit(transaction)) return; // whoever comes next finds out
+  yield;
+  // Writers wait: the fence goes before the state learns of it.
+  if (random.chance(0.5)) while (!world.lift(otherSide(side), epoch)) yield;
   yield;
   if (!world.apply(me, 'decided')) return;
   yield* finish(world, me, { lift: otherSide(side), epoch });

@@ -27,7 +27,7 @@ test('at most one side is written, no write is lost, and every crash is recovere
 });
 
 describe('without a guard it is not so', () => {
-  test.each<ModelGuard>(['lease', 'barrier', 'lift-epoch', 'lift-state', 'recovery', 'target-fence'])('%s', (guard) => {
+  test.each<ModelGuard>(['lease', 'barrier', 'lift-epoch', 'recovery', 'target-fence'])('%s', (guard) => {
     expect(firstFailure([guard], SEEDS * 5)).toBeDefined();
   });
 
