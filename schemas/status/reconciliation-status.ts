@@ -4,6 +4,8 @@ import { z } from 'zod';
 const count = z.number().int().nonnegative();
 
 export const reconciliationStatusSchema = z.strictObject({
+  /** There: the target serves, and nothing is compared by itself until the source does again. */
+  silent: z.literal(true).exactOptional(),
   /** Share of the rows whose last comparison found them equal, 0 to 1. */
   proved: z.number().min(0).max(1).nullable(),
   /** When the part that was proved longest ago was; null while a part never was. */

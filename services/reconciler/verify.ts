@@ -4,7 +4,7 @@
  * attempt is a new alignment of the tables that were voided; a verdict is never improved by comparing again.
  */
 import { PipelineError } from '#schemas/errors.ts';
-import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import type { CompiledMapping, RowFilter, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { joinRanges, type KeyRange } from '#schemas/reconcile/key-range.ts';
 import type { Inconclusive, InconclusiveCause, TableVerdict, VerifyResult } from '#schemas/reconcile/verify-result.ts';
 import { cutOffBy, openSession } from '#connectors/probe/postgres/held-snapshot.ts';
@@ -32,6 +32,8 @@ export interface VerifyOptions {
   readonly tables?: (table: TableMapping) => boolean;
   /** Ranges of a table's key to compare, of a table that `rangeable` says has them; undefined: the whole table; none: not at all. */
   readonly parts?: (table: TableMapping) => readonly KeyRange[] | undefined;
+  /** Rows of a table of the target that count; undefined: all. Of a way back: what the way there leaves out (serving-direction.ts). */
+  readonly targetRows?: (table: TableMapping) => RowFilter | undefined;
   /** Opens the embedded log when no instance runs; a running one makes it reject. */
   readonly log?: OpenRawLog;
   /** Where other processes apply the log: how far it reaches. */
@@ -88,7 +90,9 @@ interface Prepared {
 }
 
 /** What the scans need to know of the tables chosen. @throws PipelineError CF-2001, CF-5001 when a server cannot be reached. */
-export async function prepare(options: Pick<VerifyOptions, 'sourceUrl' | 'targetUrl' | 'mapping' | 'tables' | 'parts'>): Promise<Prepared> {
+export async function prepare(
+  options: Pick<VerifyOptions, 'sourceUrl' | 'targetUrl' | 'mapping' | 'tables' | 'parts' | 'targetRows'>,
+): Promise<Prepared> {
   const source = await openSession(options.sourceUrl, 'source');
   try {
     const target = await openSession(options.targetUrl, 'target');
@@ -99,7 +103,7 @@ export async function prepare(options: Pick<VerifyOptions, 'sourceUrl' | 'target
       const types = [...new Set(tables.flatMap((table) => table.columns.map((column) => column.targetBaseType)))];
       const known = await knownTypes(source, types);
       const plan = await agreeOnDigest(source, target);
-      const probes = tables.map((table) => tableProbe(table, (type) => known.has(type)));
+      const probes = tables.map((table) => tableProbe(table, (type) => known.has(type), options.targetRows?.(table)));
       const ranges = new Map(
         probes.flatMap((probe) => {
           const asked = parts.get(probe.mapping);

@@ -33,7 +33,7 @@ export interface TargetMonitor {
 export function targetMonitor(
   { file, logger }: Pick<RunUpOptions, 'file' | 'logger'>,
   side: TargetSide,
-  { reader, raw }: { readonly reader: Pick<Reader, 'status'>; readonly raw: Topic },
+  { reader, raw, serves }: { readonly reader: Pick<Reader, 'status'>; readonly raw: Topic; readonly serves?: () => 'source' | 'target' },
 ): TargetMonitor | undefined {
   const { name, settings, source } = file;
   const url = side.file.target.postgres;
@@ -63,6 +63,7 @@ export function targetMonitor(
         parts: (table) => rangesOf(chosen.get(table) ?? []),
       });
     },
+    ...(serves && { serves }),
     isFollowing: () => side.sink.status().connected && side.sink.applied() !== undefined,
     cut: async (tables) => cutTables(source.postgres, tables),
     touched,

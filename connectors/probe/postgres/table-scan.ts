@@ -3,7 +3,7 @@
  * counted in exactly one bucket, by the hash of its key as the target spells it; sums and listings use the same digest.
  */
 import type pg from 'pg';
-import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import type { RowFilter, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { quoteIdent, quoteTable } from '#schemas/table.ts';
 import { aliveSql, softDeleteOf } from '#schemas/mapping/kept-rows.ts';
 import { filterSql } from '#schemas/mapping/row-filter.ts';
@@ -32,6 +32,8 @@ export interface TableProbe {
   readonly image: RowImage;
   /** Whether the source server knows a type. */
   readonly known: (type: string) => boolean;
+  /** Rows of the target that count, by its own columns; undefined: all. */
+  readonly targetRows?: RowFilter | undefined;
 }
 
 export interface BucketSum {
@@ -44,7 +46,7 @@ export interface BucketSum {
 const SLICE_PAGES = 131_072;
 const FETCH_ROWS = 10_000;
 
-export function tableProbe(mapping: TableMapping, known: (type: string) => boolean): TableProbe {
+export function tableProbe(mapping: TableMapping, known: (type: string) => boolean, targetRows?: RowFilter): TableProbe {
   const sourceColumns = readColumns(mapping);
   return {
     mapping,
@@ -55,6 +57,7 @@ export function tableProbe(mapping: TableMapping, known: (type: string) => boole
     sourceColumns,
     image: rowImage(mapping, sourceColumns),
     known,
+    targetRows,
   };
 }
 
@@ -73,13 +76,17 @@ export function valueExpressions(probe: TableProbe, side: Side): string[] {
   });
 }
 
-/** Of the rows that count: those that the mapping selects, and on the target those that are its own (or nobody's) and not softly deleted. */
+/** Of the rows that count: those that the mapping selects, and on the target those that are its own (or nobody's), not softly deleted, and of `targetRows`. */
 export function conditions(probe: TableProbe, side: Side): string[] {
   const named = (column: string): string => `t.${quoteIdent(column)}`;
   const { filter, explode } = probe.mapping;
   if (side === 'source') return [filter ? filterSql(filter, named) : [], explode ? sourceHas(explode, named(explode.name)) : []].flat();
   const soft = softDeleteOf(probe.mapping);
-  return [comparedSql(probe.mapping, named) ?? [], soft === undefined ? [] : aliveSql(soft, 't.')].flat();
+  return [
+    comparedSql(probe.mapping, named) ?? [],
+    soft === undefined ? [] : aliveSql(soft, 't.'),
+    probe.targetRows === undefined ? [] : filterSql(probe.targetRows, named),
+  ].flat();
 }
 
 /** Those of the rows that the scan reads, or a part of it that `slices` names. */

@@ -19,9 +19,10 @@ export function describeReconciliation({ reconciliation, targets }: StatusResult
 }
 
 function describe(
-  { proved, provedSince, comparisons, suspected, confirmed, repairing, inconclusive }: ReconciliationStatus,
+  { silent, proved, provedSince, comparisons, suspected, confirmed, repairing, inconclusive }: ReconciliationStatus,
   paint: Paint,
 ): string {
+  if (silent) return 'silent while the target serves: crossfade verify compares the other way';
   if (comparisons === 0) return 'nothing compared yet';
   const share = proved === null ? 'no rows' : `${percent(proved)} of the rows equal when last compared`;
   const since = provedSince === null ? '' : `, all of them since ${provedSince}`;

@@ -8,7 +8,7 @@ import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import { formatLsn, maxLsn, parseLsn, type Lsn } from '#schemas/lsn.ts';
 import { keepsUnmarked } from '#schemas/mapping/kept-rows.ts';
-import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
+import type { CompiledMapping, RowFilter, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { Inconclusive, TableVerdict, VerifyResult } from '#schemas/reconcile/verify-result.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import type { FollowedSlot } from '#connectors/probe/postgres/followed-slot.ts';
@@ -32,6 +32,7 @@ export interface ComparisonOptions {
   readonly file: MigrationFile;
   readonly mapping: CompiledMapping;
   readonly logger: Logger;
+  readonly targetRows?: (table: TableMapping) => RowFilter | undefined;
   readonly log?: OpenRawLog;
   readonly logReach?: AskLogReach;
   readonly sourceUrl: string;
@@ -114,7 +115,7 @@ export class Comparison {
   }
 
   async #verify(tables: readonly FenceTable[]): Promise<VerifyResult> {
-    const { file, mapping, logger, signal, sourceUrl, targetUrl, log, logReach } = this.#options;
+    const { file, mapping, logger, signal, sourceUrl, targetUrl, targetRows, log, logReach } = this.#options;
     const { name } = file;
     const asked = new Set(tables.map(({ probe }) => probe.mapping));
     const result = await verifyMigration({
@@ -126,6 +127,7 @@ export class Comparison {
       publication: name,
       logger,
       signal,
+      ...(targetRows && { targetRows }),
       ...(log && { log }),
       ...(logReach && { logReach }),
       tables: (table) => asked.has(table),

@@ -29,7 +29,7 @@ import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import { formatLsn, type Lsn } from '#schemas/lsn.ts';
-import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
+import type { CompiledMapping, RowFilter, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { VerifyResult } from '#schemas/reconcile/verify-result.ts';
 import { followSlot } from '#connectors/probe/postgres/followed-slot.ts';
 import { openSession } from '#connectors/probe/postgres/held-snapshot.ts';
@@ -53,6 +53,7 @@ export interface FenceCompareOptions {
   readonly mapping: CompiledMapping;
   readonly logger: Logger;
   /** As verifyMigration has them. */
+  readonly targetRows?: (table: TableMapping) => RowFilter | undefined;
   readonly log?: OpenRawLog;
   readonly logReach?: AskLogReach;
   readonly limits?: Partial<FenceLimits>;
@@ -83,7 +84,7 @@ export async function beginFenceCompare(given: FenceCompareOptions): Promise<Fen
   const urls = { sourceUrl: file.source.postgres, targetUrl: postgresTarget(file, 'cutover') };
   const signal = given.signal ?? new AbortController().signal;
   await using stack = new AsyncDisposableStack();
-  const { probes, plan } = await prepare({ ...urls, mapping });
+  const { probes, plan } = await prepare({ ...urls, mapping, ...(given.targetRows && { targetRows: given.targetRows }) });
   const followed = stack.use(await followSlot({ url: urls.sourceUrl, side: 'source', slot: file.name, publication: file.name }));
   const present = stack.adopt(await openSession(urls.sourceUrl, 'source'), async (client) => client.end().catch(() => undefined));
   const tables = await readTables(urls, probes, limits);

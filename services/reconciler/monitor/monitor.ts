@@ -41,6 +41,8 @@ export interface MonitorOptions {
   readonly compare: (parts: readonly PartOf[], signal: AbortSignal, onWaited: (milliseconds: number) => void) => Promise<VerifyResult>;
   /** The target shows one source state. */
   readonly isFollowing: () => boolean;
+  /** The side that applications write to: while it is the target, nothing is compared. Absent: always the source. */
+  readonly serves?: () => 'source' | 'target';
   /** Cuts tables into ranges of their key; a table that cannot be cut is left out. */
   readonly cut: (tables: readonly TableMapping[]) => Promise<ReadonlyMap<TableMapping, readonly KeyRange[]>>;
   readonly touched: Pick<TouchedKeys, 'drain'>;
@@ -70,6 +72,7 @@ export class Monitor {
   /** Rows that differ, once they are written down: `status` and `repair` read them there. */
   #told = { suspected: 0, confirmed: 0, repairing: 0 };
   #nextCutMs = 0;
+  #isSilent = false;
   #lastAtMs: number | undefined;
   readonly #written = new Map<string, { readonly what: string; readonly atMs: number }>();
 
@@ -104,9 +107,23 @@ export class Monitor {
     const { settings, isFollowing, touched } = this.#options;
     await this.#cut(signal);
     this.#tables.touch(touched.drain(), Date.now());
+    if (this.#lookWhoServes()) return POLL_MS;
     const parts = dueParts(this.#tables.parts, Date.now(), { sweepMs: settings.sweepMs, roundRows: ROUND_ROWS, retryMs: RETRY_MS });
     if (parts.length === 0 || !isFollowing()) return POLL_MS;
     return restMs(await this.#round(parts, signal), settings.budget);
+  }
+
+  /** Nothing is compared, because the target serves. */
+  get silenced(): boolean {
+    return this.#isSilent;
+  }
+
+  /** What the target's own writers have changed, no log of the source has told: all is to be compared when the source serves again. */
+  #lookWhoServes(): boolean {
+    const wasSilent = this.#isSilent;
+    this.#isSilent = this.#options.serves?.() === 'target';
+    if (wasSilent !== this.#isSilent) this.#tables.touchAll(Date.now());
+    return this.#isSilent;
   }
 
   /** To be called when rows are asked for again, by whomever. */
@@ -120,9 +137,11 @@ export class Monitor {
 
   status(): ReconciliationStatus {
     const { proved, oldestProofMs, inconclusive } = this.#tables.coverage();
+    const silent = this.#options.serves?.() === 'target';
     return {
-      proved: proved ?? null,
-      provedSince: oldestProofMs === undefined ? null : new Date(oldestProofMs).toISOString(),
+      ...(silent && { silent }),
+      proved: silent ? null : (proved ?? null),
+      provedSince: silent || oldestProofMs === undefined ? null : new Date(oldestProofMs).toISOString(),
       comparedAt: this.#lastAtMs === undefined ? null : new Date(this.#lastAtMs).toISOString(),
       comparisons: this.#comparisons,
       ...this.#told,
@@ -169,6 +188,11 @@ export class Monitor {
     } catch (error) {
       this.#tables.failed(parts, changed, Date.now());
       if (!signal.aborted) logger.warn({ error: messageOf(error) }, 'source and target could not be compared');
+      return { elapsedMs: Date.now() - startedAtMs, waitedMs };
+    }
+    if (this.#lookWhoServes()) {
+      // It may have met what the target's own writers wrote.
+      this.#tables.failed(parts, changed, Date.now());
       return { elapsedMs: Date.now() - startedAtMs, waitedMs };
     }
     this.#lastAtMs = Date.now();

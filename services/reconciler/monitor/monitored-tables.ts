@@ -100,6 +100,10 @@ export class MonitoredTables {
     }
   }
 
+  touchAll(nowMs: number): void {
+    for (const { parts } of this.#tables) for (const part of parts) part.changedAtMs ??= nowMs;
+  }
+
   /** @returns since when they had changes: those are seen by the comparison that begins now */
   begin(parts: readonly PartOf[]): ReadonlyMap<PartOf, number> {
     const changed = new Map<PartOf, number>();

@@ -185,6 +185,21 @@ test('equal rows prove nothing of a change that the target has not applied', asy
   expect(compare.keys).toBe(1);
 });
 
+test('rows of the target that the way there leaves out are held against nothing', async () => {
+  await using world = await fencedPipeline({ sourceSql: SQL });
+  await world.target.query(`INSERT INTO account VALUES (9001, 'elsewhere', 1), (9002, 'elsewhere', 1)`);
+  await using all = await world.begin();
+  expect(all.before).toMatchObject({ differences: 2 });
+  const filter = { conditions: [{ column: 'owner', op: 'not-in', values: ['elsewhere'] }] } as const;
+  await using compare = await world.begin({}, ({ to }) => (to.name === 'account' ? filter : undefined));
+  expect(compare.before).toMatchObject({ differences: 0, inconclusive: 0 });
+  await world.source.query(`INSERT INTO account VALUES (9003, 'o', 1)`);
+  await using fence = await testFence(world);
+  expect(await compare.finish(fence)).toMatchObject({ differences: 0, keys: 1 });
+  await world.target.query(`UPDATE account SET owner = 'elsewhere' WHERE id = 9003`);
+  expect(of(await all.finish(fence), 'account')).toMatchObject({ different: 1, extra: 2 });
+});
+
 test('a process that is killed leaves no slot behind', async () => {
   await using world = await fencedPipeline({ sourceSql: SQL });
   const child: ChildProcess = fork(join(import.meta.dirname, 'hold-compare.ts'), [world.sourceUrl, world.targetUrl], {
