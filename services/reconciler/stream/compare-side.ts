@@ -106,7 +106,7 @@ async function compareRows(
       tally.held++;
       continue;
     }
-    const texts = table.touched.textsOf(key);
+    const texts = table.late.textsOf(key);
     found.push({ key, difference: texts === undefined ? { kind: 'missing', key: null } : missing(table, texts) });
   }
   tally.differences += found.length;

@@ -86,7 +86,7 @@ export class LogReading implements ScanHandler {
       case TAG.update:
       case TAG.delete: {
         const oid = relationOid(frame);
-        for (const table of this.#route(oid)) if (this.#isCounted(table)) table.change(oid, frame, transaction);
+        for (const table of this.#route(oid)) if (this.#isCounted(table)) table.change(oid, frame);
         return;
       }
       case TAG.truncate:

@@ -142,13 +142,6 @@ export class StreamMirror {
     return { a, b };
   }
 
-  /** Source keys that commits above this LSN have changed, by `pairId`; undefined: too many, or not known. */
-  touchedSince(lsn: Lsn): ReadonlyMap<string, readonly Texts[] | undefined> {
-    return new Map(
-      this.#tables.map((table) => [pairId(table.probe.mapping), table.reason === undefined ? table.touched.since(lsn) : undefined]),
-    );
-  }
-
   /** LSN of the last commit read. */
   get readLsn(): Lsn | undefined {
     return this.#reading?.scan.last;

@@ -17,10 +17,10 @@ import type { TableProbe, Texts } from '#connectors/probe/postgres/table-scan.ts
 import { rowSelected } from '../row-selected.ts';
 import { isVisible, type Visibility } from '../visibility.ts';
 import type { ChangeRing } from './change-ring.ts';
+import { LateKeys } from './late-keys.ts';
 import { NotAligned } from './mirror-verdict.ts';
 import { RelationRows, type RowsOptions } from './relation-rows.ts';
 import { type Fields, TextDigester } from './text-digester.ts';
-import { TouchedKeys } from './touched-keys.ts';
 import type { ScannedTransaction } from './transaction-scan.ts';
 
 export interface Beginning {
@@ -52,7 +52,7 @@ export interface MirrorState {
 export class TableMirror {
   readonly probe: TableProbe;
   readonly oids = new Set<number>();
-  readonly touched: TouchedKeys = new TouchedKeys();
+  readonly late: LateKeys = new LateKeys();
   readonly texts: TextDigester;
   readonly #options: RowsOptions;
   readonly #ring: ChangeRing<TableMirror>;
@@ -105,7 +105,7 @@ export class TableMirror {
     this.#beginning = undefined;
     this.#relations.clear();
     this.#reason = { cause, message };
-    this.touched.clear();
+    this.late.clear();
     this.#ring.forget(this);
   }
 
@@ -125,7 +125,7 @@ export class TableMirror {
         this.#beginning = beginning;
         this.#lsnMin = beginning.lsn;
         this.#xidMax = 0n;
-        this.touched.begin(beginning.lsn);
+        this.late.clear();
       },
     };
   }
@@ -141,12 +141,12 @@ export class TableMirror {
     return this.#beginning !== undefined && !isVisible(this.#beginning.visibility, xid);
   }
 
-  change(oid: number, message: Buffer, transaction: ScannedTransaction): void {
+  change(oid: number, message: Buffer): void {
     const rows = this.#relations.get(oid);
     if (rows === undefined) return this.void('changed', 'a change of the table stands in the log without its description');
     rows.feed(message, {
       carried: (key) => this.#carried(key),
-      set: (key, state, texts) => this.#set(key, state, { texts, lsn: transaction.commitLsn, copied: false }),
+      set: (key, state, texts) => this.#set(key, state, { texts, copied: false }),
     });
   }
 
@@ -155,7 +155,7 @@ export class TableMirror {
     this.#aggregate?.truncate();
     this.#ring.forget(this);
     this.#ring.loseOpen(this);
-    this.touched.lose(transaction.commitLsn);
+    this.late.clear();
     this.cannotGoBackOver(transaction);
   }
 
@@ -172,7 +172,6 @@ export class TableMirror {
       const texts = mapping.sourceKey.map((name) => source[at(name)] ?? null);
       this.#set(this.texts.key(texts), isSelected ? this.texts.row(image(source), texts) : undefined, {
         texts,
-        lsn: commitLsn,
         copied: true,
       });
     }
@@ -183,7 +182,7 @@ export class TableMirror {
     const order = this.probe.mapping.sourceKey.map((name) => keyColumns.indexOf(name));
     for (const one of keys) {
       const texts = order.map((i) => one[i]!);
-      this.#set(this.texts.key(texts), undefined, { texts, lsn: commitLsn, copied: true });
+      this.#set(this.texts.key(texts), undefined, { texts, copied: true });
     }
   }
 
@@ -243,14 +242,14 @@ export class TableMirror {
     return this.#aggregate?.carried(key);
   }
 
-  #set(key: Int32Array, state: RowState, about: { readonly texts: Texts; readonly lsn: Lsn; readonly copied: boolean }): void {
+  #set(key: Int32Array, state: RowState, about: { readonly texts: Texts; readonly copied: boolean }): void {
     const aggregate = this.#aggregate;
     if (aggregate === undefined) return;
     const before = aggregate.at(key);
     if (isSame(before, state)) return;
     this.#ring.add({ table: this, id: idOf(key), key, before, copied: about.copied });
     aggregate.set(key, state);
-    this.touched.add(about.texts, key, about.lsn);
+    this.late.add(about.texts, key);
     if (aggregate.void !== undefined) this.refuse('volume', `the table has ${aggregate.void}: too many to keep their digests`);
   }
 

@@ -6,7 +6,7 @@ import { MESSAGE_PREFIX } from '#schemas/frame/frame.ts';
 import { parseLsn, type Lsn } from '#schemas/lsn.ts';
 import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { quoteTable } from '#schemas/table.ts';
-import { openSession } from '#test/support/application.ts';
+import { type ApplicationSession, openSession } from '#test/support/application.ts';
 
 export interface TestFence extends AsyncDisposable {
   readonly marker: Lsn;
@@ -26,9 +26,8 @@ export async function testFence({ sourceUrl, targetUrl, mapping }: Fenced): Prom
   const session = stack.use(await openSession(sourceUrl));
   await using other = await openSession(sourceUrl);
   await using target = await openSession(targetUrl);
-  await session.query('BEGIN');
   const tables = new Set(mapping.tables.map(({ from }) => quoteTable(from)));
-  await session.query(`LOCK TABLE ${[...tables].join(', ')} IN SHARE ROW EXCLUSIVE MODE`);
+  await lockAll(session, `LOCK TABLE ${[...tables].join(', ')} IN SHARE ROW EXCLUSIVE MODE`);
   const lockedAtMs = performance.now();
   const [row] = await other.query(`SELECT pg_logical_emit_message(true, '${MESSAGE_PREFIX}', '{"kind":"heartbeat"}')::text AS lsn`);
   const applied = `SELECT name FROM crossfade.progress WHERE name = $1 AND applied_lsn >= $2::pg_lsn`;
@@ -38,4 +37,20 @@ export async function testFence({ sourceUrl, targetUrl, mapping }: Fenced): Prom
   const kept = stack.move();
   const marker = parseLsn(row!['lsn']!);
   return { marker, drainedMs: performance.now() - lockedAtMs, [Symbol.asyncDispose]: async () => kept.disposeAsync() };
+}
+
+const TRIES = 20;
+
+/** Transactions that write several tables meet it in another order. */
+async function lockAll(session: ApplicationSession, lock: string): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    await session.query('BEGIN');
+    try {
+      await session.query(lock);
+      return;
+    } catch (error) {
+      await session.query('ROLLBACK');
+      if ((error as { code?: string }).code !== '40P01' || tries === TRIES) throw error;
+    }
+  }
 }

@@ -1,7 +1,5 @@
 /** What the mirror of the log finds, and which of the two equalities it says is broken. */
 import { afterEach, expect, test, vi } from 'vitest';
-import { pairId } from '#schemas/mapping/compiled-mapping.ts';
-import { parseLsn } from '#schemas/lsn.ts';
 import { installTestHooks } from '#schemas/test-hooks.ts';
 import type { MirrorVerdict } from '#services/reconciler/stream/mirror-verdict.ts';
 import { execute } from '#test/support/application.ts';
@@ -168,16 +166,4 @@ test('truncates, large transactions and values that the log leaves out are no di
   // The source's own rows have settled what was open.
   const after = (await mirror.compareTarget()).find(({ from }) => from === 'public.doc');
   expect(after).toMatchObject({ open: 0, outcome: 'equal' });
-});
-
-test('what was changed since a position is told by its source keys', { timeout: WAIT_MS }, async () => {
-  await using on = await world();
-  const { mirror } = on.pipeline;
-  const [{ lsn }] = (await execute(on.source, 'SELECT pg_current_wal_insert_lsn()::text AS lsn')) as [{ lsn: string }];
-  await execute(on.source, `UPDATE item SET note = 'x' WHERE id IN (5, 6)`, `DELETE FROM part WHERE code = 'c7'`);
-  await on.pipeline.caughtUp();
-  const touched = mirror.touchedSince(parseLsn(lsn));
-  expect(touched.get(pairId(ITEM))).toEqual([['5'], ['6']]);
-  expect(touched.get(pairId({ from: { schema: 'public', name: 'part' }, to: { schema: 'public', name: 'part' } }))).toEqual([['1', 'c7']]);
-  expect(mirror.touchedSince(parseLsn('0/1')).get(pairId(ITEM))).toBeUndefined();
 });
