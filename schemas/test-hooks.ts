@@ -80,6 +80,8 @@ export const GUARDS = [
   'sequence-keys', // a sequence is set without looking at the keys that are taken
   'sequence-margin', // a sequence goes on right behind a value that may be handed out meanwhile
   'flag-epoch', // Redis: an older document of the flags takes the place of a newer one
+  'no-loops', // a reader takes what the other direction's sink wrote for the application's
+  'foreign', // what others write on the side that does not serve reaches the other
 ] as const;
 export type Guard = (typeof GUARDS)[number];
 

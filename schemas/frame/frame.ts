@@ -140,6 +140,16 @@ export type OurMessage =
 
 export const MESSAGE_PREFIX = 'crossfade';
 
+/** Replication origin of the session that applies a migration: a reader on that server knows its transactions by it. */
+export function originName(migration: string): string {
+  return `crossfade_${migration}`;
+}
+
+/** First act of a transaction of a sink whose role may set up no replication origin. */
+export function originMessage(migration: string): string {
+  return JSON.stringify({ kind: 'origin', name: migration });
+}
+
 /** More than any of ours has. */
 const OUR_MESSAGE_BYTES_MAX = 16 * 1024;
 
@@ -149,6 +159,17 @@ export function decodeOurMessage(content: Buffer, name: string): OurMessage | un
   try {
     const told = JSON.parse(content.toString('utf8')) as Partial<OurMessage> | null;
     return told?.name === name && typeof told.kind === 'string' ? (told as OurMessage) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whose sink wrote the transaction; undefined: the message says nothing of that. */
+export function decodeOriginMessage(content: Buffer): string | undefined {
+  if (content.length > OUR_MESSAGE_BYTES_MAX) return undefined;
+  try {
+    const told = JSON.parse(content.toString('utf8')) as { readonly kind?: unknown; readonly name?: unknown } | null;
+    return told?.kind === 'origin' && typeof told.name === 'string' ? told.name : undefined;
   } catch {
     return undefined;
   }

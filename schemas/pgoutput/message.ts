@@ -102,6 +102,16 @@ export function decodeTruncate(m: Buffer): Truncate {
   return { oids, cascade: (options & 1) !== 0, restartIdentity: (options & 2) !== 0 };
 }
 
+export interface Origin {
+  /** Commit LSN on the server that the transaction came from, as its writer told it. */
+  readonly lsn: Lsn;
+  readonly name: string;
+}
+
+export function decodeOrigin(m: Buffer): Origin {
+  return { lsn: readLsn(m, 1), name: m.toString('utf8', 9, m.indexOf(0, 9)) };
+}
+
 export interface LogicalMessage {
   readonly transactional: boolean;
   readonly lsn: Lsn;

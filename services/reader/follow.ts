@@ -1,6 +1,7 @@
 /**
- * WAL → raw log. Guarantee: the log gets every committed transaction of the publication whole, once and in commit order, and
- * `durableEnd` is never above the end of a commit whose every record is durable.
+ * WAL → raw log. Guarantee: the log gets every committed transaction of the publication whole, once and in commit order, but for those
+ * that are left out (left-out.ts), of which it gets no row; and `durableEnd` is never above the end of a commit whose every record is
+ * durable.
  *
  * If the process dies here: what was appended after the last whole commit is voided by the next start's epoch record and appended
  * again; whole commits are recognised by their commit LSN and not appended again.
@@ -18,22 +19,23 @@ import {
 } from '#schemas/pgoutput/message.ts';
 import { decodeOurMessage, MESSAGE_PREFIX } from '#schemas/frame/frame.ts';
 import { invariant, PipelineError } from '#schemas/errors.ts';
+import { guarded } from '#schemas/test-hooks.ts';
 import { maxLsn, ZERO_LSN, type Lsn } from '#schemas/lsn.ts';
 import type { Offset, Topic } from '#connectors/change-log/change-log.ts';
 import type { CopyHooks, CopyRecords } from './copy/copy-port.ts';
-import { BatchBuilder } from './batch-builder.ts';
+import { BatchWriter } from './batch-writer.ts';
 import type { RelationRecord } from './control-records.ts';
-
-/** A batch is appended when it has grown to this, even while another append is under way. */
-const BATCH_BYTES = 1 << 20;
-/** Above this much not yet durable the socket is paused; below half of it, it goes on. */
-const MAX_PENDING_BYTES = 8 << 20;
+import { OriginScreen, type ForeignWrites } from './left-out.ts';
 
 export interface FollowOptions {
   readonly name: string;
   readonly raw: Topic;
   readonly progress: Topic;
   readonly copy: CopyHooks;
+  /** Migrations whose sinks write here: their transactions are left out. */
+  readonly ignoreOrigins?: readonly string[];
+  /** Absent: all that others write is taken. */
+  readonly foreign?: ForeignWrites;
   /** Commits at or below this are in the log already. */
   readonly lastCommit: Lsn;
   /** Exclusive end of that commit, or the slot's confirmed LSN at the start. */
@@ -44,67 +46,61 @@ export interface FollowOptions {
   readonly fail: (error: unknown) => void;
 }
 
-interface BatchEnd {
-  readonly end: Lsn;
-  readonly commit: Lsn;
-  /** Raw offset behind the commit and what belongs to it. */
-  readonly offset: Offset;
-}
-
 export class Follower {
   readonly #options: FollowOptions;
-  readonly #batch = new BatchBuilder();
+  readonly #log: BatchWriter;
   readonly #relations = new Map<number, Relation>();
-  #nextOffset: Offset;
+  /** Descriptions that the log gets before the first change that needs them. */
+  readonly #undescribed = new Map<number, Buffer>();
+  readonly #origins: OriginScreen;
   #beginFrame: Buffer = Buffer.alloc(0);
   #commitLsn: Lsn = ZERO_LSN;
   #inTransaction = false;
   /** The open transaction's Begin is in the log's batches. */
   #opened = false;
   #skipping = false;
+  /** Rows of the open transaction are not for the log. */
+  #leavesOut = false;
+  /** Whether it does is known: rows have come. */
+  #isDecided = false;
+  /** By relation, where somebody counts what others write. */
+  #foreign: Map<string, number> | undefined;
   #hasOurMessage = false;
   #lastCommit: Lsn;
   #receivedEnd: Lsn;
-  #durableEnd: Lsn;
-  #durableCommit: Lsn;
-  #durableOffset: Offset;
-  #inFlight = 0;
-  #pendingBytes = 0;
-  #paused = false;
   /** Failed or closed: nothing more is appended or told to the copy. */
   #failed = false;
-  #whenSettled: (() => void) | undefined;
-  /** Rows of a huge chunk are being put in; the stream waits. */
+  /** Rows of a huge chunk are being put in, or somebody is asked; the stream waits. */
   #draining = false;
   readonly #backlog: Buffer[] = [];
-  #whenRoom: (() => void) | undefined;
-  /** Last whole commit in the batch being gathered. */
-  #batchEnd: BatchEnd | undefined;
-  /** Appends wait for this: relation records have to be durable before the rows that need them. */
-  #gate: Promise<unknown> | undefined;
 
   constructor(options: FollowOptions) {
     this.#options = options;
-    this.#nextOffset = options.raw.end(0);
+    this.#origins = new OriginScreen(options.ignoreOrigins ?? []);
     this.#lastCommit = options.lastCommit;
-    this.#durableCommit = options.lastCommit;
     this.#receivedEnd = options.durableEnd;
-    this.#durableEnd = options.durableEnd;
-    this.#durableOffset = this.#nextOffset;
+    this.#log = new BatchWriter({
+      raw: options.raw,
+      durable: { end: options.durableEnd, commit: options.lastCommit },
+      onDurable: (end) => options.copy.onDurable(end),
+      pause: options.pause,
+      resume: options.resume,
+      fail: (error) => this.#fail(error),
+    });
   }
 
   /** Exclusive end of the last commit whose every record is durable; keepalives raise it while nothing is pending. */
   get durableEnd(): Lsn {
-    return this.#durableEnd;
+    return this.#log.durable.end;
   }
 
   get durableCommit(): Lsn {
-    return this.#durableCommit;
+    return this.#log.durable.commit;
   }
 
   /** Raw offset just behind the last durable commit. */
   get durableOffset(): Offset {
-    return this.#durableOffset;
+    return this.#log.durable.offset;
   }
 
   get receivedEnd(): Lsn {
@@ -117,8 +113,8 @@ export class Follower {
    */
   async close(): Promise<void> {
     this.#failed = true;
-    this.#whenRoom?.();
-    if (this.#inFlight > 0) await new Promise<void>((resolve) => (this.#whenSettled = resolve));
+    this.#log.close();
+    await this.#log.settled();
   }
 
   onMessage(message: Buffer): void {
@@ -132,7 +128,8 @@ export class Follower {
       case TAG.insert:
       case TAG.update:
       case TAG.delete:
-        this.#change(message);
+      case TAG.truncate:
+        this.#onRows(message);
         return;
       case TAG.begin:
         this.#onBegin(message);
@@ -143,16 +140,14 @@ export class Follower {
       case TAG.relation:
         this.#onRelation(message);
         return;
-      case TAG.truncate:
-        this.#add(message);
-        this.#options.copy.onTruncate(decodeTruncate(message));
-        return;
       case TAG.message:
         this.#onLogicalMessage(message);
         return;
       case TAG.origin:
+        this.#leavesOut ||= !this.#isDecided && this.#origins.leavesOutOrigin(message);
+        return;
       case TAG.type:
-        if (this.#inTransaction) this.#add(message);
+        // Nobody reads it: the catalogues say more.
         return;
       default:
         throw new PipelineError(
@@ -165,26 +160,64 @@ export class Follower {
   /** The server has sent everything up to `end`: while nothing is pending the slot may move there. */
   onKeepalive(end: Lsn): void {
     this.#receivedEnd = maxLsn(this.#receivedEnd, end);
-    if (this.#inTransaction || this.#inFlight > 0 || this.#batch.count > 0 || this.#gate) return;
-    this.#durableEnd = maxLsn(this.#durableEnd, end);
+    if (!this.#inTransaction) this.#log.passed(end);
+  }
+
+  #onRows(message: Buffer): void {
+    const { foreign } = this.#options;
+    const isFirst = !this.#isDecided;
+    this.#isDecided = true;
+    if (!isFirst || foreign === undefined || this.#leavesOut || this.#skipping || foreign.areTaken() || !guarded('foreign')) {
+      this.#change(message);
+      return;
+    }
+    const first = Buffer.from(message);
+    this.#meanwhile(foreign.ask(), (areTaken) => {
+      this.#leavesOut = !areTaken;
+      if (!areTaken) this.#foreign = new Map();
+      this.#change(first);
+    });
   }
 
   #change(message: Buffer): void {
-    this.#add(message);
     const { copy } = this.#options;
+    const isTruncate = message[0] === TAG.truncate;
+    if (this.#leavesOut) {
+      for (const oid of isTruncate ? decodeTruncate(message).oids : [relationOid(message)]) this.#leaveOut(oid);
+      return;
+    }
+    if (isTruncate) {
+      const truncate = decodeTruncate(message);
+      for (const oid of truncate.oids) this.#describe(oid);
+      this.#add(message);
+      copy.onTruncate(truncate);
+      return;
+    }
     const oid = relationOid(message);
+    if (this.#undescribed.size > 0) this.#describe(oid);
+    this.#add(message);
     if (copy.isTracked(oid)) copy.onChange(message, this.#relation(oid));
-    if (this.#batch.bytes >= BATCH_BYTES) this.#flush();
+    this.#log.flushIfLarge();
+  }
+
+  /** A chunk that is being read cannot be completed by a change that the log does not get. */
+  #leaveOut(oid: number): void {
+    if (this.#foreign !== undefined) {
+      const { schema, name } = this.#relation(oid);
+      const table = `${schema}.${name}`;
+      this.#foreign.set(table, (this.#foreign.get(table) ?? 0) + 1);
+    }
+    if (this.#options.copy.isTracked(oid)) this.#options.copy.onLeftOut(oid);
   }
 
   /** One record of the open transaction. Begin is written with the first one, so empty transactions leave nothing. */
   #add(message: Buffer): void {
     if (this.#skipping) return;
     if (!this.#opened) {
-      this.#batch.add(this.#beginFrame);
+      this.#log.add(this.#beginFrame);
       this.#opened = true;
     }
-    this.#batch.add(message);
+    this.#log.add(message);
   }
 
   #onBegin(message: Buffer): void {
@@ -193,6 +226,9 @@ export class Follower {
     this.#inTransaction = true;
     this.#opened = false;
     this.#hasOurMessage = false;
+    this.#leavesOut = false;
+    this.#isDecided = false;
+    this.#foreign = undefined;
     this.#skipping = begin.commitLsn <= this.#lastCommit;
     this.#commitLsn = begin.commitLsn;
     this.#beginFrame = Buffer.from(message);
@@ -202,7 +238,14 @@ export class Follower {
   #onCommit(message: Buffer): void {
     const commit = decodeCommit(message);
     this.#receivedEnd = maxLsn(this.#receivedEnd, commit.endLsn);
-    if (this.#hasOurMessage && !this.#skipping) void this.#addCopied(Buffer.from(message), commit);
+    const changes = this.#foreign;
+    if (changes !== undefined) {
+      const end = Buffer.from(message);
+      // Before anything newer: a start that reads the transaction again knows by its place that it was counted.
+      this.#meanwhile(this.#options.foreign!.leftOut({ commitLsn: commit.commitLsn, changes }), () =>
+        this.#endTransaction(end, commit, []),
+      );
+    } else if (this.#hasOurMessage && !this.#skipping) void this.#addCopied(Buffer.from(message), commit);
     else this.#endTransaction(message, commit, []);
   }
 
@@ -210,15 +253,14 @@ export class Follower {
     this.#inTransaction = false;
     if (this.#skipping || !this.#opened) {
       // Nothing of it is for the log: it is durable as soon as all before it is.
-      if (!this.#skipping && this.#batch.count === 0 && this.#inFlight === 0) this.#durableEnd = maxLsn(this.#durableEnd, commit.endLsn);
+      if (!this.#skipping) this.#log.passed(commit.endLsn);
       this.#skipping = false;
       return;
     }
-    this.#batch.add(message);
+    this.#log.add(message);
     this.#lastCommit = commit.commitLsn;
-    for (const record of recordsAfter) this.#batch.addParts(record);
-    this.#batchEnd = { end: commit.endLsn, commit: commit.commitLsn, offset: this.#nextOffset + this.#batch.count };
-    if (this.#inFlight === 0 || this.#batch.bytes >= BATCH_BYTES) this.#flush();
+    for (const record of recordsAfter) this.#log.addParts(record);
+    this.#log.committed(commit.endLsn, commit.commitLsn);
   }
 
   /**
@@ -229,52 +271,67 @@ export class Follower {
     const { copy } = this.#options;
     try {
       for (const record of copy.recordsBeforeCommit(commit.commitLsn)) {
-        this.#batch.addParts(record);
-        if (this.#batch.bytes >= BATCH_BYTES) this.#flush();
-        if (this.#pending() <= MAX_PENDING_BYTES) continue;
+        this.#log.addParts(record);
+        this.#log.flushIfLarge();
+        if (!this.#log.isFull) continue;
         this.#draining = true;
-        await this.#room();
+        await this.#log.room();
         if (this.#failed) return;
       }
       this.#endTransaction(message, commit, copy.recordsAfterCommit(commit.endLsn));
-      this.#draining = false;
-      for (let next = this.#backlog.shift(); next; next = this.#backlog.shift()) {
-        this.#take(next);
-        if (this.#draining) return;
-      }
+      this.#takeBacklog();
     } catch (error) {
       this.#fail(error);
     }
   }
 
-  #pending(): number {
-    return this.#pendingBytes + this.#batch.bytes;
+  #takeBacklog(): void {
+    this.#draining = false;
+    for (let next = this.#backlog.shift(); next; next = this.#backlog.shift()) {
+      this.#take(next);
+      if (this.#draining) return;
+    }
   }
 
-  /** Resolves once less than half the bound is pending. */
-  #room(): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#whenRoom = resolve;
-    this.#pressure();
-    return promise;
+  /** What the stream gives until the answer is there waits, and the socket is paused as for want of room. */
+  #meanwhile<T>(asked: Promise<T>, answered: (answer: T) => void): void {
+    this.#draining = true;
+    this.#log.hold();
+    const goOn = (answer: T): void => {
+      if (this.#failed) return;
+      answered(answer);
+      this.#log.release();
+      this.#takeBacklog();
+    };
+    asked.then(goOn).catch((error: unknown) => this.#fail(error));
   }
 
   #onRelation(message: Buffer): void {
     const relation = decodeRelation(message);
     this.#relations.set(relation.oid, relation);
     this.#options.copy.onRelation(relation);
-    if (this.#skipping || !this.#inTransaction) return;
+    if (this.#inTransaction) this.#undescribed.set(relation.oid, Buffer.from(message));
+  }
+
+  /** The stream describes a relation once: that may have been in a transaction of which the log has nothing. */
+  #describe(oid: number): void {
+    const message = this.#undescribed.get(oid);
+    if (message === undefined || this.#skipping) return;
+    this.#undescribed.delete(oid);
     this.#add(message);
-    const offset = this.#nextOffset + this.#batch.count - 1;
-    const record: RelationRecord = { t: 'relation', offset, oid: relation.oid, frame: message.toString('base64') };
-    this.#holdFor(appendControl(this.#options.progress, record));
+    const offset = this.#log.nextOffset - 1;
+    const record: RelationRecord = { t: 'relation', offset, oid, frame: message.toString('base64') };
+    this.#log.holdFor(appendControl(this.#options.progress, record));
   }
 
   #onLogicalMessage(message: Buffer): void {
     const decoded = decodeMessage(message);
     if (decoded.prefix !== MESSAGE_PREFIX || !decoded.transactional || !this.#inTransaction) return;
     const our = decodeOurMessage(decoded.content, this.#options.name);
-    if (our === undefined) return;
+    if (our === undefined) {
+      this.#leavesOut ||= !this.#isDecided && this.#origins.leavesOutMessage(decoded);
+      return;
+    }
     this.#add(message);
     this.#hasOurMessage = true;
     this.#options.copy.onMessage(our, decoded, this.#commitLsn);
@@ -286,78 +343,10 @@ export class Follower {
     return relation;
   }
 
-  #holdFor(durable: Promise<unknown>): void {
-    const gate = Promise.all([this.#gate, durable]);
-    this.#gate = gate;
-    gate.then(
-      () => {
-        if (this.#gate !== gate) return;
-        this.#gate = undefined;
-        if (this.#batch.count > 0) this.#flush();
-      },
-      (error: unknown) => this.#fail(error),
-    );
-  }
-
-  #flush(): void {
-    if (this.#gate || this.#failed || this.#batch.count === 0) {
-      this.#pressure();
-      return;
-    }
-    const bytes = this.#batch.bytes;
-    const batch = this.#batch.take();
-    const end = this.#batchEnd;
-    this.#batchEnd = undefined;
-    this.#nextOffset += batch.count;
-    this.#inFlight++;
-    this.#pendingBytes += bytes;
-    this.#options.raw.append(0, batch).then(
-      () => this.#appended(bytes, end),
-      (error: unknown) => {
-        this.#settled();
-        this.#fail(error);
-      },
-    );
-    this.#pressure();
-  }
-
-  #settled(): void {
-    this.#inFlight--;
-    if (this.#inFlight === 0) this.#whenSettled?.();
-  }
-
-  #appended(bytes: number, end: BatchEnd | undefined): void {
-    this.#settled();
-    this.#pendingBytes -= bytes;
-    if (this.#failed) return;
-    if (end) {
-      this.#durableEnd = maxLsn(this.#durableEnd, end.end);
-      this.#durableCommit = end.commit;
-      this.#durableOffset = end.offset;
-      this.#options.copy.onDurable(end.end);
-    }
-    if (this.#inFlight === 0 && this.#batchEnd) this.#flush();
-    this.#pressure();
-  }
-
-  #pressure(): void {
-    const pending = this.#pending();
-    if (!this.#paused && pending > MAX_PENDING_BYTES) {
-      this.#paused = true;
-      this.#options.pause();
-    } else if (this.#paused && pending < MAX_PENDING_BYTES / 2) {
-      this.#paused = false;
-      this.#options.resume();
-    }
-    if (!this.#whenRoom || pending >= MAX_PENDING_BYTES / 2) return;
-    this.#whenRoom();
-    this.#whenRoom = undefined;
-  }
-
   #fail(error: unknown): void {
     if (this.#failed) return;
     this.#failed = true;
-    this.#whenRoom?.();
+    this.#log.close();
     this.#options.fail(error);
   }
 }

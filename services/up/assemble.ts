@@ -5,7 +5,9 @@ import { createCopySource } from '#connectors/source/postgres/copy-source.ts';
 import type { RunUpOptions } from '#services/cli/up-port.ts';
 import { createCopier, type Copier } from '#services/reader/copy/copier.ts';
 import { copierTablesOf } from './copier-tables.ts';
+import type { ForeignWrites } from '#services/reader/left-out.ts';
 import { Reader } from '#services/reader/reader.ts';
+import { reverseName } from '#schemas/mapping/reverse/reverse-name.ts';
 import { type TargetMonitor, targetMonitor } from './target-monitor.ts';
 import type { TargetSide } from './target-side.ts';
 import type { TargetSides } from './target-sides.ts';
@@ -28,9 +30,20 @@ export interface Assembly {
   /** Of each target: its foreign keys are checked while we write. */
   readonly ordered: readonly boolean[];
   readonly stack: AsyncDisposableStack;
+  /** Absent: the forward direction. */
+  readonly direction?: Direction;
 }
 
-export async function assemble(options: RunUpOptions, { raw, progress, targets, ordered, stack }: Assembly): Promise<Running> {
+/** How the reverse direction differs. */
+export interface Direction {
+  /** Migrations whose sinks write to the source of this direction. */
+  readonly ignoreOrigins: readonly string[];
+  readonly foreign: ForeignWrites;
+  /** Nothing is copied when it begins: the other side has it all. */
+  readonly isFilled: true;
+}
+
+export async function assemble(options: RunUpOptions, { raw, progress, targets, ordered, stack, direction }: Assembly): Promise<Running> {
   const { name, settings, source: url } = options.file;
   const source = createCopySource({ url: url.postgres, applicationName: `crossfade ${name} copy` });
   stack.defer(() => source.close());
@@ -42,6 +55,7 @@ export async function assemble(options: RunUpOptions, { raw, progress, targets, 
     tables: copierTablesOf(targets.all.map(({ migration }, i) => ({ migration, ordered: ordered[i] === true }))),
     progress,
     settings,
+    ...(direction !== undefined && { isFilled: direction.isFilled }),
     // Parents before their children, for whoever needs it.
     order: ordered.includes(true) ? 'parents-first' : 'smallest-first',
     spoolDirectory: join(options.dataDir, 'spool'),
@@ -61,6 +75,8 @@ export async function assemble(options: RunUpOptions, { raw, progress, targets, 
     progress,
     tables: [...new Set(targets.all.flatMap(({ migration }) => migration.sourceTables))],
     settings,
+    ignoreOrigins: direction?.ignoreOrigins ?? [reverseName(name)],
+    ...(direction !== undefined && { foreign: direction.foreign }),
     copy: copier.hooks,
     appliedLsn: () => targets.highestLsn(),
     recopy: async ({ schema, name: table }, reason) => {

@@ -24,6 +24,7 @@ const NO_COPY: CopyHooks = {
   isTracked: () => false,
   onChange: () => undefined,
   onTruncate: () => undefined,
+  onLeftOut: () => undefined,
   onMessage: () => undefined,
   recordsBeforeCommit: () => [],
   recordsAfterCommit: () => [],

@@ -119,6 +119,10 @@ export function truncate(oids: readonly number[], options = 0): Buffer {
   return w.done();
 }
 
+export function origin(name: string, lsn = 0n): Buffer {
+  return new Writer().text('O').int64(lsn).name(name).done();
+}
+
 /** One of our own transactional logical messages. */
 export function ourMessage(content: OurMessage, lsn = 1n): Buffer {
   return logicalMessage(MESSAGE_PREFIX, JSON.stringify(content), lsn);

@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import { connect } from '#connectors/postgres/session.ts';
 import { invariant, PipelineError } from '#schemas/errors.ts';
+import { originMessage, originName } from '#schemas/frame/frame.ts';
 import { tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { quoteIdent, type CatalogTable } from '#schemas/table.ts';
 import { RoundApplier } from './apply.ts';
@@ -132,7 +133,7 @@ async function takeOver(options: TargetOptions, client: pg.Client, open: () => P
       blocked,
       ...(keys !== undefined && { keys }),
       ordered,
-      originMessage: origin ? undefined : JSON.stringify({ kind: 'origin', name: options.mapping.name }),
+      originMessage: origin ? undefined : originMessage(options.mapping.name),
       onMissing: options.onMissing,
     });
   return {
@@ -251,10 +252,10 @@ interface SessionRole {
 }
 
 /** Uses what the role may: no foreign key checks and ordinary triggers, and a replication origin for the session that holds the target. */
-async function prepareSession(client: pg.Client, originName: string | undefined): Promise<SessionRole> {
+async function prepareSession(client: pg.Client, name: string | undefined): Promise<SessionRole> {
   const replica = await allowed(client, 'SET session_replication_role = replica');
-  if (originName === undefined) return { replica, origin: false };
-  const origin = `crossfade_${originName}`;
+  if (name === undefined) return { replica, origin: false };
+  const origin = originName(name);
   const made = await allowed(
     client,
     `SELECT CASE WHEN NOT EXISTS (SELECT FROM pg_replication_origin WHERE roname = '${origin}') THEN pg_replication_origin_create('${origin}') END`,

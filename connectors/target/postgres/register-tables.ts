@@ -1,10 +1,11 @@
 /**
  * Which pairs of a source table and a target this migration keeps progress of. Guarantee: rows that a target has already are kept, taken
- * away or refused as the file says of each pair that is new; and a pair that the file left out for a while is new when it comes back, for
+ * away or refused as the file says of each pair that is new (in a transaction that a reader of the target knows as ours); and a pair that the file left out for a while is new when it comes back, for
  * nobody brought it the changes meanwhile.
  */
 import type pg from 'pg';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
+import { MESSAGE_PREFIX, originMessage } from '#schemas/frame/frame.ts';
 import { pairId, tableId, type CompiledMapping, type Pair, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { ownOrNobodysSql } from '#schemas/mapping/share.ts';
 import { quoteTable } from '#schemas/table.ts';
@@ -25,6 +26,7 @@ export async function registerTables(
   if (fresh.length === 0 && gone.length === 0) return;
   await client.query('BEGIN');
   try {
+    await client.query(`SELECT pg_logical_emit_message(true, '${MESSAGE_PREFIX}', $1)`, [originMessage(mapping.name)]);
     for (const pair of gone) {
       await client.query(`DELETE FROM crossfade.table_progress WHERE ${PAIR}`, [...pairOf(mapping.name, pair)]);
       await client.query(`DELETE FROM crossfade.blocked WHERE ${PAIR} AND discarded_at IS NULL`, [...pairOf(mapping.name, pair)]);

@@ -5,6 +5,7 @@
  */
 import type pg from 'pg';
 import { PipelineError } from '#schemas/errors.ts';
+import { MESSAGE_PREFIX, originMessage } from '#schemas/frame/frame.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { keepsUnmarked, softDeleteOf } from '#schemas/mapping/kept-rows.ts';
 import type { PostgresTarget } from './open-target.ts';
@@ -19,6 +20,7 @@ export async function emptyHeldTable(target: PostgresTarget, table: TableMapping
   await client.query('BEGIN');
   try {
     const guard = await client.query<{ epoch: string }>('SELECT epoch::text FROM crossfade.progress WHERE name = $1 FOR UPDATE', [name]);
+    await client.query(`SELECT pg_logical_emit_message(true, '${MESSAGE_PREFIX}', $1)`, [originMessage(name)]);
     if (guard.rows[0] === undefined || BigInt(guard.rows[0].epoch) < progress.epoch) {
       throw new PipelineError('CF-5005', `another sink has taken over migration ${name}`);
     }

@@ -23,6 +23,8 @@ export interface CopierOptions {
   readonly progress: Topic;
   readonly settings: PipelineSettings;
   readonly order: CopyOrder;
+  /** The target has had every row when this log began: only re-copies are made, and all tables are followed from the start. */
+  readonly isFilled?: boolean;
   readonly spoolDirectory: string;
   readonly logger: Logger;
   /** A leaf was attached to this table: who applies its changes must know them as the root's, from its first chunk on. */

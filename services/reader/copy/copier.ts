@@ -92,7 +92,7 @@ class CopierService implements Copier {
     this.#options = options;
     const { name, source, logger } = options;
     const now = options.now ?? (() => performance.now());
-    this.#plan = new CopyPlan(options.order);
+    this.#plan = new CopyPlan(options.order, options.isFilled);
     for (const table of options.tables) this.#plan.add(this.#tableOf(table));
     for (const record of records) this.#plan.restore(record);
     this.#plan.settle();

@@ -24,6 +24,7 @@ export type NextStep =
 export class CopyPlan {
   readonly #tables = new Map<string, CopyTable>();
   readonly #order: CopyOrder;
+  readonly #isFilled: boolean;
   #rank: ReadonlyMap<string, number> = new Map();
   /** Copy complete stands in the raw log (perhaps not yet durable). */
   isComplete = false;
@@ -36,8 +37,12 @@ export class CopyPlan {
   /** While records are read: whose chunk it is. */
   readonly #restoring = new Map<string, { readonly table: CopyTable; readonly job: CopyJob }>();
 
-  constructor(order: CopyOrder) {
+  /** `isFilled`: nothing is to be copied that nobody asks for. */
+  constructor(order: CopyOrder, isFilled = false) {
     this.#order = order;
+    this.#isFilled = isFilled;
+    this.isComplete = isFilled;
+    this.isCompleteRecorded = isFilled;
   }
 
   tables(): readonly CopyTable[] {
@@ -48,10 +53,10 @@ export class CopyPlan {
     return this.#tables.get(id);
   }
 
-  /** Adds a table that is to be copied from its beginning. */
+  /** Adds a table that is to be copied from its beginning, where its target is not filled. */
   add(table: CopyTable): void {
     this.#tables.set(table.id, table);
-    table.jobs.push(initialJob(table));
+    if (!this.#isFilled) table.jobs.push(initialJob(table));
     this.#sort();
   }
 

@@ -27,6 +27,8 @@ export interface CopyHooks {
   /** `message` is a view that may be reused after the call: copy what is kept. */
   onChange(message: Buffer, relation: Relation): void;
   onTruncate(truncate: Truncate): void;
+  /** The log does not get a change of this relation, which is tracked: open chunks of it may show it or not, and are read again. */
+  onLeftOut(oid: number): void;
   /** One of our own messages (already filtered by migration name). `message` is transactional; we stand inside its transaction. */
   onMessage(our: OurMessage, message: LogicalMessage, commitLsn: Lsn): void;
   /** Called when the commit of the current transaction arrives: records to append inside it, before its Commit frame. */

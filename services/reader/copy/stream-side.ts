@@ -159,6 +159,11 @@ export class StreamSide implements CopyHooks {
     for (const table of tables) this.#truncateTable(table, new Set(truncate.oids));
   }
 
+  onLeftOut(oid: number): void {
+    const tracker = this.#trackers.get(oid);
+    if (tracker !== undefined && tracker.windows.size > 0) this.voidTable(tracker.table, 'a change that is left out came in between', oid);
+  }
+
   #truncateTable(table: CopyTable, oids: ReadonlySet<number>): void {
     const whole = !table.partitioned || table.leaves.every((leaf) => oids.has(leaf.oid));
     for (const attempt of this.attempts()) {

@@ -12,6 +12,7 @@ import { isOrdered } from '#connectors/target/postgres/open-target.ts';
 import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import type { Lsn } from '#schemas/lsn.ts';
+import { reverseName } from '#schemas/mapping/reverse/reverse-name.ts';
 import { createCopier, type Copier } from '#services/reader/copy/copier.ts';
 import type { CopyHooks } from '#services/reader/copy/copy-port.ts';
 import { Reader } from '#services/reader/reader.ts';
@@ -166,6 +167,7 @@ export class ReaderService implements Service {
       progress,
       tables: migration.sourceTables,
       settings: file.settings,
+      ignoreOrigins: [reverseName(file.name)],
       copy,
       appliedLsn,
       recopy: async ({ schema, name: table }, reason) => {
