@@ -19,6 +19,8 @@ export interface MigrationFile {
   readonly targets?: readonly NamedTarget[];
   readonly tables: readonly TableEntry[];
   readonly settings: PipelineSettings;
+  /** Nothing goes back. */
+  readonly reverse?: 'off';
   /** Absent: the histories that are there are looked at, and no folder. */
   readonly schemaMigrations?: readonly SchemaMigrations[];
   /** SQL of the file's own, in its order; absent: none. */
@@ -108,12 +110,20 @@ export interface TableEntry {
   readonly explode?: ExplodeEntry;
   /** Absent: as the defaults say, where the target is Redis. */
   readonly redis?: RedisEntry;
+  /** Absent: the way back follows from the mapping. */
+  readonly reverse?: ReverseEntry;
   /** Place of `from` in the file, for findings. */
   readonly line: number;
   readonly column: number;
   /** Place of `to`, where there is one. */
   readonly toPlace?: { readonly line: number; readonly column: number };
 }
+
+/** `set`: keyed by source column; made of target columns. */
+export type ReverseEntry = { readonly line: number; readonly column: number } & (
+  | { readonly mode: 'none' }
+  | { readonly mode: 'set'; readonly set: Readonly<Record<string, SetEntry>> }
+);
 
 export interface ColumnEntry {
   readonly to?: string;

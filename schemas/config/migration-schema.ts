@@ -11,6 +11,8 @@ import { expected, flag, oneOf, sqlName, whole } from './file-terms.ts';
 import { keyOption, refsOption } from './key-schema.ts';
 import { reconcileSettings } from './reconcile-schema.ts';
 import { redisTable, redisUrl } from './redis-schema.ts';
+import { redisTable } from './redis-schema.ts';
+import { reverseOption, reverseSwitch } from './reverse-schema.ts';
 import { schemaMigrations, schemaSteps } from './schema-change-schema.ts';
 import { setEntries } from './step-schema.ts';
 import { postgresUrl, targetAddress, targetOfEntry, targetsByName } from './target-schema.ts';
@@ -97,6 +99,9 @@ const tableEntry = z.strictObject(
       .describe('A row that the target refuses halts its table, or is set aside and blocks its key only. Absent: as under sink.'),
     explode: explodeOption.describe('Each element of an array column becomes a row of the target, beside the key of the row it stands in.'),
     redis: redisTable.optional().describe('How its rows stand in Redis.'),
+    reverse: reverseOption.describe(
+      'What the way back does, where it does not follow from the mapping: none (nothing of it goes back), or source columns set from target columns.',
+    ),
   },
   expected('a block with from: schema.table'),
 );
@@ -220,6 +225,7 @@ export const migrationSchema = z.strictObject(
       )
       .optional()
       .describe('Where the flags of reads and writes are pushed to, beside HTTP.'),
+    reverse: reverseSwitch.describe('off: what is written on the target after the cut-over does not go back to the source.'),
     log: z
       .strictObject({
         retainBytes: bytes.prefault('1GiB').describe('Applied changes kept on disk for a target that is restored.'),
@@ -266,7 +272,6 @@ export const LATER_KEYS: ReadonlySet<string> = new Set([
   'owners',
   'pii',
   'reads',
-  'reverse',
   'rollback',
   'rollbackOn',
   'scope',

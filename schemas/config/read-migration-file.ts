@@ -17,11 +17,13 @@ import type {
   MigrationFile,
   NamedTarget,
   RedisEntry,
+  ReverseEntry,
   TableEntry,
   TargetAddress,
 } from './migration-file.ts';
 import { migrationSchema, type ParsedMigration } from './migration-schema.ts';
 import type { RedisTableInput } from './redis-schema.ts';
+import type { ReverseInput } from './reverse-schema.ts';
 import { buildSet, hidden, keysWrittenOut } from './build-set.ts';
 import { keepsTextInSet } from './step-schema.ts';
 import { checkTargets, defaultTarget } from './target-files.ts';
@@ -96,6 +98,7 @@ function isTextValue(path: Path): boolean {
   if (keepsTextInTests(path)) return true;
   if (path[0] !== 'tables' || path.length < 4) return false;
   if (path[2] === 'deletes') return path[4] === 'value' || path[4] === 'alive';
+  if (path[2] === 'reverse') return path[3] === 'set' && keepsTextInSet(path.slice(5));
   return path[2] === 'where' || (path[2] === 'set' && keepsTextInSet(path.slice(4)));
 }
 
@@ -135,6 +138,7 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
       reconcile: parsed.reconcile,
       log: buildLog(parsed.log),
     },
+    ...(parsed.reverse === 'off' && { reverse: 'off' }),
     ...(parsed.schemaMigrations.length > 0 && { schemaMigrations: buildSchemaMigrations(parsed.schemaMigrations, targets, source) }),
     ...(parsed.schemaSteps.length > 0 && {
       schemaSteps: parsed.schemaSteps.map(({ target, ...step }, i) => ({
@@ -253,6 +257,7 @@ function buildTable(table: ParsedTable, index: number, source: YamlSource, wrong
     ...buildDeletes(table.deletes, source.keyPlace([...at, 'deletes'])),
     ...(table.truncates !== undefined && { truncates: table.truncates }),
     ...(table.explode !== undefined && { explode: buildExplode(table.explode, [...at, 'explode'], source) }),
+    ...buildReverse(table.reverse, [...at, 'reverse'], source),
     ...(table.redis !== undefined && { redis: buildRedis(table.redis, [...at, 'redis'], source) }),
     ...source.valuePlace([...at, 'from']),
   };
@@ -282,6 +287,13 @@ function buildDeletes(deletes: DeletesInput | undefined, place: Place): { readon
   const { column, value = 'true', alive, at } = deletes.soft;
   const flag = column === undefined ? undefined : { column, value, ...(alive !== undefined && { alive }) };
   return { deletes: { mode: 'soft', ...(flag !== undefined && { flag }), ...(at !== undefined && { at }), ...place } };
+}
+
+function buildReverse(reverse: ReverseInput | undefined, at: Path, source: YamlSource): { readonly reverse?: ReverseEntry } {
+  if (reverse === undefined) return {};
+  const place = source.keyPlace(at);
+  if (reverse === 'none') return { reverse: { mode: 'none', ...place } };
+  return { reverse: { mode: 'set', set: buildSet(reverse.set, [...at, 'set'], source), ...place } };
 }
 
 function buildRedis({ ttl, key, form, sets }: RedisTableInput, at: Path, source: YamlSource): RedisEntry {

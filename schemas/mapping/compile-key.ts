@@ -2,7 +2,15 @@
  * Keys and replica identity of one table. Guarantee: without a finding, the stream identifies every changed row as the mapping
  * expects, two source keys never become one target key, and the target has a unique index to conflict on.
  */
-import { identityColumns, quoteIdent, quoteTable, type CatalogKey, type CatalogTable, type ReplicaIdentity } from '../table.ts';
+import {
+  identityColumns,
+  quoteIdent,
+  quoteTable,
+  type CatalogColumn,
+  type CatalogKey,
+  type CatalogTable,
+  type ReplicaIdentity,
+} from '../table.ts';
 import type { ColumnMapping, RowFilter, ShareColumn } from './compiled-mapping.ts';
 import type { FindingList } from './finding-list.ts';
 import { mayBeLeftOut } from './left-out.ts';
@@ -73,7 +81,7 @@ function reportUnmapped(name: string, { resolved, list, columnsFit }: KeyInput):
 function checkInjective(mapped: ColumnMapping, { resolved, world, list }: KeyInput): void {
   if (mapped.cast === undefined || mapped.keyMap !== undefined || mapped.targetType === 'text') return;
   const target = resolved.target.columns.find((column) => column.name === mapped.target);
-  if (target !== undefined && fitTypes(mapped.source, target, world).kind !== 'no') return;
+  if (target !== undefined && (fitTypes(mapped.source, target, world).kind !== 'no' || areWhole(mapped.source, target))) return;
   const entry = resolved.entry.columns[mapped.source.name];
   const message = `key column "${mapped.source.name}" of ${showTable(resolved.source)} cannot be cast to ${mapped.targetType}: two keys could become one`;
   list.error(
@@ -82,6 +90,13 @@ function checkInjective(mapped: ColumnMapping, { resolved, world, list }: KeyInp
     entry ?? resolved.entry,
     `Give the target's key column the type ${mapped.source.type}, a wider one, or text.`,
   );
+}
+
+const WHOLE: ReadonlySet<string> = new Set(['smallint', 'integer', 'bigint']);
+
+/** One that is too large is refused, and no other becomes another. */
+function areWhole(source: CatalogColumn, target: CatalogColumn): boolean {
+  return WHOLE.has(source.baseType) && WHOLE.has(target.baseType);
 }
 
 /** @returns the constants that the target's key needs besides, where it has none on these columns alone. */

@@ -1,6 +1,7 @@
 /**
  * Steps backwards. Guarantee: an inverse is given only where every value that the step takes comes back as the very text that went in,
- * whatever the target's column printed of it; else the reason why not.
+ * whatever the target's column printed of it; else the reason why not. What is given as steps of a file does the same, and refuses what
+ * no value that went in comes to.
  */
 import type { StepBlock } from '#schemas/config/step-schema.ts';
 import type { CatalogColumn } from '#schemas/table.ts';
@@ -17,9 +18,9 @@ import { targetText } from '../value-text.ts';
 export type Back = (text: string) => string;
 
 /** A reason is said of the column: "… is lost: `reason`". */
-export type Inverted = { readonly back: Back } | { readonly why: string };
+export type Inverted = { readonly back: Back; readonly steps: readonly StepBlock[] } | { readonly why: string };
 
-const SAME: Inverted = { back: (text) => text };
+const SAME: Inverted = { back: (text) => text, steps: [] };
 const WHOLE: ReadonlySet<string> = new Set(['smallint', 'integer', 'bigint']);
 const LOCAL = 'timestamp without time zone';
 
@@ -33,12 +34,14 @@ interface Position {
 /** All steps between one source column and its target column. */
 export function invertSteps(column: CatalogColumn, steps: readonly StepBlock[], target: ColumnMapping): Inverted {
   const backs: Back[] = [];
+  const inverse: StepBlock[] = [];
   for (let index = 0; index < steps.length; index++) {
     const inverted = invertStep({ column, steps, index, target });
     if ('why' in inverted) return inverted;
     backs.unshift(inverted.back);
+    inverse.unshift(...inverted.steps);
   }
-  return { back: (text) => backs.reduce((value, back) => back(value), text) };
+  return { back: (text) => backs.reduce((value, back) => back(value), text), steps: inverse };
 }
 
 function invertStep(position: Position): Inverted {
@@ -70,7 +73,7 @@ function invertMap({ values, else: otherwise }: NonNullable<StepBlock['map']>, {
     if (other !== undefined && other !== form) return { why: `map sends several values to "${value}"` };
     back.set(printed, form);
   }
-  return { back: (text) => back.get(text) ?? text };
+  return { back: (text) => back.get(text) ?? text, steps: [{ map: { values: Object.fromEntries(back), else: 'fail' } }] };
 }
 
 /** Digits behind the point that every value of the column has; undefined where they differ, or it holds no numbers. */
@@ -92,6 +95,11 @@ function invertDecimal({ multiply, divide, round }: NonNullable<StepBlock['decim
       const value = parseDecimal(text);
       return value === undefined ? text : decimalText(scaled(value, { by, over, scale: digits, mode: undefined }));
     },
+    steps: [
+      {
+        decimal: { ...(divide !== undefined && { multiply: divide }), ...(multiply !== undefined && { divide: multiply }), scale: digits },
+      },
+    ],
   };
 }
 
@@ -102,7 +110,7 @@ function invertCast({ to, onError }: NonNullable<StepBlock['cast']>, column: Cat
   const keeps = WHOLE.has(baseType) && /^\s*(?:smallint|int\d?|integer|bigint|numeric|decimal)\b/i.test(to);
   if (onError !== 'fail' || !(keeps || to === baseType) || digits === undefined)
     return { why: `cast to ${to} keeps the value, not its text` };
-  return { back: (text) => toDigits(text, digits) };
+  return { back: (text) => toDigits(text, digits), steps: [{ decimal: { scale: digits } }] };
 }
 
 /** The same number with as many digits behind the point. */
@@ -116,6 +124,7 @@ function invertZone(block: NonNullable<StepBlock['zone']>, column: CatalogColumn
   if (block.ambiguous !== 'fail' || block.skipped !== 'fail')
     return { why: `local times that the clocks of ${block.from} leave out or show twice come back as others` };
   if (underDomain(column).baseType !== LOCAL) return { why: 'zone changes the text' };
-  const { apply } = zoneStep({ to: block.from, ambiguous: 'fail', skipped: 'fail' });
-  return { back: (text) => (apply as (value: Value) => string)(text) };
+  const zone = { to: block.from, ambiguous: 'fail', skipped: 'fail' } as const;
+  const { apply } = zoneStep(zone);
+  return { back: (text) => (apply as (value: Value) => string)(text), steps: [{ zone }] };
 }

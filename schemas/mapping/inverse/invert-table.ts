@@ -2,6 +2,7 @@
  * The mapping of a table backwards: target row → source row. Guarantee: pure; each source column is either under `kept`, and then comes
  * back as the very text that went up, or under `lost` with the reason; what the file filters by to one value comes back as that.
  */
+import type { StepBlock } from '#schemas/config/step-schema.ts';
 import { tableId, type ColumnMapping, type TableMapping } from '../compiled-mapping.ts';
 import { SERVER_ONLY, type MappedRow } from '../map-row.ts';
 import { numericSize } from '../type-modifier.ts';
@@ -41,7 +42,8 @@ export function invertMapping(tables: readonly TableMapping[], source: Catalog):
   });
 }
 
-type Way = { readonly value: string | null } | { readonly from: string; readonly back: Back };
+/** `steps`: what computes it, as in a file; absent: the value itself, perhaps of another type. */
+export type Way = { readonly value: string | null } | { readonly from: string; readonly back: Back; readonly steps?: readonly StepBlock[] };
 
 /** By source column, of one target. */
 type Ways = ReadonlyMap<string, Way>;
@@ -95,12 +97,19 @@ function down(usable: ReadonlyMap<string, Ways>, rows: readonly MappedRow[]): Ma
   return source;
 }
 
-function wayOf(column: CatalogColumn, table: TableMapping): Way | { readonly why: string } {
+/** How a column of the source comes back from one target. */
+export function wayOf(column: CatalogColumn, table: TableMapping): Way | { readonly why: string } {
   const only = table.filter?.conditions.find((one) => one.column === column.name && one.op === 'in' && one.values.length === 1);
-  if (only !== undefined) return { value: only.values[0]! };
+  if (only !== undefined) return { value: only.values[0] ?? null };
+  return mappedWay(column, table);
+}
+
+/** The same, whatever the filter tells. */
+export function mappedWay(column: CatalogColumn, table: TableMapping): Way | { readonly why: string } {
   const tries = [...directWays(column, table), ...computedWays(column, table)];
   const found = tries.find((one) => 'back' in one.inverted);
-  if (found !== undefined && 'back' in found.inverted) return { from: found.target, back: found.inverted.back };
+  if (found !== undefined && 'back' in found.inverted)
+    return { from: found.target, back: found.inverted.back, ...(found.steps !== undefined && { steps: found.steps }) };
   const [first] = tries;
   if (first !== undefined && 'why' in first.inverted) return { why: `"${first.target}": ${first.inverted.why}` };
   return { why: NOWHERE };
@@ -108,7 +117,8 @@ function wayOf(column: CatalogColumn, table: TableMapping): Way | { readonly why
 
 interface Try {
   readonly target: string;
-  readonly inverted: Inverted;
+  readonly inverted: { readonly back: Back } | { readonly why: string };
+  readonly steps?: readonly StepBlock[];
 }
 
 function directWays(column: CatalogColumn, table: TableMapping): Try[] {
@@ -122,10 +132,10 @@ function computedWays(column: CatalogColumn, { columns, steps }: TableMapping): 
   if (steps === undefined || index < 0) return [];
   return steps.computed
     .filter(({ from }) => from.includes(index))
-    .map(({ target, from, steps: blocks, column: at }) => ({
-      target,
-      inverted: from.length > 1 ? { why: 'it is made of several columns' } : invertSteps(column, blocks, columns[at]!),
-    }));
+    .map(({ target, from, steps: blocks, column: at }) => {
+      const inverted: Inverted = from.length > 1 ? { why: 'it is made of several columns' } : invertSteps(column, blocks, columns[at]!);
+      return { target, inverted, ...('steps' in inverted && { steps: inverted.steps }) };
+    });
 }
 
 const WHOLE: ReadonlySet<string> = new Set(['smallint', 'integer', 'bigint']);
@@ -133,7 +143,7 @@ const WHOLE: ReadonlySet<string> = new Set(['smallint', 'integer', 'bigint']);
 const PLAIN: ReadonlySet<string> = new Set([...WHOLE, 'numeric', 'uuid', 'date', 'timestamp without time zone', 'character varying']);
 
 /** Casts that a server computes. */
-function invertCast({ source, cast, targetType, targetBaseType }: ColumnMapping): Inverted {
+function invertCast({ source, cast, targetType, targetBaseType }: ColumnMapping): Try['inverted'] {
   if (cast === undefined) return { back: (text) => text };
   const { baseType, typmod } = underDomain(source);
   if (targetBaseType === 'text' && PLAIN.has(baseType)) return { back: (text) => text };
