@@ -251,6 +251,24 @@ export const catalogue = {
   ),
   'CF-8402': entry(2, 'operator', 'This migration keeps no flags.', 'Flags need one PostgreSQL target: run crossfade up against it once.'),
   'CF-8403': entry(1, 'operator', 'The flags were changed meanwhile.', 'Look at them (crossfade flags get), then change them again.'),
+  'CF-8201': entry(
+    2,
+    'operator',
+    'There is no way back for this migration.',
+    'See what crossfade check says of each table, or accept it in the file: reverse.',
+  ),
+  'CF-8202': entry(
+    1,
+    'timed',
+    'A marker was not carried to the other side in time.',
+    'See in the log of crossfade up what holds the direction up.',
+  ),
+  'CF-8203': entry(
+    1,
+    'operator',
+    'The reverse path has lost its place while the target serves: what was written there meanwhile is not on the source.',
+    'Do not roll back: have the tables copied from the target again (docs/cutover.md), or go on without a way back.',
+  ),
 } as const satisfies Record<string, CatalogueEntry>;
 
 export type ErrorCode = keyof typeof catalogue;

@@ -14,7 +14,7 @@ export interface TableName {
 
 export interface FenceOptions {
   readonly url: string;
-  /** The migration's. Sessions that say it, or it with `_reverse`, in `crossfade.pipeline` are exempt. */
+  /** The migration's. Sessions that say it, or its `reverseName`, in `crossfade.pipeline` are exempt. */
   readonly name: string;
   readonly side: Side;
   /** Roots and plain tables; partitions and inheriting tables of any depth go with them. */

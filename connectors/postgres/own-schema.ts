@@ -208,6 +208,16 @@ const STEPS: readonly string[] = [
      details jsonb NOT NULL DEFAULT '{}',
      PRIMARY KEY (name, epoch)
    );`,
+  // What others than our sinks wrote on the side that does not serve.
+  `CREATE TABLE crossfade.foreign_writes (
+     name text NOT NULL,
+     table_name text NOT NULL,
+     changes bigint NOT NULL,
+     last_lsn pg_lsn NOT NULL,
+     first_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+     last_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+     PRIMARY KEY (name, table_name)
+   );`,
 ];
 
 const SCHEMA_LOCK = `pg_advisory_xact_lock(hashtextextended('crossfade schema', 0))`;

@@ -39,6 +39,8 @@ export interface Direction {
   /** Migrations whose sinks write to the source of this direction. */
   readonly ignoreOrigins: readonly string[];
   readonly foreign: ForeignWrites;
+  /** Rows may be copied over those of the other side: this side serves. */
+  readonly mayCopy: () => Promise<boolean>;
   /** Nothing is copied when it begins: the other side has it all. */
   readonly isFilled: true;
 }
@@ -80,6 +82,7 @@ export async function assemble(options: RunUpOptions, { raw, progress, targets, 
     copy: copier.hooks,
     appliedLsn: () => targets.highestLsn(),
     recopy: async ({ schema, name: table }, reason) => {
+      if (direction !== undefined && !(await direction.mayCopy())) return;
       await copier.requestRecopy({ kind: 'replace', schema, table, reason });
     },
     onStarted: streaming.resolve,

@@ -18,14 +18,15 @@ import { openFlags, type RunningFlags } from './flags.ts';
 import { createHttpServer, type HttpServer } from './http/http-server.ts';
 import { registerMetrics, registerTargetMetrics } from './instance-metrics.ts';
 import { openTargets } from './open-targets.ts';
-import { Retention } from './retention.ts';
+import { keepTrimmed } from './keep-trimmed.ts';
+import { reverseService } from './reverse/reverse-service.ts';
+import { ServingSide, sidesOf } from './reverse/serving-side.ts';
 import { ServiceGroup } from './service-group.ts';
 import type { TargetSides } from './target-sides.ts';
 import { targetsStatus } from './targets-status.ts';
 import { installTestHooksFrom } from './test-hook-environment.ts';
 import { watchMirrors } from './watch-mirrors.ts';
 
-const TRIM_EVERY_MS = 10_000;
 const PROGRESS_EVERY_MS = 1_000;
 const POLL_MS = 100;
 
@@ -49,6 +50,8 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
   const taken = await group.orFailure(Promise.all(targets.all.map(({ ready }) => ready)));
   await targets.recorded(group.signal);
   const running = await assemble(options, { raw, progress, targets, ordered: taken.map(({ ordered }) => ordered), stack });
+  const serving = stack.use(new ServingSide(sidesOf(options.file)));
+  const reverse = reverseService(options, serving);
   const status = (): StatusResult => targetsStatus(options.file.name, running, options.dataDir);
   const flags = await openFlags(options);
   const http = await serve(options, running, { status, signal: group.signal, flags });
@@ -63,6 +66,7 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
     group.start((signal) => watchMirrors({ raw, progress, targets: targets.all, logger: options.logger }, signal));
   group.start((signal) => endWithoutTargets(targets, signal));
   for (const monitor of running.monitors.values()) group.start((signal) => monitor.run(signal));
+  if (reverse !== undefined) group.start((signal) => reverse.run(signal));
   const reason = await group.firstOf(options.until === 'caught-up' ? caughtUp(running, group.signal) : undefined);
   await group.stop();
   targets.throwFailure();
@@ -120,21 +124,6 @@ async function endWithoutTargets(targets: TargetSides, signal: AbortSignal): Pro
   while (!signal.aborted) {
     if (targets.all.every(({ failure }) => failure() !== undefined)) targets.throwFailure();
     await delay(POLL_MS, undefined, { signal }).catch(() => undefined);
-  }
-}
-
-async function keepTrimmed({ raw, targets }: Running, retainBytes: number, signal: AbortSignal): Promise<void> {
-  const retention = new Retention(retainBytes);
-  let trimmedBytes = 0;
-  while (!signal.aborted) {
-    await delay(TRIM_EVERY_MS, undefined, { signal }).catch(() => undefined);
-    const size = raw.size();
-    retention.note(raw.end(0), trimmedBytes + size);
-    const needed = targets.neededOffset();
-    const before = needed === undefined ? undefined : retention.before(needed);
-    if (before === undefined) continue;
-    await raw.trim(0, before);
-    trimmedBytes += size - raw.size();
   }
 }
 

@@ -8,6 +8,7 @@
 import type pg from 'pg';
 import type { FenceOptions, TableName } from '#connectors/fence/fence.ts';
 import { queryRow, queryRows } from '#connectors/postgres/session.ts';
+import { reverseName } from '#schemas/mapping/reverse/reverse-name.ts';
 import { quoteLiteral, quoteTable } from '#schemas/table.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 
@@ -113,7 +114,7 @@ function triggerArguments({ name, servesElsewhere }: Pick<FenceOptions, 'name' |
 /** Statements that make what is missing of a member's triggers, or says something else. CREATE OR REPLACE wakes a trigger that slept. */
 export function creations(options: Pick<FenceOptions, 'name' | 'servesElsewhere'>, member: Member): readonly string[] {
   const names = triggerNames(options.name);
-  const exempt = [options.name, `${options.name}_reverse`].map(quoteLiteral).join(', ');
+  const exempt = [options.name, reverseName(options.name)].map(quoteLiteral).join(', ');
   const call = `WHEN (coalesce(pg_catalog.current_setting('crossfade.pipeline', true), '') NOT IN (${exempt}))
     EXECUTE FUNCTION ${FUNCTION.replace('()', '')}(${triggerArguments(options).map(quoteLiteral).join(', ')})`;
   const made: string[] = [];

@@ -1,0 +1,165 @@
+/**
+ * Where the reverse direction begins: at the consistent point of its slot on the target, with every table followed and nothing copied.
+ * Guarantee: what is written on the target from the cut-over on is in the slot; and a path that has lost its place is begun anew only
+ * while the source serves.
+ *
+ * Why that is enough. Before the cut-over nobody but the forward sink may write on the target, and what it writes the source has already: a
+ * path that begins late misses nothing. From the cut-over's COMMIT on everything counts. That COMMIT is of a row of the source's journal,
+ * so to begin is to hold the journal locked (SHARE: no row is written to it) from the look that says "the source serves" until the slot is
+ * there and its place is recorded on the source. A cut-over is decided either before, and then nothing is begun, or after, and
+ * then the slot is older than the first write that counts.
+ *
+ * If the process dies: before the commit below there is no progress row, and the next start drops the slot and begins anew; after it the row names a
+ * slot that nobody has moved, and an empty log whose first record is the row's position.
+ */
+import { rm } from 'node:fs/promises';
+import type pg from 'pg';
+import type { Topic } from '#connectors/change-log/change-log.ts';
+import { readJournalRows } from '#connectors/postgres/journal.ts';
+import { ensureSchema } from '#connectors/postgres/own-schema.ts';
+import { connect } from '#connectors/postgres/session.ts';
+import { ensurePublication } from '#connectors/source/postgres/publication.ts';
+import { createSlot, dropSlot, readSlot } from '#connectors/source/postgres/slot.ts';
+import { beginFilled } from '#connectors/target/postgres/begin-filled.ts';
+import { readProgress } from '#connectors/target/postgres/progress.ts';
+import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import { PipelineError } from '#schemas/errors.ts';
+import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { whoServes } from '#schemas/migration/recovery.ts';
+import type { CatalogTable } from '#schemas/table.ts';
+import { failpoint } from '#schemas/test-hooks.ts';
+import { recoverControl } from '#services/reader/recover.ts';
+import type { Logger } from '#services/runtime/service.ts';
+
+export interface Beginning {
+  /** The migration's: the journals are under it. */
+  readonly forwardName: string;
+  /** Of the reverse direction. */
+  readonly file: MigrationFile;
+  readonly mapping: CompiledMapping;
+  /** The target's tables that it reads. */
+  readonly tables: readonly CatalogTable[];
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+export interface ReverseLog extends AsyncDisposable {
+  readonly raw: Topic;
+  readonly progress: Topic;
+}
+
+/** How the log is opened, and where it lies. */
+export interface LogPlace<L extends ReverseLog> {
+  readonly directory: string;
+  open(): Promise<L>;
+}
+
+/** @throws PipelineError CF-8203 when the place is lost and the target serves; CF-2003, CF-5002 */
+export async function beginReverse<L extends ReverseLog>(beginning: Beginning, place: LogPlace<L>): Promise<L> {
+  const { file, mapping, signal } = beginning;
+  await using stack = new AsyncDisposableStack();
+  const read = stack.adopt(await connect(file.source.postgres, { applicationName: 'crossfade reverse', role: 'target' }), end);
+  const applied = stack.adopt(await connect(file.target.postgres!, { applicationName: 'crossfade reverse', role: 'source' }), end);
+  // A slot waits for every running transaction; a stop does not.
+  const stop = (): void => void end(read);
+  signal.addEventListener('abort', stop, { once: true });
+  stack.defer(() => signal.removeEventListener('abort', stop));
+  await ensureSchema(applied);
+  let log = await place.open();
+  try {
+    const found = await look(file.name, mapping.hash, { read, applied, log });
+    if (found === 'standing') return log;
+    await log[Symbol.asyncDispose]();
+    await anew(beginning, { read, applied, found, wipe: async () => rm(place.directory, { recursive: true, force: true }) });
+    log = await place.open();
+    return log;
+  } catch (error) {
+    await log[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+async function end(client: pg.Client): Promise<void> {
+  await client.end().catch(() => undefined);
+}
+
+interface Standing {
+  readonly read: pg.Client;
+  readonly applied: pg.Client;
+  readonly log: ReverseLog;
+}
+
+/** `changed`: it stands, for other tables or another mapping of them. */
+type Found = 'standing' | 'changed' | 'lost';
+
+/** Slot, log and progress belong together; what else may be wrong with them reader and sink say. */
+async function look(name: string, hash: string, { read, applied, log }: Standing): Promise<Found> {
+  const slot = await readSlot(read, name);
+  const progress = await readProgress(applied, name);
+  if (slot === undefined || slot.walStatus === 'lost' || progress?.logOffset === undefined) return 'lost';
+  // A log that is gone was begun anew, and holds less than was applied of it.
+  if (progress.logOffset > log.raw.end(0) || progress.logOffset < log.raw.start(0)) return 'lost';
+  if (progress.logOffset > 0 && (await recoverControl(log.progress)).fresh) return 'lost';
+  return progress.mappingHash === hash ? 'standing' : 'changed';
+}
+
+interface Sessions {
+  readonly read: pg.Client;
+  readonly applied: pg.Client;
+  readonly found: Found;
+  readonly wipe: () => Promise<void>;
+}
+
+async function anew({ forwardName, file, mapping, tables, logger }: Beginning, { read, applied, found, wipe }: Sessions): Promise<void> {
+  const { name, settings } = file;
+  await ensurePublication(read, name, tables, settings.publication.create);
+  await applied.query('BEGIN');
+  try {
+    await applied.query('LOCK TABLE crossfade.journal IN SHARE MODE');
+    const journals = { source: await readJournalRows(applied, forwardName), target: await readJournalRows(read, forwardName) };
+    if (whoServes(journals) === 'target') {
+      await applied.query('ROLLBACK');
+      if (found === 'changed') return;
+      throw new PipelineError('CF-8203', `the reverse path ${name} has lost its place, and the target serves`);
+    }
+    await wipe();
+    await dropSlot(read, name);
+    failpoint('reverse.slot-gone');
+    const lsn = await createSlot(read, name, settings.slot.failover);
+    failpoint('reverse.slot-made');
+    await beginFilled(applied, mapping, lsn);
+    failpoint('reverse.begun');
+    await applied.query('COMMIT');
+  } catch (error) {
+    await applied.query('ROLLBACK').catch(() => undefined);
+    throw error;
+  }
+  logger.info({ slot: name }, 'The reverse path begins');
+}
+
+/** What stands of it on both sides goes. To be called once nothing runs it and what the target was written is not to go back. */
+export async function removeReverse({
+  source,
+  target,
+  name,
+}: {
+  readonly source: string;
+  readonly target: string;
+  readonly name: string;
+}): Promise<void> {
+  const read = await connect(target, { applicationName: 'crossfade reverse', role: 'target' });
+  try {
+    await dropSlot(read, name);
+    await read.query(`DROP PUBLICATION IF EXISTS "${name}"`);
+  } finally {
+    await end(read);
+  }
+  const applied = await connect(source, { applicationName: 'crossfade reverse', role: 'source' });
+  try {
+    if ((await applied.query(`SELECT WHERE to_regclass('crossfade.progress') IS NULL`)).rowCount === 1) return;
+    await applied.query('DELETE FROM crossfade.progress WHERE name = $1', [name]);
+    await applied.query('DELETE FROM crossfade.markers WHERE name = $1', [name]);
+  } finally {
+    await end(applied);
+  }
+}

@@ -1,0 +1,158 @@
+/**
+ * The reverse path of a running instance. Guarantee: it stands while `crossfade.migration.reverse_wanted` says so; whatever ends it, it is
+ * started again with growing waits, and the forward direction never knows. At most one runs: the log's lock and the sink's see to that.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type pg from 'pg';
+import { connect } from '#connectors/postgres/session.ts';
+import { readStateRow } from '#connectors/target/postgres/migration-state.ts';
+import type { RunUpOptions } from '#services/cli/up-port.ts';
+import { formatLsn } from '#schemas/lsn.ts';
+import { messageOf, PipelineError } from '#schemas/errors.ts';
+import { whyNoReverse, type ReverseTable } from '#schemas/mapping/reverse/derive-reverse.ts';
+import { waitBackoff, type Backoff } from '#services/runtime/backoff.ts';
+import type { Logger, Service } from '#services/runtime/service.ts';
+import type { Running } from '../assemble.ts';
+import { runReverse } from './run-reverse.ts';
+import type { ServingSide } from './serving-side.ts';
+
+const LOOK_EVERY_MS = 500;
+const RETRY: Backoff = { firstMs: 200, lastMs: 10_000 };
+/** A path that ran as long as this begins its waits anew. */
+const STOOD_MS = 60_000;
+
+export interface ReverseStatus {
+  readonly wanted: boolean;
+  /** Reader and sink are connected. */
+  readonly connected: boolean;
+  readonly appliedLsn: string | null;
+  readonly lagBytes: number | null;
+  readonly restarts: number;
+  readonly error: string | undefined;
+  /** What goes back and what does not; none before the first start. */
+  readonly tables: readonly ReverseTable[];
+}
+
+export class ReverseService implements Service {
+  readonly id = 'reverse';
+  readonly #options: Pick<RunUpOptions, 'file' | 'dataDir' | 'logger' | 'environment'>;
+  readonly #serving: ServingSide;
+  readonly #logger: Logger;
+  #client: pg.Client | undefined;
+  #isWanted = false;
+  #running: Running | undefined;
+  #tables: readonly ReverseTable[] = [];
+  #restarts = 0;
+  #error: string | undefined;
+
+  constructor(options: Pick<RunUpOptions, 'file' | 'dataDir' | 'logger' | 'environment'>, serving: ServingSide) {
+    this.#options = options;
+    this.#serving = serving;
+    this.#logger = reverseLogger(options.logger);
+  }
+
+  status(): ReverseStatus {
+    const reader = this.#running?.reader.status();
+    const applied = this.#running?.targets.appliedLsn();
+    const current = reader?.currentLsn;
+    return {
+      wanted: this.#isWanted,
+      connected: reader?.connected === true && this.#running?.targets.missing() === undefined,
+      appliedLsn: applied === undefined ? null : formatLsn(applied),
+      lagBytes: applied === undefined || current === undefined ? null : Number(current > applied ? current - applied : 0n),
+      restarts: this.#restarts,
+      error: this.#error ?? reader?.error,
+      tables: this.#tables,
+    };
+  }
+
+  /** Never rejects. */
+  async run(signal: AbortSignal): Promise<void> {
+    if (this.#options.file.target.postgres === undefined) return;
+    const watching = this.#serving.watch(signal);
+    try {
+      while (!signal.aborted) {
+        await this.#look();
+        if (this.#isWanted) await this.#stand(signal);
+        await delay(LOOK_EVERY_MS, undefined, { signal }).catch(() => undefined);
+      }
+    } finally {
+      await watching;
+      await this.#close();
+    }
+  }
+
+  /** As it was wanted last, where nobody can be asked. */
+  async #look(): Promise<void> {
+    try {
+      this.#client ??= await connect(this.#options.file.target.postgres!, { applicationName: 'crossfade state', role: 'target' });
+      const row = await readStateRow(this.#client, this.#options.file.name);
+      this.#isWanted = row?.reverseWanted === true;
+    } catch (error) {
+      this.#logger.debug({ error: messageOf(error) }, 'The state could not be read');
+      await this.#close();
+    }
+  }
+
+  async #close(): Promise<void> {
+    const client = this.#client;
+    this.#client = undefined;
+    await client?.end().catch(() => undefined);
+  }
+
+  /** Until it is not wanted any more. */
+  async #stand(signal: AbortSignal): Promise<void> {
+    const unwanted = new AbortController();
+    const ended = AbortSignal.any([signal, unwanted.signal]);
+    const looking = this.#lookUntil(ended, () => unwanted.abort());
+    for (let attempt = 0; !ended.aborted; attempt++) {
+      const begun = performance.now();
+      try {
+        await runReverse({
+          options: { ...this.#options, logger: this.#logger },
+          serving: this.#serving,
+          signal: ended,
+          onRunning: (running, derived) => {
+            this.#running = running;
+            this.#tables = derived.tables;
+            this.#error = undefined;
+          },
+        });
+      } catch (error) {
+        if (ended.aborted) break;
+        this.#error = messageOf(error);
+        this.#restarts++;
+        const code = error instanceof PipelineError ? error.code : undefined;
+        this.#logger.error({ error: this.#error, ...(code !== undefined && { code }) }, 'The reverse path ended; it is started again');
+        if (performance.now() - begun > STOOD_MS) attempt = 0;
+        await waitBackoff(RETRY, attempt, ended).catch(() => undefined);
+      } finally {
+        this.#running = undefined;
+      }
+    }
+    await looking;
+  }
+
+  async #lookUntil(ended: AbortSignal, unwanted: () => void): Promise<void> {
+    while (!ended.aborted) {
+      await delay(LOOK_EVERY_MS, undefined, { signal: ended }).catch(() => undefined);
+      await this.#look();
+      if (!this.#isWanted) unwanted();
+    }
+  }
+}
+
+/** Undefined: the file has no way back, and nobody can want one. */
+export function reverseService(options: RunUpOptions, serving: ServingSide): ReverseService | undefined {
+  return whyNoReverse(options.file) === undefined ? new ReverseService(options, serving) : undefined;
+}
+
+function reverseLogger(logger: Logger): Logger {
+  const direction = 'reverse';
+  return {
+    info: (details, message) => logger.info({ direction, ...details }, message),
+    warn: (details, message) => logger.warn({ direction, ...details }, message),
+    error: (details, message) => logger.error({ direction, ...details }, message),
+    debug: (details, message) => logger.debug({ direction, ...details }, message),
+  };
+}

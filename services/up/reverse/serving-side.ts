@@ -1,0 +1,82 @@
+/**
+ * Who serves, by the journals of both sides. Guarantee: an answer is of a moment later than the question; where a side cannot be asked there
+ * is none.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type pg from 'pg';
+import { readJournalRows } from '#connectors/postgres/journal.ts';
+import { connect } from '#connectors/postgres/session.ts';
+import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import { whoServes } from '#schemas/migration/recovery.ts';
+import type { Side } from '#schemas/migration/transitions.ts';
+
+const LOOK_EVERY_MS = 1_000;
+
+export interface Sides {
+  /** The migration's, not a direction's. */
+  readonly name: string;
+  readonly source: string;
+  readonly target: string;
+}
+
+/** Redis keeps no journal: nothing is ever asked of it. */
+export function sidesOf({ name, source, target }: MigrationFile): Sides {
+  return { name, source: source.postgres, target: target.postgres ?? '' };
+}
+
+export class ServingSide implements AsyncDisposable {
+  readonly #sides: Sides;
+  readonly #clients = new Map<Side, pg.Client>();
+  #known: Side | undefined;
+
+  constructor(sides: Sides) {
+    this.#sides = sides;
+  }
+
+  /** As it was known last; undefined: nobody has asked. */
+  get known(): Side | undefined {
+    return this.#known;
+  }
+
+  /** @throws PipelineError CF-2001, CF-5001, or what ended a session */
+  async ask(): Promise<Side> {
+    const { name } = this.#sides;
+    try {
+      // The target's first: a rollback that is found there has made its cut-over on the source long before.
+      const target = await readJournalRows(await this.#client('target'), name);
+      const source = await readJournalRows(await this.#client('source'), name);
+      this.#known = whoServes({ source, target });
+      return this.#known;
+    } catch (error) {
+      await this[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** Keeps what is known up to date. Never rejects. */
+  async watch(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.ask().catch(() => undefined);
+      await delay(LOOK_EVERY_MS, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  async #client(side: Side): Promise<pg.Client> {
+    let client = this.#clients.get(side);
+    if (client === undefined) {
+      client = await connect(this.#sides[side], {
+        applicationName: 'crossfade journal',
+        role: side,
+        settings: { statement_timeout: '10000' },
+      });
+      this.#clients.set(side, client);
+    }
+    return client;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const clients = [...this.#clients.values()];
+    this.#clients.clear();
+    await Promise.all(clients.map(async (client) => client.end().catch(() => undefined)));
+  }
+}
