@@ -9,6 +9,7 @@ import type { ForeignWrites } from '#services/reader/left-out.ts';
 import { Reader } from '#services/reader/reader.ts';
 import { reverseName } from '#schemas/mapping/reverse/reverse-name.ts';
 import { type TargetMonitor, targetMonitor } from './target-monitor.ts';
+import type { ServingSide } from './reverse/serving-side.ts';
 import type { TargetSide } from './target-side.ts';
 import type { TargetSides } from './target-sides.ts';
 
@@ -30,6 +31,7 @@ export interface Assembly {
   /** Of each target: its foreign keys are checked while we write. */
   readonly ordered: readonly boolean[];
   readonly stack: AsyncDisposableStack;
+  readonly serving: ServingSide;
   /** Absent: the forward direction. */
   readonly direction?: Direction;
 }
@@ -45,7 +47,10 @@ export interface Direction {
   readonly isFilled: true;
 }
 
-export async function assemble(options: RunUpOptions, { raw, progress, targets, ordered, stack, direction }: Assembly): Promise<Running> {
+export async function assemble(
+  options: RunUpOptions,
+  { raw, progress, targets, ordered, stack, serving, direction }: Assembly,
+): Promise<Running> {
   const { name, settings, source: url } = options.file;
   const source = createCopySource({ url: url.postgres, applicationName: `crossfade ${name} copy` });
   stack.defer(() => source.close());
@@ -89,7 +94,7 @@ export async function assemble(options: RunUpOptions, { raw, progress, targets, 
     logger: options.logger,
   });
   for (const side of targets.all) {
-    const monitor = targetMonitor(options, side, { reader, raw });
+    const monitor = targetMonitor(options, side, { reader, raw, serving });
     if (monitor === undefined) continue;
     monitors.set(side, monitor);
     for (const leaves of known) monitor.learn(...leaves);

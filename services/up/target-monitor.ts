@@ -1,6 +1,6 @@
 /**
  * The reconciler beside a target of a running instance. Guarantee: it only reads source and target (and writes down what it finds, in tables of ours);
- * nothing that it meets ends the instance.
+ * nothing that it meets ends the instance; and it is silent while the target serves.
  */
 import { readOpenFindings, saveRound } from '#connectors/target/postgres/reconcile-record.ts';
 import type { Topic } from '#connectors/change-log/change-log.ts';
@@ -17,6 +17,7 @@ import type { PartOf } from '#services/reconciler/monitor/monitored-tables.ts';
 import { TouchedKeys } from '#services/reconciler/monitor/touched-keys.ts';
 import { verifyMigration } from '#services/reconciler/verify.ts';
 import type { Reader } from '#services/reader/reader.ts';
+import type { ServingSide } from './reverse/serving-side.ts';
 import type { TargetSide } from './target-side.ts';
 
 /** The source's snapshot is open for as long as the target is waited for. */
@@ -33,7 +34,7 @@ export interface TargetMonitor {
 export function targetMonitor(
   { file, logger }: Pick<RunUpOptions, 'file' | 'logger'>,
   side: TargetSide,
-  { reader, raw, serves }: { readonly reader: Pick<Reader, 'status'>; readonly raw: Topic; readonly serves?: () => 'source' | 'target' },
+  { reader, raw, serving }: { readonly reader: Pick<Reader, 'status'>; readonly raw: Topic; readonly serving: ServingSide },
 ): TargetMonitor | undefined {
   const { name, settings, source } = file;
   const url = side.file.target.postgres;
@@ -48,7 +49,7 @@ export function targetMonitor(
     tables: mapping.tables,
     compare: async (parts, signal, onWaited) => {
       const chosen = Map.groupBy(parts, ({ what }) => what.table);
-      return verifyMigration({
+      const result = await verifyMigration({
         sourceUrl: source.postgres,
         targetUrl: url,
         mapping,
@@ -62,8 +63,11 @@ export function targetMonitor(
         tables: (table) => chosen.has(table),
         parts: (table) => rangesOf(chosen.get(table) ?? []),
       });
+      // The target may have begun to serve meanwhile: then it is not what the source is.
+      if ((await serving.ask()) === 'target') throw new Error('the target serves');
+      return result;
     },
-    ...(serves && { serves }),
+    serves: () => (serving.isForward ? 'source' : 'target'),
     isFollowing: () => side.sink.status().connected && side.sink.applied() !== undefined,
     cut: async (tables) => cutTables(source.postgres, tables),
     touched,

@@ -49,8 +49,8 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
   for (const target of targets.all) group.start((signal) => target.run(signal));
   const taken = await group.orFailure(Promise.all(targets.all.map(({ ready }) => ready)));
   await targets.recorded(group.signal);
-  const running = await assemble(options, { raw, progress, targets, ordered: taken.map(({ ordered }) => ordered), stack });
   const serving = stack.use(new ServingSide(sidesOf(options.file)));
+  const running = await assemble(options, { serving, raw, progress, targets, ordered: taken.map(({ ordered }) => ordered), stack });
   const reverse = reverseService(options, serving);
   const status = (): StatusResult => targetsStatus(options.file.name, running, options.dataDir);
   const flags = await openFlags(options);
@@ -63,9 +63,10 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
   group.start((signal) => keepTrimmed(running, options.file.settings.log.retainBytes, signal));
   group.start((signal) => reportProgress(() => options.onProgress(status()), signal));
   if (options.file.settings.reconcile.stream === true)
-    group.start((signal) => watchMirrors({ raw, progress, targets: targets.all, logger: options.logger }, signal));
+    group.start((signal) => watchMirrors({ raw, progress, targets: targets.all, serving, logger: options.logger }, signal));
   group.start((signal) => endWithoutTargets(targets, signal));
   for (const monitor of running.monitors.values()) group.start((signal) => monitor.run(signal));
+  if (options.file.target.postgres !== undefined) group.start((signal) => serving.watch(signal));
   if (reverse !== undefined) group.start((signal) => reverse.run(signal));
   const reason = await group.firstOf(options.until === 'caught-up' ? caughtUp(running, group.signal) : undefined);
   await group.stop();

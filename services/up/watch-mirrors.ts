@@ -1,6 +1,7 @@
 /**
  * `reconcile.stream`: mirrors of the log, held against source and target all the time. Guarantee: a table that begins to differ is told once,
- * with the equality that is broken and the first keys, and again when it is over; nothing of it ends the instance or holds the pipeline up.
+ * with the equality that is broken and the first keys, and again when it is over; nothing of it ends the instance or holds the pipeline up; it is
+ * silent while the target serves.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Topic } from '#connectors/change-log/change-log.ts';
@@ -8,12 +9,14 @@ import { messageOf } from '#schemas/errors.ts';
 import type { MirrorVerdict } from '#services/reconciler/stream/mirror-verdict.ts';
 import { StreamMirror } from '#services/reconciler/stream/stream-mirror.ts';
 import type { Logger } from '#services/runtime/service.ts';
+import type { ServingSide } from './reverse/serving-side.ts';
 import type { TargetSide } from './target-side.ts';
 
 export interface WatchedLog {
   readonly raw: Topic;
   readonly progress: Topic;
   readonly targets: readonly TargetSide[];
+  readonly serving: ServingSide;
   readonly logger: Logger;
 }
 
@@ -32,15 +35,21 @@ async function watchTarget(log: WatchedLog, target: TargetSide, signal: AbortSig
   const { file, migration } = target;
   const { postgres: targetUrl } = file.target;
   if (targetUrl === undefined) return;
-  const { raw, progress, logger } = log;
+  const { raw, progress, serving, logger } = log;
   const options = { name: file.name, sourceUrl: file.source.postgres, targetUrl, raw, progress, logger };
   while (!signal.aborted) {
+    const ended = new AbortController();
     try {
+      // What comes back from a target that serves is not in this log: a mirror of before would differ from both sides for ever.
+      await serving.untilForward(signal);
+      const forward = serving.forwardOnly(AbortSignal.any([signal, ended.signal]));
       const mirror = await StreamMirror.open({ ...options, mapping: migration.mapping, types: migration.types });
-      await Promise.all([mirror.run(signal), compareAlways(mirror, logger, signal)]);
+      await Promise.all([mirror.run(forward), compareAlways(mirror, logger, forward)]);
     } catch (error) {
       logger.warn({ error: messageOf(error) }, 'the log cannot be held against source and target; it is tried again');
       await pause(RETRY_MS, signal);
+    } finally {
+      ended.abort();
     }
   }
 }

@@ -15,6 +15,7 @@ import type { MirrorVerdict } from '#services/reconciler/stream/mirror-verdict.t
 import { StreamMirror } from '#services/reconciler/stream/stream-mirror.ts';
 import { silentLogger } from '#services/runtime/service.ts';
 import { assemble, type Running } from '#services/up/assemble.ts';
+import { ServingSide, sidesOf } from '#services/up/reverse/serving-side.ts';
 import { openTargets } from '#services/up/open-targets.ts';
 import { ServiceGroup } from '#services/up/service-group.ts';
 import { openSession } from './application.ts';
@@ -79,7 +80,13 @@ export async function mirroredPipeline(options: MirroredOptions): Promise<Mirror
   for (const target of targets.all) group.start((signal) => target.run(signal));
   const taken = await group.orFailure(Promise.all(targets.all.map(({ ready }) => ready)));
   await targets.recorded(group.signal);
-  const running = await assemble(up, { ...topics, targets, ordered: taken.map(({ ordered }) => ordered), stack });
+  const running = await assemble(up, {
+    ...topics,
+    targets,
+    serving: stack.use(new ServingSide(sidesOf(up.file))),
+    ordered: taken.map(({ ordered }) => ordered),
+    stack,
+  });
   group.start((signal) => running.reader.run(signal));
   await group.orFailure(running.streaming);
   group.start((signal) => running.copier.run(signal));

@@ -2,7 +2,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, vi } from 'vitest';
+import { vi } from 'vitest';
 import { readCatalog } from '#connectors/catalog/postgres.ts';
 import { readForeignWrites, type ForeignWrite } from '#connectors/postgres/foreign-writes.ts';
 import { connect } from '#connectors/postgres/session.ts';
@@ -123,7 +123,6 @@ export class ReverseWorld implements AsyncDisposable {
     const { mapping } = compileMapping(this.file, source, target);
     const reverse = deriveReverse(this.file, mapping!, { source, target });
     const { name } = reverse.file!;
-    expect(name).toBe(reverseName(this.file.name));
     return verifyMigration({
       sourceUrl: reverse.file!.source.postgres,
       targetUrl: reverse.file!.target.postgres!,

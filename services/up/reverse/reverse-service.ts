@@ -68,8 +68,6 @@ export class ReverseService implements Service {
 
   /** Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
-    if (this.#options.file.target.postgres === undefined) return;
-    const watching = this.#serving.watch(signal);
     try {
       while (!signal.aborted) {
         await this.#look();
@@ -77,7 +75,6 @@ export class ReverseService implements Service {
         await delay(LOOK_EVERY_MS, undefined, { signal }).catch(() => undefined);
       }
     } finally {
-      await watching;
       await this.#close();
     }
   }

@@ -63,6 +63,7 @@ export async function runReverse({ options, serving, signal, onRunning }: Revers
     targets,
     ordered: taken.map(({ ordered }) => ordered),
     stack,
+    serving,
     direction: {
       ignoreOrigins: [options.file.name],
       foreign,

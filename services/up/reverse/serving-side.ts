@@ -38,6 +38,27 @@ export class ServingSide implements AsyncDisposable {
     return this.#known;
   }
 
+  /** The forward direction is the one that counts, as far as is known. */
+  get isForward(): boolean {
+    return this.#known !== 'target';
+  }
+
+  /** Fires when the target has begun to serve, or with `signal`. */
+  forwardOnly(signal: AbortSignal): AbortSignal {
+    const flipped = new AbortController();
+    void this.#wait((isForward) => !isForward, signal).then(() => flipped.abort());
+    return AbortSignal.any([signal, flipped.signal]);
+  }
+
+  /** Resolves once the source serves, or with `signal`. */
+  async untilForward(signal: AbortSignal): Promise<void> {
+    await this.#wait((isForward) => isForward, signal);
+  }
+
+  async #wait(isSo: (isForward: boolean) => boolean, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && !isSo(this.isForward)) await delay(LOOK_EVERY_MS, undefined, { signal }).catch(() => undefined);
+  }
+
   /** @throws PipelineError CF-2001, CF-5001, or what ended a session */
   async ask(): Promise<Side> {
     const { name } = this.#sides;

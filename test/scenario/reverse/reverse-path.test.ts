@@ -114,3 +114,15 @@ test('is begun anew while the source serves, and refused once the target does', 
   expect(await execute(world.target, `SELECT FROM pg_replication_slots WHERE slot_name = 'path_lost_reverse'`)).toEqual([]);
   expect(up.result).toBeUndefined();
 });
+
+test('without the guard what the forward sink wrote would go round', { timeout: LONG_MS }, async () => {
+  await using world = await open('path_loop', 18, 18);
+  const up = world.start({ CROSSFADE_TEST_DISABLE: 'no-loops,foreign' });
+  await up.waitFor(({ phase }) => phase === 'following', { what: 'following', timeoutMs: 60_000 });
+  await world.want();
+  await world.proven();
+  await execute(world.source, 'UPDATE account SET cents = cents + 1 WHERE id <= 20');
+  await world.caughtUp();
+  await world.proven();
+  expect(await world.applied('reverse')).toBeGreaterThan(0);
+});
