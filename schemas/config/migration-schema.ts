@@ -11,7 +11,6 @@ import { expected, flag, oneOf, sqlName, whole } from './file-terms.ts';
 import { keyOption, refsOption } from './key-schema.ts';
 import { reconcileSettings } from './reconcile-schema.ts';
 import { redisTable, redisUrl } from './redis-schema.ts';
-import { redisTable } from './redis-schema.ts';
 import { reverseOption, reverseSwitch } from './reverse-schema.ts';
 import { schemaMigrations, schemaSteps } from './schema-change-schema.ts';
 import { setEntries } from './step-schema.ts';
