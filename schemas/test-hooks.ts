@@ -38,6 +38,23 @@ export const FAILPOINTS = [
   'fence.raised',
   'fence.commit',
   'fence.committed',
+  'flip.leased',
+  'flip.settled',
+  'flip.begun',
+  'flip.allowed',
+  'flip.prepared',
+  'flip.compared-before',
+  'flip.fencing',
+  'flip.fenced',
+  'flip.marked',
+  'flip.drained',
+  'flip.compared',
+  'flip.sequenced',
+  'flip.recorded',
+  'flip.decided',
+  'flip.opened',
+  'flip.announced',
+  'flip.told',
 ] as const;
 export type Failpoint = (typeof FAILPOINTS)[number];
 
@@ -75,6 +92,8 @@ export const GUARDS = [
   'mapped-ends', // a mapped topic that was made anew, or lost its tail, goes unnoticed
   'key-once', // a key that is asked for again is given another id
   'fence-touched', // rows that changed since they were proved equal are not compared at the fence
+  'flip-drain', // a flip does not wait until the marker is applied
+  'flip-compare', // a flip decides whatever the final comparison says
   'claim-gap', // claims are taken that do not join the ones before, or whose outputs were removed
   'settle', // an epoch without a journal row counts as never decided, while it still can be
   'state-lease', // the state is changed by whoever has lost the lease

@@ -1,0 +1,239 @@
+/**
+ * What a flip asks of the world. Guarantee of whoever implements it: a call that returns has happened and lasts; a call that throws may have
+ * happened (its answer can be lost), and calling it again is harmless. Nothing else is assumed: not that two engines never run at once, nor
+ * that one which lost its lease stops.
+ */
+import type { Finding } from '#schemas/errors.ts';
+
+export const SIDES = ['source', 'target'] as const;
+export type Side = (typeof SIDES)[number];
+
+export function otherSide(side: Side): Side {
+  return side === 'source' ? 'target' : 'source';
+}
+
+export const FLIP_KINDS = ['cutover', 'rollback'] as const;
+export type FlipKind = (typeof FLIP_KINDS)[number];
+
+/** The side that serves once it is done. */
+export function flipTo(kind: FlipKind): Side {
+  return kind === 'cutover' ? 'target' : 'source';
+}
+
+/** In the order in which they come. The decision is the end of `decide`. */
+export const FLIP_STEPS = [
+  'lease',
+  'recover',
+  'gates',
+  'begin',
+  'hooks',
+  'prepare',
+  'compare',
+  'predict',
+  'fence',
+  'marker',
+  'drain',
+  'final-compare',
+  'sequences',
+  'decide',
+  'open',
+  'record',
+  'flags',
+  'after-hooks',
+  'finish',
+] as const;
+export type FlipStep = (typeof FLIP_STEPS)[number];
+
+/** One run of a flip or a drill, as the state row keeps it. */
+export interface Act {
+  readonly kind: FlipKind;
+  readonly drill: boolean;
+  /** Greater than that of any act before it, whether that was decided or not. */
+  readonly epoch: bigint;
+  /** ISO time. */
+  readonly startedAt: string;
+  readonly by: string;
+  /** How far it is known to have come. `decided` is written behind the decision, so its absence says nothing. */
+  readonly step: 'begun' | 'fencing' | 'decided' | 'opened';
+  /** Kept from the decision on, so that who finishes it can write the whole certificate. */
+  readonly certificate?: Readonly<Record<string, unknown>>;
+}
+
+export interface FlipState {
+  readonly state: string;
+  readonly serves: Side;
+  /** Of the last act, whatever came of it. */
+  readonly epoch: bigint;
+  readonly act: Act | null;
+}
+
+export interface NewAct {
+  readonly kind: FlipKind;
+  readonly drill: boolean;
+  readonly by: string;
+  /** What the gates found. */
+  readonly details: Readonly<Record<string, unknown>>;
+}
+
+/** How an act ends in the state row. */
+export type ActEnd =
+  /** The other side serves. */
+  | { readonly outcome: 'flipped'; readonly details: Readonly<Record<string, unknown>> }
+  /** As before; `aborted` also when a drill failed. */
+  | { readonly outcome: 'drilled' | 'aborted'; readonly details: Readonly<Record<string, unknown>> };
+
+/** The right to act on a migration. Every write checks in its own transaction that it still holds. */
+export interface Tenure {
+  /** Fires when it can no longer be relied on. */
+  readonly lost: AbortSignal;
+  /** @throws PipelineError CF-8302 when it is not ours any more */
+  confirm(): Promise<void>;
+  read(): Promise<FlipState>;
+  /** A new act with an epoch of its own, and its audit record. @throws PipelineError CF-8302 */
+  begin(act: NewAct): Promise<Act>;
+  /** @throws PipelineError CF-8302 */
+  note(act: Act): Promise<void>;
+  /** The act is over, with its audit record. @throws PipelineError CF-8302 */
+  end(act: Act, end: ActEnd): Promise<void>;
+  release(): Promise<void>;
+}
+
+export interface StatePort {
+  /** @throws PipelineError CF-8301 when somebody else acts */
+  lease(): Promise<Tenure>;
+}
+
+export interface SequenceChange {
+  readonly sequence: string;
+  /** Of the side that served. */
+  readonly was: string;
+  /** Set on the other side. */
+  readonly set: string;
+}
+
+/** A fence that is locked but not decided: it ends with its session. */
+export interface OpenFence {
+  readonly lockWaitMs: number;
+  /** Sequence values under the lock, to be given to `setSequences` of the other side. */
+  sequences(): Promise<unknown>;
+  /** THE decision. A failure leaves it open whether it happened: `settle`. */
+  commit(): Promise<void>;
+  rollback(): Promise<void>;
+  /** Resolves when its session is gone, which is a rollback. */
+  readonly lost: Promise<Error>;
+}
+
+/** The fence of one side. */
+export interface FencePort {
+  /** Schema, journal, function; outside of the block. */
+  prepare(epoch: bigint): Promise<void>;
+  /** Waits at most the lock time-out. The journal row of this epoch stands in it. @throws PipelineError CF-81xx */
+  open(epoch: bigint): Promise<OpenFence>;
+  /** Writers may write here again. Does nothing where a later epoch has fenced this side. */
+  lift(epoch: bigint): Promise<void>;
+  /**
+   * What became of the fence of this epoch, for good: decided, or void, and then it can never be committed any more. A session that still
+   * holds it is waited for briefly, then ended.
+   */
+  settle(epoch: bigint): Promise<'decided' | 'void'>;
+  /** Only ever raises what is there. @param values from `OpenFence.sequences` of the other side */
+  setSequences(values: unknown): Promise<readonly SequenceChange[]>;
+}
+
+export interface Marker {
+  readonly id: string;
+  readonly lsn: string;
+}
+
+/** The pipeline from a side to the other one. */
+export interface PipePort {
+  /** Written on `from` by a session of its own. */
+  mark(from: Side): Promise<Marker>;
+  /** Resolves once the other side has it: all that was committed on `from` before it is applied there. */
+  applied(from: Side, marker: Marker, signal: AbortSignal): Promise<void>;
+}
+
+export interface CompareVerdict {
+  readonly clean: boolean;
+  /** In words, with figures. */
+  readonly summary: string;
+  readonly report: Readonly<Record<string, unknown>>;
+}
+
+export interface OpenCompare {
+  /** The comparison of everything while writes went on. */
+  readonly before: CompareVerdict;
+  /** Keeps what is left for `finish` small. @returns how long that would take, about */
+  refresh(signal: AbortSignal): Promise<{ readonly keys: number; readonly predictedMs: number }>;
+  /** Both sides stand still: what changed since `before`, exactly. */
+  finish(at: Marker, signal: AbortSignal): Promise<CompareVerdict>;
+  close(): Promise<void>;
+}
+
+export interface ComparePort {
+  begin(from: Side, signal: AbortSignal): Promise<OpenCompare>;
+}
+
+/** One condition of a flip, with what was seen. */
+export interface GateResult {
+  readonly gate: string;
+  readonly state: 'open' | 'closed' | 'skipped';
+  /** In words, with figures. */
+  readonly evidence: string;
+  /** Why it is closed and what to do; a warning where it is open. */
+  readonly finding?: Finding;
+}
+
+export interface GatesPort {
+  /** All of them, whatever the first ones say. */
+  check(kind: FlipKind, drill: boolean): Promise<readonly GateResult[]>;
+}
+
+export interface FlagsPort {
+  /** The state row says so already; this only tells it to whoever listens. */
+  announce(serves: Side, epoch: bigint): Promise<void>;
+}
+
+export interface HookCall {
+  readonly event: 'before' | 'after';
+  readonly kind: FlipKind;
+  readonly drill: boolean;
+  readonly epoch: bigint;
+  readonly serves: Side;
+}
+
+export interface HookReport {
+  readonly hook: string;
+  readonly ok: boolean;
+  readonly ms: number;
+  /** Exit code or HTTP status, and the beginning of what it said. */
+  readonly said: string;
+}
+
+export interface HooksPort {
+  /** In the file's order; stops at the first that is not ok. */
+  before(call: HookCall): Promise<readonly HookReport[]>;
+  /** Each is tried several times; none stops the others. */
+  after(call: HookCall): Promise<readonly HookReport[]>;
+}
+
+export interface FlipClock {
+  /** Milliseconds that only go up. */
+  now(): number;
+  /** ISO time. */
+  time(): string;
+  delay(ms: number, signal: AbortSignal): Promise<void>;
+  /** Between 0 and 1. */
+  random(): number;
+}
+
+export interface FlipPorts {
+  readonly clock: FlipClock;
+  readonly state: StatePort;
+  readonly fences: Readonly<Record<Side, FencePort>>;
+  readonly pipe: PipePort;
+  readonly compare: ComparePort;
+  readonly gates: GatesPort;
+  readonly flags: FlagsPort;
+  readonly hooks: HooksPort;
+}
