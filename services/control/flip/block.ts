@@ -90,7 +90,11 @@ async function lockWithTries(parts: BlockParts): Promise<{ fence: OpenFence; blo
       );
       return { fence, blockedSince };
     } catch (error) {
-      if (!(error instanceof PipelineError) || error.retry !== 'timed' || attempt >= settings.attempts) throw error;
+      if (!(error instanceof PipelineError) || error.retry !== 'timed' || attempt >= settings.attempts) {
+        // Its answer may be what was lost: then a session would hold the locks until the server notices.
+        await ports.fences[side].settle(act.epoch).catch(() => undefined);
+        throw error;
+      }
       const full = Math.min(BACKOFF_LAST_MS, BACKOFF_FIRST_MS * 2 ** (attempt - 1));
       const ms = full * (1 - ports.clock.random() / 4);
       await within({ clock: ports.clock, ms: 2 * BACKOFF_LAST_MS, late: () => error, ends }, async (stop) => {

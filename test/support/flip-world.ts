@@ -1,0 +1,394 @@
+/**
+ * Two databases, their pipelines and their writers in memory, for the real flip engine. Guarantee: every call of a port takes effect at one moment that the seed
+ * chooses, and may fail before or after that; an engine can be killed or stopped at any call; and after every moment the world is looked at:
+ * once somebody has decided, no side but the serving one takes writes.
+ */
+import { PipelineError } from '#schemas/errors.ts';
+import type { OpenFence } from '#services/control/flip/ports.ts';
+import {
+  type Act,
+  type ActEnd,
+  type FlipPorts,
+  flipTo,
+  type Marker,
+  type NewAct,
+  otherSide,
+  type Side,
+  SIDES,
+  type Tenure,
+} from '#services/control/flip/ports.ts';
+import { seeded, type Random } from './random.ts';
+
+const LEASE_MS = 15_000;
+const HOLD_MS = 15_000;
+const STEP_MS = 20;
+/** Longer than a session's hold: what is then still waited for never comes. */
+const IDLE_TURNS_MAX = 1_000;
+
+export interface WorldFaults {
+  /** Of each call: it fails before its effect, or its answer is lost. */
+  readonly failing?: number;
+  /** The next comparison behind a fence finds drift. */
+  readonly drift?: boolean;
+  /** The pipeline stands still. */
+  readonly stuckPipe?: boolean;
+  readonly veto?: boolean;
+}
+
+interface Held {
+  readonly epoch: bigint;
+  readonly owner: EngineHandle;
+  readonly lost: PromiseWithResolvers<Error>;
+  /** The server ends an idle session then. */
+  readonly until: number;
+}
+
+interface Pending {
+  readonly owner: EngineHandle;
+  readonly isReady: () => boolean;
+  readonly execute: () => void;
+}
+
+interface Timer {
+  readonly owner: EngineHandle;
+  readonly at: number;
+  readonly fire: () => void;
+}
+
+/** One process. */
+export interface EngineHandle {
+  readonly name: string;
+  readonly ports: FlipPorts;
+  isDead: boolean;
+  isStopped: boolean;
+  /** Calls whose effect has been. */
+  calls: number;
+  /** Called before the effect (`half` 0) and behind it (1) of each call. */
+  onCall?: (call: number, half: 0 | 1, what: string) => void;
+}
+
+export interface AuditEntry {
+  readonly event: 'begun' | 'ended';
+  readonly epoch: bigint;
+  readonly outcome?: ActEnd['outcome'];
+}
+
+export class FlipWorld {
+  readonly journal: Record<Side, Map<bigint, Side>> = { source: new Map(), target: new Map() };
+  readonly fenced: Record<Side, boolean> = { source: false, target: false };
+  readonly held: Partial<Record<Side, Held>> = {};
+  readonly audit: AuditEntry[] = [];
+  /** What must never be, and was. */
+  readonly violations: string[] = [];
+  readonly row: { state: string; serves: Side; epoch: bigint; act: Act | null } = { state: 'verified', serves: 'source', epoch: 0n, act: null };
+  lease: { owner: EngineHandle; tenure: object; expires: number } | undefined;
+  faults: WorldFaults = {};
+  timeMs = 0;
+  /** Acknowledged writes by number, and which side has which. */
+  readonly has: Record<Side, Set<number>> = { source: new Set(), target: new Set() };
+  /** What each side's applications wrote, in order, and how much of it was brought over. */
+  readonly written: Record<Side, number[]> = { source: [], target: [] };
+  readonly brought: Record<Side, number> = { source: 0, target: 0 };
+  readonly marks = new Map<string, number>();
+  readonly random: Random;
+  #writes = 0;
+  #idleTurns = 0;
+  #pending: Pending[] = [];
+  #timers: Timer[] = [];
+
+  constructor(seed: number) {
+    this.random = seeded(seed);
+  }
+
+  /** As both journals say. */
+  serving(): Side {
+    const rows = SIDES.flatMap((side) => [...this.journal[side]]);
+    return rows.toSorted(([a], [b]) => Number(a - b)).at(-1)?.[1] ?? 'source';
+  }
+
+  takesWrites(side: Side): boolean {
+    return !this.fenced[side] && this.held[side] === undefined;
+  }
+
+  isDecided(epoch: bigint): boolean {
+    return SIDES.some((side) => this.journal[side].get(epoch) === otherSide(side));
+  }
+
+  /** Runs until all these have ended, whatever else is pending. */
+  async run<T>(work: readonly Promise<T>[]): Promise<PromiseSettledResult<T>[]> {
+    let isOver = false;
+    const all = Promise.allSettled(work).then((results) => {
+      isOver = true;
+      return results;
+    });
+    for (let turn = 0; ; turn++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      if (isOver) return all;
+      if (turn > 50_000) throw new Error('the world does not come to rest');
+      if (!this.#turn()) return [];
+    }
+  }
+
+  kill(engine: EngineHandle): void {
+    engine.isDead = true;
+    for (const side of SIDES) if (this.held[side]?.owner === engine) this.#release(side, 'killed');
+    // Its session is gone: whoever comes next may take the lease at once, or has to wait for the expiry.
+    if (this.lease?.owner === engine && this.random.chance(0.5)) this.lease = undefined;
+  }
+
+  #turn(): boolean {
+    this.#pending = this.#pending.filter(({ owner }) => !owner.isDead);
+    this.#timers = this.#timers.filter(({ owner }) => !owner.isDead);
+    this.#live();
+    const ready = this.#pending.filter(({ owner, isReady }) => !owner.isStopped && isReady());
+    const next = ready.length === 0 ? undefined : ready[this.random.between(0, ready.length - 1)];
+    if (next !== undefined) {
+      this.timeMs += this.random.between(0, 40);
+      this.#pending.splice(this.#pending.indexOf(next), 1);
+      next.execute();
+      this.#check();
+    }
+    this.#expire();
+    const timers = this.#timers.filter(({ owner }) => !owner.isStopped).toSorted((a, b) => a.at - b.at);
+    // While a pipeline is at work or a lock is waited for, time goes on in small steps.
+    const isWaiting = next === undefined && this.#isWaiting();
+    if (isWaiting) this.timeMs += STEP_MS;
+    const due = timers.find(({ at }) => at <= this.timeMs) ?? (next === undefined && !isWaiting ? timers[0] : undefined);
+    if (due !== undefined) {
+      this.timeMs = Math.max(this.timeMs, due.at);
+      this.#timers.splice(this.#timers.indexOf(due), 1);
+      due.fire();
+    }
+    this.#idleTurns = isWaiting && due === undefined ? this.#idleTurns + 1 : 0;
+    return next !== undefined || due !== undefined || (isWaiting && this.#idleTurns < IDLE_TURNS_MAX);
+  }
+
+  /** The server ends a session that holds a fence and says nothing. */
+  #expire(): void {
+    for (const side of SIDES) if ((this.held[side]?.until ?? Infinity) < this.timeMs) this.#release(side, 'idle for too long');
+  }
+
+  /** Time passes, and nobody does anything. */
+  pass(ms: number): void {
+    this.timeMs += ms;
+    this.#expire();
+  }
+
+  /** Applications write where they can, and the pipelines bring it over. */
+  #live(): void {
+    for (const side of SIDES) {
+      // An application follows the flags, and these the state row; it tries the other side when it is bounced.
+      const isAsked = this.row.serves === side || (this.fenced[otherSide(side)] && this.serving() === side);
+      if (isAsked && this.takesWrites(side) && this.random.chance(0.5)) {
+        this.#writes++;
+        this.has[side].add(this.#writes);
+        this.written[side].push(this.#writes);
+      }
+      if (this.faults.stuckPipe !== true && this.random.chance(0.7)) this.#bring(side);
+    }
+  }
+
+  #isWaiting(): boolean {
+    return this.#pending.some(({ owner, isReady }) => !owner.isStopped && !owner.isDead && !isReady());
+  }
+
+  #bring(from: Side): void {
+    const next = this.written[from][this.brought[from]];
+    if (next === undefined) return;
+    this.has[otherSide(from)].add(next);
+    this.brought[from]++;
+  }
+
+  #check(): void {
+    const isFlipped = SIDES.some((side) => [...this.journal[side].values()].some((serves) => serves !== side));
+    const idle = otherSide(this.serving());
+    if (isFlipped && !this.fenced[idle]) this.violations.push(`${idle} takes writes though ${this.serving()} serves`);
+  }
+
+  #release(side: Side, why: string): void {
+    const held = this.held[side];
+    delete this.held[side];
+    held?.lost.resolve(new Error(why));
+  }
+
+  engine(name: string): EngineHandle {
+    const handle = { name, isDead: false, isStopped: false, calls: 0 } as EngineHandle;
+    return Object.assign(handle, { ports: this.#ports(handle) });
+  }
+
+  /** One call of a port. */
+  async #call<T>(owner: EngineHandle, what: string, effect: () => T, isReady: () => boolean = () => true): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    const execute = (): void => {
+      const number = owner.calls++;
+      owner.onCall?.(number, 0, what);
+      if (owner.isDead) return;
+      const failing = this.faults.failing ?? 0;
+      if (this.random.chance(failing / 2)) return reject(new PipelineError('CF-5001', `${what} failed`));
+      let result: T;
+      try {
+        result = effect();
+      } catch (error) {
+        return reject(error as Error);
+      }
+      owner.onCall?.(number, 1, what);
+      if (this.random.chance(failing / 2)) return reject(new PipelineError('CF-5001', `the answer of ${what} was lost`));
+      resolve(result);
+    };
+    this.#pending.push({ owner, isReady, execute });
+    return promise;
+  }
+
+  #ports(owner: EngineHandle): FlipPorts {
+    return {
+      clock: {
+        now: () => this.timeMs,
+        time: () => new Date(this.timeMs).toISOString(),
+        random: () => this.random.next(),
+        delay: async (ms, signal) => {
+          const { promise, resolve, reject } = Promise.withResolvers<void>();
+          const timer: Timer = { owner, at: this.timeMs + ms, fire: resolve };
+          this.#timers.push(timer);
+          const stop = (): void => {
+            this.#timers = this.#timers.filter((one) => one !== timer);
+            reject(signal.reason as Error);
+          };
+          if (signal.aborted) stop();
+          else signal.addEventListener('abort', stop, { once: true });
+          return promise;
+        },
+      },
+      state: { lease: async () => this.#call(owner, 'lease', () => this.#tenure(owner)) },
+      fences: { source: this.#fence(owner, 'source'), target: this.#fence(owner, 'target') },
+      pipe: {
+        mark: async (from) =>
+          this.#call(owner, 'mark', (): Marker => {
+            const id = `m${this.marks.size}`;
+            this.marks.set(id, this.written[from].length);
+            return { id, lsn: '0/0' };
+          }),
+        applied: async (from, { id }) => this.#call(owner, 'applied', () => undefined, () => this.brought[from] >= this.marks.get(id)!),
+      },
+      compare: {
+        begin: async () =>
+          this.#call(owner, 'compare.begin', () => ({
+            before: { clean: true, summary: 'equal', report: {} },
+            refresh: async () => this.#call(owner, 'compare.refresh', () => ({ keys: 3, predictedMs: 10 })),
+            finish: async () =>
+              this.#call(owner, 'compare.finish', () => ({ clean: this.faults.drift !== true, summary: 'compared', report: {} })),
+            close: async () => this.#call(owner, 'compare.close', () => undefined),
+          })),
+      },
+      gates: { check: async () => this.#call(owner, 'gates', () => [{ gate: 'all', state: 'open', evidence: 'none looked at' }] as const) },
+      flags: { announce: async () => this.#call(owner, 'flags', () => undefined) },
+      hooks: {
+        before: async () =>
+          this.#call(owner, 'hooks.before', () => (this.faults.veto === true ? [{ hook: 'no', ok: false, ms: 1, said: 'no' }] : [])),
+        after: async () => this.#call(owner, 'hooks.after', () => []),
+      },
+    };
+  }
+
+  #tenure(owner: EngineHandle): Tenure {
+    const { lease } = this;
+    if (lease !== undefined && lease.expires > this.timeMs) throw new PipelineError('CF-8301', `${lease.owner.name} acts`);
+    const token = {};
+    this.lease = { owner, tenure: token, expires: this.timeMs + LEASE_MS };
+    const lost = new AbortController();
+    const own = (): void => {
+      if (this.lease?.tenure !== token) {
+        const error = new PipelineError('CF-8302', 'the lease is lost');
+        lost.abort(error);
+        throw error;
+      }
+      this.lease.expires = this.timeMs + LEASE_MS;
+    };
+    return {
+      lost: lost.signal,
+      confirm: async () => this.#call(owner, 'confirm', own),
+      read: async () => this.#call(owner, 'read', () => ({ ...this.row })),
+      begin: async (act: NewAct) =>
+        this.#call(owner, 'begin', () => {
+          own();
+          if (this.row.act !== null) this.violations.push('an act was begun while there is one');
+          this.row.epoch += 1n;
+          const { kind, drill, by } = act;
+          this.row.act = { kind, drill, by, epoch: this.row.epoch, startedAt: '', step: 'begun' };
+          this.audit.push({ event: 'begun', epoch: this.row.epoch });
+          return this.row.act;
+        }),
+      note: async (act: Act) =>
+        this.#call(owner, 'note', () => {
+          own();
+          this.row.act = act;
+          if (act.step === 'opened') this.row.serves = flipTo(act.kind);
+        }),
+      end: async (act: Act, { outcome }: ActEnd) =>
+        this.#call(owner, 'end', () => {
+          own();
+          if (this.row.act?.epoch !== act.epoch) return; // its answer was lost
+          if ((outcome === 'flipped') !== this.isDecided(act.epoch)) this.violations.push(`act ${act.epoch} was ended as ${outcome}`);
+          this.row.act = null;
+          this.row.state = this.row.serves === 'target' ? 'observing' : 'following';
+          this.audit.push({ event: 'ended', epoch: act.epoch, outcome });
+        }),
+      release: async () =>
+        this.#call(owner, 'release', () => {
+          if (this.lease?.tenure === token) this.lease = undefined;
+        }),
+    };
+  }
+
+  #fence(owner: EngineHandle, side: Side): FlipPorts['fences'][Side] {
+    const isFree = (): boolean => this.held[side] === undefined;
+    return {
+      prepare: async () => this.#call(owner, `prepare.${side}`, () => undefined),
+      open: async (epoch) => {
+        const asked = this.timeMs;
+        const isReady = (): boolean => isFree() || this.timeMs > asked + 1_000;
+        return this.#call(owner, `open.${side}`, () => this.#open(owner, side, epoch), isReady);
+      },
+      lift: async (epoch) => {
+        const effect = (): void => {
+          const isOvertaken = [...this.journal[side]].some(([later, serves]) => later > epoch && serves !== side);
+          if (!isOvertaken) this.fenced[side] = false;
+        };
+        return this.#call(owner, `lift.${side}`, effect, isFree);
+      },
+      settle: async (epoch) =>
+        this.#call(owner, `settle.${side}`, () => {
+          if (this.held[side]?.epoch === epoch) this.#release(side, 'ended by settle');
+          if (!this.journal[side].has(epoch)) this.journal[side].set(epoch, side);
+          return this.journal[side].get(epoch) === side ? 'void' : 'decided';
+        }),
+      setSequences: async () => this.#call(owner, `sequences.${side}`, () => []),
+    };
+  }
+
+  #open(owner: EngineHandle, side: Side, epoch: bigint): OpenFence {
+    if (this.held[side] !== undefined) throw new PipelineError('CF-8301', 'lock time-out');
+    if (this.journal[side].has(epoch)) throw new PipelineError('CF-8307', 'the epoch is settled');
+    const held: Held = { epoch, owner, lost: Promise.withResolvers(), until: this.timeMs + HOLD_MS };
+    this.held[side] = held;
+    const own = (): void => {
+      if (this.held[side] !== held) throw new PipelineError('CF-5001', 'the session is gone');
+    };
+    return {
+      lockWaitMs: 0,
+      lost: held.lost.promise,
+      sequences: async () => this.#call(owner, 'sequences', own),
+      commit: async () =>
+        this.#call(owner, 'commit', () => {
+          own();
+          const to = otherSide(side);
+          const missing = this.written[side].filter((write) => !this.has[to].has(write));
+          if (missing.length > 0) this.violations.push(`${missing.length} acknowledged writes of the ${side} are not on the ${to}`);
+          if (this.faults.drift === true) this.violations.push('decided with drift');
+          this.journal[side].set(epoch, to);
+          this.fenced[side] = true;
+          delete this.held[side];
+        }),
+      rollback: async () => this.#call(owner, 'rollback', () => this.held[side] === held && delete this.held[side]).then(() => undefined),
+    };
+  }
+}

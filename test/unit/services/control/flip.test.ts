@@ -1,0 +1,179 @@
+import { afterEach, expect, test } from 'vitest';
+import { PipelineError } from '#schemas/errors.ts';
+import { installTestHooks } from '#schemas/test-hooks.ts';
+import { flip, recover } from '#services/control/flip/engine.ts';
+import { FLIP_KINDS, type FlipKind, flipTo, otherSide } from '#services/control/flip/ports.ts';
+import { DEFAULT_FLIP_SETTINGS } from '#services/control/flip/settings.ts';
+import { type EngineHandle, FlipWorld, type WorldFaults } from '#test/support/flip-world.ts';
+import { seeded, seedFromEnvironment } from '#test/support/random.ts';
+
+const seed = seedFromEnvironment();
+const SETTINGS = { ...DEFAULT_FLIP_SETTINGS, finishTimeoutMs: 5_000 };
+
+afterEach(() => installTestHooks({}));
+
+/** A world in which `kind` is what comes next. */
+async function worldBefore(kind: FlipKind, worldSeed: number): Promise<FlipWorld> {
+  const world = new FlipWorld(worldSeed);
+  if (kind === 'rollback') await flipIn(world, 'cutover');
+  return world;
+}
+
+async function flipIn(world: FlipWorld, kind: FlipKind, more: { drill?: boolean; engine?: EngineHandle; onStep?: (step: string) => void } = {}) {
+  const engine = more.engine ?? world.engine('one');
+  const request = { kind, drill: more.drill ?? false, by: engine.name, onStep: ({ step }: { step: string }) => more.onStep?.(step) };
+  const [result] = await world.run([flip(engine.ports, SETTINGS, request)]);
+  return result;
+}
+
+/** As `up`'s keeper does: again and again, until there is nothing left. */
+async function recoverIn(world: FlipWorld): Promise<void> {
+  world.faults = {};
+  for (let i = 0; i < 50; i++) {
+    const [result] = await world.run([recover(world.engine(`keeper ${i}`).ports, SETTINGS)]);
+    world.pass(1_000);
+    if (result?.status === 'fulfilled') return world.pass(20_000);
+  }
+  throw new Error('recovery never came to an end');
+}
+
+function expectRest(world: FlipWorld, what: string): void {
+  expect(world.violations, what).toEqual([]);
+  const serves = world.serving();
+  expect({ serves: world.row.serves, act: world.row.act, open: world.takesWrites(serves), held: world.held }, what).toEqual({
+    serves,
+    act: null,
+    open: true,
+    held: {},
+  });
+  const begun = world.audit.filter(({ event }) => event === 'begun').map(({ epoch }) => epoch);
+  const ended = world.audit.filter(({ event }) => event === 'ended');
+  expect(ended.map(({ epoch }) => epoch), what).toEqual(begun);
+  for (const { epoch, outcome } of ended) expect(outcome === 'flipped', what).toBe(world.isDecided(epoch));
+}
+
+test.for(FLIP_KINDS)('a %s: every step once, in order, and the other side serves', async (kind) => {
+  const world = await worldBefore(kind, seed);
+  const steps: string[] = [];
+  const result = await flipIn(world, kind, { onStep: (step) => steps.push(step) });
+  expect(result, `seed ${seed}`).toMatchObject({ status: 'fulfilled', value: { outcome: 'flipped', serves: flipTo(kind) } });
+  expect(steps.join(' ')).toBe(
+    'lease recover gates begin hooks prepare compare predict fence marker drain final-compare sequences decide open record flags after-hooks finish',
+  );
+  expect(world.serving()).toBe(flipTo(kind));
+  expectRest(world, `seed ${seed}`);
+});
+
+test.for(FLIP_KINDS)('a drill of a %s changes nothing and measures the block', async (kind) => {
+  const world = await worldBefore(kind, seed);
+  const result = await flipIn(world, kind, { drill: true });
+  expect(result).toMatchObject({ status: 'fulfilled', value: { outcome: 'drilled', serves: otherSide(flipTo(kind)) } });
+  if (result?.status === 'fulfilled' && result.value.outcome === 'drilled') expect(result.value.blockMs).toBeGreaterThan(0);
+  expect(world.serving()).toBe(otherSide(flipTo(kind)));
+  expectRest(world, `seed ${seed}`);
+});
+
+test('who asks for what is there already is told so', async () => {
+  const world = new FlipWorld(seed);
+  expect(await flipIn(world, 'rollback')).toMatchObject({ value: { outcome: 'already', serves: 'source' } });
+  expect(world.audit).toEqual([]);
+});
+
+const FAILURES: readonly (readonly [what: string, faults: WorldFaults, code: string])[] = [
+  ['a hook vetoes', { veto: true }, 'CF-8303'],
+  ['drift behind the fence', { drift: true }, 'CF-8304'],
+  ['the pipeline stands still', { stuckPipe: true }, 'CF-8305'],
+];
+
+test.for(FLIP_KINDS.flatMap((kind) => FAILURES.map((failure) => [kind, ...failure] as const)))(
+  '%s, %s: backed out, and writes go on',
+  async ([kind, what, faults, code]) => {
+    const world = await worldBefore(kind, seed);
+    world.faults = faults;
+    const result = await flipIn(world, kind);
+    expect(result, `${what}, seed ${seed}`).toMatchObject({ status: 'rejected', reason: { code } });
+    expect(world.serving()).toBe(otherSide(flipTo(kind)));
+    expectRest(world, `${what}, seed ${seed}`);
+  },
+);
+
+test.for([
+  ['flip-drain', { stuckPipe: true }],
+  ['flip-compare', { drift: true }],
+] as const)('without the guard %s the world sees what must never be', async ([guard, faults]) => {
+  installTestHooks({ disabledGuards: [guard] });
+  const violations: string[] = [];
+  for (let i = 0; i < 20; i++) {
+    const world = await worldBefore('cutover', seed + i);
+    world.faults = faults;
+    await flipIn(world, 'cutover');
+    violations.push(...world.violations);
+  }
+  expect(violations).not.toEqual([]);
+});
+
+test.for(FLIP_KINDS)('%s killed before and behind every call: backed out before the decision, finished behind it', async (kind) => {
+  const whole = await worldBefore(kind, seed);
+  const counted = whole.engine('one');
+  await flipIn(whole, kind, { engine: counted });
+  const fates = new Set<string>();
+  for (let call = 0; call < counted.calls; call++) {
+    for (const half of [0, 1] as const) {
+      const world = await worldBefore(kind, seed + call);
+      const engine = world.engine('one');
+      let killedAt = 'not at all';
+      engine.onCall = (number, at, what) => {
+        if (number !== call || at !== half) return;
+        killedAt = `${half === 0 ? 'before' : 'behind'} ${what}`;
+        world.kill(engine);
+      };
+      await flipIn(world, kind, { engine });
+      const decided = world.serving() === flipTo(kind);
+      await recoverIn(world);
+      expectRest(world, `killed ${killedAt}, seed ${seed + call}`);
+      expect(world.serving(), `killed ${killedAt}, seed ${seed + call}`).toBe(decided ? flipTo(kind) : otherSide(flipTo(kind)));
+      fates.add(decided ? 'finished' : 'backed out');
+    }
+  }
+  expect([...fates].toSorted()).toEqual(['backed out', 'finished']);
+});
+
+test('several engines at once, with failing calls, kills and processes that stop for long and go on as if nothing was', async () => {
+  const outcomes: Record<string, number> = {};
+  for (let round = 0; round < 400; round++) {
+    const random = seeded(seed + round);
+    const world = await worldBefore(random.chance(0.5) ? 'cutover' : 'rollback', seed + round);
+    world.faults = { failing: random.chance(0.5) ? 0.05 : 0, drift: random.chance(0.1), stuckPipe: random.chance(0.1) };
+    const engines = Array.from({ length: random.between(2, 3) }, (_, i) => world.engine(`engine ${i}`));
+    const work = engines.map(async (engine, i) => {
+      const at = random.between(0, 40);
+      const isKill = random.chance(0.4);
+      engine.onCall = (number) => {
+        if (number !== at) return;
+        if (isKill) world.kill(engine);
+        else engine.isStopped = true;
+      };
+      return i === 2
+        ? recover(engine.ports, SETTINGS)
+        : flip(engine.ports, SETTINGS, { kind: random.chance(0.5) ? 'cutover' : 'rollback', drill: random.chance(0.1), by: engine.name });
+    });
+    const first = await world.run(work);
+    // Whoever was stopped wakes up, a lease later or not, beside one who recovers.
+    world.timeMs += random.chance(0.7) ? 20_000 : 0;
+    const late = random.chance(0.5);
+    if (!late) for (const engine of engines) engine.isStopped = false;
+    await world.run([recover(world.engine('keeper').ports, SETTINGS), ...(late ? [] : work)]);
+    if (random.chance(0.5)) await flipIn(world, world.row.serves === 'source' ? 'cutover' : 'rollback', { engine: world.engine('next') });
+    for (const engine of engines) engine.isStopped = false;
+    await world.run(work);
+    await recoverIn(world);
+    expectRest(world, `round ${round}, seed ${seed}`);
+    for (const result of first)
+      outcomes[result.status === 'fulfilled' ? 'done' : codeOf(result.reason)] = (outcomes[codeOf(result.status)] ?? 0) + 1;
+  }
+  expect(Object.keys(outcomes).length, JSON.stringify(outcomes)).toBeGreaterThan(2);
+});
+
+function codeOf(error: unknown): string {
+  return error instanceof PipelineError ? error.code : String(error);
+}
