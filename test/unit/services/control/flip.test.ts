@@ -27,12 +27,12 @@ async function flipIn(world: FlipWorld, kind: FlipKind, more: { drill?: boolean;
 }
 
 /** As `up`'s keeper does: again and again, until there is nothing left. */
-async function recoverIn(world: FlipWorld): Promise<void> {
+async function recoverIn(world: FlipWorld, restMs = 20_000): Promise<void> {
   world.faults = {};
   for (let i = 0; i < 50; i++) {
     const [result] = await world.run([recover(world.engine(`keeper ${i}`).ports, SETTINGS)]);
     world.pass(1_000);
-    if (result?.status === 'fulfilled') return world.pass(20_000);
+    if (result?.status === 'fulfilled') return world.pass(restMs);
   }
   throw new Error('recovery never came to an end');
 }
@@ -136,6 +136,38 @@ test.for(FLIP_KINDS)('%s killed before and behind every call: backed out before 
     }
   }
   expect([...fates].toSorted()).toEqual(['backed out', 'finished']);
+});
+
+test.for(FLIP_KINDS)('%s stopped at every call, overtaken by a recovery or by the next flip, goes on as if nothing was', async (kind) => {
+  const whole = await worldBefore(kind, seed);
+  const counted = whole.engine('one');
+  await flipIn(whole, kind, { engine: counted });
+  for (let call = 0; call < counted.calls; call++) {
+    for (const next of ['nothing', 'recovery', 'flips'] as const) {
+      for (const isFast of [true, false]) {
+        const what = `stopped at call ${call}, then ${next}${isFast ? ' at once' : ''}, seed ${seed + call}`;
+        const world = await worldBefore(kind, seed + call);
+        const engine = world.engine('zombie');
+        engine.onCall = (number, half) => {
+          if (number === call && half === 1) engine.isStopped = true;
+        };
+        const asleep = flip(engine.ports, SETTINGS, { kind, drill: false, by: 'zombie' });
+        await world.run([asleep]);
+        // Its lease runs out, or is taken from it while its sessions are still there.
+        if (isFast) delete world.lease;
+        else world.pass(20_000);
+        if (next !== 'nothing') await recoverIn(world, isFast ? 0 : 20_000);
+        if (next === 'flips') {
+          const to = world.row.serves === 'source' ? 'cutover' : 'rollback';
+          expect(await flipIn(world, to, { engine: world.engine('next') }), what).toMatchObject({ value: { outcome: 'flipped' } });
+        }
+        engine.isStopped = false;
+        await world.run([asleep]);
+        await recoverIn(world);
+        expectRest(world, what);
+      }
+    }
+  }
 });
 
 test('several engines at once, with failing calls, kills and processes that stop for long and go on as if nothing was', async () => {
