@@ -270,13 +270,6 @@ export const catalogue = {
     'Do not roll back: have the tables copied from the target again (docs/cutover.md), or go on without a way back.',
   ),
   // The flip of who serves.
-  'CF-8301': entry(
-    1,
-    'timed',
-    'Another process acts on this migration.',
-    'Wait until it is done; one that died is taken over within seconds.',
-  ),
-  'CF-8302': entry(1, 'timed', 'The lease of this act is lost.', 'Whoever holds it now finishes it or backs it out: see crossfade status.'),
   'CF-8303': entry(10, 'operator', 'A hook of the file vetoes the flip.', 'Mend what the hook says, then ask again. Nothing was changed.'),
   'CF-8304': entry(
     11,

@@ -4,19 +4,10 @@
  * once somebody has decided, no side but the serving one takes writes.
  */
 import { PipelineError } from '#schemas/errors.ts';
-import type { OpenFence } from '#services/control/flip/ports.ts';
-import {
-  type Act,
-  type ActEnd,
-  type FlipPorts,
-  flipTo,
-  type Marker,
-  type NewAct,
-  otherSide,
-  type Side,
-  SIDES,
-  type Tenure,
-} from '#services/control/flip/ports.ts';
+import type { Act } from '#schemas/migration/migration-row.ts';
+import { type Journals, type JournalRow, whoServes } from '#schemas/migration/recovery.ts';
+import { actOf, BEGINNING, otherSide, type Side, type Standing, step } from '#schemas/migration/transitions.ts';
+import type { FlipPorts, Marker, OpenFence, Tenure } from '#services/control/flip/ports.ts';
 import { seeded, type Random } from './random.ts';
 
 const LEASE_MS = 15_000;
@@ -68,19 +59,20 @@ export interface EngineHandle {
 }
 
 export interface AuditEntry {
-  readonly event: 'begun' | 'ended';
+  readonly event: 'begun' | 'flipped' | 'backed-out';
   readonly epoch: bigint;
-  readonly outcome?: ActEnd['outcome'];
 }
 
+const SIDES = ['source', 'target'] as const;
+
 export class FlipWorld {
-  readonly journal: Record<Side, Map<bigint, Side>> = { source: new Map(), target: new Map() };
+  readonly journal: Record<Side, Map<bigint, Pick<JournalRow, 'serves' | 'isVoid'>>> = { source: new Map(), target: new Map() };
   readonly fenced: Record<Side, boolean> = { source: false, target: false };
   readonly held: Partial<Record<Side, Held>> = {};
   readonly audit: AuditEntry[] = [];
   /** What must never be, and was. */
   readonly violations: string[] = [];
-  readonly row: { state: string; serves: Side; epoch: bigint; act: Act | null } = { state: 'verified', serves: 'source', epoch: 0n, act: null };
+  row: Tenure['row'] = { ...BEGINNING, act: undefined };
   lease: { owner: EngineHandle; tenure: object; expires: number } | undefined;
   faults: WorldFaults = {};
   timeMs = 0;
@@ -100,10 +92,14 @@ export class FlipWorld {
     this.random = seeded(seed);
   }
 
+  journals(): Journals {
+    const rows = (side: Side): Journals[Side] => [...this.journal[side]].map(([epoch, row]) => ({ epoch, ...row }));
+    return { source: rows('source'), target: rows('target') };
+  }
+
   /** As both journals say. */
   serving(): Side {
-    const rows = SIDES.flatMap((side) => [...this.journal[side]]);
-    return rows.toSorted(([a], [b]) => Number(a - b)).at(-1)?.[1] ?? 'source';
+    return whoServes(this.journals());
   }
 
   takesWrites(side: Side): boolean {
@@ -111,7 +107,7 @@ export class FlipWorld {
   }
 
   isDecided(epoch: bigint): boolean {
-    return SIDES.some((side) => this.journal[side].get(epoch) === otherSide(side));
+    return SIDES.some((side) => this.journal[side].get(epoch)?.isVoid === false);
   }
 
   /** Runs until all these have ended, whatever else is pending. */
@@ -200,7 +196,7 @@ export class FlipWorld {
   }
 
   #check(): void {
-    const isFlipped = SIDES.some((side) => [...this.journal[side].values()].some((serves) => serves !== side));
+    const isFlipped = SIDES.some((side) => [...this.journal[side].values()].some(({ isVoid }) => !isVoid));
     const idle = otherSide(this.serving());
     if (isFlipped && !this.fenced[idle]) this.violations.push(`${idle} takes writes though ${this.serving()} serves`);
   }
@@ -258,7 +254,10 @@ export class FlipWorld {
           return promise;
         },
       },
-      state: { lease: async () => this.#call(owner, 'lease', () => this.#tenure(owner)) },
+      state: {
+        lease: async () => this.#call(owner, 'lease', () => this.#tenure(owner)),
+        journals: async () => this.#call(owner, 'journals', () => this.journals()),
+      },
       fences: { source: this.#fence(owner, 'source'), target: this.#fence(owner, 'target') },
       pipe: {
         mark: async (from) =>
@@ -267,7 +266,13 @@ export class FlipWorld {
             this.marks.set(id, this.written[from].length);
             return { id, lsn: '0/0' };
           }),
-        applied: async (from, { id }) => this.#call(owner, 'applied', () => undefined, () => this.brought[from] >= this.marks.get(id)!),
+        applied: async (from, { id }) =>
+          this.#call(
+            owner,
+            'applied',
+            () => undefined,
+            () => this.brought[from] >= this.marks.get(id)!,
+          ),
       },
       compare: {
         begin: async () =>
@@ -291,52 +296,48 @@ export class FlipWorld {
 
   #tenure(owner: EngineHandle): Tenure {
     const { lease } = this;
-    if (lease !== undefined && lease.expires > this.timeMs) throw new PipelineError('CF-8301', `${lease.owner.name} acts`);
+    if (lease !== undefined && lease.expires > this.timeMs) throw new PipelineError('CF-8001', `${lease.owner.name} acts`);
     const token = {};
     this.lease = { owner, tenure: token, expires: this.timeMs + LEASE_MS };
     const lost = new AbortController();
-    const own = (): void => {
-      if (this.lease?.tenure !== token) {
-        const error = new PipelineError('CF-8302', 'the lease is lost');
-        lost.abort(error);
-        throw error;
-      }
-      this.lease.expires = this.timeMs + LEASE_MS;
+    const lose = (): never => {
+      const error = new PipelineError('CF-8003', 'the lease is lost');
+      lost.abort(error);
+      throw error;
     };
-    return {
+    const tenure = {
+      row: this.row,
       lost: lost.signal,
-      confirm: async () => this.#call(owner, 'confirm', own),
-      read: async () => this.#call(owner, 'read', () => ({ ...this.row })),
-      begin: async (act: NewAct) =>
-        this.#call(owner, 'begin', () => {
-          own();
-          if (this.row.act !== null) this.violations.push('an act was begun while there is one');
-          this.row.epoch += 1n;
-          const { kind, drill, by } = act;
-          this.row.act = { kind, drill, by, epoch: this.row.epoch, startedAt: '', step: 'begun' };
-          this.audit.push({ event: 'begun', epoch: this.row.epoch });
-          return this.row.act;
-        }),
-      note: async (act: Act) =>
-        this.#call(owner, 'note', () => {
-          own();
-          this.row.act = act;
-          if (act.step === 'opened') this.row.serves = flipTo(act.kind);
-        }),
-      end: async (act: Act, { outcome }: ActEnd) =>
-        this.#call(owner, 'end', () => {
-          own();
-          if (this.row.act?.epoch !== act.epoch) return; // its answer was lost
-          if ((outcome === 'flipped') !== this.isDecided(act.epoch)) this.violations.push(`act ${act.epoch} was ended as ${outcome}`);
-          this.row.act = null;
-          this.row.state = this.row.serves === 'target' ? 'observing' : 'following';
-          this.audit.push({ event: 'ended', epoch: act.epoch, outcome });
-        }),
+      apply: async (event: Parameters<Tenure['apply']>[0], { step: at, epochSeen, actor }: Parameters<Tenure['apply']>[1]) => {
+        try {
+          return await this.#call(owner, event, () => {
+            if (this.lease?.tenure !== token) return lose();
+            this.lease.expires = this.timeMs + LEASE_MS;
+            const result = step(this.row, event, epochSeen);
+            if (!result.ok) throw new PipelineError('CF-8002', `${event} is refused: ${result.refusal}`);
+            this.#note(event, result.next);
+            tenure.row = this.row = { ...result.next, act: actAfter(this.row.act, result.next, { actor, at }) };
+            return this.row;
+          });
+        } catch (error) {
+          // Without an answer the session is gone, and the lease with it.
+          return error instanceof PipelineError && error.code === 'CF-8002' ? Promise.reject(error) : lose();
+        }
+      },
       release: async () =>
         this.#call(owner, 'release', () => {
           if (this.lease?.tenure === token) this.lease = undefined;
-        }),
+        }).catch(() => undefined),
     };
+    return tenure;
+  }
+
+  #note(event: Parameters<Tenure['apply']>[0], next: Standing): void {
+    if (event.endsWith('-begun')) this.audit.push({ event: 'begun', epoch: next.epoch });
+    if (event !== 'finished' && event !== 'backed-out') return;
+    const isFlip = event === 'finished';
+    if (isFlip !== this.isDecided(next.epoch)) this.violations.push(`act ${next.epoch}: ${event}`);
+    this.audit.push({ event: isFlip ? 'flipped' : 'backed-out', epoch: next.epoch });
   }
 
   #fence(owner: EngineHandle, side: Side): FlipPorts['fences'][Side] {
@@ -350,7 +351,7 @@ export class FlipWorld {
       },
       lift: async (epoch) => {
         const effect = (): void => {
-          const isOvertaken = [...this.journal[side]].some(([later, serves]) => later > epoch && serves !== side);
+          const isOvertaken = [...this.journal[side]].some(([later, { isVoid }]) => later > epoch && !isVoid);
           if (!isOvertaken) this.fenced[side] = false;
         };
         return this.#call(owner, `lift.${side}`, effect, isFree);
@@ -358,15 +359,15 @@ export class FlipWorld {
       settle: async (epoch) =>
         this.#call(owner, `settle.${side}`, () => {
           if (this.held[side]?.epoch === epoch) this.#release(side, 'ended by settle');
-          if (!this.journal[side].has(epoch)) this.journal[side].set(epoch, side);
-          return this.journal[side].get(epoch) === side ? 'void' : 'decided';
+          if (!this.journal[side].has(epoch)) this.journal[side].set(epoch, { serves: side, isVoid: true });
+          return this.journal[side].get(epoch)!.isVoid ? 'void' : 'decided';
         }),
       setSequences: async () => this.#call(owner, `sequences.${side}`, () => []),
     };
   }
 
   #open(owner: EngineHandle, side: Side, epoch: bigint): OpenFence {
-    if (this.held[side] !== undefined) throw new PipelineError('CF-8301', 'lock time-out');
+    if (this.held[side] !== undefined) throw new PipelineError('CF-2001', 'lock time-out');
     if (this.journal[side].has(epoch)) throw new PipelineError('CF-8307', 'the epoch is settled');
     const held: Held = { epoch, owner, lost: Promise.withResolvers(), until: this.timeMs + HOLD_MS };
     this.held[side] = held;
@@ -384,11 +385,24 @@ export class FlipWorld {
           const missing = this.written[side].filter((write) => !this.has[to].has(write));
           if (missing.length > 0) this.violations.push(`${missing.length} acknowledged writes of the ${side} are not on the ${to}`);
           if (this.faults.drift === true) this.violations.push('decided with drift');
-          this.journal[side].set(epoch, to);
+          this.journal[side].set(epoch, { serves: to, isVoid: false });
           this.fenced[side] = true;
           delete this.held[side];
         }),
       rollback: async () => this.#call(owner, 'rollback', () => this.held[side] === held && delete this.held[side]).then(() => undefined),
     };
   }
+}
+
+function actAfter(
+  before: Act | undefined,
+  next: Standing,
+  { actor, at }: { readonly actor: string; readonly at: string | undefined },
+): Act | undefined {
+  const kind = actOf(next.state)?.kind;
+  if (kind === undefined) return undefined;
+  return {
+    ...(before ?? { kind, epoch: String(next.epoch), step: 'begun', startedAt: '', by: actor }),
+    ...(at !== undefined && { step: at }),
+  };
 }

@@ -6,17 +6,17 @@
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { failpoint, guarded } from '#schemas/test-hooks.ts';
 import {
-  type Act,
+  type FlipAct,
   type CompareVerdict,
   type FlipPorts,
   flipTo,
   type Marker,
   type OpenCompare,
   type OpenFence,
-  otherSide,
   type SequenceChange,
   type Tenure,
 } from './ports.ts';
+import { otherSide } from '#schemas/migration/transitions.ts';
 import type { FlipSettings } from './settings.ts';
 import type { StepLog } from './step-log.ts';
 import { rejection, within } from './within.ts';
@@ -30,7 +30,7 @@ export interface BlockParts {
   readonly ports: FlipPorts;
   readonly settings: FlipSettings;
   readonly tenure: Tenure;
-  readonly act: Act;
+  readonly act: FlipAct;
   readonly compare: OpenCompare;
   readonly log: StepLog;
   /** Fires when the operator wants it stopped; heard until the decision. */
@@ -66,7 +66,7 @@ export async function runBlock(parts: BlockParts): Promise<BlockFacts> {
         async () => fence.rollback(),
         () => 'a drill: rolled back',
       );
-    else await parts.log.run('decide', async () => decide(parts, fence));
+    else await parts.log.run('decide', async () => decide(parts, fence, facts));
     failpoint('flip.decided');
     return facts;
   } catch (error) {
@@ -150,9 +150,8 @@ async function untilDecision(parts: BlockParts, fence: OpenFence, blockedSince: 
   );
   failpoint('flip.sequenced');
   const facts = { marker, compare: verdict, sequences, lockWaitMs: fence.lockWaitMs, blockedSince };
-  // Kept before the decision: whoever finishes it in our place writes the same certificate. It also proves that the lease is still ours.
-  if (!act.drill)
-    await bounded(async () => tenure.note({ ...act, step: 'fencing', certificate: { ...parts.facts, ...certificateOf(facts) } }));
+  // It proves, too, that the lease is still ours.
+  await bounded(async () => tenure.apply('stepped', { actor: act.by, step: 'decide', details: certificateOf(facts) }));
   failpoint('flip.recorded');
   if (left() <= 0) throw overBudget();
   return facts;
@@ -162,11 +161,13 @@ export function certificateOf({ marker, compare, sequences, lockWaitMs }: BlockF
   return { marker, compare: { clean: compare.clean, summary: compare.summary, ...compare.report }, sequences, lockWaitMs };
 }
 
-async function decide({ ports, act }: BlockParts, fence: OpenFence): Promise<void> {
+async function decide({ ports, act, facts }: BlockParts, fence: OpenFence, found: BlockFacts): Promise<void> {
   const side = otherSide(flipTo(act.kind));
   const late = (): PipelineError => new PipelineError('CF-8307', `the COMMIT was not answered within ${COMMIT_TIMEOUT_MS} ms`);
   try {
-    await within({ clock: ports.clock, ms: COMMIT_TIMEOUT_MS, late }, async () => fence.commit());
+    await within({ clock: ports.clock, ms: COMMIT_TIMEOUT_MS, late }, async () =>
+      fence.commit(found.marker.id, { ...facts, ...certificateOf(found) }),
+    );
   } catch (error) {
     const fate = await ports.fences[side].settle(act.epoch).catch((cause: unknown) => {
       throw new UndecidedError(`the COMMIT failed (${messageOf(error)}), and the ${side} cannot be asked for it: ${messageOf(cause)}`, {

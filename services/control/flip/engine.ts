@@ -10,18 +10,10 @@ import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { failpoint } from '#schemas/test-hooks.ts';
 import { type BlockFacts, certificateOf, runBlock, UndecidedError } from './block.ts';
 import { describeHooks, finishFlip } from './finish.ts';
-import {
-  type Act,
-  type FlipKind,
-  type FlipPorts,
-  flipTo,
-  type GateResult,
-  type OpenCompare,
-  otherSide,
-  type Side,
-  type Tenure,
-} from './ports.ts';
-import { recoverAct, type Recovery } from './recover.ts';
+import { type FlipAct, type FlipKind, type FlipPorts, flipTo, type GateResult, type OpenCompare, type Side, type Tenure } from './ports.ts';
+import { otherSide } from '#schemas/migration/transitions.ts';
+import { highestEpoch } from '#schemas/migration/recovery.ts';
+import { recoverActs, type Recovery } from './recover.ts';
 import type { FlipSettings } from './settings.ts';
 import { type OnStep, StepLog, type StepReport } from './step-log.ts';
 import { rejection, within } from './within.ts';
@@ -64,33 +56,49 @@ export async function flip(ports: FlipPorts, settings: FlipSettings, request: Fl
   const tenure = await log.run('lease', async () => ports.state.lease());
   try {
     failpoint('flip.leased');
-    const recovered = await log.run(
+    const { left, journals } = await log.run(
       'recover',
-      async () => recoverAct({ ports, settings, tenure, log }),
-      (left) => left && `an act of epoch ${left.act.epoch} was ${left.outcome === 'flipped' ? 'finished' : 'backed out'}`,
+      async () => recoverActs({ ports, settings, tenure, log, by: request.by }),
+      ({ left: found }) => found && `an act of epoch ${found.epoch} was ${DESCRIBED[found.outcome]}`,
     );
-    const left = recovered === undefined ? {} : { recovered };
-    const { serves } = await tenure.read();
-    if (serves === flipTo(kind)) return { outcome: 'already', serves, steps: log.steps, ...left };
+    const common = { steps: log.steps, ...(left !== undefined && { recovered: left }) };
+    const { serves } = tenure.row;
+    if (serves === flipTo(kind)) return { outcome: 'already', serves, ...common };
     signal?.throwIfAborted();
     const gates = await log.run('gates', async () => ports.gates.check(kind, drill), describeGates);
     const isClosed = gates.some(({ state }) => state === 'closed');
-    if (isClosed || request.dryRun === true) return { outcome: isClosed ? 'closed' : 'planned', gates, steps: log.steps, ...left };
+    if (isClosed || request.dryRun === true) return { outcome: isClosed ? 'closed' : 'planned', gates, ...common };
     signal?.throwIfAborted();
-    const act = await log.run('begin', async () => tenure.begin({ kind, drill, by: request.by, details: { gates } }));
+    const act = await log.run('begin', async () => begin(tenure, request, { gates, epochSeen: highestEpoch(journals) }));
     failpoint('flip.begun');
-    return { ...(await runAct({ ports, settings, request, tenure, act, gates, log })), ...left };
+    return { ...(await runAct({ ports, settings, request, tenure, act, gates, log })), ...common };
   } finally {
     await tenure.release();
   }
 }
 
-/** What an earlier process left, without a flip of one's own. Undefined: nothing. @throws PipelineError CF-8301 while somebody acts */
-export async function recover(ports: FlipPorts, settings: FlipSettings, onStep: OnStep = () => undefined): Promise<Recovery | undefined> {
+const DESCRIBED = { finished: 'finished', 'backed-out': 'backed out', forced: 'forced' } as const;
+
+async function begin(
+  tenure: Tenure,
+  { kind, drill, by }: FlipRequest,
+  { gates, epochSeen }: { readonly gates: readonly GateResult[]; readonly epochSeen: bigint },
+): Promise<FlipAct> {
+  const event = drill ? 'drill-begun' : (`${kind}-begun` as const);
+  const row = await tenure.apply(event, { actor: by, details: { gates }, epochSeen });
+  return { kind, drill, epoch: row.epoch, by };
+}
+
+/** What an earlier process left, without a flip of one's own. Undefined: nothing. @throws PipelineError CF-8001 while somebody acts */
+export async function recover(
+  ports: FlipPorts,
+  settings: FlipSettings,
+  { by, onStep = () => undefined }: { readonly by: string; readonly onStep?: OnStep },
+): Promise<Recovery | undefined> {
   const log = new StepLog(ports.clock, onStep);
   const tenure = await ports.state.lease();
   try {
-    return await log.run('recover', async () => recoverAct({ ports, settings, tenure, log }));
+    return (await log.run('recover', async () => recoverActs({ ports, settings, tenure, log, by }))).left;
   } finally {
     await tenure.release();
   }
@@ -101,7 +109,7 @@ interface ActParts {
   readonly settings: FlipSettings;
   readonly request: FlipRequest;
   readonly tenure: Tenure;
-  readonly act: Act;
+  readonly act: FlipAct;
   readonly gates: readonly GateResult[];
   readonly log: StepLog;
 }
@@ -119,7 +127,7 @@ async function runAct(parts: ActParts): Promise<FlipOutcome> {
   if (act.drill) {
     const blockMs = Math.round(ports.clock.now() - block.blockedSince);
     const details = { ...certificate, blockMs, timings: log.timings() };
-    await log.run('finish', async () => tenure.end(act, { outcome: 'drilled', details }));
+    await log.run('finish', async () => tenure.apply('backed-out', { actor: act.by, details: { drilled: true, ...details } }));
     return {
       outcome: 'drilled',
       serves: otherSide(to),
@@ -132,14 +140,13 @@ async function runAct(parts: ActParts): Promise<FlipOutcome> {
     };
   }
   const { blockedSince } = block;
-  const decided: Act = { ...act, step: 'decided', certificate };
-  const done = await finishFlip({ ...parts, act: decided, blockedSince, recovered: false });
+  const done = await finishFlip({ ...parts, certificate, blockedSince });
   const blockMs = Number(done.certificate['blockMs']);
   return { outcome: 'flipped', serves: to, epoch: act.epoch, blockMs, ...done, gates, steps: log.steps };
 }
 
 async function untilDecided(parts: ActParts): Promise<BlockFacts> {
-  const { ports, settings, request, tenure, act, gates, log } = parts;
+  const { ports, settings, request, tenure, act, log } = parts;
   const { kind, drill, epoch } = act;
   const to = flipTo(kind);
   const from = otherSide(to);
@@ -170,9 +177,9 @@ async function untilDecided(parts: ActParts): Promise<BlockFacts> {
     );
     if (left.predictedMs > settings.compareTimeoutMs)
       throw new PipelineError('CF-8306', `the final comparison of ${left.keys} keys would take about ${Math.round(left.predictedMs)} ms`);
-    await tenure.note({ ...act, step: 'fencing' });
+    await tenure.apply('stepped', { actor: act.by, step: 'fence', details: { compare: before.summary } });
     failpoint('flip.fencing');
-    const facts = { gates, before: { summary: before.summary, ...before.report }, ...(hooks.length > 0 && { beforeHooks: hooks }) };
+    const facts = { before: { summary: before.summary, ...before.report }, ...(hooks.length > 0 && { beforeHooks: hooks }) };
     return await runBlock({ ports, settings, tenure, act, compare: open, log, signal: request.signal, facts });
   } finally {
     await compare?.close().catch(() => undefined);
@@ -193,7 +200,7 @@ async function backedOut({ tenure, act, log }: ActParts, error: unknown): Promis
     ...(error instanceof PipelineError && { code: error.code, ...error.details }),
     timings: log.timings(),
   };
-  await tenure.end(act, { outcome: 'aborted', details }).catch(() => undefined);
+  await tenure.apply('backed-out', { actor: act.by, details }).catch(() => undefined);
   if (!(error instanceof PipelineError)) return error;
   return new PipelineError(error.code, `${error.message} (step ${step}; backed out, writes go on)`, {
     cause: error,

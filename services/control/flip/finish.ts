@@ -4,7 +4,7 @@
  */
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { failpoint } from '#schemas/test-hooks.ts';
-import { type Act, type FlipPorts, type FlipStep, flipTo, type HookReport, type Tenure } from './ports.ts';
+import { type FlipAct, type FlipPorts, type FlipStep, flipTo, type HookReport, type Tenure } from './ports.ts';
 import type { FlipSettings } from './settings.ts';
 import type { StepLog } from './step-log.ts';
 
@@ -12,12 +12,11 @@ export interface FinishParts {
   readonly ports: FlipPorts;
   readonly settings: FlipSettings;
   readonly tenure: Tenure;
-  readonly act: Act;
+  readonly act: FlipAct;
   readonly log: StepLog;
-  /** Of the clock, when writers began to wait; absent where that is not known any more. */
+  /** Of the clock, when writers began to wait; absent where that is not known any more: somebody else decided. */
   readonly blockedSince?: number;
-  /** This process was started after the decision. */
-  readonly recovered: boolean;
+  readonly certificate: Readonly<Record<string, unknown>>;
 }
 
 export interface Finished {
@@ -29,7 +28,7 @@ export interface Finished {
 const RETRY_MS = 200;
 const RETRY_LAST_MS = 5_000;
 
-/** @throws PipelineError CF-8308 when it is not done in time, CF-8302 when it is not ours to do any more */
+/** @throws PipelineError CF-8308 when it is not done in time, CF-8003 when it is not ours to do any more */
 export async function finishFlip(parts: FinishParts): Promise<Finished> {
   const { ports, tenure, act, log } = parts;
   const serves = flipTo(act.kind);
@@ -37,13 +36,10 @@ export async function finishFlip(parts: FinishParts): Promise<Finished> {
   await persist(parts, 'open', async () => ports.fences[serves].lift(act.epoch));
   failpoint('flip.opened');
   const blockMs = parts.blockedSince === undefined ? undefined : Math.round(ports.clock.now() - parts.blockedSince);
-  const certificate: Record<string, unknown> = {
-    ...act.certificate,
-    ...(blockMs !== undefined && { blockMs }),
-    ...(parts.recovered && { recovered: true }),
-  };
-  const opened: Act = { ...act, step: 'opened', certificate };
-  await persist(parts, 'record', async () => tenure.note(opened));
+  const certificate = { ...parts.certificate, ...(blockMs === undefined ? { recovered: true } : { blockMs }) };
+  const actor = act.by;
+  if (tenure.row.serves !== serves)
+    await persist(parts, 'record', async () => tenure.apply('decided', { actor, step: 'open', details: certificate }));
   failpoint('flip.announced');
   await log
     .run('flags', async () => ports.flags.announce(serves, act.epoch))
@@ -63,7 +59,7 @@ export async function finishFlip(parts: FinishParts): Promise<Finished> {
     ...(hooks.length > 0 && { afterHooks: hooks }),
     ...(warnings.length > 0 && { warnings }),
   };
-  await persist(parts, 'finish', async () => tenure.end(opened, { outcome: 'flipped', details: whole }));
+  await persist(parts, 'finish', async () => tenure.apply('finished', { actor, details: whole }));
   return { certificate: whole, warnings };
 }
 
@@ -73,7 +69,7 @@ export function describeHooks(reports: readonly HookReport[]): string | undefine
   return failed.length === 0 ? `${reports.length} run` : `failed: ${failed.join(', ')}`;
 }
 
-async function persist({ ports, settings, tenure, log, act }: FinishParts, step: FlipStep, work: () => Promise<void>): Promise<void> {
+async function persist({ ports, settings, tenure, log, act }: FinishParts, step: FlipStep, work: () => Promise<unknown>): Promise<void> {
   const { clock } = ports;
   const deadline = clock.now() + settings.finishTimeoutMs;
   await log.run(step, async () => {
@@ -82,7 +78,7 @@ async function persist({ ports, settings, tenure, log, act }: FinishParts, step:
         await work();
         return;
       } catch (error) {
-        if (error instanceof PipelineError && error.code === 'CF-8302') throw error;
+        if (error instanceof PipelineError && error.code === 'CF-8003') throw error;
         tenure.lost.throwIfAborted();
         const pause = Math.min(RETRY_LAST_MS, RETRY_MS * 2 ** Math.min(attempt, 10));
         if (clock.now() + pause > deadline) throw unfinished(act, step, error);
@@ -92,7 +88,7 @@ async function persist({ ports, settings, tenure, log, act }: FinishParts, step:
   });
 }
 
-function unfinished({ kind, epoch }: Act, step: FlipStep, error: unknown): PipelineError {
+function unfinished({ kind, epoch }: FlipAct, step: FlipStep, error: unknown): PipelineError {
   const serves = flipTo(kind);
   return new PipelineError(
     'CF-8308',

@@ -4,13 +4,11 @@
  * that one which lost its lease stops.
  */
 import type { Finding } from '#schemas/errors.ts';
+import type { Act } from '#schemas/migration/migration-row.ts';
+import type { Journals } from '#schemas/migration/recovery.ts';
+import type { MigrationEvent, Side, Standing } from '#schemas/migration/transitions.ts';
 
-export const SIDES = ['source', 'target'] as const;
-export type Side = (typeof SIDES)[number];
-
-export function otherSide(side: Side): Side {
-  return side === 'source' ? 'target' : 'source';
-}
+export type { Side } from '#schemas/migration/transitions.ts';
 
 export const FLIP_KINDS = ['cutover', 'rollback'] as const;
 export type FlipKind = (typeof FLIP_KINDS)[number];
@@ -44,63 +42,39 @@ export const FLIP_STEPS = [
 ] as const;
 export type FlipStep = (typeof FLIP_STEPS)[number];
 
-/** One run of a flip or a drill, as the state row keeps it. */
-export interface Act {
+/** The flip under way. */
+export interface FlipAct {
   readonly kind: FlipKind;
   readonly drill: boolean;
   /** Greater than that of any act before it, whether that was decided or not. */
   readonly epoch: bigint;
-  /** ISO time. */
-  readonly startedAt: string;
+  /** Who asked for it. */
   readonly by: string;
-  /** How far it is known to have come. `decided` is written behind the decision, so its absence says nothing. */
-  readonly step: 'begun' | 'fencing' | 'decided' | 'opened';
-  /** Kept from the decision on, so that who finishes it can write the whole certificate. */
-  readonly certificate?: Readonly<Record<string, unknown>>;
 }
 
-export interface FlipState {
-  readonly state: string;
-  readonly serves: Side;
-  /** Of the last act, whatever came of it. */
-  readonly epoch: bigint;
-  readonly act: Act | null;
+export interface StateChange {
+  readonly actor: string;
+  readonly step?: string;
+  readonly details?: Readonly<Record<string, unknown>>;
+  readonly epochSeen?: bigint;
 }
 
-export interface NewAct {
-  readonly kind: FlipKind;
-  readonly drill: boolean;
-  readonly by: string;
-  /** What the gates found. */
-  readonly details: Readonly<Record<string, unknown>>;
-}
-
-/** How an act ends in the state row. */
-export type ActEnd =
-  /** The other side serves. */
-  | { readonly outcome: 'flipped'; readonly details: Readonly<Record<string, unknown>> }
-  /** As before; `aborted` also when a drill failed. */
-  | { readonly outcome: 'drilled' | 'aborted'; readonly details: Readonly<Record<string, unknown>> };
-
-/** The right to act on a migration. Every write checks in its own transaction that it still holds. */
+/** The right to act on a migration. Every change checks in its own transaction that it is still held, and writes its audit record there. */
 export interface Tenure {
+  /** As last read or written by us. */
+  readonly row: Standing & { readonly act: Act | undefined };
   /** Fires when it can no longer be relied on. */
   readonly lost: AbortSignal;
-  /** @throws PipelineError CF-8302 when it is not ours any more */
-  confirm(): Promise<void>;
-  read(): Promise<FlipState>;
-  /** A new act with an epoch of its own, and its audit record. @throws PipelineError CF-8302 */
-  begin(act: NewAct): Promise<Act>;
-  /** @throws PipelineError CF-8302 */
-  note(act: Act): Promise<void>;
-  /** The act is over, with its audit record. @throws PipelineError CF-8302 */
-  end(act: Act, end: ActEnd): Promise<void>;
+  /** @throws PipelineError CF-8002 when the state refuses the event; CF-8003, for good, when it is not ours any more */
+  apply(event: MigrationEvent, change: StateChange): Promise<Tenure['row']>;
   release(): Promise<void>;
 }
 
 export interface StatePort {
-  /** @throws PipelineError CF-8301 when somebody else acts */
+  /** @throws PipelineError CF-8001 when somebody else acts */
   lease(): Promise<Tenure>;
+  /** Of both sides. @throws PipelineError CF-2001, CF-5001 */
+  journals(): Promise<Journals>;
 }
 
 export interface SequenceChange {
@@ -117,7 +91,7 @@ export interface OpenFence {
   /** Sequence values under the lock, to be given to `setSequences` of the other side. */
   sequences(): Promise<unknown>;
   /** THE decision. A failure leaves it open whether it happened: `settle`. */
-  commit(): Promise<void>;
+  commit(marker: string, details: Readonly<Record<string, unknown>>): Promise<void>;
   rollback(): Promise<void>;
   /** Resolves when its session is gone, which is a rollback. */
   readonly lost: Promise<Error>;
@@ -133,7 +107,7 @@ export interface FencePort {
   lift(epoch: bigint): Promise<void>;
   /**
    * What became of the fence of this epoch, for good: decided, or void, and then it can never be committed any more. A session that still
-   * holds it is waited for briefly, then ended.
+   * holds it is ended.
    */
   settle(epoch: bigint): Promise<'decided' | 'void'>;
   /** Only ever raises what is there. @param values from `OpenFence.sequences` of the other side */

@@ -1,16 +1,19 @@
 /**
  * What an earlier process left. Guarantee: an act that was not decided is void for good before it is called so, and one that was decided is
- * finished; the journal of the side that was to be fenced says which, and nothing else does.
+ * finished; the journals say which (schemas/migration/recovery.ts), and nothing else does.
  */
+import { PipelineError } from '#schemas/errors.ts';
+import type { Act } from '#schemas/migration/migration-row.ts';
+import { type Journals, recoveryOf } from '#schemas/migration/recovery.ts';
 import { failpoint } from '#schemas/test-hooks.ts';
 import { finishFlip } from './finish.ts';
-import { type Act, type FlipPorts, flipTo, otherSide, type Tenure } from './ports.ts';
+import type { FlipAct, FlipPorts, Tenure } from './ports.ts';
 import type { FlipSettings } from './settings.ts';
 import type { StepLog } from './step-log.ts';
 
 export interface Recovery {
-  readonly act: Act;
-  readonly outcome: 'flipped' | 'aborted';
+  readonly epoch: bigint;
+  readonly outcome: 'finished' | 'backed-out' | 'forced';
 }
 
 export interface RecoverParts {
@@ -18,19 +21,41 @@ export interface RecoverParts {
   readonly settings: FlipSettings;
   readonly tenure: Tenure;
   readonly log: StepLog;
+  /** Who does it. */
+  readonly by: string;
 }
 
-/** Undefined: there was nothing. */
-export async function recoverAct({ ports, settings, tenure, log }: RecoverParts): Promise<Recovery | undefined> {
-  const { act } = await tenure.read();
-  if (act === null) return undefined;
-  const fate = act.step === 'opened' ? 'decided' : await ports.fences[otherSide(flipTo(act.kind))].settle(act.epoch);
-  failpoint('flip.settled');
-  if (fate === 'decided') {
-    await finishFlip({ ports, settings, tenure, act, log, recovered: true });
-    return { act, outcome: 'flipped' };
+/** What it does leads to `nothing` in three turns. */
+const TURNS_MAX = 8;
+
+/** @returns what was left, if anything, and the journals as they are now. @throws PipelineError CF-8005 when they contradict the state */
+export async function recoverActs(parts: RecoverParts): Promise<{ readonly left: Recovery | undefined; readonly journals: Journals }> {
+  const { ports, tenure, by } = parts;
+  let left: Recovery | undefined;
+  for (let turn = 0; turn < TURNS_MAX; turn++) {
+    const { row } = tenure;
+    const journals = await ports.state.journals();
+    const next = recoveryOf(row, journals);
+    if (next.do === 'nothing') return { left, journals };
+    if (next.do === 'halt') throw new PipelineError('CF-8005', next.why);
+    if (next.do === 'settle') {
+      await ports.fences[next.side].settle(next.epoch);
+      failpoint('flip.settled');
+    } else if (next.do === 'apply') {
+      const reason = { reason: `the process that ran it (${row.act?.by ?? 'unknown'}) ended, or lost its lease`, recovered: true };
+      await tenure.apply(next.event, { actor: by, details: reason });
+      const outcome = { 'backed-out': 'backed-out', decided: 'finished', 'forced-found': 'forced' } as const;
+      left = { epoch: row.epoch, outcome: outcome[next.event] };
+    } else {
+      await finishFlip({ ...parts, act: flipAct(row.act, row.epoch), certificate: {} });
+      left = { epoch: row.epoch, outcome: 'finished' };
+    }
   }
-  const reason = `the process that ran it (${act.by}) ended, or lost its lease, before the decision`;
-  await tenure.end(act, { outcome: 'aborted', details: { reason, lastStep: act.step } });
-  return { act, outcome: 'aborted' };
+  throw new PipelineError('CF-8005', `recovery comes to no end in state ${tenure.row.state}`);
+}
+
+/** As the state row keeps it. */
+export function flipAct(act: Act | undefined, epoch: bigint): FlipAct {
+  const drill = act?.kind.endsWith('-drill') ?? false;
+  return { kind: act?.kind.startsWith('rollback') === true ? 'rollback' : 'cutover', drill, epoch, by: act?.by ?? 'unknown' };
 }

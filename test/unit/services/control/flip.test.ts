@@ -2,7 +2,8 @@ import { afterEach, expect, test } from 'vitest';
 import { PipelineError } from '#schemas/errors.ts';
 import { installTestHooks } from '#schemas/test-hooks.ts';
 import { flip, recover } from '#services/control/flip/engine.ts';
-import { FLIP_KINDS, type FlipKind, flipTo, otherSide } from '#services/control/flip/ports.ts';
+import { otherSide } from '#schemas/migration/transitions.ts';
+import { FLIP_KINDS, type FlipKind, flipTo } from '#services/control/flip/ports.ts';
 import { DEFAULT_FLIP_SETTINGS } from '#services/control/flip/settings.ts';
 import { type EngineHandle, FlipWorld, type WorldFaults } from '#test/support/flip-world.ts';
 import { seeded, seedFromEnvironment } from '#test/support/random.ts';
@@ -19,7 +20,11 @@ async function worldBefore(kind: FlipKind, worldSeed: number): Promise<FlipWorld
   return world;
 }
 
-async function flipIn(world: FlipWorld, kind: FlipKind, more: { drill?: boolean; engine?: EngineHandle; onStep?: (step: string) => void } = {}) {
+async function flipIn(
+  world: FlipWorld,
+  kind: FlipKind,
+  more: { drill?: boolean; engine?: EngineHandle; onStep?: (step: string) => void } = {},
+) {
   const engine = more.engine ?? world.engine('one');
   const request = { kind, drill: more.drill ?? false, by: engine.name, onStep: ({ step }: { step: string }) => more.onStep?.(step) };
   const [result] = await world.run([flip(engine.ports, SETTINGS, request)]);
@@ -30,7 +35,7 @@ async function flipIn(world: FlipWorld, kind: FlipKind, more: { drill?: boolean;
 async function recoverIn(world: FlipWorld, restMs = 20_000): Promise<void> {
   world.faults = {};
   for (let i = 0; i < 50; i++) {
-    const [result] = await world.run([recover(world.engine(`keeper ${i}`).ports, SETTINGS)]);
+    const [result] = await world.run([recover(world.engine(`keeper ${i}`).ports, SETTINGS, { by: 'keeper' })]);
     world.pass(1_000);
     if (result?.status === 'fulfilled') return world.pass(restMs);
   }
@@ -42,14 +47,17 @@ function expectRest(world: FlipWorld, what: string): void {
   const serves = world.serving();
   expect({ serves: world.row.serves, act: world.row.act, open: world.takesWrites(serves), held: world.held }, what).toEqual({
     serves,
-    act: null,
+    act: undefined,
     open: true,
     held: {},
   });
   const begun = world.audit.filter(({ event }) => event === 'begun').map(({ epoch }) => epoch);
-  const ended = world.audit.filter(({ event }) => event === 'ended');
-  expect(ended.map(({ epoch }) => epoch), what).toEqual(begun);
-  for (const { epoch, outcome } of ended) expect(outcome === 'flipped', what).toBe(world.isDecided(epoch));
+  const ended = world.audit.filter(({ event }) => event !== 'begun');
+  expect(
+    ended.map(({ epoch }) => epoch),
+    what,
+  ).toEqual(begun);
+  for (const { epoch, event } of ended) expect(event === 'flipped', what).toBe(world.isDecided(epoch));
 }
 
 test.for(FLIP_KINDS)('a %s: every step once, in order, and the other side serves', async (kind) => {
@@ -154,7 +162,7 @@ test.for(FLIP_KINDS)('%s stopped at every call, overtaken by a recovery or by th
         const asleep = flip(engine.ports, SETTINGS, { kind, drill: false, by: 'zombie' });
         await world.run([asleep]);
         // Its lease runs out, or is taken from it while its sessions are still there.
-        if (isFast) delete world.lease;
+        if (isFast) world.lease = undefined;
         else world.pass(20_000);
         if (next !== 'nothing') await recoverIn(world, isFast ? 0 : 20_000);
         if (next === 'flips') {
@@ -186,7 +194,7 @@ test('several engines at once, with failing calls, kills and processes that stop
         else engine.isStopped = true;
       };
       return i === 2
-        ? recover(engine.ports, SETTINGS)
+        ? recover(engine.ports, SETTINGS, { by: engine.name })
         : flip(engine.ports, SETTINGS, { kind: random.chance(0.5) ? 'cutover' : 'rollback', drill: random.chance(0.1), by: engine.name });
     });
     const first = await world.run(work);
@@ -194,7 +202,7 @@ test('several engines at once, with failing calls, kills and processes that stop
     world.timeMs += random.chance(0.7) ? 20_000 : 0;
     const late = random.chance(0.5);
     if (!late) for (const engine of engines) engine.isStopped = false;
-    await world.run([recover(world.engine('keeper').ports, SETTINGS), ...(late ? [] : work)]);
+    await world.run([recover(world.engine('keeper').ports, SETTINGS, { by: 'keeper' }), ...(late ? [] : work)]);
     if (random.chance(0.5)) await flipIn(world, world.row.serves === 'source' ? 'cutover' : 'rollback', { engine: world.engine('next') });
     for (const engine of engines) engine.isStopped = false;
     await world.run(work);
