@@ -78,7 +78,7 @@ function pageFor(path: Path): string {
   if (block === 'log') return 'docs/kafka.md';
   if (block === 'targets') return 'docs/targets.md';
   if (block === 'checks') return 'docs/checks.md';
-  if (block === 'approvals') return 'docs/cutover.md';
+  if (block === 'approvals' || block === 'cutover') return 'docs/cutover.md';
   if (block === 'tables') return 'docs/mapping.md';
   return ON_README.has(String(block)) ? 'README.md' : 'schemas/config/migration.schema.json';
 }

@@ -35,9 +35,32 @@ export interface MigrationFile {
   readonly flags?: { readonly redis?: string };
   /** Functions that steps call, where the file was loaded with them. */
   readonly functions?: UserFunctions;
+  /** Absent: the defaults (`cutoverOf`). */
+  readonly cutover?: CutoverEntry;
   /** Hash of the plan that people signed, where a command was given one: what is done is bound to it. With several targets that of the whole. */
   readonly signedPlan?: string;
 }
+
+/** How a flip of who serves is made; times in milliseconds. */
+export interface CutoverEntry {
+  readonly lag: number;
+  readonly lockTimeout: number;
+  readonly attempts: number;
+  readonly drainTimeout: number;
+  readonly compareTimeout: number;
+  readonly blockBudget: number;
+  readonly finishTimeout: number;
+  /** Absent: `before`, once a read flag was set. */
+  readonly reads?: 'with-writes' | 'before';
+  /** Source tables (globs) whose way back loses something. */
+  readonly accept: readonly string[];
+  readonly hooks: { readonly before: readonly HookEntry[]; readonly after: readonly HookEntry[] };
+}
+
+export type HookEntry = { readonly name: string; readonly timeoutMs: number } & (
+  | { readonly kind: 'exec'; readonly command: readonly string[] }
+  | { readonly kind: 'http'; readonly url: string; readonly headers: Readonly<Record<string, string>> }
+);
 
 export interface SchemaStepEntry {
   readonly name: string;

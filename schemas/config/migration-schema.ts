@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { approvals } from './approvals-schema.ts';
 import { checks } from './checks-schema.ts';
+import { cutoverSettings } from './cutover-schema.ts';
 import { deletesOption, truncatesOption } from './deletes-schema.ts';
 import { explodeOption } from './explode-schema.ts';
 import { expected, flag, oneOf, sqlName, whole } from './file-terms.ts';
@@ -225,6 +226,7 @@ export const migrationSchema = z.strictObject(
       .optional()
       .describe('Where the flags of reads and writes are pushed to, beside HTTP.'),
     reverse: reverseSwitch.describe('off: what is written on the target after the cut-over does not go back to the source.'),
+    cutover: cutoverSettings.prefault({}).describe('How a cut-over or rollback is made.'),
     log: z
       .strictObject({
         retainBytes: bytes.prefault('1GiB').describe('Applied changes kept on disk for a target that is restored.'),
@@ -262,7 +264,6 @@ const REFERENCE = String.raw`|\$\{`;
 /** Keys that the design has and this version does not: another message than for a typo. Matched on the key's own name. */
 export const LATER_KEYS: ReadonlySet<string> = new Set([
   'after',
-  'cutover',
   'defaults',
   'hooks',
   'keys',

@@ -7,6 +7,7 @@ import type { Finding } from '../errors.ts';
 import type { SchemaMigrations } from '../schema-history/schema-tools.ts';
 import { buildApprovals } from './approvals-schema.ts';
 import { buildChecks } from './checks-schema.ts';
+import { buildCutover } from './cutover-schema.ts';
 import { explainIssues } from './explain-issue.ts';
 import type { DeletesInput } from './deletes-schema.ts';
 import { buildExplode } from './explode-schema.ts';
@@ -139,6 +140,7 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
       log: buildLog(parsed.log),
     },
     ...(parsed.reverse === 'off' && { reverse: 'off' }),
+    cutover: buildCutover(parsed.cutover),
     ...(parsed.schemaMigrations.length > 0 && { schemaMigrations: buildSchemaMigrations(parsed.schemaMigrations, targets, source) }),
     ...(parsed.schemaSteps.length > 0 && {
       schemaSteps: parsed.schemaSteps.map(({ target, ...step }, i) => ({
