@@ -1,0 +1,92 @@
+/** What is flipped: the two sides of a migration as fences, markers and gates need them. Guarantee: pure. */
+import type { SequenceStart, SequenceValue, TableName } from '#connectors/fence/fence.ts';
+import type { CutoverEntry, MigrationFile } from '#schemas/config/migration-file.ts';
+import { cutoverOf } from '#schemas/config/cutover-schema.ts';
+import { postgresTarget } from '#schemas/config/postgres-target.ts';
+import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { otherSide, type Side } from '#schemas/migration/transitions.ts';
+import { quoteTable } from '#schemas/table.ts';
+import type { FlipSettings } from '../flip/settings.ts';
+
+/** The reverse direction, where there is one. */
+export interface ReverseDirection {
+  readonly file: MigrationFile;
+  readonly mapping: CompiledMapping;
+}
+
+export interface FlippedMigration {
+  readonly file: MigrationFile;
+  readonly name: string;
+  readonly mapping: CompiledMapping;
+  readonly reverse: ReverseDirection | undefined;
+  readonly urls: Readonly<Record<Side, string>>;
+  readonly tables: Readonly<Record<Side, readonly TableName[]>>;
+  readonly cutover: CutoverEntry;
+  readonly settings: FlipSettings;
+}
+
+/** @throws PipelineError where the target is no PostgreSQL */
+export function flippedMigration(file: MigrationFile, mapping: CompiledMapping, reverse: ReverseDirection | undefined): FlippedMigration {
+  const cutover = cutoverOf(file);
+  return {
+    file,
+    name: file.name,
+    mapping,
+    reverse,
+    urls: { source: file.source.postgres, target: postgresTarget(file, 'cutover') },
+    tables: { source: tablesOf(mapping, 'from'), target: tablesOf(mapping, 'to') },
+    cutover,
+    settings: {
+      lockTimeoutMs: cutover.lockTimeout,
+      attempts: cutover.attempts,
+      drainTimeoutMs: cutover.drainTimeout,
+      compareTimeoutMs: cutover.compareTimeout,
+      blockBudgetMs: cutover.blockBudget,
+      finishTimeoutMs: cutover.finishTimeout,
+    },
+  };
+}
+
+function tablesOf({ tables }: CompiledMapping, end: 'from' | 'to'): TableName[] {
+  return [...new Map(tables.map((table) => [quoteTable(table[end]), { schema: table[end].schema, name: table[end].name }])).values()];
+}
+
+/** Name of the pipeline that brings changes away from a side: its slot, and its progress on the other one. Undefined: there is none. */
+export function pipelineName({ name, reverse }: Pick<FlippedMigration, 'name' | 'reverse'>, from: Side): string | undefined {
+  return from === 'source' ? name : reverse?.file.name;
+}
+
+/**
+ * What each sequence of a side has to be beyond: of every mapped column the values of the other side's column, where it has a sequence. Columns without
+ * one are named, too: whoever sets them knows which have.
+ */
+export function sequenceStarts(
+  { mapping }: Pick<FlippedMigration, 'mapping'>,
+  to: Side,
+  values: readonly SequenceValue[],
+): SequenceStart[] {
+  return mapping.tables.flatMap((table) => columnPairs(table).map((pair) => startOf(table, pair, { to, values })));
+}
+
+interface ColumnPair {
+  readonly source: string;
+  readonly target: string;
+}
+
+function columnPairs({ columns }: TableMapping): ColumnPair[] {
+  return columns.map(({ source, target }) => ({ source: source.name, target }));
+}
+
+function startOf(
+  table: TableMapping,
+  pair: ColumnPair,
+  { to, values }: { readonly to: Side; readonly values: readonly SequenceValue[] },
+): SequenceStart {
+  const ends = { source: table.from, target: table.to };
+  const from = otherSide(to);
+  const theirs = { schema: ends[from].schema, name: ends[from].name, column: pair[from] };
+  const found = values.find(({ columns }) =>
+    columns.some(({ schema, name, column }) => schema === theirs.schema && name === theirs.name && column === theirs.column),
+  );
+  return { column: { schema: ends[to].schema, name: ends[to].name, column: pair[to] }, from: found };
+}
