@@ -3,14 +3,17 @@ import { approveCommand } from './approve.ts';
 import { checkCommand } from './check.ts';
 import type { CommandSpec } from './command.ts';
 import { completionCommand } from './completion.ts';
+import { cutoverCommand } from './cutover.ts';
 import { demoCommand } from './demo.ts';
 import { dlqCommand } from './dlq.ts';
 import { flagsCommand } from './flags.ts';
+import { drillCommand } from './drill.ts';
 import { explainCommand } from './explain.ts';
 import { initCommand } from './init.ts';
 import { pauseCommand, resumeCommand } from './pause.ts';
 import { planCommand } from './plan.ts';
 import { repairCommand } from './repair.ts';
+import { rollbackCommand } from './rollback.ts';
 import { schemaCommand } from './schema.ts';
 import { controlCommand, readerCommand, reconcilerCommand, sinkCommand, transformerCommand } from './service.ts';
 import { signoffCommand } from './signoff.ts';
@@ -40,6 +43,9 @@ export const COMMANDS: readonly CommandSpec[] = [
   resumeCommand,
   throttleCommand,
   dlqCommand,
+  cutoverCommand,
+  rollbackCommand,
+  drillCommand,
   approveCommand,
   signoffCommand,
   flagsCommand,
@@ -48,4 +54,4 @@ export const COMMANDS: readonly CommandSpec[] = [
 ];
 
 /** Named in the design, not built yet: they get an answer of their own. */
-export const LATER_COMMANDS: readonly string[] = ['cutover', 'rollback', 'drill', 'report', 'cleanup'];
+export const LATER_COMMANDS: readonly string[] = ['report', 'cleanup'];

@@ -376,6 +376,7 @@ export class FlipWorld {
     };
     return {
       lockWaitMs: 0,
+      blockedMs: 0,
       lost: held.lost.promise,
       sequences: async () => this.#call(owner, 'sequences', own),
       commit: async () =>

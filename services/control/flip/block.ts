@@ -81,14 +81,13 @@ async function lockWithTries(parts: BlockParts): Promise<{ fence: OpenFence; blo
   const side = otherSide(flipTo(act.kind));
   const ends = [rejection(signal), rejection(tenure.lost)];
   for (let attempt = 1; ; attempt++) {
-    const blockedSince = ports.clock.now();
     try {
       const fence = await log.run(
         'fence',
         async () => ports.fences[side].open(act.epoch),
         ({ lockWaitMs }) => `locked after ${Math.round(lockWaitMs)} ms`,
       );
-      return { fence, blockedSince };
+      return { fence, blockedSince: ports.clock.now() - fence.blockedMs };
     } catch (error) {
       if (!(error instanceof PipelineError) || error.retry !== 'timed' || attempt >= settings.attempts) {
         // Its answer may be what was lost: then a session would hold the locks until the server notices.

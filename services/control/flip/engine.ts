@@ -33,7 +33,8 @@ export interface FlipRequest {
 
 export type FlipOutcome = { readonly steps: readonly StepReport[]; readonly recovered?: Recovery } & (
   | { readonly outcome: 'already'; readonly serves: Side }
-  | { readonly outcome: 'closed' | 'planned'; readonly gates: readonly GateResult[] }
+  | { readonly outcome: 'closed'; readonly gates: readonly GateResult[] }
+  | { readonly outcome: 'planned'; readonly gates: readonly GateResult[] }
   | {
       readonly outcome: 'flipped' | 'drilled';
       readonly serves: Side;
@@ -67,7 +68,8 @@ export async function flip(ports: FlipPorts, settings: FlipSettings, request: Fl
     signal?.throwIfAborted();
     const gates = await log.run('gates', async () => ports.gates.check(kind, drill), describeGates);
     const isClosed = gates.some(({ state }) => state === 'closed');
-    if (isClosed || request.dryRun === true) return { outcome: isClosed ? 'closed' : 'planned', gates, ...common };
+    if (isClosed) return { outcome: 'closed', gates, ...common };
+    if (request.dryRun === true) return { outcome: 'planned', gates, ...common };
     signal?.throwIfAborted();
     const act = await log.run('begin', async () => begin(tenure, request, { gates, epochSeen: highestEpoch(journals) }));
     failpoint('flip.begun');

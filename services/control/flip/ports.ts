@@ -88,6 +88,8 @@ export interface SequenceChange {
 /** A fence that is locked but not decided: it ends with its session. */
 export interface OpenFence {
   readonly lockWaitMs: number;
+  /** Writers have waited for this long when it is handed over. */
+  readonly blockedMs: number;
   /** Sequence values under the lock, to be given to `setSequences` of the other side. */
   sequences(): Promise<unknown>;
   /** THE decision. A failure leaves it open whether it happened: `settle`. */

@@ -30,6 +30,7 @@ export function fencePort(migration: FlippedMigration, side: Side, fences: Fence
       const held = await fences.open(options, epoch);
       return {
         lockWaitMs: held.lockWaitMs,
+        blockedMs: Date.now() - held.blockedAtMs,
         sequences: async () => held.sequences(),
         commit: async (marker, details) => held.commit({ marker, details }),
         rollback: async () => held.rollback(),

@@ -12,15 +12,18 @@ import type { SideSessions } from './sessions.ts';
 /** Writers wait meanwhile. */
 const POLL_MS = 3;
 
+const APPLIED = `SELECT FROM crossfade.markers WHERE name = $1 AND id = $2`;
+const MARK = 'SELECT pg_logical_emit_message(true, $1, $2)::text AS lsn';
+
 export function pipePort(migration: FlippedMigration, sessions: SideSessions): PipePort {
   return {
     mark: async (from) => mark(migration, sessions, from),
     applied: async (from, { id }, signal) => {
-      const client = await sessions.client(otherSide(from));
       const name = nameOf(migration, from);
       for (;;) {
         signal.throwIfAborted();
-        if ((await client.query('SELECT FROM crossfade.markers WHERE name = $1 AND id = $2', [name, id])).rowCount === 1) return;
+        const found = await sessions.run(otherSide(from), async (client) => client.query(APPLIED, [name, id]));
+        if (found.rowCount === 1) return;
         await delay(POLL_MS, undefined, { signal });
       }
     },
@@ -30,8 +33,7 @@ export function pipePort(migration: FlippedMigration, sessions: SideSessions): P
 async function mark(migration: FlippedMigration, sessions: SideSessions, from: Side): Promise<Marker> {
   const id = `flip-${randomUUID()}`;
   const message = JSON.stringify({ kind: 'marker', name: nameOf(migration, from), id });
-  const client = await sessions.client(from);
-  const row = await queryRow(client, 'SELECT pg_logical_emit_message(true, $1, $2)::text AS lsn', [MESSAGE_PREFIX, message]);
+  const row = await sessions.run(from, async (client) => queryRow(client, MARK, [MESSAGE_PREFIX, message]));
   return { id, lsn: row!['lsn']! };
 }
 

@@ -1,4 +1,7 @@
-/** One session a side, opened when it is first needed and kept: within the block nobody waits for a connection. Guarantee: closed with the owner; a broken one is replaced. */
+/**
+ * One session a side, opened when it is first needed and kept: within the block nobody waits for a connection. Guarantee: one piece of work at a time on each;
+ * a broken one is replaced; closed with the owner.
+ */
 import type pg from 'pg';
 import { connect } from '#connectors/postgres/session.ts';
 import type { Side } from '#schemas/migration/transitions.ts';
@@ -10,14 +13,25 @@ export class SideSessions implements AsyncDisposable {
   readonly #urls: Readonly<Record<Side, string>>;
   readonly #applicationName: string;
   readonly #open = new Map<Side, Promise<pg.Client>>();
+  readonly #turns = new Map<Side, Promise<unknown>>();
 
   constructor(urls: Readonly<Record<Side, string>>, name: string) {
     this.#urls = urls;
     this.#applicationName = `crossfade ${name} flip`;
   }
 
-  /** @throws PipelineError CF-2001, CF-5001 */
-  async client(side: Side): Promise<pg.Client> {
+  /** In turn with whatever else is asked of that side. @throws PipelineError CF-2001, CF-5001 */
+  async run<T>(side: Side, work: (client: pg.Client) => Promise<T>): Promise<T> {
+    const before = this.#turns.get(side) ?? Promise.resolve();
+    const mine = before.then(async () => work(await this.#client(side)));
+    this.#turns.set(
+      side,
+      mine.catch(() => undefined),
+    );
+    return mine;
+  }
+
+  async #client(side: Side): Promise<pg.Client> {
     const open = this.#open.get(side) ?? this.#connect(side);
     this.#open.set(side, open);
     return open;

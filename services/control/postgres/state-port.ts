@@ -3,6 +3,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { readJournalRows } from '#connectors/postgres/journal.ts';
 import { type MigrationLease, takeMigrationLease } from '#connectors/target/postgres/migration-lease.ts';
 import { PipelineError } from '#schemas/errors.ts';
+import type { JournalRow } from '#schemas/migration/recovery.ts';
+import type { Side } from '#schemas/migration/transitions.ts';
 import type { StatePort } from '../flip/ports.ts';
 import type { FlippedMigration } from './flipped-migration.ts';
 import type { SideSessions } from './sessions.ts';
@@ -33,9 +35,9 @@ export function statePort(migration: FlippedMigration, sessions: SideSessions, w
       };
     },
     journals: async () => {
-      const [source, target] = await Promise.all([sessions.client('source'), sessions.client('target')]);
-      const [ours, theirs] = await Promise.all([readJournalRows(source, name), readJournalRows(target, name)]);
-      return { source: ours, target: theirs };
+      const read = async (side: Side): Promise<JournalRow[]> => sessions.run(side, async (client) => readJournalRows(client, name));
+      const [source, target] = await Promise.all([read('source'), read('target')]);
+      return { source, target };
     },
   };
 }

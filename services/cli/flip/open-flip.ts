@@ -1,0 +1,95 @@
+/** A migration as the flip engine needs it, from its file: both mappings, sessions, gates. Guarantee: what is opened is closed with it. */
+import { hostname, userInfo } from 'node:os';
+import { FlagRecord } from '#connectors/target/postgres/flag-record.ts';
+import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import { deriveReverse, type ReverseDerivation } from '#schemas/mapping/reverse/derive-reverse.ts';
+import { planHash } from '#schemas/plan/plan-hash.ts';
+import type { FlipPorts } from '#services/control/flip/ports.ts';
+import { gatesPort } from '#services/control/gates/gates.ts';
+import { lagGate, reverseGate } from '#services/control/gates/path-gates.ts';
+import { deadLettersGate, findingsGate, purityGate, tablesGate } from '#services/control/gates/table-gates.ts';
+import { transactionsGate } from '#services/control/gates/transactions-gate.ts';
+import { hooksPort } from '#services/control/hooks/run-hook.ts';
+import { fencePort } from '#services/control/postgres/fence-port.ts';
+import { type FlippedMigration, flippedMigration } from '#services/control/postgres/flipped-migration.ts';
+import { pipePort } from '#services/control/postgres/pipe-port.ts';
+import { realClock } from '#services/control/postgres/real-clock.ts';
+import { SideSessions } from '#services/control/postgres/sessions.ts';
+import { statePort } from '#services/control/postgres/state-port.ts';
+import { randomUUID } from 'node:crypto';
+import { readFit } from '../catalogs.ts';
+import type { CommandContext } from '../command.ts';
+import { comparePort } from './compare-port.ts';
+import { fileGates } from './file-gates.ts';
+
+export interface OpenFlip extends AsyncDisposable {
+  readonly migration: FlippedMigration;
+  readonly ports: FlipPorts;
+  readonly planHash: string;
+  readonly reverse: ReverseDerivation;
+}
+
+/** How long somebody else's act (a recovery, most of the time) is waited for. */
+const LEASE_WAIT_MS = 15_000;
+
+/** @throws PipelineError where file and catalogues do not fit, or a server cannot be reached */
+export async function openFlip(file: MigrationFile, context: CommandContext, by: string): Promise<OpenFlip> {
+  const { mapping, source, target } = await readFit(file);
+  const hash = planHash(file, mapping);
+  const reverse: ReverseDerivation = target === undefined ? { tables: [] } : deriveReverse(file, mapping, { source, target });
+  const direction =
+    reverse.file !== undefined && reverse.mapping !== undefined ? { file: reverse.file, mapping: reverse.mapping } : undefined;
+  const migration = flippedMigration(file, mapping, direction);
+  const { urls, name, cutover } = migration;
+  const sessions = new SideSessions(urls, name);
+  const pipe = pipePort(migration, sessions);
+  const tables = { migration, sessions };
+  const gates = [
+    lagGate({ migration, pipe }),
+    reverseGate({ migration, pipe }),
+    tablesGate(tables),
+    deadLettersGate(tables),
+    findingsGate(tables),
+    purityGate(tables),
+    transactionsGate(tables),
+    ...fileGates({ ...tables, planHash: hash, reverseTables: reverse.tables }),
+  ];
+  const ports: FlipPorts = {
+    clock: realClock,
+    state: statePort(migration, sessions, { holder: holderOf(by), waitMs: LEASE_WAIT_MS, planHash: hash }),
+    fences: { source: fencePort(migration, 'source'), target: fencePort(migration, 'target') },
+    pipe,
+    compare: comparePort(migration, context.log),
+    gates: gatesPort(gates),
+    flags: { announce: async () => followWrites(migration, by) },
+    hooks: hooksPort({ name, ...cutover.hooks, environment: context.io.environment }),
+  };
+  return { migration, ports, planHash: hash, reverse, [Symbol.asyncDispose]: async () => sessions[Symbol.asyncDispose]() };
+}
+
+/** Whoever serves the flags reads the state row; only rules that the file tells to go with the writes are given up here. */
+async function followWrites({ urls, name, cutover }: FlippedMigration, by: string): Promise<void> {
+  if (cutover.reads !== 'with-writes') return;
+  const record = new FlagRecord(urls.target, name);
+  try {
+    const { rules } = await record.read();
+    if (rules === undefined || rules.followsWrites) return;
+    await record.change({
+      change: { kind: 'follow-writes' },
+      actor: by,
+      reason: 'the file says reads: with-writes',
+      freshSalt: randomUUID(),
+    });
+  } finally {
+    await record.close();
+  }
+}
+
+export function holderOf(by: string): string {
+  return `${by}, ${hostname()}, process ${process.pid}`;
+}
+
+/** Who asks, where nobody is named. */
+export function accountName(): string {
+  return `${userInfo().username}@${hostname()}`;
+}

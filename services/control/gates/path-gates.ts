@@ -1,0 +1,100 @@
+/** Both ways between the sides, each proven by a marker that went along it just now. Guarantee: what is told of a lag was measured, not computed. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { messageOf } from '#schemas/errors.ts';
+import { otherSide, type Side } from '#schemas/migration/transitions.ts';
+import { flipTo, type PipePort } from '../flip/ports.ts';
+import type { FlippedMigration } from '../postgres/flipped-migration.ts';
+import { pipelineName } from '../postgres/flipped-migration.ts';
+import type { Gate, GateVerdict } from './gates.ts';
+
+/** Of several markers one after the other the slowest counts. */
+const MARKERS = 3;
+/** A path that was just set up has to come to speed. */
+const STANDING_MS = 20_000;
+
+export interface PathGateParts {
+  readonly migration: FlippedMigration;
+  readonly pipe: PipePort;
+}
+
+/** From the side that serves to the one that will. */
+export function lagGate({ migration, pipe }: PathGateParts): Gate {
+  const limitMs = migration.cutover.lag;
+  return {
+    name: 'lag',
+    look: async ({ kind }): Promise<GateVerdict> => {
+      const from = otherSide(flipTo(kind));
+      const trip = await roundTrips(pipe, from, { limitMs, tries: MARKERS });
+      const way = `from the ${from} to the ${otherSide(from)}`;
+      if (trip.ms === undefined)
+        return { closed: { code: 'CF-8320' }, evidence: `no marker came ${way} within ${trip.waitedMs} ms (${trip.why})` };
+      const evidence = `markers came ${way} within ${trip.ms} ms`;
+      return trip.ms <= limitMs ? { evidence } : { closed: { code: 'CF-8320' }, evidence: `${evidence}; ${limitMs} ms are allowed` };
+    },
+  };
+}
+
+/** From the side that will serve back to the one that serves. */
+export function reverseGate({ migration, pipe }: PathGateParts): Gate {
+  return {
+    name: 'reverse',
+    look: async ({ kind }): Promise<GateVerdict> => {
+      const from = flipTo(kind);
+      if (migration.file.reverse === 'off' || pipelineName(migration, from) === undefined) return oneWay(migration);
+      const trip = await roundTrips(pipe, from, { limitMs: STANDING_MS, tries: 1 });
+      const way = `from the ${from} back to the ${otherSide(from)}`;
+      if (trip.ms === undefined)
+        return { closed: { code: 'CF-8324' }, evidence: `no marker came ${way} within ${trip.waitedMs} ms (${trip.why})` };
+      return { evidence: `a marker went ${way} in ${trip.ms} ms, just now` };
+    },
+  };
+}
+
+function oneWay({ file }: FlippedMigration): GateVerdict {
+  if (file.reverse === 'off') return { isSkipped: true, evidence: 'the file says `reverse: off`: there is no way back' };
+  return { closed: { code: 'CF-8324' }, evidence: 'nothing of this migration goes back' };
+}
+
+interface Trip {
+  /** Of the slowest; undefined: one did not come. */
+  readonly ms: number | undefined;
+  readonly waitedMs: number;
+  readonly why: string;
+}
+
+/** How much longer than allowed one is waited for, so that what is told is a figure and not only that it was too slow. */
+const PATIENCE = 5;
+
+async function roundTrips(
+  pipe: PipePort,
+  from: Side,
+  { limitMs, tries }: { readonly limitMs: number; readonly tries: number },
+): Promise<Trip> {
+  let slowest = 0;
+  const waitMs = tries === 1 ? limitMs : limitMs * PATIENCE;
+  for (let i = 0; i < tries; i++) {
+    const began = performance.now();
+    try {
+      await marked(pipe, from, waitMs);
+    } catch (error) {
+      return { ms: undefined, waitedMs: Math.round(performance.now() - began), why: messageOf(error) };
+    }
+    slowest = Math.max(slowest, performance.now() - began);
+  }
+  return { ms: Math.round(slowest), waitedMs: 0, why: '' };
+}
+
+async function marked(pipe: PipePort, from: Side, waitMs: number): Promise<void> {
+  const over = new AbortController();
+  const late = delay(waitMs, undefined, { signal: over.signal }).then(() => {
+    throw new Error('is crossfade up running?');
+  });
+  late.catch(() => undefined);
+  try {
+    const way = pipe.mark(from).then(async (marker) => pipe.applied(from, marker, over.signal));
+    way.catch(() => undefined);
+    await Promise.race([way, late]);
+  } finally {
+    over.abort();
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * Two databases, a running instance between them, and the commands that flip it, as an operator gives them. Guarantee: ready when everything is copied
+ * and followed; all ends with `await using`.
+ */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Envelope } from '#schemas/envelope.ts';
+import { execute } from './application.ts';
+import { type CommandRun, envelopeOf, runInProcess } from './command-line.ts';
+import { freshDatabase, type PostgresVersion } from './postgres.ts';
+import { type RunningInstance, startInstance } from './running-instance.ts';
+
+export interface FlipStageOptions {
+  /** Both sides. */
+  readonly ddl: string;
+  /** On the source, before the copy. */
+  readonly rows?: string;
+  /** YAML behind `target:`; all tables of public when absent. */
+  readonly rest?: string;
+  readonly version?: PostgresVersion;
+}
+
+export interface FlipStage extends AsyncDisposable {
+  readonly source: string;
+  readonly target: string;
+  readonly directory: string;
+  instance(): RunningInstance;
+  /** Of the same data directory. */
+  restart(): Promise<void>;
+  /** `crossfade ARGS -f FILE --json`, in this process. */
+  command(...args: readonly string[]): Promise<{ readonly run: CommandRun; readonly envelope: Envelope }>;
+  readonly file: string;
+  readonly dataDir: string;
+}
+
+const WAIT_MS = 60_000;
+
+export async function flipStage({ ddl, rows, rest = 'tables:\n  - from: public.*\n', version = 18 }: FlipStageOptions): Promise<FlipStage> {
+  await using stack = new AsyncDisposableStack();
+  const source = stack.use(await freshDatabase(version));
+  const target = stack.use(await freshDatabase(version));
+  await execute(source.url, ddl, ...(rows === undefined ? [] : [rows]));
+  await execute(target.url, ddl);
+  const directory = await mkdtemp(join(tmpdir(), 'crossfade-flip-'));
+  stack.defer(async () => rm(directory, { recursive: true, force: true }));
+  const file = join(directory, 'migration.yaml');
+  const dataDir = join(directory, 'data');
+  const options = { source: source.url, target: target.url, rest };
+  await writeFile(file, `crossfade: 1\nname: scenario\nsource: { postgres: "${source.url}" }\ntarget: { postgres: "${target.url}" }\n${rest}`);
+  let instance = await startInstance(options, dataDir);
+  stack.defer(async () => instance[Symbol.asyncDispose]());
+  await until(() => instance.status()?.phase === 'following' && instance.status()?.tables.every(({ phase }) => phase === 'following') === true);
+  const kept = stack.move();
+  return {
+    source: source.url,
+    target: target.url,
+    directory,
+    file,
+    dataDir,
+    instance: () => instance,
+    restart: async () => {
+      await instance.stop();
+      instance = await startInstance(options, dataDir);
+    },
+    command: async (...args) => {
+      const run = await runInProcess([...args, '-f', file, '--data', dataDir, '--json'], { environment: { PATH: process.env['PATH'] ?? '' } });
+      return { run, envelope: envelopeOf(run) };
+    },
+    [Symbol.asyncDispose]: async () => kept.disposeAsync(),
+  };
+}
+
+export async function until(condition: () => boolean | Promise<boolean>, what = 'the condition'): Promise<void> {
+  const deadline = performance.now() + WAIT_MS;
+  while (!(await condition())) {
+    if (performance.now() > deadline) throw new Error(`waited ${WAIT_MS} ms in vain for ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
