@@ -47,10 +47,15 @@ export async function flipStage({ ddl, rows, rest = 'tables:\n  - from: public.*
   const file = join(directory, 'migration.yaml');
   const dataDir = join(directory, 'data');
   const options = { source: source.url, target: target.url, rest };
-  await writeFile(file, `crossfade: 1\nname: scenario\nsource: { postgres: "${source.url}" }\ntarget: { postgres: "${target.url}" }\n${rest}`);
+  await writeFile(
+    file,
+    `crossfade: 1\nname: scenario\nsource: { postgres: "${source.url}" }\ntarget: { postgres: "${target.url}" }\n${rest}`,
+  );
   let instance = await startInstance(options, dataDir);
   stack.defer(async () => instance[Symbol.asyncDispose]());
-  await until(() => instance.status()?.phase === 'following' && instance.status()?.tables.every(({ phase }) => phase === 'following') === true);
+  await until(
+    () => instance.status()?.phase === 'following' && instance.status()?.tables.every(({ phase }) => phase === 'following') === true,
+  );
   const kept = stack.move();
   return {
     source: source.url,
@@ -64,7 +69,9 @@ export async function flipStage({ ddl, rows, rest = 'tables:\n  - from: public.*
       instance = await startInstance(options, dataDir);
     },
     command: async (...args) => {
-      const run = await runInProcess([...args, '-f', file, '--data', dataDir, '--json'], { environment: { PATH: process.env['PATH'] ?? '' } });
+      const run = await runInProcess([...args, '-f', file, '--data', dataDir, '--json'], {
+        environment: { PATH: process.env['PATH'] ?? '' },
+      });
       return { run, envelope: envelopeOf(run) };
     },
     [Symbol.asyncDispose]: async () => kept.disposeAsync(),

@@ -284,6 +284,7 @@ export class FlipWorld {
             close: async () => this.#call(owner, 'compare.close', () => undefined),
           })),
       },
+      reverse: { want: async () => this.#call(owner, 'reverse', () => false) },
       gates: { check: async () => this.#call(owner, 'gates', () => [{ gate: 'all', state: 'open', evidence: 'none looked at' }] as const) },
       flags: { announce: async () => this.#call(owner, 'flags', () => undefined) },
       hooks: {

@@ -1,6 +1,7 @@
 /** A migration as the flip engine needs it, from its file: both mappings, sessions, gates. Guarantee: what is opened is closed with it. */
 import { hostname, userInfo } from 'node:os';
 import { FlagRecord } from '#connectors/target/postgres/flag-record.ts';
+import { changeSettings, readState } from '#connectors/target/postgres/migration-state.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { deriveReverse, type ReverseDerivation } from '#schemas/mapping/reverse/derive-reverse.ts';
 import { planHash } from '#schemas/plan/plan-hash.ts';
@@ -60,11 +61,19 @@ export async function openFlip(file: MigrationFile, context: CommandContext, by:
     fences: { source: fencePort(migration, 'source'), target: fencePort(migration, 'target') },
     pipe,
     compare: comparePort(migration, context.log),
+    reverse: { want: async (who) => wantReverse(migration, who) },
     gates: gatesPort(gates),
     flags: { announce: async () => followWrites(migration, by) },
     hooks: hooksPort({ name, ...cutover.hooks, environment: context.io.environment }),
   };
   return { migration, ports, planHash: hash, reverse, [Symbol.asyncDispose]: async () => sessions[Symbol.asyncDispose]() };
+}
+
+async function wantReverse({ file, reverse, urls, name }: FlippedMigration, actor: string): Promise<boolean> {
+  if (file.reverse === 'off' || reverse === undefined) return false;
+  if ((await readState(urls.target, name))?.reverseWanted === true) return false;
+  await changeSettings(urls.target, name, { reverseWanted: true }, { actor, event: 'reverse-wanted' });
+  return true;
 }
 
 /** Whoever serves the flags reads the state row; only rules that the file tells to go with the writes are given up here. */

@@ -3,7 +3,7 @@
  * failure leads back to where it began, with writers going on; behind it nothing does, and whoever comes next finishes it. The decision is one row in
  * the journal of the side that served, written by the transaction that fences it (ports.ts says what is relied on).
  *
- * The order: lease → what an earlier one left → gates → act recorded → hooks that may veto → full comparison while writes go on → [fence →
+ * The order: lease → what an earlier one left → the way back is wanted → gates → act recorded → hooks that may veto → full comparison while writes go on → [fence →
  * marker → drained → final comparison → sequences → COMMIT] → the other side opened → recorded → flags → hooks → done. In brackets writers wait.
  */
 import { messageOf, PipelineError } from '#schemas/errors.ts';
@@ -66,6 +66,12 @@ export async function flip(ports: FlipPorts, settings: FlipSettings, request: Fl
     const { serves } = tenure.row;
     if (serves === flipTo(kind)) return { outcome: 'already', serves, ...common };
     signal?.throwIfAborted();
+    if (request.dryRun !== true)
+      await log.run(
+        'reverse',
+        async () => ports.reverse.want(request.by),
+        (isNew) => (isNew ? 'set up now' : undefined),
+      );
     const gates = await log.run('gates', async () => ports.gates.check(kind, drill), describeGates);
     const isClosed = gates.some(({ state }) => state === 'closed');
     if (isClosed) return { outcome: 'closed', gates, ...common };

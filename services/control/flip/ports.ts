@@ -22,6 +22,7 @@ export function flipTo(kind: FlipKind): Side {
 export const FLIP_STEPS = [
   'lease',
   'recover',
+  'reverse',
   'gates',
   'begin',
   'hooks',
@@ -165,6 +166,11 @@ export interface GatesPort {
   check(kind: FlipKind, drill: boolean): Promise<readonly GateResult[]>;
 }
 
+export interface ReversePort {
+  /** The way back is to stand, where there is one; whether it does, its gate says. @returns false when it was wanted before, or there is none */
+  want(by: string): Promise<boolean>;
+}
+
 export interface FlagsPort {
   /** The state row says so already; this only tells it to whoever listens. */
   announce(serves: Side, epoch: bigint): Promise<void>;
@@ -209,6 +215,7 @@ export interface FlipPorts {
   readonly fences: Readonly<Record<Side, FencePort>>;
   readonly pipe: PipePort;
   readonly compare: ComparePort;
+  readonly reverse: ReversePort;
   readonly gates: GatesPort;
   readonly flags: FlagsPort;
   readonly hooks: HooksPort;

@@ -22,7 +22,7 @@ export function pipePort(migration: FlippedMigration, sessions: SideSessions): P
       const name = nameOf(migration, from);
       for (;;) {
         signal.throwIfAborted();
-        const found = await sessions.run(otherSide(from), async (client) => client.query(APPLIED, [name, id]));
+        const found = await sessions.run(otherSide(from), async (client) => client.query(APPLIED, [name, id])).catch(notThereYet);
         if (found.rowCount === 1) return;
         await delay(POLL_MS, undefined, { signal });
       }
@@ -41,4 +41,10 @@ function nameOf(migration: FlippedMigration, from: Side): string {
   const name = pipelineName(migration, from);
   if (name === undefined) throw new PipelineError('CF-8324', `nothing brings changes of the ${from} to the ${otherSide(from)}`);
   return name;
+}
+
+/** A path that is being set up makes its tables first. */
+function notThereYet(error: unknown): { readonly rowCount: number } {
+  if ((error as { code?: string }).code === '42P01') return { rowCount: 0 };
+  throw error;
 }

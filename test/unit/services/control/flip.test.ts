@@ -66,7 +66,7 @@ test.for(FLIP_KINDS)('a %s: every step once, in order, and the other side serves
   const result = await flipIn(world, kind, { onStep: (step) => steps.push(step) });
   expect(result, `seed ${seed}`).toMatchObject({ status: 'fulfilled', value: { outcome: 'flipped', serves: flipTo(kind) } });
   expect(steps.join(' ')).toBe(
-    'lease recover gates begin hooks prepare compare predict fence marker drain final-compare sequences decide open record flags after-hooks finish',
+    'lease recover reverse gates begin hooks prepare compare predict fence marker drain final-compare sequences decide open record flags after-hooks finish',
   );
   expect(world.serving()).toBe(flipTo(kind));
   expectRest(world, `seed ${seed}`);
