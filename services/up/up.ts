@@ -14,6 +14,7 @@ import { instanceToken } from '#services/runtime/instance-file.ts';
 import { createMeter } from '#services/runtime/metrics.ts';
 import { controlActions } from './actions.ts';
 import { assemble, type Running } from './assemble.ts';
+import { flipKeeper } from './flip-keeper.ts';
 import { openFlags, type RunningFlags } from './flags.ts';
 import { createHttpServer, type HttpServer } from './http/http-server.ts';
 import { registerMetrics, registerTargetMetrics } from './instance-metrics.ts';
@@ -52,7 +53,11 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
   const serving = stack.use(new ServingSide(sidesOf(options.file)));
   const running = await assemble(options, { serving, raw, progress, targets, ordered: taken.map(({ ordered }) => ordered), stack });
   const reverse = reverseService(options, serving);
-  const status = (): StatusResult => targetsStatus(options.file.name, running, options.dataDir);
+  const keeper = flipKeeper(options, targets.all[0]!.migration.mapping, serving);
+  const status = (): StatusResult => {
+    const now = targetsStatus(options.file.name, running, options.dataDir);
+    return keeper?.withPhase(now) ?? now;
+  };
   const flags = await openFlags(options);
   const http = await serve(options, running, { status, signal: group.signal, flags });
   stack.defer(() => http.close());
@@ -68,6 +73,7 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
   for (const monitor of running.monitors.values()) group.start((signal) => monitor.run(signal));
   if (options.file.target.postgres !== undefined) group.start((signal) => serving.watch(signal));
   if (reverse !== undefined) group.start((signal) => reverse.run(signal));
+  if (keeper !== undefined) group.start((signal) => keeper.run(signal));
   const reason = await group.firstOf(options.until === 'caught-up' ? caughtUp(running, group.signal) : undefined);
   await group.stop();
   targets.throwFailure();

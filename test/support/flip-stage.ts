@@ -2,12 +2,14 @@
  * Two databases, a running instance between them, and the commands that flip it, as an operator gives them. Guarantee: ready when everything is copied
  * and followed; all ends with `await using`.
  */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Envelope } from '#schemas/envelope.ts';
 import { execute } from './application.ts';
-import { type CommandRun, envelopeOf, runInProcess } from './command-line.ts';
+import { type CommandRun, envelopeOf, MAIN, runInProcess } from './command-line.ts';
 import { freshDatabase, type PostgresVersion } from './postgres.ts';
 import { type RunningInstance, startInstance } from './running-instance.ts';
 
@@ -30,6 +32,8 @@ export interface FlipStage extends AsyncDisposable {
   restart(): Promise<void>;
   /** `crossfade ARGS -f FILE --json`, in this process. */
   command(...args: readonly string[]): Promise<{ readonly run: CommandRun; readonly envelope: Envelope }>;
+  /** The same as a process of its own, which ends itself by SIGKILL at this failpoint. @throws where it comes to an end before */
+  killedAt(failpoint: string, ...args: readonly string[]): Promise<void>;
   readonly file: string;
   readonly dataDir: string;
 }
@@ -74,6 +78,16 @@ export async function flipStage({ ddl, rows, rest = 'tables:\n  - from: public.*
       });
       return { run, envelope: envelopeOf(run) };
     },
+    killedAt: async (failpoint, ...args) => {
+      const child = spawn(process.execPath, [MAIN, ...args, '-f', file, '--data', dataDir, '--json'], {
+        env: { ...process.env, CROSSFADE_TEST_FAILPOINT: failpoint },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+      let said = '';
+      for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (said += chunk.toString('utf8')));
+      const [, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
+      if (signal !== 'SIGKILL') throw new Error(`crossfade ${args.join(' ')} was not killed at ${failpoint}: ${said}`);
+    },
     [Symbol.asyncDispose]: async () => kept.disposeAsync(),
   };
 }
@@ -84,4 +98,30 @@ export async function until(condition: () => boolean | Promise<boolean>, what = 
     if (performance.now() > deadline) throw new Error(`waited ${WAIT_MS} ms in vain for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
+}
+
+/** Which sides refuse a write of an application's, and what the state row says. */
+export async function standing({ source, target }: Pick<FlipStage, 'source' | 'target'>, table: string): Promise<Standing> {
+  const refuses = async (url: string): Promise<boolean> =>
+    execute(url, `DELETE FROM ${table} WHERE false`).then(
+      () => false,
+      (error: unknown) => {
+        if ((error as { code?: string }).code === '25006') return true;
+        throw error;
+      },
+    );
+  const [row] = await execute(target, `SELECT state, serves, act::text AS act FROM crossfade.migration WHERE name = 'scenario'`);
+  return {
+    state: row?.['state'] ?? null,
+    serves: row?.['serves'] ?? null,
+    isBusy: row?.['act'] != null,
+    refuses: { source: await refuses(source), target: await refuses(target) },
+  };
+}
+
+export interface Standing {
+  readonly state: string | null;
+  readonly serves: string | null;
+  readonly isBusy: boolean;
+  readonly refuses: { readonly source: boolean; readonly target: boolean };
 }

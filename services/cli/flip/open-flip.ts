@@ -5,6 +5,7 @@ import { changeSettings, readState } from '#connectors/target/postgres/migration
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { deriveReverse, type ReverseDerivation } from '#schemas/mapping/reverse/derive-reverse.ts';
 import { planHash } from '#schemas/plan/plan-hash.ts';
+import { followWrites } from '#services/control/flip/follow-writes.ts';
 import type { FlipPorts } from '#services/control/flip/ports.ts';
 import { gatesPort } from '#services/control/gates/gates.ts';
 import { lagGate, reverseGate } from '#services/control/gates/path-gates.ts';
@@ -63,7 +64,7 @@ export async function openFlip(file: MigrationFile, context: CommandContext, by:
     compare: comparePort(migration, context.log),
     reverse: { want: async (who) => wantReverse(migration, who) },
     gates: gatesPort(gates),
-    flags: { announce: async () => followWrites(migration, by) },
+    flags: { announce: async () => followWrites(cutover, () => new FlagRecord(urls.target, name), { by, freshSalt: randomUUID() }) },
     hooks: hooksPort({ name, ...cutover.hooks, environment: context.io.environment }),
   };
   return { migration, ports, planHash: hash, reverse, [Symbol.asyncDispose]: async () => sessions[Symbol.asyncDispose]() };
@@ -74,24 +75,6 @@ async function wantReverse({ file, reverse, urls, name }: FlippedMigration, acto
   if ((await readState(urls.target, name))?.reverseWanted === true) return false;
   await changeSettings(urls.target, name, { reverseWanted: true }, { actor, event: 'reverse-wanted' });
   return true;
-}
-
-/** Whoever serves the flags reads the state row; only rules that the file tells to go with the writes are given up here. */
-async function followWrites({ urls, name, cutover }: FlippedMigration, by: string): Promise<void> {
-  if (cutover.reads !== 'with-writes') return;
-  const record = new FlagRecord(urls.target, name);
-  try {
-    const { rules } = await record.read();
-    if (rules === undefined || rules.followsWrites) return;
-    await record.change({
-      change: { kind: 'follow-writes' },
-      actor: by,
-      reason: 'the file says reads: with-writes',
-      freshSalt: randomUUID(),
-    });
-  } finally {
-    await record.close();
-  }
 }
 
 export function holderOf(by: string): string {

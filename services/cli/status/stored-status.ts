@@ -7,6 +7,7 @@ import { type PlanRecord, readPlanRecord } from '#connectors/target/postgres/pla
 import { connect, queryRow } from '#connectors/postgres/session.ts';
 import { readSlot } from '#connectors/source/postgres/slot.ts';
 import { countBlocked } from '#connectors/target/postgres/dead-letters.ts';
+import { readStateRow } from '#connectors/target/postgres/migration-state.ts';
 import { readProgress, readTableProgress } from '#connectors/target/postgres/progress.ts';
 import type { Progress, TableProgress } from '#connectors/target/target.ts';
 import { mergeTargets } from '#schemas/status/merge-targets.ts';
@@ -18,6 +19,8 @@ import { formatLsn, type Lsn, parseLsn } from '#schemas/lsn.ts';
 import { FindingList } from '#schemas/mapping/finding-list.ts';
 import { compileRedisMapping } from '#schemas/mapping/redis/compile-redis.ts';
 import { resolveTables, type ResolvedTable } from '#schemas/mapping/resolve-tables.ts';
+import { phaseOfState } from '#schemas/migration/migration-row.ts';
+import type { MigrationState } from '#schemas/migration/transitions.ts';
 import { type StatusResult, type TableStatus, UNKNOWN_COPY } from '#schemas/status/status-result.ts';
 import { lastDrift } from '#services/runtime/last-verify.ts';
 import { readCatalogs, readSourceCatalog } from '../catalogs.ts';
@@ -39,6 +42,8 @@ interface TargetState {
   readonly stats: Readonly<Record<string, unknown>>;
   readonly deadLetters: number;
   readonly plan?: PlanRecord | undefined;
+  /** As a flip left it; undefined: none was ever thought of. */
+  readonly state?: MigrationState | undefined;
   /** False: the applied LSN is a floor. */
   readonly isAtomic: boolean;
 }
@@ -120,8 +125,9 @@ async function readTarget(file: MigrationFile): Promise<TargetState | undefined>
     if (progress === undefined) return undefined;
     const deadLetters = await countBlocked(client, file.name);
     const plan = await readPlanRecord(client, file.name);
+    const state = (await readStateRow(client, file.name))?.state;
     const [tables, stats] = [await readTableProgress(client, file.name), await readStats(client, file.name)];
-    return { progress, tables, stats, deadLetters, plan, isAtomic: true };
+    return { progress, tables, stats, deadLetters, plan, state, isAtomic: true };
   } finally {
     await client.end();
   }
@@ -174,7 +180,8 @@ function statusOf(name: string, target: TargetState | undefined, source: SourceS
 
 function phaseOf(target: TargetState | undefined): StatusResult['phase'] {
   if (target === undefined) return 'planned';
-  return target.progress.mode === 'consistent' ? 'following' : 'copying';
+  const copied = target.progress.mode === 'consistent' ? 'following' : 'copying';
+  return target.state === undefined ? copied : phaseOfState(target.state, copied);
 }
 
 /** The time is the age of the state that the target shows, by the source's clock on both ends. */

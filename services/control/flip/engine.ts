@@ -10,7 +10,17 @@ import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { failpoint } from '#schemas/test-hooks.ts';
 import { type BlockFacts, certificateOf, runBlock, UndecidedError } from './block.ts';
 import { describeHooks, finishFlip } from './finish.ts';
-import { type FlipAct, type FlipKind, type FlipPorts, flipTo, type GateResult, type OpenCompare, type Side, type Tenure } from './ports.ts';
+import {
+  type FlipAct,
+  type FlipKind,
+  type FlipPorts,
+  flipTo,
+  type GateResult,
+  type OpenCompare,
+  type RecoveryPorts,
+  type Side,
+  type Tenure,
+} from './ports.ts';
 import { otherSide } from '#schemas/migration/transitions.ts';
 import { highestEpoch } from '#schemas/migration/recovery.ts';
 import { recoverActs, type Recovery } from './recover.ts';
@@ -99,7 +109,7 @@ async function begin(
 
 /** What an earlier process left, without a flip of one's own. Undefined: nothing. @throws PipelineError CF-8001 while somebody acts */
 export async function recover(
-  ports: FlipPorts,
+  ports: RecoveryPorts,
   settings: FlipSettings,
   { by, onStep = () => undefined }: { readonly by: string; readonly onStep?: OnStep },
 ): Promise<Recovery | undefined> {

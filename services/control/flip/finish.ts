@@ -4,12 +4,12 @@
  */
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { failpoint } from '#schemas/test-hooks.ts';
-import { type FlipAct, type FlipPorts, type FlipStep, flipTo, type HookReport, type Tenure } from './ports.ts';
+import { type FlipAct, type RecoveryPorts, type FlipStep, flipTo, type HookReport, type Tenure } from './ports.ts';
 import type { FlipSettings } from './settings.ts';
 import type { StepLog } from './step-log.ts';
 
 export interface FinishParts {
-  readonly ports: FlipPorts;
+  readonly ports: RecoveryPorts;
   readonly settings: FlipSettings;
   readonly tenure: Tenure;
   readonly act: FlipAct;

@@ -220,3 +220,6 @@ export interface FlipPorts {
   readonly flags: FlagsPort;
   readonly hooks: HooksPort;
 }
+
+/** What the recovery of an act needs of them. */
+export type RecoveryPorts = Pick<FlipPorts, 'clock' | 'state' | 'fences' | 'flags' | 'hooks'>;

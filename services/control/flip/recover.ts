@@ -7,7 +7,7 @@ import type { Act } from '#schemas/migration/migration-row.ts';
 import { type Journals, recoveryOf } from '#schemas/migration/recovery.ts';
 import { failpoint } from '#schemas/test-hooks.ts';
 import { finishFlip } from './finish.ts';
-import type { FlipAct, FlipPorts, Tenure } from './ports.ts';
+import type { FlipAct, RecoveryPorts, Tenure } from './ports.ts';
 import type { FlipSettings } from './settings.ts';
 import type { StepLog } from './step-log.ts';
 
@@ -17,7 +17,7 @@ export interface Recovery {
 }
 
 export interface RecoverParts {
-  readonly ports: FlipPorts;
+  readonly ports: RecoveryPorts;
   readonly settings: FlipSettings;
   readonly tenure: Tenure;
   readonly log: StepLog;
