@@ -19,6 +19,7 @@ import { realClock } from '#services/control/postgres/real-clock.ts';
 import { SideSessions } from '#services/control/postgres/sessions.ts';
 import { statePort } from '#services/control/postgres/state-port.ts';
 import { randomUUID } from 'node:crypto';
+import type { Logger } from '#services/runtime/service.ts';
 import { readFit } from '../catalogs.ts';
 import type { CommandContext } from '../command.ts';
 import { comparePort } from './compare-port.ts';
@@ -31,11 +32,17 @@ export interface OpenFlip extends AsyncDisposable {
   readonly reverse: ReverseDerivation;
 }
 
+/** What is needed of a command. */
+export interface FlipContext {
+  readonly log: Logger;
+  readonly io: Pick<CommandContext['io'], 'environment'>;
+}
+
 /** How long somebody else's act (a recovery, most of the time) is waited for. */
 const LEASE_WAIT_MS = 15_000;
 
 /** @throws PipelineError where file and catalogues do not fit, or a server cannot be reached */
-export async function openFlip(file: MigrationFile, context: CommandContext, by: string): Promise<OpenFlip> {
+export async function openFlip(file: MigrationFile, context: FlipContext, by: string): Promise<OpenFlip> {
   const { mapping, source, target } = await readFit(file);
   const hash = planHash(file, mapping);
   const reverse: ReverseDerivation = target === undefined ? { tables: [] } : deriveReverse(file, mapping, { source, target });
