@@ -94,6 +94,19 @@ const targetStatusSchema = z.strictObject({
 });
 export type TargetStatus = z.infer<typeof targetStatusSchema>;
 
+/** The way back, as the running instance has it. */
+const reverseStatusSchema = z.strictObject({
+  /** Reader and sink of it are connected. */
+  connected: z.boolean(),
+  /** State of the target that the source shows. */
+  appliedLsn: lsn,
+  lagBytes: count.nullable(),
+  restarts: count,
+  /** Why it is not connected, or ended last. */
+  error: z.string().exactOptional(),
+});
+export type ReverseStatus = z.infer<typeof reverseStatusSchema>;
+
 /** Of several targets, what is told once is as far as the one that is furthest behind. */
 export const statusResultSchema = z.strictObject({
   name: z.string(),
@@ -117,5 +130,7 @@ export const statusResultSchema = z.strictObject({
   plan,
   /** Where the file names its targets. */
   targets: z.array(targetStatusSchema).exactOptional(),
+  /** Absent: it is not wanted, or nobody runs. */
+  reverse: reverseStatusSchema.exactOptional(),
 });
 export type StatusResult = z.infer<typeof statusResultSchema>;

@@ -26,6 +26,13 @@ export function registerMetrics(meter: Meter, status: () => StatusResult, { read
     () => reader.status().restarts,
   );
   meter.gauge({ name: 'log_bytes', help: 'Bytes of the raw log on disk.' }, () => raw.size());
+  meter.gauge({ name: 'reverse_connected', help: '1 while the way back stands; absent: it is not wanted.' }, () => {
+    const { reverse } = status();
+    return reverse === undefined ? undefined : Number(reverse.connected);
+  });
+  meter.gauge({ name: 'reverse_lag_bytes', help: 'WAL of the target that the source does not show yet.' }, () =>
+    known(status().reverse?.lagBytes),
+  );
   meter.gauge({ name: 'rows_copied', help: 'Rows copied from chunks.' }, () => sum(status(), 'rowsCopied'));
   meter.gauge({ name: 'changes_applied', help: 'Row changes applied.' }, () => sum(status(), 'changesApplied'));
 }

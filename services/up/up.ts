@@ -56,7 +56,8 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
   const keeper = flipKeeper(options, targets.all[0]!.migration.mapping, serving);
   const status = (): StatusResult => {
     const now = targetsStatus(options.file.name, running, options.dataDir);
-    return keeper?.withPhase(now) ?? now;
+    const back = reverse?.status();
+    return { ...(keeper?.withPhase(now) ?? now), ...(back !== undefined && { reverse: back }) };
   };
   const flags = await openFlags(options);
   const http = await serve(options, running, { status, signal: group.signal, flags });

@@ -9,7 +9,8 @@ import { readStateRow } from '#connectors/target/postgres/migration-state.ts';
 import type { RunUpOptions } from '#services/cli/up-port.ts';
 import { formatLsn } from '#schemas/lsn.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
-import { whyNoReverse, type ReverseTable } from '#schemas/mapping/reverse/derive-reverse.ts';
+import { whyNoReverse } from '#schemas/mapping/reverse/derive-reverse.ts';
+import type { ReverseStatus } from '#schemas/status/status-result.ts';
 import { waitBackoff, type Backoff } from '#services/runtime/backoff.ts';
 import type { Logger, Service } from '#services/runtime/service.ts';
 import type { Running } from '../assemble.ts';
@@ -21,18 +22,6 @@ const RETRY: Backoff = { firstMs: 200, lastMs: 10_000 };
 /** A path that ran as long as this begins its waits anew. */
 const STOOD_MS = 60_000;
 
-export interface ReverseStatus {
-  readonly wanted: boolean;
-  /** Reader and sink are connected. */
-  readonly connected: boolean;
-  readonly appliedLsn: string | null;
-  readonly lagBytes: number | null;
-  readonly restarts: number;
-  readonly error: string | undefined;
-  /** What goes back and what does not; none before the first start. */
-  readonly tables: readonly ReverseTable[];
-}
-
 export class ReverseService implements Service {
   readonly id = 'reverse';
   readonly #options: Pick<RunUpOptions, 'file' | 'dataDir' | 'logger' | 'environment'>;
@@ -41,7 +30,6 @@ export class ReverseService implements Service {
   #client: pg.Client | undefined;
   #isWanted = false;
   #running: Running | undefined;
-  #tables: readonly ReverseTable[] = [];
   #restarts = 0;
   #error: string | undefined;
 
@@ -51,18 +39,19 @@ export class ReverseService implements Service {
     this.#logger = reverseLogger(options.logger);
   }
 
-  status(): ReverseStatus {
+  /** Undefined: it is not wanted. */
+  status(): ReverseStatus | undefined {
+    if (!this.#isWanted) return undefined;
     const reader = this.#running?.reader.status();
     const applied = this.#running?.targets.appliedLsn();
     const current = reader?.currentLsn;
+    const error = this.#error ?? reader?.error;
     return {
-      wanted: this.#isWanted,
       connected: reader?.connected === true && this.#running?.targets.missing() === undefined,
       appliedLsn: applied === undefined ? null : formatLsn(applied),
       lagBytes: applied === undefined || current === undefined ? null : Number(current > applied ? current - applied : 0n),
       restarts: this.#restarts,
-      error: this.#error ?? reader?.error,
-      tables: this.#tables,
+      ...(error !== undefined && { error }),
     };
   }
 
@@ -109,9 +98,8 @@ export class ReverseService implements Service {
           options: { ...this.#options, logger: this.#logger },
           serving: this.#serving,
           signal: ended,
-          onRunning: (running, derived) => {
+          onRunning: (running) => {
             this.#running = running;
-            this.#tables = derived.tables;
             this.#error = undefined;
           },
         });

@@ -28,10 +28,10 @@ export interface ReverseRun {
   readonly serving: ServingSide;
   readonly signal: AbortSignal;
   /** The stream is open, and everything else runs. */
-  readonly onRunning: (running: Running, derived: Derived) => void;
+  readonly onRunning: (running: Running) => void;
 }
 
-export interface Derived extends ReverseDerivation {
+interface Derived extends ReverseDerivation {
   readonly file: MigrationFile;
   readonly mapping: CompiledMapping;
   readonly target: Catalog;
@@ -75,7 +75,7 @@ export async function runReverse({ options, serving, signal, onRunning }: Revers
   await group.orFailure(running.streaming);
   group.start((own) => running.copier.run(own));
   group.start((own) => keepTrimmed(running, file.settings.log.retainBytes, own));
-  onRunning(running, derived);
+  onRunning(running);
   await group.firstOf(undefined);
   await group.stop();
 }

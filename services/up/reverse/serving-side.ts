@@ -7,6 +7,7 @@ import type pg from 'pg';
 import { readJournalRows } from '#connectors/postgres/journal.ts';
 import { connect } from '#connectors/postgres/session.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import { PipelineError } from '#schemas/errors.ts';
 import { whoServes } from '#schemas/migration/recovery.ts';
 import type { Side } from '#schemas/migration/transitions.ts';
 
@@ -28,6 +29,7 @@ export class ServingSide implements AsyncDisposable {
   readonly #sides: Sides;
   readonly #clients = new Map<Side, pg.Client>();
   #known: Side | undefined;
+  #isClosed = false;
 
   constructor(sides: Sides) {
     this.#sides = sides;
@@ -69,7 +71,7 @@ export class ServingSide implements AsyncDisposable {
       this.#known = whoServes({ source, target });
       return this.#known;
     } catch (error) {
-      await this[Symbol.asyncDispose]();
+      await this.#hangUp();
       throw error;
     }
   }
@@ -83,6 +85,7 @@ export class ServingSide implements AsyncDisposable {
   }
 
   async #client(side: Side): Promise<pg.Client> {
+    if (this.#isClosed) throw new PipelineError('CF-7002', 'nobody is asked any more');
     let client = this.#clients.get(side);
     if (client === undefined) {
       client = await connect(this.#sides[side], {
@@ -96,6 +99,11 @@ export class ServingSide implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    await this.#hangUp();
+  }
+
+  async #hangUp(): Promise<void> {
     const clients = [...this.#clients.values()];
     this.#clients.clear();
     await Promise.all(clients.map(async (client) => client.end().catch(() => undefined)));
