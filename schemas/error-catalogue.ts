@@ -181,6 +181,18 @@ export const catalogue = {
     'Source and target differ in what a check asks for.',
     'Find the cause: docs/checks.md says what each kind compares. Rows that differ are named by crossfade verify.',
   ),
+  'CF-6021': entry(
+    11,
+    'operator',
+    'A query gives another answer on the target than on the source.',
+    'Find the cause: docs/shadow.md says what makes answers differ. Rows that differ are named by crossfade verify.',
+  ),
+  'CF-6022': entry(
+    11,
+    'operator',
+    'A query takes longer on the target than on the source.',
+    'Compare the plans (EXPLAIN ANALYZE), indexes, statistics and settings of both servers: docs/shadow.md.',
+  ),
   'CF-6030': entry(
     1,
     'timed',

@@ -19,7 +19,7 @@ const table = z
   .regex(/^[^*]+\.[^*]+$/, { error: 'expected one table of the target as schema.table, without a glob' })
   .optional();
 const TOLERANCE = 'an amount, or a share of the source as 0.5%';
-const tolerance = z
+export const tolerance: z.ZodOptional<z.ZodUnion<readonly [z.ZodNumber, z.ZodString]>> = z
   .union([z.number(), z.string()], expected(TOLERANCE))
   .refine((value) => TOLERANCE_PATTERN.test(String(value)), { error: `expected ${TOLERANCE}` })
   .optional();
@@ -144,7 +144,7 @@ function kindOf(entry: ParsedCheck): CheckKind {
   return { kind: 'sql', target, ordered, ...expectation };
 }
 
-function toleranceOf(value: string | number | undefined): Tolerance {
+export function toleranceOf(value: string | number | undefined): Tolerance {
   const text = String(value ?? 0);
   return text.endsWith('%') ? { unit: 'percent', amount: text.slice(0, -1) } : { unit: 'absolute', amount: text };
 }

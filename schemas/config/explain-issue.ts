@@ -79,6 +79,8 @@ function pageFor(path: Path): string {
   if (block === 'targets') return 'docs/targets.md';
   if (block === 'checks') return 'docs/checks.md';
   if (block === 'approvals' || block === 'cutover') return 'docs/cutover.md';
+  if (block === 'approvals') return 'docs/cutover.md';
+  if (block === 'shadow') return 'docs/shadow.md';
   if (block === 'tables') return 'docs/mapping.md';
   return ON_README.has(String(block)) ? 'README.md' : 'schemas/config/migration.schema.json';
 }

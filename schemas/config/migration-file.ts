@@ -4,6 +4,7 @@ import type { RequiredApproval } from '../migration/approvals.ts';
 import type { UserFunctions } from '../mapping/steps/user-function.ts';
 import type { CheckEntry } from './check-entry.ts';
 import type { MappingTest } from './mapping-test.ts';
+import type { ShadowEntry } from './shadow-entry.ts';
 import type { StepBlock } from './step-schema.ts';
 
 export interface MigrationFile {
@@ -33,6 +34,8 @@ export interface MigrationFile {
   readonly approvals?: readonly RequiredApproval[];
   /** Where flags are pushed to; absent: they are served over HTTP alone. */
   readonly flags?: { readonly redis?: string };
+  /** Queries that run on both stores; absent: none. */
+  readonly shadow?: readonly ShadowEntry[];
   /** Functions that steps call, where the file was loaded with them. */
   readonly functions?: UserFunctions;
   /** Absent: the defaults (`cutoverOf`). */

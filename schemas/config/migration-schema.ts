@@ -13,6 +13,7 @@ import { keyOption, refsOption } from './key-schema.ts';
 import { reconcileSettings } from './reconcile-schema.ts';
 import { redisTable, redisUrl } from './redis-schema.ts';
 import { reverseOption, reverseSwitch } from './reverse-schema.ts';
+import { shadow } from './shadow-schema.ts';
 import { schemaMigrations, schemaSteps } from './schema-change-schema.ts';
 import { setEntries } from './step-schema.ts';
 import { postgresUrl, targetAddress, targetOfEntry, targetsByName } from './target-schema.ts';
@@ -211,6 +212,9 @@ export const migrationSchema = z.strictObject(
     schemaSteps: schemaSteps.default([]).describe("SQL of the file's own on the target; run by `crossfade schema apply`."),
     tests: mappingTests.default([]).describe('What is to come of given source rows; run by `crossfade test`.'),
     checks: checks.default([]).describe('What must be equal besides the rows themselves; evaluated by `crossfade verify`.'),
+    shadow: shadow
+      .default([])
+      .describe('Critical queries, run on both stores: answers and response times are compared by `crossfade verify`.'),
     copy: copySettings.prefault({}),
     sink: sinkSettings.prefault({}),
     slot: slotSettings.prefault({}),
@@ -276,7 +280,6 @@ export const LATER_KEYS: ReadonlySet<string> = new Set([
   'rollbackOn',
   'scope',
   'sequences',
-  'shadow',
   'throttle',
   'transport',
   'union',

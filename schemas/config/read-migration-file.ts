@@ -29,6 +29,7 @@ import { buildSet, hidden, keysWrittenOut } from './build-set.ts';
 import { keepsTextInSet } from './step-schema.ts';
 import { checkTargets, defaultTarget } from './target-files.ts';
 import { targetIssues, type TargetInput } from './target-schema.ts';
+import { buildShadow, keepsTextInShadow } from './shadow-schema.ts';
 import { buildTests, keepsTextInTests } from './test-schema.ts';
 import { readYaml, type Path, type Place, type YamlSource } from './yaml-source.ts';
 
@@ -96,7 +97,7 @@ function isAt(one: Finding, { line, column }: { readonly line: number; readonly 
 
 /** Within `where`, for values under `set` and those of soft deletes, a number or a boolean is the text that stands there: 7.50 is not 7.5. */
 function isTextValue(path: Path): boolean {
-  if (keepsTextInTests(path)) return true;
+  if (keepsTextInTests(path) || keepsTextInShadow(path)) return true;
   if (path[0] !== 'tables' || path.length < 4) return false;
   if (path[2] === 'deletes') return path[4] === 'value' || path[4] === 'alive';
   if (path[2] === 'reverse') return path[3] === 'set' && keepsTextInSet(path.slice(5));
@@ -157,6 +158,12 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
     }),
     ...(parsed.approvals !== undefined && { approvals: buildApprovals(parsed.approvals) }),
     ...(parsed.flags !== undefined && { flags: withoutUndefined(parsed.flags) }),
+    ...(parsed.shadow.length > 0 && {
+      shadow: buildShadow(parsed.shadow, source).map((entry) => ({
+        ...entry,
+        ...named(entry.target ?? defaultTarget(targets, 'postgres')),
+      })),
+    }),
     ...(parsed.tests.length > 0 && { tests: buildTests(parsed.tests, { source, path, wrong }) }),
   };
   return { file, findings };
@@ -164,7 +171,7 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
 
 /** Several targets, or Redis, are applied to by one process; and only tables of Redis say how rows stand there. */
 function checkTargetKind(
-  { target, tables, log, reconcile }: ParsedMigration,
+  { target, tables, log, reconcile, shadow }: ParsedMigration,
   targets: readonly NamedTarget[] | undefined,
   wrong: (message: string, at: Path) => void,
 ): void {
@@ -174,6 +181,8 @@ function checkTargetKind(
     wrong('a Redis target takes its rows from the embedded log in this version: take `kafka` out', ['log', 'kafka']);
   if (log.kafka !== undefined && reconcile.stream)
     wrong('the log is held against source and target in one process only in this version: take `stream` out', ['reconcile', 'stream']);
+  if (targets === undefined && target?.redis !== undefined && shadow.length > 0)
+    wrong('queries are asked of PostgreSQL targets only: take `shadow` out', ['shadow']);
   tables.forEach((table, i) => {
     const own = targets?.find(({ name }) => name === (table.target ?? defaultTarget(targets)))?.address ?? (targets ? undefined : target);
     if (own !== undefined && own.redis === undefined && table.redis !== undefined)

@@ -8,12 +8,13 @@ import type { Path } from './yaml-source.ts';
 
 /** One view for each target, in the file's order; the file itself where it has one. */
 export function targetFiles(file: MigrationFile): readonly MigrationFile[] {
-  const { targets, tests, checks, schemaSteps, schemaMigrations, signedPlan, ...rest } = file;
+  const { targets, tests, checks, shadow, schemaSteps, schemaMigrations, signedPlan, ...rest } = file;
   if (targets === undefined) return [file];
   return targets.map(({ name, address }) => {
     const own = <T extends { readonly target?: string }>(entries: readonly T[] | undefined): T[] =>
       (entries ?? []).filter(({ target }) => target === name);
-    const [ownTests, ownChecks, ownSteps, ownMigrations] = [own(tests), own(checks), own(schemaSteps), own(schemaMigrations)];
+    const [ownTests, ownChecks, ownShadow] = [own(tests), own(checks), own(shadow)];
+    const [ownSteps, ownMigrations] = [own(schemaSteps), own(schemaMigrations)];
     return {
       ...rest,
       target: address,
@@ -21,6 +22,7 @@ export function targetFiles(file: MigrationFile): readonly MigrationFile[] {
       tables: own(rest.tables),
       ...(ownTests.length > 0 && { tests: ownTests }),
       ...(ownChecks.length > 0 && { checks: ownChecks }),
+      ...(ownShadow.length > 0 && { shadow: ownShadow }),
       ...(ownSteps.length > 0 && { schemaSteps: ownSteps }),
       ...(ownMigrations.length > 0 && { schemaMigrations: ownMigrations }),
       ...(targets.length === 1 && signedPlan !== undefined && { signedPlan }),
@@ -34,6 +36,7 @@ interface Entries {
   readonly tables: readonly { readonly target?: string | undefined; readonly redis?: unknown }[];
   readonly tests: readonly { readonly target?: string | undefined }[];
   readonly checks: readonly { readonly target?: string | undefined }[];
+  readonly shadow: readonly { readonly target?: string | undefined }[];
   readonly schemaSteps: readonly { readonly target?: string | undefined }[];
   readonly schemaMigrations: readonly { readonly target?: string | undefined; readonly on: 'target' | 'source' }[];
 }
@@ -54,6 +57,7 @@ export function checkTargets(entries: Entries, wrong: Wrong): void {
   tables.forEach((entry, i) => check(entry, ['tables', i], targets));
   entries.tests.forEach((entry, i) => check(entry, ['tests', i], targets));
   entries.checks.forEach((entry, i) => check(entry, ['checks', i], databases));
+  entries.shadow.forEach((entry, i) => check(entry, ['shadow', i], databases));
   entries.schemaSteps.forEach((entry, i) => check(entry, ['schemaSteps', i], databases));
   entries.schemaMigrations.forEach((entry, i) => {
     if (entry.on === 'target') check(entry, ['schemaMigrations', i], databases);

@@ -3,6 +3,7 @@
  * out stands in it.
  */
 import type { FilterEntry, MigrationFile, SchemaStepEntry } from '../config/migration-file.ts';
+import type { ShadowEntry } from '../config/shadow-entry.ts';
 import type { Finding } from '../errors.ts';
 import { markedColumns } from '../mapping/compile-deletes.ts';
 import { tableId, type CompiledMapping, type TableMapping } from '../mapping/compiled-mapping.ts';
@@ -15,7 +16,7 @@ import { describeColumns } from './describe-column.ts';
 import { describeChildren } from './describe-exploded.ts';
 import { describeFates } from './describe-fates.ts';
 import { companyOf, describeElsewhere, describeSharing, describeUnfed, type Company } from './describe-sharing.ts';
-import type { PlanDocument, PlanDrop, PlanPlace, PlanSchemaStep, PlanScope, PlanTable, PlanVersions } from './plan-document.ts';
+import type { PlanDocument, PlanDrop, PlanPlace, PlanSchemaStep, PlanScope, PlanShadow, PlanTable, PlanVersions } from './plan-document.ts';
 import { planHash } from './plan-hash.ts';
 import { LIMITS, METHOD } from './plan-terms.ts';
 
@@ -48,6 +49,7 @@ export function buildPlan({ file, mapping, resolved, source, target, findings, v
     log: logOf(file),
     slot: { budgetBytes: file.settings.slot.budgetBytes ?? null, onBudget: file.settings.slot.onBudget },
     schemaSteps: (file.schemaSteps ?? []).map(describeSchemaStep),
+    ...(file.shadow !== undefined && { shadow: file.shadow.map(describeShadow) }),
     scope: scopeOf(tables, source, mapping),
     tables,
     warnings: findings.filter(({ severity }) => severity === 'warning').map(({ code, message, remedy }) => ({ code, message, remedy })),
@@ -86,6 +88,19 @@ function logOf({ settings }: MigrationFile): string {
 function describeSchemaStep({ name, up, down, verify, fromEnvironment }: SchemaStepEntry): PlanSchemaStep {
   const show = (sql: string): string => (fromEnvironment === true ? 'from the environment' : sql);
   return { name, up: show(up), down: show(down), verify: show(verify) };
+}
+
+function describeShadow({ name, sql, fromEnvironment, ...entry }: ShadowEntry): PlanShadow {
+  const show = (text: string): string => (fromEnvironment === true ? 'from the environment' : text.trim());
+  const { amount, unit } = entry.tolerance;
+  const rules = [
+    entry.ordered ? 'in the same order' : 'in any order',
+    ...(entry.ignore.length > 0 ? [`without ${entry.ignore.join(', ')}`] : []),
+    ...(Number(amount) > 0 ? [`numbers within ${amount}${unit === 'percent' ? ' %' : ''}`] : []),
+    ...(entry.parameters.length > 1 ? [`${entry.parameters.length} sets of parameters`] : []),
+    `at most ${entry.timing.tolerancePercent} % slower`,
+  ];
+  return { name, source: show(sql.source), target: show(sql.target), rules: rules.join(', ') };
 }
 
 function scopeOf(tables: readonly PlanTable[], source: Catalog, mapping: CompiledMapping): PlanScope {

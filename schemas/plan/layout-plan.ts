@@ -49,6 +49,7 @@ export function layoutPlan(plan: PlanDocument, changes?: readonly string[]): Blo
     ),
     ...layoutAttention(plan),
     ...layoutSchemaSteps(plan),
+    ...layoutShadow(plan),
     heading(2, ['Tables']),
     ...plan.tables.flatMap(layoutTable),
     heading(2, ['Method']),
@@ -74,6 +75,17 @@ function layoutSchemaSteps({ schemaSteps }: PlanDocument): Block[] {
   if (schemaSteps.length === 0) return [];
   const rows = schemaSteps.map(({ name, up, down, verify }) => [[code(name)], [code(up)], [code(down)], [code(verify)]]);
   return [heading(2, ['Schema steps on the target']), table(['Step', 'Up', 'Down', 'Done when true'], rows)];
+}
+
+function layoutShadow({ shadow = [] }: PlanDocument): Block[] {
+  if (shadow.length === 0) return [];
+  const rows = shadow.map(({ name, source, target, rules }) => [
+    [code(name)],
+    [code(source)],
+    target === source ? ['the same'] : [code(target)],
+    [rules],
+  ]);
+  return [heading(2, ['Queries on both stores']), table(['Query', 'On the source', 'On the target', 'Must be equal'], rows)];
 }
 
 /** In one place what a reviewer must not miss. */

@@ -18,6 +18,8 @@ export interface PlanDocument {
   readonly slot: { readonly budgetBytes: number | null; readonly onBudget: 'warn' | 'drop' };
   /** SQL of the file's own on the target, in its order. */
   readonly schemaSteps: readonly PlanSchemaStep[];
+  /** Queries that run on both stores before people rely on the target; absent: none. They decide nothing of rows, so the hash leaves them out. */
+  readonly shadow?: readonly PlanShadow[];
   readonly scope: PlanScope;
   readonly tables: readonly PlanTable[];
   readonly warnings: readonly PlanWarning[];
@@ -44,6 +46,14 @@ export interface PlanSchemaStep {
   readonly up: string;
   readonly down: string;
   readonly verify: string;
+}
+
+export interface PlanShadow {
+  readonly name: string;
+  readonly source: string;
+  readonly target: string;
+  /** What may differ, in words. */
+  readonly rules: string;
 }
 
 export interface PlanScope {

@@ -5,6 +5,7 @@
 import type { KeyRange } from './key-range.ts';
 
 import type { CheckVerdict } from './checks/check-verdict.ts';
+import type { ShadowVerdict } from './shadow/shadow-verdict.ts';
 
 /** Why a table was not judged. `held` and `copying` are the migration's own states; the rest is about this comparison. */
 export type InconclusiveCause =
@@ -92,4 +93,6 @@ export interface VerifyResult {
   readonly inconclusive: number;
   /** The file's and the built-in ones; absent where only rows were compared. */
   readonly checks?: readonly CheckVerdict[];
+  /** Queries that ran on both stores; absent: the file has none, or they were not asked for. */
+  readonly shadow?: readonly ShadowVerdict[];
 }

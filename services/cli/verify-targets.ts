@@ -60,6 +60,11 @@ function together(verdicts: readonly Verdict[]): Outcome {
     differences,
     inconclusive: open,
     checks: verdicts.flatMap((one) => ('result' in one ? (one.result.checks ?? []).map((check) => ({ ...check, target: one.name })) : [])),
+    ...(results.some(({ shadow }) => shadow !== undefined) && {
+      shadow: verdicts.flatMap((one) =>
+        'result' in one ? (one.result.shadow ?? []).map((query) => ({ ...query, target: one.name })) : [],
+      ),
+    }),
     targets: verdicts.map((one) =>
       'result' in one
         ? { name: one.name, at: one.result.at, differences: one.result.differences, inconclusive: one.result.inconclusive }
@@ -77,7 +82,8 @@ function together(verdicts: readonly Verdict[]): Outcome {
   const shape = { result, findings, text, summary };
   if (differences > 0) return { ...shape, error: new PipelineError('CF-6001', `${formatCount(differences)} rows differ. ${summary}`) };
   const codes = verdicts.flatMap((one) => ('outcome' in one ? (one.outcome.error?.code ?? []) : []));
-  if (codes.includes('CF-6020')) return { ...shape, error: new PipelineError('CF-6020', summary) };
+  const drift = (['CF-6020', 'CF-6021'] as const).find((code) => codes.includes(code));
+  if (drift !== undefined) return { ...shape, error: new PipelineError(drift, summary) };
   return open > 0 || codes.includes('CF-6002') ? { ...shape, error: new PipelineError('CF-6002', summary) } : shape;
 }
 

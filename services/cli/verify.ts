@@ -8,19 +8,24 @@ import { type Finding, messageOf, PipelineError } from '#schemas/errors.ts';
 import { errorFinding, listNames, warningFinding } from '#schemas/finding.ts';
 import type { Logger } from '#services/runtime/service.ts';
 import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { pairsOf, type ShadowCheck } from '#schemas/reconcile/checks/planned-check.ts';
+import type { ShadowVerdict } from '#schemas/reconcile/shadow/shadow-verdict.ts';
 import type { TableVerdict, VerifyResult } from '#schemas/reconcile/verify-result.ts';
 import type { LogReach, RawLog } from '#services/reconciler/log-gap.ts';
 import type { VerifyChecks } from '#services/reconciler/checks/all-checks.ts';
 import { verifyStore } from '#services/reconciler/redis/verify-store.ts';
-import { verifyMigration } from '#services/reconciler/verify.ts';
+import { shadowCompare } from '#services/reconciler/shadow/shadow-compare.ts';
+import { verifyMigration, type VerifyOptions } from '#services/reconciler/verify.ts';
 import { readFit } from './catalogs.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
+import type { Paint } from './paint.ts';
 import { type MigrationInput, targetOption } from './migration-input.ts';
 import { loadSignedTargets, planOption, type SignedInput, tellChanges } from './plan/signed-plan.ts';
 import { formatCount, renderTable } from './render.ts';
 import { selectTables } from './table-option.ts';
 import { storeLastVerify } from '#services/runtime/last-verify.ts';
 import { checkFindings, checksOf, countChecks, renderChecks } from './verify-checks.ts';
+import { shadowOf, withShadow } from './verify-shadow.ts';
 import { verifyTargets } from './verify-targets.ts';
 
 export const verifyCommand: CommandSpec = {
@@ -29,13 +34,15 @@ export const verifyCommand: CommandSpec = {
   examples: [
     ['crossfade verify', 'exit 0 clean, 11 when rows differ, 1 when something could not be compared'],
     ['crossfade verify --table public.orders', 'one table; may be given several times'],
+    ['crossfade verify --shadow', 'only the critical queries of the file, on both stores'],
     ['crossfade verify --json | jq .result.differences', 'missing + extra + different'],
   ],
   configure: (command) => {
     planOption(command);
     targetOption(command);
     command.option('--table <table...>', 'only these source or target tables (schema.table), and the checks that read no other');
-    command.option('--rows-only', "only the rows: no checks, neither the file's nor the built-in ones");
+    command.option('--rows-only', "only the rows: no checks, neither the file's nor the built-in ones, and no shadow queries");
+    command.option('--shadow', 'only the queries of `shadow:`: answers and response times on both stores');
   },
   drains: true,
   run,
@@ -43,6 +50,7 @@ export const verifyCommand: CommandSpec = {
 
 async function run(context: CommandContext): Promise<Outcome> {
   const { targets, ...input } = await loadSignedTargets(context);
+  requireShadow(context, targets);
   const [only] = targets;
   if (targets.length === 1) return verifyOutcome(await verifyTarget(context, { ...input, file: only! }), context);
   return verifyTargets(targets, {
@@ -52,15 +60,34 @@ async function run(context: CommandContext): Promise<Outcome> {
   });
 }
 
+function requireShadow({ options }: CommandContext, targets: readonly MigrationFile[]): void {
+  if (!options.flag('shadow')) return;
+  if (options.flag('rowsOnly')) throw new PipelineError('CF-1007', '--shadow and --rows-only exclude each other');
+  if (targets.every(({ shadow }) => shadow === undefined))
+    throw new PipelineError('CF-1007', '--shadow: the file has no queries under `shadow:`', { remedy: 'Write them: docs/shadow.md.' });
+}
+
 async function verifyTarget(context: CommandContext, input: SignedInput): Promise<VerifyResult> {
   const { file, dataDir } = input;
   const fit = await readFit(file).catch(async (error: unknown) => Promise.reject(await tellChanges(error, input)));
   const { mapping } = fit;
   const tables = selectTables(context.options.texts('table'), mapping);
-  const checks = context.options.flag('rowsOnly') ? undefined : checksOf(file, fit);
-  const result = await verifyNow(context, { file, dataDir, mapping, ...(tables !== undefined && { tables }), ...(checks && { checks }) });
+  const rowsOnly = context.options.flag('rowsOnly');
+  const queries = rowsOnly ? [] : shadowOf(file, mapping).filter((one) => tables === undefined || pairsOf(one).every(tables));
+  const asked = { file, dataDir, mapping };
+  if (context.options.flag('shadow')) {
+    const shadow = await shadowNow(context, asked, queries);
+    return { at: { lsn: null }, tables: [], differences: 0, inconclusive: 0, shadow };
+  }
+  const checks = rowsOnly ? undefined : checksOf(file, fit);
+  const result = await verifyNow(context, { ...asked, ...(tables !== undefined && { tables }), ...(checks && { checks }) });
   await keepForRepair({ file, dataDir }, result, context);
-  return result;
+  return queries.length === 0 ? result : { ...result, shadow: await shadowNow(context, asked, queries) };
+}
+
+async function shadowNow(context: CommandContext, input: VerifyInput, queries: readonly ShadowCheck[]): Promise<ShadowVerdict[]> {
+  if (queries.length === 0) return [];
+  return shadowCompare({ ...alignedBy(context, input), targetUrl: postgresTarget(input.file, 'verify --shadow'), queries });
 }
 
 /** A directory that cannot be written takes nothing from the answer; repair then wants a table named. */
@@ -84,20 +111,36 @@ export interface VerifyInput {
 }
 
 export async function verifyNow(context: CommandContext, { file, dataDir, mapping, tables, checks }: VerifyInput): Promise<VerifyResult> {
-  const { kafka } = file.settings.log;
-  const { name } = file;
-  const { log: logger, signal } = context;
-  const shared = { sourceUrl: file.source.postgres, mapping, name, slot: name, publication: name, logger, signal };
+  const aligned = alignedBy(context, { file, dataDir, mapping });
   if (file.target.redis !== undefined)
-    return verifyStore({ ...shared, address: file.target.redis, tables, log: async () => openRawLog(dataDir) });
+    return verifyStore({ ...aligned, address: file.target.redis, tables, log: async () => openRawLog(dataDir) });
   return verifyMigration({
-    ...shared,
+    ...aligned,
     targetUrl: postgresTarget(file, 'verify'),
-    // Over Kafka the services bring the target forward; what only the log has is waited for, not read here.
-    ...(kafka === undefined ? { log: async () => openRawLog(dataDir) } : { logReach: () => askLogReach(file, kafka, context.log) }),
     ...(tables !== undefined && { tables }),
     ...(checks !== undefined && { checks }),
   });
+}
+
+type Aligned = Pick<VerifyOptions, 'sourceUrl' | 'mapping' | 'name' | 'slot' | 'publication' | 'logger' | 'log' | 'logReach'>;
+
+function alignedBy(
+  { log: logger, signal }: CommandContext,
+  { file, dataDir, mapping }: VerifyInput,
+): Aligned & { readonly signal: AbortSignal } {
+  const { name } = file;
+  const { kafka } = file.settings.log;
+  return {
+    sourceUrl: file.source.postgres,
+    mapping,
+    name,
+    slot: name,
+    publication: name,
+    logger,
+    signal,
+    // Over Kafka the services bring the target forward; what only the log has is waited for, not read here.
+    ...(kafka === undefined ? { log: async () => openRawLog(dataDir) } : { logReach: () => askLogReach(file, kafka, logger) }),
+  };
 }
 
 async function askLogReach(file: MigrationFile, kafka: KafkaSettings, logger: Logger): Promise<LogReach | undefined> {
@@ -119,6 +162,12 @@ async function openRawLog(dataDir: string): Promise<RawLog> {
 
 /** Also repair's answer: it ends with a verify of its own. */
 export function verifyOutcome(result: VerifyResult, { paint }: Pick<CommandContext, 'paint'>): Outcome {
+  const { tables, checks, shadow } = result;
+  if (shadow === undefined) return rowsOutcome(result, paint);
+  return withShadow(tables.length === 0 && checks === undefined ? { summary: '', result } : rowsOutcome(result, paint), shadow, paint);
+}
+
+function rowsOutcome(result: VerifyResult, paint: Paint): Outcome {
   const rows = result.tables.map((table) => {
     const differs = differencesOf(table) > 0;
     const colour = differs ? paint.red : table.inconclusive !== undefined ? paint.yellow : paint.green;

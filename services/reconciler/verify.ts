@@ -79,11 +79,11 @@ async function verifyNow(options: VerifyOptions): Promise<VerifyResult> {
 }
 
 /** A new alignment can help where this one met a change or a running transaction. */
-function retryable(cause: InconclusiveCause | undefined): boolean {
+export function retryable(cause: InconclusiveCause | undefined): boolean {
   return cause === 'changed' || cause === 'in-flight' || cause === 'volume';
 }
 
-interface Prepared {
+export interface Prepared {
   readonly probes: readonly TableProbe[];
   readonly plan: DigestPlan;
   readonly ranges: ReadonlyMap<TableProbe, readonly KeyRange[]>;

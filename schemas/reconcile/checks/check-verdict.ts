@@ -7,7 +7,7 @@ import type { Inconclusive } from '../verify-result.ts';
 
 export interface CheckVerdict {
   readonly name: string;
-  readonly kind: CheckEntry['kind'] | 'rows' | 'digest' | 'orphans' | 'sequence' | 'structure';
+  readonly kind: CheckEntry['kind'] | 'shadow' | 'rows' | 'digest' | 'orphans' | 'sequence' | 'structure';
   readonly verdict: 'equal' | 'differs' | 'inconclusive';
   /** In words or figures; null where there is none. */
   readonly source: string | null;
@@ -19,6 +19,8 @@ export interface CheckVerdict {
   readonly severity?: 'warning';
   /** Why it is inconclusive. */
   readonly cause?: Inconclusive['cause'];
+  /** Of a shadow query: the source state that the target showed when both were asked. */
+  readonly lsn?: string;
   /** It stands in the file. */
   readonly declared?: true;
 }

@@ -14,11 +14,23 @@ const IN_BRACES = /\{((?:"(?:[^"]|"")+"|[^\s{}"',:.\d][^\s{}"',:.]*)\.(?:"(?:[^"
 
 type Wrong = (message: string, key: string) => undefined;
 
-export function compileQuery(entry: Extract<CheckEntry, { kind: 'sql' }>, fit: Fit, wrong: Wrong): SqlCheck | undefined {
-  const target = compileText(entry.target, { side: 'to', tables: fit.tables, preferred: [], wrong });
+/** One query for each side; undefined: something is wrong with it, and told. */
+export function compileBoth(
+  sql: { readonly source?: string; readonly target: string },
+  fit: Pick<Fit, 'tables'>,
+  wrong: Wrong,
+): { readonly source: QueryText | undefined; readonly target: QueryText } | undefined {
+  const target = compileText(sql.target, { side: 'to', tables: fit.tables, preferred: [], wrong });
   const preferred = target?.tables.flat() ?? [];
-  const source = entry.source === undefined ? undefined : compileText(entry.source, { side: 'from', tables: fit.tables, preferred, wrong });
-  if (target === undefined || (entry.source !== undefined && source === undefined)) return undefined;
+  const source = sql.source === undefined ? undefined : compileText(sql.source, { side: 'from', tables: fit.tables, preferred, wrong });
+  if (target === undefined || (sql.source !== undefined && source === undefined)) return undefined;
+  return { source, target };
+}
+
+export function compileQuery(entry: Extract<CheckEntry, { kind: 'sql' }>, fit: Fit, wrong: Wrong): SqlCheck | undefined {
+  const both = compileBoth(entry, fit, wrong);
+  if (both === undefined) return undefined;
+  const { source, target } = both;
   const { name, ordered, tolerance, expect } = entry;
   return { kind: 'sql', name, target, ordered, tolerance, ...(source === undefined ? { expect: expect ?? null } : { source }) };
 }

@@ -3,6 +3,7 @@
  * canonical text that source and target have in common; so the same query on both sides asks the same question.
  */
 import type { CheckEntry, Tolerance } from '#schemas/config/check-entry.ts';
+import type { ShadowTiming } from '#schemas/config/shadow-entry.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 
 /** Rows of these pairs: a FROM item with columns c0, c1 … */
@@ -75,13 +76,29 @@ export interface OrphanCheck {
   readonly views?: readonly [CheckView, CheckView];
 }
 
-export type PlannedCheck = QueryCheck | SqlCheck | OrphanCheck;
+/** A critical query of the application, as the file has it under `shadow:`. */
+export interface ShadowCheck {
+  readonly kind: 'shadow';
+  readonly name: string;
+  readonly source: QueryText;
+  readonly target: QueryText;
+  /** Values of $1, $2 …: the query is asked with each set. */
+  readonly parameters: readonly (readonly (string | null)[])[];
+  readonly ordered: boolean;
+  /** Columns of the answer that may differ. */
+  readonly ignore: readonly string[];
+  readonly tolerance: Tolerance;
+  readonly timing: ShadowTiming;
+}
+
+export type PlannedCheck = QueryCheck | SqlCheck | OrphanCheck | ShadowCheck;
 
 /** All that a check reads. */
 export function pairsOf(check: PlannedCheck): readonly TableMapping[] {
   switch (check.kind) {
     case 'orphans':
       return check.pairs;
+    case 'shadow':
     case 'sql':
       return [...(check.source?.tables ?? []), ...check.target.tables].flat();
     default:

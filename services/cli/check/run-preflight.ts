@@ -29,6 +29,7 @@ import { compileRedisMapping } from '#schemas/mapping/redis/compile-redis.ts';
 import { FindingList } from '#schemas/mapping/finding-list.ts';
 import { inputLosses } from '#schemas/mapping/input-losses.ts';
 import { type ResolvedTable, resolveTables } from '#schemas/mapping/resolve-tables.ts';
+import { compileShadow } from '#schemas/reconcile/shadow/compile-shadow.ts';
 import { compileChecks } from '#schemas/reconcile/checks/compile-checks.ts';
 import { ownOrNobodysSql } from '#schemas/mapping/share.ts';
 import type { Catalog } from '#schemas/table.ts';
@@ -228,7 +229,8 @@ function fitOf(file: MigrationFile, source: Catalog | undefined, target: Catalog
   const { mapping, findings } = compileMapping(file, source, target);
   // What compileMapping reports of the resolution stands in its own findings.
   const resolved = resolveTables(file, source, target, new FindingList(file.path));
-  const unfit = mapping === undefined ? [] : compileChecks(file, mapping, { source, target }).findings;
+  const unfit =
+    mapping === undefined ? [] : [...compileChecks(file, mapping, { source, target }).findings, ...compileShadow(file, mapping).findings];
   return { resolved, findings: [...findings, ...unfit], ...(mapping !== undefined && { mapping }) };
 }
 

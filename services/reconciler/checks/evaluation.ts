@@ -15,6 +15,7 @@ import {
   type PlannedCheck,
   type QueryCheck,
   type QueryText,
+  type ShadowCheck,
   type SqlCheck,
 } from '#schemas/reconcile/checks/planned-check.ts';
 import { orphanSql } from '#schemas/reconcile/checks/query-sql.ts';
@@ -26,10 +27,14 @@ import type { DigestPlan } from '#connectors/probe/postgres/row-sql.ts';
 import type { Scan } from '#connectors/probe/postgres/table-scan.ts';
 import type { AlignedTable, Alignment } from '../align.ts';
 import { lockUnmoved, TableMoved } from '../compare-table.ts';
+import { evaluateShadow } from '../shadow/evaluate-shadow.ts';
 import { overlaysOf, type Overlays } from './overlay.ts';
 
 /** An answer with more rows is not compared. */
 const ROWS_MAX = 100_000;
+
+/** As which a time-out is reported. */
+const QUERY_CANCELED = '57014';
 
 /** Why a check could not be made. */
 export class CheckFailed extends Error {
@@ -78,6 +83,7 @@ export class Evaluation implements AsyncDisposable {
     await this.#enter(tables);
     if (check.kind === 'orphans') return this.#orphans(check, tables);
     for (const table of tables) await this.#overlay(table);
+    if (check.kind === 'shadow') return this.#shadow(check, tables);
     return check.kind === 'sql' ? this.#sql(check) : this.#query(check);
   }
 
@@ -166,9 +172,33 @@ export class Evaluation implements AsyncDisposable {
     return outcomeOf(compareLists(source ?? expected, target, check));
   }
 
-  /** Each table stands under its own name, so that a query may do without an alias. */
-  async #askText(side: Side, { texts, tables }: QueryText): Promise<Answer> {
-    const parameters = new Parameters();
+  async #shadow(check: ShadowCheck, tables: readonly AlignedTable[]): Promise<Outcome> {
+    const { timeoutSeconds } = check.timing;
+    const limit = async (): Promise<void> => {
+      const sql = `SET LOCAL statement_timeout = ${timeoutSeconds * 1000}`;
+      await Promise.all([this.#clients.source.query(sql), this.#clients.target.query(sql)]);
+    };
+    await limit();
+    return evaluateShadow(check, {
+      begin: async () => {
+        await this.#enter(tables);
+        await limit();
+      },
+      ask: async (side, text, values) => {
+        try {
+          return await this.#askText(side, text, values);
+        } catch (error) {
+          if ((error as { readonly code?: string }).code !== QUERY_CANCELED) throw error;
+          throw new CheckFailed({ cause: 'unreadable', message: `the ${side} gave no answer within ${timeoutSeconds} s` });
+        }
+      },
+      fail: (reason) => new CheckFailed(reason),
+    });
+  }
+
+  /** Each table stands under its own name, so that a query may do without an alias. `values` are those of the query's own parameters. */
+  async #askText(side: Side, { texts, tables }: QueryText, values: readonly (string | null)[] = []): Promise<Answer> {
+    const parameters = new Parameters(values);
     const names = new Map<string, string>();
     const views: string[] = [];
     let sql = texts[0]!;

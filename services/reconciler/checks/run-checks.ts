@@ -7,6 +7,7 @@ import { pairsOf, type PlannedCheck } from '#schemas/reconcile/checks/planned-ch
 import type { CheckVerdict } from '#schemas/reconcile/checks/check-verdict.ts';
 import type { Inconclusive } from '#schemas/reconcile/verify-result.ts';
 import { PipelineError } from '#schemas/errors.ts';
+import { formatLsn } from '#schemas/lsn.ts';
 import { pairId } from '#schemas/mapping/compiled-mapping.ts';
 import type { DigestPlan } from '#connectors/probe/postgres/row-sql.ts';
 import type { TableProbe } from '#connectors/probe/postgres/table-scan.ts';
@@ -78,7 +79,9 @@ async function evaluateAll(
   await using evaluation = await Evaluation.open(alignment, plan);
   for (const check of checks) {
     signal.throwIfAborted();
-    verdicts.set(check, await evaluateOrExplain(evaluation, check));
+    const verdict = await evaluateOrExplain(evaluation, check);
+    const isAt = check.kind === 'shadow' && verdict.verdict !== 'inconclusive';
+    verdicts.set(check, isAt ? { ...verdict, lsn: formatLsn(alignment.applied) } : verdict);
   }
   await Promise.all([alignment.source.stillHeld(), alignment.target.stillHeld()]);
   return verdicts;
@@ -97,7 +100,7 @@ async function evaluateOrExplain(evaluation: Evaluation, check: PlannedCheck): P
 /** A query of the file's that names what is not there is no table that moved. */
 function reasonOf(check: PlannedCheck, error: unknown): Inconclusive | undefined {
   const { code } = error as { readonly code?: string };
-  const isOurs = check.kind !== 'sql' || code === undefined || !/^(?:42|22|25|0A)/.test(code);
+  const isOurs = (check.kind !== 'sql' && check.kind !== 'shadow') || code === undefined || !/^(?:42|22|25|0A)/.test(code);
   return isOurs
     ? serverReason(error)
     : { cause: 'unreadable', message: `the query was refused (SQLSTATE ${code}); it sees the columns that are moved` };

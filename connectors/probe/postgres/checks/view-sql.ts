@@ -30,7 +30,12 @@ export interface ViewTable {
 
 /** Collects a statement's parameters. */
 export class Parameters {
-  readonly values: unknown[] = [];
+  readonly values: unknown[];
+
+  /** `first` are $1, $2 … of the query itself. */
+  constructor(first: readonly unknown[] = []) {
+    this.values = [...first];
+  }
 
   /** One array a column: `$1::text[], $2::text[]`. */
   arrays(rows: readonly Texts[], width: number): string {

@@ -10,6 +10,7 @@ import { PipelineError, type Finding } from '#schemas/errors.ts';
 import { bySeverity } from '#schemas/finding.ts';
 import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
 import { compileRedisMapping } from '#schemas/mapping/redis/compile-redis.ts';
+import { compileShadow } from '#schemas/reconcile/shadow/compile-shadow.ts';
 import { compileChecks } from '#schemas/reconcile/checks/compile-checks.ts';
 import { loadMigration } from '#services/cli/migration-input.ts';
 import { createPaint } from '#services/cli/paint.ts';
@@ -51,8 +52,9 @@ async function findingsOf(name: string): Promise<readonly Finding[]> {
     if (file.target.redis !== undefined) return bySeverity(compileRedisMapping(file, source).findings);
     const target = await catalogOf(TARGET);
     const { mapping, findings } = compileMapping(file, source, target);
-    const checks = mapping === undefined ? [] : compileChecks(file, mapping, { source, target }).findings;
-    return bySeverity([...findings, ...checks]);
+    if (mapping === undefined) return bySeverity(findings);
+    const checks = compileChecks(file, mapping, { source, target }).findings;
+    return bySeverity([...findings, ...checks, ...compileShadow(file, mapping).findings]);
   } catch (error) {
     if (!(error instanceof PipelineError)) throw error;
     return (error.details['findings'] as readonly Finding[] | undefined) ?? [findingOf(error)];

@@ -131,8 +131,8 @@ copy: { parallel: 0 }
   });
 
   test('says which keys a later version will know', () => {
-    expect(told(`${SMALLEST}shadow: []\ncopy: { hooks: {} }\n`)).toEqual([
-      '7:1 CF-1004 "shadow" is not supported yet by this version',
+    expect(told(`${SMALLEST}owners: []\ncopy: { hooks: {} }\n`)).toEqual([
+      '7:1 CF-1004 "owners" is not supported yet by this version',
       '8:9 CF-1004 "hooks" in "copy" is not supported yet by this version',
     ]);
   });

@@ -155,6 +155,22 @@ describe('a plan tells', () => {
       'deletes is it stays',
     );
   });
+
+  test('which queries run on both stores, and nothing of what came out of the environment; they are not in its hash', async () => {
+    const catalog = await catalogOf('CREATE TABLE a (id int PRIMARY KEY, n int)');
+    const tables = '  - from: public.a\n';
+    const shadow = `shadow:
+  - { name: top, sql: "select n from {public.a} where id = $1", parameters: [[1], [2]], order: respected, ignore: [at, by], tolerance: 0.5%, latencyTolerance: 20% }
+  - { name: hidden, sql: { source: "select 1 from {public.a} where n = 1", target: "select 1 from {public.a} where n = $1" }, parameters: ["\${TENANT}"] }\n`;
+    const plan = planOf(tables, catalog, catalog, shadow);
+    const text = renderMarkdown(layoutPlan(plan));
+    expect(text).toContain(
+      '| `top` | `select n from {public.a} where id = $1` | the same | in the same order, without at, by, numbers within 0.5 %, 2 sets of parameters, at most 20 % slower |',
+    );
+    expect(text).toContain('| `hidden` | `from the environment` | the same |');
+    expect(text).not.toContain('hunter');
+    expect(plan.hash).toBe(planOf(tables, catalog, catalog).hash);
+  });
 });
 
 describe('of tables that others share, a plan tells', () => {
