@@ -193,6 +193,12 @@ export const catalogue = {
     'A query takes longer on the target than on the source.',
     'Compare the plans (EXPLAIN ANALYZE), indexes, statistics and settings of both servers: docs/shadow.md.',
   ),
+  'CF-6023': entry(
+    10,
+    'operator',
+    'A repair would do more than the file allows.',
+    'Look at what differs (crossfade verify), repair it table by table or by keys, or raise the limits under repair: in the file.',
+  ),
   'CF-6030': entry(
     1,
     'timed',

@@ -80,6 +80,7 @@ function pageFor(path: Path): string {
   if (block === 'checks') return 'docs/checks.md';
   if (block === 'approvals' || block === 'cutover') return 'docs/cutover.md';
   if (block === 'approvals') return 'docs/cutover.md';
+  if (block === 'repair') return 'docs/reconciler.md';
   if (block === 'shadow') return 'docs/shadow.md';
   if (block === 'tables') return 'docs/mapping.md';
   return ON_README.has(String(block)) ? 'README.md' : 'schemas/config/migration.schema.json';

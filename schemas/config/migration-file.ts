@@ -34,6 +34,8 @@ export interface MigrationFile {
   readonly approvals?: readonly RequiredApproval[];
   /** Where flags are pushed to; absent: they are served over HTTP alone. */
   readonly flags?: { readonly redis?: string };
+  /** What a repair may do at most; absent: as much as is asked for. */
+  readonly repair?: RepairLimits;
   /** Queries that run on both stores; absent: none. */
   readonly shadow?: readonly ShadowEntry[];
   /** Functions that steps call, where the file was loaded with them. */
@@ -64,6 +66,13 @@ export type HookEntry = { readonly name: string; readonly timeoutMs: number } & 
   | { readonly kind: 'exec'; readonly command: readonly string[] }
   | { readonly kind: 'http'; readonly url: string; readonly headers: Readonly<Record<string, string>> }
 );
+
+export interface RepairLimits {
+  /** Copied again. */
+  readonly maxRows?: number;
+  /** Taken from the target. */
+  readonly maxDeletes?: number;
+}
 
 export interface SchemaStepEntry {
   readonly name: string;

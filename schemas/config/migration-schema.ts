@@ -14,6 +14,7 @@ import { reconcileSettings } from './reconcile-schema.ts';
 import { redisTable, redisUrl } from './redis-schema.ts';
 import { reverseOption, reverseSwitch } from './reverse-schema.ts';
 import { shadow } from './shadow-schema.ts';
+import { repairLimits } from './repair-schema.ts';
 import { schemaMigrations, schemaSteps } from './schema-change-schema.ts';
 import { setEntries } from './step-schema.ts';
 import { postgresUrl, targetAddress, targetOfEntry, targetsByName } from './target-schema.ts';
@@ -212,6 +213,7 @@ export const migrationSchema = z.strictObject(
     schemaSteps: schemaSteps.default([]).describe("SQL of the file's own on the target; run by `crossfade schema apply`."),
     tests: mappingTests.default([]).describe('What is to come of given source rows; run by `crossfade test`.'),
     checks: checks.default([]).describe('What must be equal besides the rows themselves; evaluated by `crossfade verify`.'),
+    repair: repairLimits,
     shadow: shadow
       .default([])
       .describe('Critical queries, run on both stores: answers and response times are compared by `crossfade verify`.'),

@@ -158,6 +158,7 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
     }),
     ...(parsed.approvals !== undefined && { approvals: buildApprovals(parsed.approvals) }),
     ...(parsed.flags !== undefined && { flags: withoutUndefined(parsed.flags) }),
+    ...(parsed.repair !== undefined && { repair: withoutUndefined(parsed.repair) }),
     ...(parsed.shadow.length > 0 && {
       shadow: buildShadow(parsed.shadow, source).map((entry) => ({
         ...entry,

@@ -1,6 +1,6 @@
 /**
- * `repair`: what differs is copied again by the running instance, in stream order, and compared once more. Guarantee: nothing is
- * written to the target by this command; exit 0 only when the comparison after it found no difference.
+ * `repair`: what differs is copied again by the running instance, in stream order, and compared once more. Guarantee: of the target's rows
+ * nothing is written by this command, which leaves two records in the audit trail; exit 0 only when the comparison after it found no difference.
  */
 import { readFile } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
@@ -19,6 +19,8 @@ import { type Control, markersOf, urlOption, withControl } from './instance-comm
 import { type MigrationInput, targetOption } from './migration-input.ts';
 import { loadSignedTarget, planOption, tellChanges } from './plan/signed-plan.ts';
 import type { Options } from './options.ts';
+import { isLimited, requireAllowed } from './repair/allowed.ts';
+import { recordAsked, recordRepaired } from './repair/record.ts';
 import { checkKeyValues, parseKeys } from './repair-keys.ts';
 import { formatCount } from './render.ts';
 import { findTable } from './table-option.ts';
@@ -62,10 +64,13 @@ async function run(context: CommandContext): Promise<Outcome> {
       : await namedRequests(context, input, mapping);
   if (requests.length === 0)
     return { summary: 'the last verify found no difference: nothing to repair', result: { requests: [], ...emptyResult() } };
-  const verified = await withControl(context, (instance) =>
-    repairAll(context, { ...input, mapping, instance: markersOf(instance, input.file.targetName), requests }),
-  );
+  const before = await compareBefore(context, { ...input, mapping, requests });
+  const verified = await withControl(context, async (instance) => {
+    await recordAsked(input.file, requests, before);
+    return repairAll(context, { ...input, mapping, instance: markersOf(instance, input.file.targetName), requests });
+  });
   await keepForRepair(input, verified, context);
+  await recordRepaired(input.file, verified);
   const outcome = verifyOutcome(verified, context);
   const what = requests.length === 1 ? 'one re-copy' : `${formatCount(requests.length)} re-copies`;
   return { ...outcome, summary: `after ${what}: ${outcome.summary}` };
@@ -91,12 +96,34 @@ async function repairAll(context: CommandContext, { file, dataDir, mapping, inst
   let verified = await repair(requests);
   // A table or a range is copied over what is there; rows that only the target has are known by key after the comparison.
   if (verified.differences > 0 && requests.some(({ kind }) => kind === 'table' || kind === 'range')) {
-    await repair(planRepair(verified, mapping));
+    const again = planRepair(verified, mapping);
+    await requireAllowed({ file, mapping, requests: again, before: verified });
+    await repair(again);
     // The second pass compares what it copied; the answer is about all that was asked for.
-    const asked = new Set(requests.map(({ schema, table }) => tableId({ schema, name: table })));
-    verified = await verifyNow(context, { ...input, mapping, tables: ({ from }) => asked.has(tableId(from)) });
+    verified = await verifyNow(context, { ...input, mapping, tables: isAskedIn(requests) });
   }
   return verified;
+}
+
+function isAskedIn(requests: readonly RecopyRequest[]): (table: TableMapping) => boolean {
+  const asked = new Set(requests.map(({ schema, table }) => tableId({ schema, name: table })));
+  return ({ from }) => asked.has(tableId(from));
+}
+
+/** What the tables asked for hold now, where the file limits repairs; else what is known of them. @throws PipelineError as requireAllowed */
+async function compareBefore(
+  context: CommandContext,
+  { file, dataDir, mapping, requests }: Omit<Repair, 'instance' | 'path'>,
+): Promise<VerifyResult | undefined> {
+  const tables = isAskedIn(requests);
+  if (!isLimited(file)) {
+    const last = readLastVerify(dataDir, file.targetName);
+    const names = new Set(mapping.tables.filter(tables).map(({ from }) => `${from.schema}.${from.name}`));
+    return last && { ...last, tables: last.tables.filter(({ from }) => names.has(from)) };
+  }
+  const before = await verifyNow(context, { file, dataDir, mapping, tables });
+  await requireAllowed({ file, mapping, requests, before });
+  return before;
 }
 
 function emptyResult(): VerifyResult {

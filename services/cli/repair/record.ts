@@ -1,0 +1,64 @@
+/**
+ * A repair in the audit trail of the target. Guarantee: one record before anything is asked for and one behind the comparison after it; keys stand in
+ * it hashed with a salt of the record's own, values not at all.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { hostname, userInfo } from 'node:os';
+import { noteAudit } from '#connectors/target/postgres/migration-state.ts';
+import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import type { VerifyResult } from '#schemas/reconcile/verify-result.ts';
+import type { RecopyRequest } from '#schemas/recopy.ts';
+
+/** Keys of one request that stand in the record one by one; all are counted. */
+const HASHES_MAX = 1_000;
+const SALT_BYTES = 16;
+
+/** Nothing where the target keeps no trail (Redis). @throws PipelineError CF-5001, CF-5002 */
+export async function recordAsked(
+  file: MigrationFile,
+  requests: readonly RecopyRequest[],
+  before: VerifyResult | undefined,
+): Promise<void> {
+  const salt = randomBytes(SALT_BYTES).toString('hex');
+  await note(file, 'repair-asked', {
+    salt,
+    requests: requests.map((request) => describeRequest(request, salt)),
+    before: before === undefined ? null : countsOf(before),
+  });
+}
+
+export async function recordRepaired(file: MigrationFile, after: VerifyResult): Promise<void> {
+  await note(file, 'repaired', { lsn: after.at.lsn, after: countsOf(after) });
+}
+
+async function note(file: MigrationFile, event: string, details: Parameters<typeof noteAudit>[2]['details'] & object): Promise<void> {
+  if (file.target.postgres === undefined) return;
+  const plan = file.signedPlan === undefined ? {} : { plan: file.signedPlan };
+  const actor = `${userInfo().username}@${hostname()}`;
+  await noteAudit(file.target.postgres, file.name, { actor, event, details: { ...details, ...plan } });
+}
+
+type Described = Record<string, string | number | string[]>;
+
+function describeRequest(request: RecopyRequest, salt: string): Described {
+  const table = `${request.schema}.${request.table}`;
+  const hashed = (key: readonly string[]): string =>
+    createHash('sha256')
+      .update(`${salt}${JSON.stringify(key)}`)
+      .digest('hex');
+  const base: Described = { table, kind: request.kind };
+  if (request.kind === 'keys') return { ...base, count: request.keys.length, keys: request.keys.slice(0, HASHES_MAX).map(hashed) };
+  if (request.kind !== 'range') return base;
+  const { from, to } = request;
+  return { ...base, ...(from !== undefined && { from: hashed([from]) }), ...(to !== undefined && { to: hashed([to]) }) };
+}
+
+function countsOf({ tables }: VerifyResult): Described[] {
+  return tables.map(({ to, missing, extra, different, inconclusive }) => ({
+    table: to,
+    missing,
+    extra,
+    different,
+    ...(inconclusive !== undefined && { inconclusive: inconclusive.cause }),
+  }));
+}
