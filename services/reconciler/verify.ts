@@ -13,6 +13,7 @@ import type { DigestPlan } from '#connectors/probe/postgres/row-sql.ts';
 import { knownTypes } from '#connectors/probe/postgres/target-state.ts';
 import { tableProbe, type TableProbe } from '#connectors/probe/postgres/table-scan.ts';
 import type { Logger } from '#services/runtime/service.ts';
+import { causeOf } from './inconclusive-cause.ts';
 import { serverReason } from './server-reason.ts';
 import { allChecks, type VerifyChecks } from './checks/all-checks.ts';
 import { align, type Alignment, type AlignOptions } from './align.ts';
@@ -151,10 +152,6 @@ async function attemptOnce(
   // Sessions that were cut off with it look like a server that went away.
   signal.throwIfAborted();
   return verdicts;
-}
-
-function causeOf(error: PipelineError): InconclusiveCause {
-  return error.details['applied'] === undefined ? 'copying' : 'lag';
 }
 
 async function compareAll(

@@ -23,6 +23,9 @@ const SETTINGS: Readonly<Record<string, string>> = {
 /** Waiting longer for a table lock would make the application queue behind us. */
 const LOCK_TIMEOUT_MS = 5_000;
 
+/** How soon a server notices, in the middle of a statement, that nobody waits for it. */
+const CONNECTION_CHECK_MS = 2_000;
+
 export type Side = 'source' | 'target';
 
 const scope = new AsyncLocalStorage<AbortSignal>();
@@ -52,6 +55,8 @@ export async function openSession(url: string, side: Side): Promise<pg.Client> {
   followScope(client);
   // Since 17; the snapshot is meant to stay open.
   await client.query("SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout'");
+  // A session that is cut off ends on the server too, with its statement and its slot; a server on another system than Linux refuses this.
+  await client.query(`SET client_connection_check_interval = ${CONNECTION_CHECK_MS}`).catch(() => undefined);
   return client;
 }
 

@@ -69,10 +69,10 @@ async function copyOf(client: pg.ClientBase, slot: string, purpose: string): Pro
     await client.query(`SELECT pg_copy_logical_replication_slot(${quoteLiteral(slot)}, ${quoteLiteral(copy)}, true)`);
   } catch (error) {
     if ((error as { code?: string }).code !== NO_FREE_SLOT) throw error;
-    throw new PipelineError('CF-6002', 'the source has no free replication slot for the comparison', {
-      cause: error,
-      remedy: 'Raise max_replication_slots on the source (needs a restart), or drop a slot that nobody uses.',
-    });
+    // Only the message reaches who reads a verdict.
+    const message =
+      'the source has no free replication slot for the comparison: raise max_replication_slots, or drop a slot that nobody uses';
+    throw new PipelineError('CF-6002', message, { cause: error, details: { cause: 'unreadable' } });
   }
   const copied = await queryRow(client, slotSql(copy));
   if (!copied?.['flush']) throw new PipelineError('CF-6002', `the copy of replication slot ${slot} has no position`);

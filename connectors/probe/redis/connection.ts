@@ -42,7 +42,11 @@ export async function openStore({ url: text, cluster }: RedisAddress): Promise<S
     client.disconnect();
     const message = messageOf(cause ?? error);
     const code = /NOAUTH|WRONGPASS|NOPERM|invalid password|without any password/i.test(message) ? 'CF-5002' : 'CF-5001';
-    throw new PipelineError(code, `Redis at ${host}:${port} cannot be read: ${message}`, { cause: cause ?? error });
+    const remedy =
+      code === 'CF-5002'
+        ? 'Mend user and password in the URL (redis://user:password@host:6379), or the ACL of the user (docs/redis.md).'
+        : 'Check the address and that Redis runs; rediss:// where it wants TLS (docs/redis.md).';
+    throw new PipelineError(code, `Redis at ${host}:${port} cannot be read: ${message}`, { cause: cause ?? error, remedy });
   }
 }
 

@@ -7,14 +7,14 @@ import { connect } from '#connectors/postgres/session.ts';
 import type { DriftFinding } from '#schemas/reconcile/drift-finding.ts';
 import type { ComparisonRecord } from '#schemas/reconcile/comparison-record.ts';
 
-/** Findings that are not ended, the oldest first; none where nothing ever ran. */
-export async function readOpenFindings(url: string, name: string): Promise<DriftFinding[]> {
+/** Findings that are not ended, the oldest first, all or at most so many; none where nothing ever ran. */
+export async function readOpenFindings(url: string, name: string, most?: number): Promise<DriftFinding[]> {
   return withSession(url, async (client) => {
     if ((await client.query(`SELECT WHERE to_regclass('crossfade.finding') IS NOT NULL`)).rowCount === 0) return [];
     return readFindings(
       client,
-      `SELECT ${COLUMNS} FROM crossfade.finding WHERE name = $1 AND state IN ('suspected', 'confirmed', 'repairing') ORDER BY first_at, id`,
-      [name],
+      `SELECT ${COLUMNS} FROM crossfade.finding WHERE name = $1 AND state IN ('suspected', 'confirmed', 'repairing') ORDER BY first_at, id LIMIT $2::bigint`,
+      [name, most === undefined ? null : String(most)],
     );
   });
 }
@@ -34,7 +34,7 @@ const COLUMNS = `id, source_table, target_table, key::text AS key, source_key::t
 
 type Row = Readonly<Record<string, string | null>>;
 
-async function readFindings(client: pg.ClientBase, sql: string, values: readonly string[]): Promise<DriftFinding[]> {
+async function readFindings(client: pg.ClientBase, sql: string, values: readonly (string | null)[]): Promise<DriftFinding[]> {
   const { rows } = await client.query<Row>(sql, [...values]);
   return rows.map((row) => {
     const sourceKey = parsed<string[]>(row['source_key']);
@@ -65,7 +65,8 @@ const SAVE_FINDINGS = `
   FROM pg_catalog.json_to_recordset($2::json) AS f(id text, first_ms double precision, "from" text, "to" text, key jsonb, "sourceKey" jsonb, kind text, columns json, rows bigint, cause text, state text, steps jsonb)
   ON CONFLICT (name, id, first_at) DO UPDATE SET kind = excluded.kind, columns = excluded.columns, rows = excluded.rows,
     cause = excluded.cause, state = excluded.state, steps = excluded.steps
-  WHERE pg_catalog.jsonb_array_length(excluded.steps) >= pg_catalog.jsonb_array_length(crossfade.finding.steps)`;
+  WHERE (pg_catalog.jsonb_array_length(excluded.steps), (excluded.steps -> -1 ->> 'atMs')::float8)
+    >= (pg_catalog.jsonb_array_length(crossfade.finding.steps), (crossfade.finding.steps -> -1 ->> 'atMs')::float8)`;
 
 const SAVE_COMPARISONS = `
   INSERT INTO crossfade.comparison (name, source_table, target_table, lsn, rows, parts, parts_of, verdict, differences, cause, seconds)
@@ -76,7 +77,7 @@ const FORGET = `DELETE FROM crossfade.comparison WHERE name = $1 AND at < now() 
 
 /**
  * Of one round, in one transaction. The last state of a finding given twice is what stays; a save that was given up and arrives late takes nothing
- * back: steps are only ever added.
+ * back: steps are only ever added, and where the oldest give way to new ones the last one is later.
  */
 export async function saveRound(
   url: string,

@@ -41,17 +41,26 @@ function percent(share: number): string {
 }
 
 const SHOWN = 20;
+/** Of one target; `status` counts all of them beside. */
+const READ_MAX = 1_000;
 
 /** Rows that are known to differ, of all targets, as far as they can be reached. */
 export async function findingsOf(file: MigrationFile): Promise<Finding[]> {
-  const named: Finding[] = [];
-  for (const view of targetFiles(file)) {
+  const ofTargets = targetFiles(file).map(async (view) => {
     const url = view.target.postgres;
-    const open = url === undefined ? [] : await readOpenFindings(url, file.name).catch(() => []);
-    named.push(...open.map((one) => nameOf(one, view.targetName)));
-  }
+    const open = url === undefined ? [] : await readOpenFindings(url, file.name, READ_MAX).catch(() => []);
+    return open.map((one) => nameOf(one, view.targetName));
+  });
+  const named = (await Promise.all(ofTargets)).flat();
   if (named.length <= SHOWN) return named;
-  return [...named.slice(0, SHOWN), errorFinding('CF-6001', `and ${formatCount(named.length - SHOWN)} more`, 'crossfade repair')];
+  return [
+    ...named.slice(0, SHOWN),
+    errorFinding(
+      'CF-6001',
+      `and ${named.length < READ_MAX ? '' : 'at least '}${formatCount(named.length - SHOWN)} more`,
+      'crossfade repair',
+    ),
+  ];
 }
 
 function nameOf({ to, key, kind, columns, rows, state, from }: DriftFinding, target: string | undefined): Finding {

@@ -12,6 +12,7 @@ import { pairId } from '#schemas/mapping/compiled-mapping.ts';
 import type { DigestPlan } from '#connectors/probe/postgres/row-sql.ts';
 import type { TableProbe } from '#connectors/probe/postgres/table-scan.ts';
 import type { Logger } from '#services/runtime/service.ts';
+import { causeOf } from '../inconclusive-cause.ts';
 import { align, type Alignment, type AlignOptions } from '../align.ts';
 import { serverReason } from '../server-reason.ts';
 import { CheckFailed, Evaluation } from './evaluation.ts';
@@ -44,7 +45,8 @@ async function attemptOnce(options: RunChecks, checks: readonly PlannedCheck[]):
   try {
     alignment = await align(options.align, probes);
   } catch (error) {
-    const reason = error instanceof PipelineError && error.code === 'CF-6002' ? lagReason(error) : serverReason(error);
+    const reason =
+      error instanceof PipelineError && error.code === 'CF-6002' ? { cause: causeOf(error), message: error.message } : serverReason(error);
     if (reason === undefined) throw error;
     return new Map(checks.map((check) => [check, verdictWithout(check, reason)]));
   }
@@ -64,10 +66,6 @@ async function attemptOnce(options: RunChecks, checks: readonly PlannedCheck[]):
     if (why !== undefined) verdicts.set(check, verdictWithout(check, { cause: 'in-flight', message: why }));
   }
   return verdicts;
-}
-
-function lagReason({ message, details }: PipelineError): Inconclusive {
-  return { cause: details['applied'] === undefined ? 'copying' : 'lag', message };
 }
 
 async function evaluateAll(

@@ -89,11 +89,18 @@ export class FindingBook {
   }
 
   #step(finding: DriftFinding, state: FindingState, at: Step): DriftFinding {
-    const next: DriftFinding = { ...finding, state, steps: [...finding.steps, { state, ...at }] };
+    const next: DriftFinding = { ...finding, state, steps: bounded([...finding.steps, { state, ...at }]) };
     if (OPEN_STATES.has(state)) this.#open.set(next.id, next);
     else this.#open.delete(next.id);
     return next;
   }
+}
+
+/** A row may be repaired again and again: the first step stays, and the last ones. */
+const STEPS_MAX = 100;
+
+function bounded(steps: DriftFinding['steps']): DriftFinding['steps'] {
+  return steps.length <= STEPS_MAX ? steps : [steps[0]!, ...steps.slice(1 - STEPS_MAX)];
 }
 
 type Named = Omit<DriftFinding, 'state' | 'steps'>;
@@ -104,9 +111,14 @@ interface Place {
   readonly step: Step & { readonly lsn: string };
 }
 
-/** The same source state twice says nothing new of the pipeline, but a later look at the target does. */
+/**
+ * The same source state twice says nothing new of the pipeline, but a later look at the target does. A clock that was set back (this step was
+ * taken after what is known) leaves the source's order to decide; and a source whose positions went back (restored) is believed once no lag explains it.
+ */
 function isLater({ beganMs, step }: Place, than: Step): boolean {
-  return beganMs > than.atMs && (than.lsn === null || parseLsn(step.lsn) >= parseLsn(than.lsn));
+  const reaches = than.lsn === null || parseLsn(step.lsn) >= parseLsn(than.lsn);
+  if (step.atMs < than.atMs) return reaches;
+  return beganMs > than.atMs && (reaches || beganMs - than.atMs >= REPAIR_MS_MAX);
 }
 
 /** Whether a request brings a finding's row; where that cannot be told it does not. */

@@ -128,3 +128,23 @@ test('rows of ranges that are only counted are no finding: the next round has ot
   const verdict: TableVerdict = { ...differing('2', '0/200'), different: 3, ranges: [{ rows: 10, differences: 3 }] };
   expect(book.compared({ verdict, beganMs: 1, atMs: 2 }).map(({ key }) => key)).toEqual([{ id: '2' }]);
 });
+
+test('a clock that was set back, or a source that was restored, keeps no finding open for ever', () => {
+  const back = new FindingBook();
+  back.compared({ verdict: differing('1', '0/100'), beganMs: 5_000_000, atMs: 5_000_001 });
+  expect(back.compared({ verdict: { ...EQUAL, lsn: '0/90' }, beganMs: 1_000, atMs: 1_001 })).toEqual([]);
+  expect(back.compared({ verdict: { ...EQUAL, lsn: '0/110' }, beganMs: 2_000, atMs: 2_001 })).toMatchObject([{ state: 'flapped' }]);
+
+  const restored = new FindingBook();
+  restored.compared({ verdict: differing('1', '0/100'), beganMs: 1, atMs: 1 });
+  expect(restored.compared({ verdict: { ...EQUAL, lsn: '0/50' }, beganMs: 500_000, atMs: 500_001 })).toEqual([]);
+  expect(restored.compared({ verdict: { ...EQUAL, lsn: '0/50' }, beganMs: 700_000, atMs: 700_001 })).toMatchObject([{ state: 'flapped' }]);
+});
+
+test('a row that is repaired again and again keeps its first step and its last ones', () => {
+  const book = new FindingBook();
+  book.compared({ verdict: differing('1', '0/1'), beganMs: 1, atMs: 1 });
+  for (let i = 1; i <= 300; i++) book.repairAsked({ kind: 'keys', ...AGAIN, keys: [['1']] }, { atMs: 1 + i, lsn: null });
+  const steps = book.open[0]!.steps;
+  expect([steps.length, steps[0]!.state, steps.at(-1)!.atMs]).toEqual([100, 'suspected', 301]);
+});
