@@ -327,6 +327,18 @@ export const catalogue = {
     'Each finding says what to do; crossfade cutover --dry-run shows them all.',
   ),
   'CF-8311': entry(1, 'operator', 'Something behind the decision failed and holds up nothing.', 'Do by hand what the message names.'),
+  'CF-8312': entry(
+    10,
+    'operator',
+    'A forced rollback is not what is needed here.',
+    'Use crossfade rollback: it loses nothing while the target can be read.',
+  ),
+  'CF-8313': entry(
+    1,
+    'operator',
+    'Writes that the target had taken are not on the source.',
+    'Get the target back to read them from it; do not let applications write there.',
+  ),
   'CF-8320': entry(
     10,
     'operator',

@@ -114,7 +114,7 @@ export async function standing({ source, target }: Pick<FlipStage, 'source' | 't
   return {
     state: row?.['state'] ?? null,
     serves: row?.['serves'] ?? null,
-    isBusy: row?.['act'] != null,
+    isBusy: typeof row?.['act'] === 'string',
     refuses: { source: await refuses(source), target: await refuses(target) },
   };
 }

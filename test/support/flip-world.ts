@@ -4,10 +4,10 @@
  * once somebody has decided, no side but the serving one takes writes.
  */
 import { PipelineError } from '#schemas/errors.ts';
-import type { Act } from '#schemas/migration/migration-row.ts';
 import { type Journals, type JournalRow, whoServes } from '#schemas/migration/recovery.ts';
-import { actOf, BEGINNING, otherSide, type Side, type Standing, step } from '#schemas/migration/transitions.ts';
+import { BEGINNING, otherSide, type Side, type Standing, step } from '#schemas/migration/transitions.ts';
 import type { FlipPorts, Marker, OpenFence, Tenure } from '#services/control/flip/ports.ts';
+import { actAfter, type AuditEntry, type EngineHandle, type WorldFaults } from './flip-engines.ts';
 import { seeded, type Random } from './random.ts';
 
 const LEASE_MS = 15_000;
@@ -15,16 +15,6 @@ const HOLD_MS = 15_000;
 const STEP_MS = 20;
 /** Longer than a session's hold: what is then still waited for never comes. */
 const IDLE_TURNS_MAX = 1_000;
-
-export interface WorldFaults {
-  /** Of each call: it fails before its effect, or its answer is lost. */
-  readonly failing?: number;
-  /** The next comparison behind a fence finds drift. */
-  readonly drift?: boolean;
-  /** The pipeline stands still. */
-  readonly stuckPipe?: boolean;
-  readonly veto?: boolean;
-}
 
 interface Held {
   readonly epoch: bigint;
@@ -44,23 +34,6 @@ interface Timer {
   readonly owner: EngineHandle;
   readonly at: number;
   readonly fire: () => void;
-}
-
-/** One process. */
-export interface EngineHandle {
-  readonly name: string;
-  readonly ports: FlipPorts;
-  isDead: boolean;
-  isStopped: boolean;
-  /** Calls whose effect has been. */
-  calls: number;
-  /** Called before the effect (`half` 0) and behind it (1) of each call. */
-  onCall?: (call: number, half: 0 | 1, what: string) => void;
-}
-
-export interface AuditEntry {
-  readonly event: 'begun' | 'flipped' | 'backed-out';
-  readonly epoch: bigint;
 }
 
 const SIDES = ['source', 'target'] as const;
@@ -225,7 +198,7 @@ export class FlipWorld {
       try {
         result = effect();
       } catch (error) {
-        return reject(error as Error);
+        return reject(error);
       }
       owner.onCall?.(number, 1, what);
       if (this.random.chance(failing / 2)) return reject(new PipelineError('CF-5001', `the answer of ${what} was lost`));
@@ -394,17 +367,4 @@ export class FlipWorld {
       rollback: async () => this.#call(owner, 'rollback', () => this.held[side] === held && delete this.held[side]).then(() => undefined),
     };
   }
-}
-
-function actAfter(
-  before: Act | undefined,
-  next: Standing,
-  { actor, at }: { readonly actor: string; readonly at: string | undefined },
-): Act | undefined {
-  const kind = actOf(next.state)?.kind;
-  if (kind === undefined) return undefined;
-  return {
-    ...(before ?? { kind, epoch: String(next.epoch), step: 'begun', startedAt: '', by: actor }),
-    ...(at !== undefined && { step: at }),
-  };
 }

@@ -4,7 +4,7 @@
  */
 import { PipelineError } from '#schemas/errors.ts';
 import type { Act } from '#schemas/migration/migration-row.ts';
-import { type Journals, recoveryOf } from '#schemas/migration/recovery.ts';
+import { highestEpoch, type Journals, recoveryOf } from '#schemas/migration/recovery.ts';
 import { failpoint } from '#schemas/test-hooks.ts';
 import { finishFlip } from './finish.ts';
 import type { FlipAct, RecoveryPorts, Tenure } from './ports.ts';
@@ -41,6 +41,8 @@ export async function recoverActs(parts: RecoverParts): Promise<{ readonly left:
     if (next.do === 'settle') {
       await ports.fences[next.side].settle(next.epoch);
       failpoint('flip.settled');
+    } else if (next.do === 'apply' && next.event === 'forced-found' && !isTargetFenced(journals)) {
+      await fenceTarget(ports, highestEpoch(journals) + 1n);
     } else if (next.do === 'apply') {
       const reason = { reason: `the process that ran it (${row.act?.by ?? 'unknown'}) ended, or lost its lease`, recovered: true };
       await tenure.apply(next.event, { actor: by, details: reason });
@@ -52,6 +54,19 @@ export async function recoverActs(parts: RecoverParts): Promise<{ readonly left:
     }
   }
   throw new PipelineError('CF-8005', `recovery comes to no end in state ${tenure.row.state}`);
+}
+
+/** By a row of its own, behind that of the forced rollback. */
+function isTargetFenced({ source, target }: Journals): boolean {
+  const forced = highestEpoch({ source: source.filter(({ isVoid }) => !isVoid), target: [] });
+  return target.some(({ epoch, isVoid, serves }) => !isVoid && serves === 'source' && epoch > forced);
+}
+
+/** While it was away nobody could be kept from writing there. Who serves is not changed by it. */
+async function fenceTarget({ fences }: RecoveryPorts, epoch: bigint): Promise<void> {
+  await fences.target.prepare(epoch);
+  const fence = await fences.target.open(epoch);
+  await fence.commit('forced', { forced: true });
 }
 
 /** As the state row keeps it. */

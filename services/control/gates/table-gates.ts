@@ -38,7 +38,7 @@ export function tablesGate(parts: TableGateParts): Gate {
     const closed = { code: 'CF-8321' } as const;
     if (!(await has(client, 'crossfade.progress'))) return { closed, evidence: 'nothing was ever copied' };
     const [progress] = await queryRows(client, 'SELECT mode, applied_lsn::text AS lsn FROM crossfade.progress WHERE name = $1', [name]);
-    if (progress?.['lsn'] == null) return { closed, evidence: 'the copy is not done' };
+    if (typeof progress?.['lsn'] !== 'string') return { closed, evidence: 'the copy is not done' };
     const rows = await queryRows(
       client,
       `SELECT source_schema || '.' || source_table AS table, state, error FROM crossfade.table_progress WHERE name = $1 ORDER BY 1`,

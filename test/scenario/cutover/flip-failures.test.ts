@@ -141,7 +141,7 @@ let lastMark: string | undefined;
 
 async function flipWith(sabotage: (ports: FlipPorts) => FlipPorts): Promise<unknown> {
   await using open = await openFlip(stage.instance().file, { log: silentLogger, io: { environment: {} } }, 'a test');
-  return flip(sabotage(open.ports), open.migration.settings, { kind: 'cutover', drill: false, by: 'a test' });
+  return await flip(sabotage(open.ports), open.migration.settings, { kind: 'cutover', drill: false, by: 'a test' });
 }
 
 test.for(FAILURES)('$what: backed out', { timeout: 120_000 }, async ({ code, step, sabotage, mend }) => {

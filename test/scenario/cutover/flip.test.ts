@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { execute } from '#test/support/application.ts';
-import { flipStage } from '#test/support/flip-stage.ts';
+import { flipStage, standing, until } from '#test/support/flip-stage.ts';
 
 const DDL = 'CREATE TABLE orders (id bigserial PRIMARY KEY, note text NOT NULL)';
 const ROWS = `INSERT INTO orders (note) SELECT 'order ' || i FROM generate_series(1, 500) AS i`;
@@ -24,5 +24,50 @@ test(
     await execute(stage.source, `INSERT INTO orders (note) VALUES ('after')`);
     const drill = await stage.command('drill');
     expect(drill.run.exitCode, drill.run.stdout + drill.run.stderr).toBe(0);
+  },
+);
+
+test('a closed gate: exit 10, all of them told, nothing begun', { timeout: 120_000 }, async () => {
+  await using stage = await flipStage({
+    ddl: DDL,
+    rows: ROWS,
+    rest: 'reverse: off\napprovals: { cutover: 1 }\ntables:\n  - from: public.*\n',
+  });
+  const unconfirmed = await stage.command('cutover');
+  expect([unconfirmed.run.exitCode, unconfirmed.envelope.error?.code]).toEqual([2, 'CF-8309']);
+  await execute(
+    stage.target,
+    `INSERT INTO crossfade.finding (name, id, first_at, source_table, target_table, kind, columns, rows, state, steps)
+    VALUES ('scenario', 'x', now(), 'public.orders', 'public.orders', 'different', '{}', 1, 'confirmed', '[]')`,
+  );
+  const { run, envelope } = await stage.command('cutover', '--confirm', 'scenario');
+  expect(run.exitCode).toBe(10);
+  expect(envelope.findings.map(({ code }) => code).toSorted()).toEqual(['CF-8323', 'CF-8329']);
+  expect(await standing(stage, 'orders')).toMatchObject({ serves: 'source', isBusy: false, refuses: { source: false, target: false } });
+  expect((await execute(stage.target, 'SELECT event FROM crossfade.audit')).map(({ event }) => event)).not.toContain('cutover-begun');
+});
+
+test(
+  'the target is lost for good: a forced rollback says what it leaves behind, and the target is fenced when it comes back',
+  { timeout: 120_000 },
+  async () => {
+    await using stage = await flipStage({ ddl: DDL, rows: ROWS });
+    expect((await stage.command('cutover', '--confirm', 'scenario')).run.exitCode).toBe(0);
+    const readable = await stage.command('rollback', '--forced', '--confirm', 'scenario');
+    expect([readable.run.exitCode, readable.envelope.error?.code]).toEqual([10, 'CF-8312']);
+    const name = new URL(stage.target).pathname.slice(1);
+    const admin = stage.target.replace(/\/[^/]*$/, '/postgres');
+    await execute(admin, `ALTER DATABASE ${name} ALLOW_CONNECTIONS false`);
+    await execute(admin, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${name}'`);
+    const unconfirmed = await stage.command('rollback', '--forced');
+    expect([unconfirmed.run.exitCode, unconfirmed.envelope.error?.code]).toEqual([2, 'CF-8309']);
+    expect(unconfirmed.envelope.error?.message).toMatch(/behind [0-9A-F]+\/[0-9A-F]+ \(20/);
+    const { run, envelope } = await stage.command('rollback', '--forced', '--confirm', 'scenario');
+    expect(run.exitCode, run.stdout).toBe(0);
+    expect(envelope.result).toMatchObject({ outcome: 'forced', serves: 'source', epoch: '2' });
+    await execute(stage.source, `INSERT INTO orders (note) VALUES ('without the target')`);
+    await execute(admin, `ALTER DATABASE ${name} ALLOW_CONNECTIONS true`);
+    await until(async () => (await standing(stage, 'orders')).serves === 'source', 'the keeper');
+    expect((await standing(stage, 'orders')).refuses).toEqual({ source: false, target: true });
   },
 );

@@ -5,7 +5,8 @@ import { flip, recover } from '#services/control/flip/engine.ts';
 import { otherSide } from '#schemas/migration/transitions.ts';
 import { FLIP_KINDS, type FlipKind, flipTo } from '#services/control/flip/ports.ts';
 import { DEFAULT_FLIP_SETTINGS } from '#services/control/flip/settings.ts';
-import { type EngineHandle, FlipWorld, type WorldFaults } from '#test/support/flip-world.ts';
+import type { EngineHandle, WorldFaults } from '#test/support/flip-engines.ts';
+import { FlipWorld } from '#test/support/flip-world.ts';
 import { seeded, seedFromEnvironment } from '#test/support/random.ts';
 
 const seed = seedFromEnvironment();
@@ -217,3 +218,14 @@ test('several engines at once, with failing calls, kills and processes that stop
 function codeOf(error: unknown): string {
   return error instanceof PipelineError ? error.code : String(error);
 }
+
+test('a rollback that was forced while the target was away: the state follows, and the target is fenced', async () => {
+  const world = await worldBefore('rollback', seed);
+  world.journal.source.set(2n, { serves: 'source', isVoid: false });
+  world.fenced.source = false;
+  world.violations.length = 0;
+  await world.run([recover(world.engine('keeper').ports, SETTINGS, { by: 'keeper' })]);
+  expect(world.row).toMatchObject({ state: 'following', serves: 'source', act: undefined });
+  expect(world.fenced).toEqual({ source: false, target: true });
+  expect(await flipIn(world, 'cutover', { engine: world.engine('next') })).toMatchObject({ value: { outcome: 'flipped' } });
+});

@@ -1,0 +1,111 @@
+/**
+ * `rollback --forced`: the target is lost, and the source serves again without what had not come back. Guarantee: never without the name typed by hand, never while
+ * the target answers; what is left behind is told before anything else, and the decision is a row of the source's journal, as that of any flip.
+ */
+import type pg from 'pg';
+import { postgresFences } from '#connectors/fence/postgres/fences.ts';
+import { readJournalRows } from '#connectors/postgres/journal.ts';
+import { connect, queryRow } from '#connectors/postgres/session.ts';
+import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import { postgresTarget } from '#schemas/config/postgres-target.ts';
+import { messageOf, PipelineError } from '#schemas/errors.ts';
+import { warningFinding } from '#schemas/finding.ts';
+import { reverseName } from '#schemas/mapping/reverse/reverse-name.ts';
+import { highestEpoch, whoServes } from '#schemas/migration/recovery.ts';
+import type { CommandContext, Outcome } from '../command.ts';
+import { accountName } from './open-flip.ts';
+
+const CONNECT_MS = 5_000;
+
+interface LeftBehind {
+  /** Of the target: everything below it is on the source. Null: nothing ever came back. */
+  readonly lastReversedLsn: string | null;
+  /** When the last of it was committed on the target. */
+  readonly lastReversedAt: string | null;
+  readonly until: string;
+}
+
+/** @throws PipelineError CF-8309, CF-8312 */
+export async function forceRollback(file: MigrationFile, { options }: CommandContext): Promise<Outcome> {
+  const { name } = file;
+  const client = await connect(file.source.postgres, {
+    applicationName: `crossfade ${name} forced rollback`,
+    role: 'source',
+    settings: { synchronous_commit: 'on', lock_timeout: '5000' },
+  });
+  try {
+    const rows = await readJournalRows(client, name);
+    const isDecided = rows.at(-1) !== undefined && whoServes({ source: rows, target: [] }) === 'source';
+    const fence = {
+      url: file.source.postgres,
+      name,
+      side: 'source',
+      tables: [],
+      servesElsewhere: '',
+      lockTimeoutMs: 1_000,
+      holdMs: 10_000,
+    } as const;
+    if (rows.length === 0 || (isDecided && !rows.some(({ marker }) => marker === 'forced')))
+      throw new PipelineError('CF-8312', `by the source's journal the source serves ${name} already`);
+    const why = await lossOfTarget(postgresTarget(file, 'rollback'));
+    const left = await leftBehind(client, name);
+    if (options.text('confirm') !== name) {
+      throw new PipelineError('CF-8309', `a forced rollback leaves behind ${described(left)}`, {
+        remedy: `If the target will not come back: crossfade rollback --forced --confirm ${name}`,
+        details: { left },
+      });
+    }
+    // Given again after a crash, it only lifts what stands.
+    const epoch = isDecided
+      ? highestEpoch({ source: rows, target: [] })
+      : await decide(client, name, { left, by: options.text('by') ?? accountName() });
+    await postgresFences.lift(fence, epoch);
+    const summary = `${name}: the source serves (epoch ${epoch}), without ${described(left)}`;
+    return {
+      summary,
+      result: { outcome: 'forced', serves: 'source', epoch: String(epoch), left, targetLost: why },
+      findings: [warningFinding('CF-8313', `left behind: ${described(left)}`)],
+      text: 'Next: keep applications from the target. When it is back, crossfade up fences it and brings it to the state of the source again.\n',
+    };
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+/** Why it cannot be reached. @throws PipelineError CF-8312 when it can */
+async function lossOfTarget(url: string): Promise<string> {
+  let client: pg.Client;
+  try {
+    client = await connect(url, { applicationName: 'crossfade forced rollback', role: 'target', connectTimeoutMs: CONNECT_MS });
+  } catch (error) {
+    return messageOf(error);
+  }
+  await client.end().catch(() => undefined);
+  throw new PipelineError('CF-8312', 'the target answers: nothing has to be left behind');
+}
+
+async function leftBehind(client: pg.ClientBase, name: string): Promise<LeftBehind> {
+  const row = await queryRow(
+    client,
+    `SELECT applied_lsn::text AS lsn, to_char(commit_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS at,
+            to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS now
+       FROM (SELECT) AS one LEFT JOIN crossfade.progress p ON p.name = $1`,
+    [reverseName(name)],
+  );
+  return { lastReversedLsn: row?.['lsn'] ?? null, lastReversedAt: row?.['at'] ?? null, until: row!['now']! };
+}
+
+function described({ lastReversedLsn, lastReversedAt, until }: LeftBehind): string {
+  if (lastReversedLsn === null) return `everything that was written on the target until ${until}: nothing of it ever came back`;
+  return `what was committed on the target behind ${lastReversedLsn}${lastReversedAt === null ? '' : ` (${lastReversedAt})`}, until ${until}`;
+}
+
+async function decide(client: pg.Client, name: string, details: { readonly left: LeftBehind; readonly by: string }): Promise<bigint> {
+  const row = await queryRow(
+    client,
+    `INSERT INTO crossfade.journal (name, epoch, serves, marker, details)
+     SELECT $1, max(epoch) + 1, 'source', 'forced', $2::jsonb FROM crossfade.journal WHERE name = $1 RETURNING epoch::text AS epoch`,
+    [name, JSON.stringify({ forced: true, ...details })],
+  );
+  return BigInt(row!['epoch']!);
+}
