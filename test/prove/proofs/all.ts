@@ -5,6 +5,7 @@ import { bigTransactionProof } from './big-transaction.ts';
 import { canonicalRateProof } from './canonical-rate.ts';
 import { castsProof } from './casts.ts';
 import { corruptionsProof, corruptionsRedProof, gateCompareProof } from './corruptions.ts';
+import { flipKillsProof, flipsProof } from './flips.ts';
 import { kafkaKillProof, kafkaKillRedProof } from './kafka-kills.ts';
 import { kafkaOutageProof, kafkaShopProof, kafkaStormProof } from './kafka-weather.ts';
 import { killProof, killRedProof } from './kill-100.ts';
@@ -46,9 +47,11 @@ export const PROOFS: readonly Proof[] = [
   kafkaKillProof,
   killProof,
   twoTargetsProof,
+  flipKillsProof,
   bigTransactionProof,
   redisCompareProof,
   corruptionsProof,
   gateCompareProof,
   sweepLoadProof,
+  flipsProof,
 ];
