@@ -55,28 +55,47 @@ export function recoveryOf(standing: Standing, journals: Journals): Recovery {
   const act = actOf(standing.state);
   const decision = lastDecision(journals);
   const serves = decision?.serves ?? 'source';
-  if (act === undefined) return serves === standing.serves || ENDED.has(standing.state) ? { do: 'nothing' } : unlike(standing, serves);
+  if (act === undefined) return serves === standing.serves || ENDED.has(standing.state) ? { do: 'nothing' } : unlike(standing, journals);
   if (act.isDecided) {
-    return serves === standing.serves ? { do: 'finish', lift: serves, epoch: decision?.epoch ?? 0n } : unlike(standing, serves);
+    return serves === standing.serves ? { do: 'finish', lift: serves, epoch: decision?.epoch ?? 0n } : unlike(standing, journals);
   }
   const side = fencedSide(act.kind);
   const row = journals[side].find(({ epoch }) => epoch === standing.epoch);
   if (row === undefined && guarded('settle')) return { do: 'settle', side, epoch: standing.epoch, serves: side };
   // A forced rollback may have taken the very epoch: it says that the act was not decided, as a void row does.
   const isDecided = row !== undefined && !row.isVoid && row.serves !== side;
-  if (serves !== (isDecided ? otherSide(side) : side)) return unlike(standing, serves);
+  if (serves !== (isDecided ? otherSide(side) : side)) return unlike(standing, journals);
   return { do: 'apply', event: isDecided ? 'decided' : 'backed-out' };
 }
 
 /** Of one that has ended nothing is asked any more: cleaning up takes journals and fences away. */
 const ENDED: ReadonlySet<string> = new Set(['signed-off', 'aborted', 'cleaned-up']);
 
-/** Only a forced rollback decides without the state's knowledge. */
-function unlike(standing: Standing, serves: Side): Extract<Recovery, { readonly do: 'apply' | 'halt' }> {
-  if (serves === 'source' && step(standing, 'forced-found').ok) return { do: 'apply', event: 'forced-found' };
+/**
+ * Only a forced rollback decides without the state's knowledge, and it leaves its row on the source. That no row says who serves is not one: the source
+ * was put back to an earlier moment, or its journal is gone, and whatever the target has taken since would be given up by nobody's order.
+ */
+function unlike(standing: Standing, journals: Journals): Extract<Recovery, { readonly do: 'apply' | 'halt' }> {
+  const serves = whoServes(journals);
+  if (serves === 'source' && isForced(journals) && step(standing, 'forced-found').ok) return { do: 'apply', event: 'forced-found' };
   const { state, epoch } = standing;
   const why = `the state is ${state} at epoch ${epoch}, where the ${standing.serves} serves, and by the journals the ${serves} does`;
   return { do: 'halt', why };
+}
+
+/** The last decision that the source itself knows is that it serves: no rollback but a forced one is decided there. */
+function isForced({ source }: Journals): boolean {
+  return lastDecision({ source, target: [] })?.serves === 'source';
+}
+
+/**
+ * The state knows that the target serves, and no journal says so any more, nor that somebody has decided otherwise since: the source was put back to an
+ * earlier moment, or lost its journal. Who serves is not to be told by these journals.
+ */
+export function isBereft(standing: Standing | undefined, journals: Journals): boolean {
+  if (standing?.serves !== 'target' || ENDED.has(standing.state)) return false;
+  const decision = lastDecision(journals);
+  return decision === undefined || (decision.serves === 'source' && decision.epoch < standing.epoch && !isForced(journals));
 }
 
 export type Mending =

@@ -21,15 +21,17 @@ import { connect } from '#connectors/postgres/session.ts';
 import { ensurePublication } from '#connectors/source/postgres/publication.ts';
 import { createSlot, dropSlot, readSlot } from '#connectors/source/postgres/slot.ts';
 import { beginFilled } from '#connectors/target/postgres/begin-filled.ts';
+import { readStateRow } from '#connectors/target/postgres/migration-state.ts';
 import { readProgress } from '#connectors/target/postgres/progress.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
-import { whoServes } from '#schemas/migration/recovery.ts';
+import { isBereft, whoServes } from '#schemas/migration/recovery.ts';
 import type { CatalogTable } from '#schemas/table.ts';
 import { failpoint } from '#schemas/test-hooks.ts';
 import { recoverControl } from '#services/reader/recover.ts';
 import type { Logger } from '#services/runtime/service.ts';
+import { bereft } from './serving-side.ts';
 
 export interface Beginning {
   /** The migration's: the journals are under it. */
@@ -54,7 +56,7 @@ export interface LogPlace<L extends ReverseLog> {
   open(): Promise<L>;
 }
 
-/** @throws PipelineError CF-8203 when the place is lost and the target serves; CF-2003, CF-5002 */
+/** @throws PipelineError CF-8203 when the place is lost and the target serves; CF-2003, CF-5002, CF-8005 */
 export async function beginReverse<L extends ReverseLog>(beginning: Beginning, place: LogPlace<L>): Promise<L> {
   const { file, mapping, signal } = beginning;
   await using stack = new AsyncDisposableStack();
@@ -117,6 +119,7 @@ async function anew({ forwardName, file, mapping, tables, logger }: Beginning, {
   try {
     await applied.query('LOCK TABLE crossfade.journal IN SHARE MODE');
     const journals = { source: await readJournalRows(applied, forwardName), target: await readJournalRows(read, forwardName) };
+    if (isBereft(await readStateRow(read, forwardName), journals)) throw bereft(forwardName);
     if (whoServes(journals) === 'target') {
       await applied.query('ROLLBACK');
       if (found === 'changed') return;

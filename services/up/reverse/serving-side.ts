@@ -1,14 +1,15 @@
 /**
  * Who serves, by the journals of both sides. Guarantee: an answer is of a moment later than the question; where a side cannot be asked there
- * is none.
+ * is none, nor where the journals have lost the decision by which the target serves.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import { readJournalRows } from '#connectors/postgres/journal.ts';
 import { connect } from '#connectors/postgres/session.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import { readStateRow } from '#connectors/target/postgres/migration-state.ts';
 import { PipelineError } from '#schemas/errors.ts';
-import { whoServes } from '#schemas/migration/recovery.ts';
+import { isBereft, whoServes } from '#schemas/migration/recovery.ts';
 import type { Side } from '#schemas/migration/transitions.ts';
 
 const LOOK_EVERY_MS = 1_000;
@@ -61,14 +62,17 @@ export class ServingSide implements AsyncDisposable {
     while (!signal.aborted && !isSo(this.isForward)) await delay(LOOK_EVERY_MS, undefined, { signal }).catch(() => undefined);
   }
 
-  /** @throws PipelineError CF-2001, CF-5001, or what ended a session */
+  /** @throws PipelineError CF-2001, CF-5001, or what ended a session; CF-8005 where the journals lack what the state knows */
   async ask(): Promise<Side> {
     const { name } = this.#sides;
     try {
       // The target's first: a rollback that is found there has made its cut-over on the source long before.
       const target = await readJournalRows(await this.#client('target'), name);
       const source = await readJournalRows(await this.#client('source'), name);
-      this.#known = whoServes({ source, target });
+      const journals = { source, target };
+      const standing = await readStateRow(await this.#client('target'), name);
+      if (isBereft(standing, journals)) throw bereft(name);
+      this.#known = whoServes(journals);
       return this.#known;
     } catch (error) {
       await this.#hangUp();
@@ -108,4 +112,11 @@ export class ServingSide implements AsyncDisposable {
     this.#clients.clear();
     await Promise.all(clients.map(async (client) => client.end().catch(() => undefined)));
   }
+}
+
+export function bereft(name: string): PipelineError {
+  return new PipelineError(
+    'CF-8005',
+    `the target serves by the state of ${name}, and the journal of the source has no decision of it any more`,
+  );
 }

@@ -115,6 +115,33 @@ test('is begun anew while the source serves, and refused once the target does', 
   expect(up.result).toBeUndefined();
 });
 
+test(
+  'a source that has lost its journal while the target serves loses nothing of what is written there',
+  { timeout: LONG_MS },
+  async () => {
+    await using world = await open('path_bereft', 18, 18);
+    let up = world.start();
+    await up.waitFor(({ phase }) => phase === 'following', { what: 'following', timeoutMs: 60_000 });
+    await world.want();
+    await world.proven();
+    await world.serve('target');
+    await execute(
+      world.target,
+      `UPDATE crossfade.migration SET state = 'observing', serves = 'target', epoch = 1 WHERE name = 'path_bereft'`,
+    );
+    await up.stop();
+    await execute(world.source, 'CREATE TABLE kept AS SELECT * FROM crossfade.journal', 'DELETE FROM crossfade.journal');
+    await execute(world.target, `UPDATE holder SET name = 'acknowledged' WHERE id = 7`);
+    up = world.start();
+    await vi.waitFor(() => expect(up.logTail(50)).toContain('CF-8005'), WAIT);
+    // Whoever looked puts it back.
+    await execute(world.source, 'INSERT INTO crossfade.journal SELECT * FROM kept');
+    await world.proven();
+    expect(await execute(world.source, 'SELECT owner FROM account WHERE id = 7')).toEqual([{ owner: 'acknowledged' }]);
+    expect(await world.foreign()).toEqual([]);
+  },
+);
+
 test('without the guard what the forward sink wrote would go round', { timeout: LONG_MS }, async () => {
   await using world = await open('path_loop', 18, 18);
   const up = world.start({ CROSSFADE_TEST_DISABLE: 'no-loops,foreign' });
