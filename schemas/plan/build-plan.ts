@@ -64,12 +64,12 @@ function pairOf(from: TableName, to: TableName): string {
   return JSON.stringify([tableId(from), tableId(to)]);
 }
 
-function serverOf({ serverVersion }: Catalog): string {
+export function serverOf({ serverVersion }: Pick<Catalog, 'serverVersion'>): string {
   return `PostgreSQL ${Math.floor(serverVersion / 10_000)}.${serverVersion % 10_000}`;
 }
 
 /** Host, port and database: neither user nor password, nor what settings may hold. */
-function addressOf(url: string): string {
+export function addressOf(url: string): string {
   const { protocol, host, pathname } = new URL(url);
   return `${protocol}//${host}${pathname}`;
 }

@@ -1,20 +1,6 @@
 /** The plan as headings, tables and lists, whatever form they are written in. Guarantee: everything in the plan is in the layout. */
+import { bytes, type Block, code, count, figure, heading, type Inline, type Line, listed, table, text } from '../document/blocks.ts';
 import type { PlanColumn, PlanDocument, PlanDrop, PlanTable } from './plan-document.ts';
-
-/** Text, or a name or value as it stands in a file or catalogue. */
-export type Inline = string | { readonly code: string } | { readonly strong: string };
-export type Line = readonly Inline[];
-
-export type Block =
-  | { readonly kind: 'heading'; readonly level: 1 | 2 | 3; readonly text: Line }
-  | { readonly kind: 'text'; readonly text: Line }
-  | { readonly kind: 'list'; readonly items: readonly Line[] }
-  | {
-      readonly kind: 'table';
-      readonly head: readonly string[];
-      readonly rows: readonly (readonly Line[])[];
-      readonly right?: readonly number[];
-    };
 
 export function layoutPlan(plan: PlanDocument, changes?: readonly string[]): Block[] {
   return [
@@ -239,40 +225,4 @@ function marksOf({ columns, dropped, filter }: PlanTable): string {
     [dropped.length, 'not moved'],
   ] as const;
   return [...marks.filter(([n]) => n > 0).map(([n, what]) => `${n} ${what}`), ...(filter.length > 0 ? ['filtered'] : [])].join(', ');
-}
-
-function heading(level: 1 | 2 | 3, line: Line): Block {
-  return { kind: 'heading', level, text: line };
-}
-
-function text(line: Line): Block {
-  return { kind: 'text', text: line };
-}
-
-function table(head: readonly string[], rows: readonly (readonly Line[])[], right?: readonly number[]): Block {
-  return { kind: 'table', head, rows, ...(right !== undefined && { right }) };
-}
-
-function listed(title: string, items: readonly Line[]): Block[] {
-  return items.length === 0 ? [] : [text([title]), { kind: 'list', items }];
-}
-
-function code(name: string): Inline {
-  return { code: name };
-}
-
-function count(n: number, noun: string): string {
-  return `${figure(n)} ${noun}${n === 1 ? '' : 's'}`;
-}
-
-function figure(n: number): string {
-  return Math.round(n).toLocaleString('en-US');
-}
-
-const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
-
-function bytes(n: number): string {
-  const unit = Math.min(UNITS.length - 1, n < 1024 ? 0 : Math.floor(Math.log2(n) / 10));
-  const value = n / 1024 ** unit;
-  return `${unit === 0 ? value : value.toFixed(value < 10 ? 1 : 0)} ${UNITS[unit]}`;
 }

@@ -14,6 +14,7 @@ import { pauseCommand, resumeCommand } from './pause.ts';
 import { planCommand } from './plan.ts';
 import { repairCommand } from './repair.ts';
 import { rollbackCommand } from './rollback.ts';
+import { reportCommand } from './report.ts';
 import { schemaCommand } from './schema.ts';
 import { controlCommand, readerCommand, reconcilerCommand, sinkCommand, transformerCommand } from './service.ts';
 import { signoffCommand } from './signoff.ts';
@@ -49,9 +50,10 @@ export const COMMANDS: readonly CommandSpec[] = [
   approveCommand,
   signoffCommand,
   flagsCommand,
+  reportCommand,
   explainCommand,
   completionCommand,
 ];
 
 /** Named in the design, not built yet: they get an answer of their own. */
-export const LATER_COMMANDS: readonly string[] = ['report', 'cleanup'];
+export const LATER_COMMANDS: readonly string[] = ['cleanup'];

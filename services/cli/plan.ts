@@ -2,22 +2,19 @@
  * `plan`: what the file means for the two databases, as a document to review and sign. Guarantee: changes nothing, and nothing secret is in
  * it; a file that does not fit the catalogues has no plan, but all its findings.
  */
-import { writeFile } from 'node:fs/promises';
-import { isAbsolute, join } from 'node:path';
-import { messageOf, PipelineError } from '#schemas/errors.ts';
+import { PipelineError } from '#schemas/errors.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { comparePlans } from '#schemas/plan/compare-plans.ts';
 import { layoutPlan } from '#schemas/plan/layout-plan.ts';
 import type { PlanDocument } from '#schemas/plan/plan-document.ts';
-import { renderHtml, renderMarkdown } from '#schemas/plan/render-plan.ts';
+import { renderHtml, renderMarkdown } from '#schemas/document/render-document.ts';
 import { type TargetPlan, wholeHash } from '#schemas/plan/whole-hash.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
 import { eachTarget } from './each-target.ts';
 import { loadTargets, loadWhole, targetNamed, targetOption } from './migration-input.ts';
 import { currentPlan } from './plan/current-plan.ts';
 import { documentOfOne, readPlanDocument } from './plan/signed-plan.ts';
-
-const FORMATS = ['markdown', 'html', 'json'] as const;
+import { type DocumentFormat, FORMATS, formatOf, writeDocument } from './write-document.ts';
 
 export const planCommand: CommandSpec = {
   name: 'plan',
@@ -39,9 +36,8 @@ export const planCommand: CommandSpec = {
 };
 
 async function run(context: CommandContext): Promise<Outcome> {
-  const { options, io, common } = context;
-  const format = FORMATS.find((one) => one === (options.text('format') ?? 'markdown'));
-  if (format === undefined) throw new PipelineError('CF-1007', `--format is none of ${FORMATS.join(', ')}`);
+  const { options, common } = context;
+  const format = formatOf(context);
   const { targets } = await loadTargets(context);
   if (targets.length > 1 && format !== 'markdown') throw new PipelineError('CF-1007', `--format ${format} is of one target: give --target`);
   const against = options.text('against');
@@ -57,7 +53,7 @@ async function run(context: CommandContext): Promise<Outcome> {
   const shown = plans.length > 1 ? withWhole(planned, plans) : planned;
   const out = options.text('out');
   if (out === undefined) return { ...shown, findings: common.json ? (planned.findings ?? []) : [] };
-  await write(isAbsolute(out) ? out : join(io.directory, out), out, shown.text ?? '');
+  await writeDocument(context, out, shown.text ?? '');
   const hash = plans.length > 1 ? wholeHash(plans) : plans.map((one) => one.hash).join();
   return { ...shown, text: '', summary: `${out} is written: plan ${hash}` };
 }
@@ -93,19 +89,8 @@ interface Shown {
   readonly changes: readonly string[] | undefined;
 }
 
-function render(plan: PlanDocument, format: (typeof FORMATS)[number], { result, changes }: Shown): string {
+function render(plan: PlanDocument, format: DocumentFormat, { result, changes }: Shown): string {
   if (format === 'json') return `${JSON.stringify(result, null, 2)}\n`;
   const blocks = layoutPlan(plan, changes);
   return format === 'html' ? renderHtml(`Migration plan: ${plan.name}`, blocks) : renderMarkdown(blocks);
-}
-
-async function write(path: string, shown: string, text: string): Promise<void> {
-  try {
-    await writeFile(path, text);
-  } catch (error) {
-    throw new PipelineError('CF-1002', `${shown} cannot be written: ${messageOf(error)}`, {
-      cause: error,
-      remedy: 'Give another place with --out.',
-    });
-  }
 }

@@ -82,8 +82,17 @@ export async function readAudit(url: string, name: string): Promise<AuditRecord[
   }
 }
 
-/** Records and head of one moment. */
+export interface AuditTrail {
+  readonly records: readonly AuditRecord[];
+  readonly verdict: AuditVerdict;
+}
+
 export async function verifyAudit(url: string, name: string): Promise<AuditVerdict> {
+  return (await readTrail(url, name)).verdict;
+}
+
+/** Records and head of one moment. */
+export async function readTrail(url: string, name: string): Promise<AuditTrail> {
   const client = await connect(url, { applicationName: 'crossfade audit', role: 'target' });
   try {
     await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
@@ -92,7 +101,7 @@ export async function verifyAudit(url: string, name: string): Promise<AuditVerdi
       (await client.query(`SELECT WHERE to_regclass('crossfade.migration') IS NOT NULL`)).rowCount === 0
         ? undefined
         : await queryRow(client, 'SELECT audit_seq::text AS seq, audit_hash AS hash FROM crossfade.migration WHERE name = $1', [name]);
-    return verifyChain(records, { seq: Number(head?.['seq'] ?? 0), hash: head?.['hash'] ?? '' });
+    return { records, verdict: verifyChain(records, { seq: Number(head?.['seq'] ?? 0), hash: head?.['hash'] ?? '' }) };
   } finally {
     await client.end().catch(() => undefined);
   }

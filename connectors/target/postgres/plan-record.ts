@@ -15,14 +15,18 @@ export interface PlanRecord {
 
 /** Undefined when nothing ever ran. */
 export async function readPlanRecord(client: pg.ClientBase, name: string): Promise<PlanRecord | undefined> {
-  if ((await client.query(`SELECT WHERE to_regclass('crossfade.plan') IS NOT NULL`)).rowCount === 0) return undefined;
+  return (await readPlanHistory(client, name, 1))[0];
+}
+
+/** The newest first. */
+export async function readPlanHistory(client: pg.ClientBase, name: string, most: number): Promise<PlanRecord[]> {
+  if ((await client.query(`SELECT WHERE to_regclass('crossfade.plan') IS NOT NULL`)).rowCount === 0) return [];
   const { rows } = await client.query<{ hash: string; signed: string; since: string }>(
     `SELECT hash, signed::text, to_char(since AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS since
-     FROM crossfade.plan WHERE name = $1 ORDER BY id DESC LIMIT 1`,
-    [name],
+     FROM crossfade.plan WHERE name = $1 ORDER BY id DESC LIMIT $2::bigint`,
+    [name, String(most)],
   );
-  const row = rows[0];
-  return row && { hash: row.hash, signed: row.signed === 'true', since: row.since };
+  return rows.map((row) => ({ hash: row.hash, signed: row.signed === 'true', since: row.since }));
 }
 
 /** Of whoever has just begun to write the target, whose tables of ours are there. A hash that was signed once stays signed. */

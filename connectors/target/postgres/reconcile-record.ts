@@ -30,6 +30,41 @@ export async function readLastFindings(url: string, name: string, most: number):
   });
 }
 
+export interface LastComparison {
+  readonly from: string;
+  readonly to: string;
+  readonly at: string;
+  readonly lsn: string | null;
+  readonly rows: number;
+  readonly verdict: ComparisonRecord['verdict'];
+  readonly differences: number;
+  /** How many of this table are remembered. */
+  readonly times: number;
+}
+
+/** Of each table that was compared, the last time; none where nothing ever ran. */
+export async function readLastComparisons(url: string, name: string): Promise<LastComparison[]> {
+  return withSession(url, async (client) => {
+    if ((await client.query(`SELECT WHERE to_regclass('crossfade.comparison') IS NOT NULL`)).rowCount === 0) return [];
+    const { rows } = await client.query<Row>(
+      `SELECT DISTINCT ON (source_table, target_table) source_table, target_table, lsn::text AS lsn, rows::text AS rows, verdict, differences::text AS differences,
+         (count(*) OVER (PARTITION BY source_table, target_table))::text AS times, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS at
+       FROM crossfade.comparison WHERE name = $1 ORDER BY source_table, target_table, id DESC`,
+      [name],
+    );
+    return rows.map((row) => ({
+      from: row['source_table']!,
+      to: row['target_table']!,
+      at: row['at']!,
+      lsn: row['lsn'] ?? null,
+      rows: Number(row['rows']),
+      verdict: row['verdict'] as LastComparison['verdict'],
+      differences: Number(row['differences']),
+      times: Number(row['times']),
+    }));
+  });
+}
+
 const COLUMNS = `id, source_table, target_table, key::text AS key, source_key::text AS source_key, kind, to_json(columns)::text AS columns, rows::text AS rows, cause, state, steps::text AS steps`;
 
 type Row = Readonly<Record<string, string | null>>;

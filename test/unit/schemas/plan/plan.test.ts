@@ -9,7 +9,7 @@ import { buildPlan } from '#schemas/plan/build-plan.ts';
 import { comparePlans } from '#schemas/plan/compare-plans.ts';
 import { layoutPlan } from '#schemas/plan/layout-plan.ts';
 import type { PlanDocument } from '#schemas/plan/plan-document.ts';
-import { renderHtml, renderMarkdown } from '#schemas/plan/render-plan.ts';
+import { renderHtml, renderMarkdown } from '#schemas/document/render-document.ts';
 import type { Catalog } from '#schemas/table.ts';
 import { catalogOf } from '#test/support/compile.ts';
 

@@ -1,8 +1,8 @@
 /**
- * The laid-out plan as Markdown, or as one HTML file. Guarantee: whatever a table, column or value is called, it is shown and never read as
+ * A laid-out document as Markdown, or as one HTML file. Guarantee: whatever a table, column or value is called, it is shown and never read as
  * markup; the HTML needs nothing from elsewhere and runs nothing.
  */
-import type { Block, Inline, Line } from './layout-plan.ts';
+import type { Block, Inline, Line } from './blocks.ts';
 
 export function renderMarkdown(blocks: readonly Block[]): string {
   return `${blocks.map(markdownBlock).join('\n\n')}\n`;
@@ -11,12 +11,19 @@ export function renderMarkdown(blocks: readonly Block[]): string {
 function markdownBlock(block: Block): string {
   if (block.kind === 'heading') return `${'#'.repeat(block.level)} ${markdownLine(block.text)}`;
   if (block.kind === 'text') return markdownLine(block.text);
-  if (block.kind === 'list') return block.items.map((item) => `- ${markdownLine(item)}`).join('\n');
+  if (block.kind === 'list') return block.items.map((item, i) => `${markdownMark(block.mark, i)} ${markdownLine(item)}`).join('\n');
+  // Four blanks hold whatever stands in a line, backticks too.
+  if (block.kind === 'commands') return block.lines.map((line) => `    ${oneLine(line)}`).join('\n');
   const rule = block.head.map((_, i) => (block.right?.includes(i) === true ? '--:' : '---'));
   const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
   // Only here does a bar end anything, and there it does so even within code.
   const rows = block.rows.map((cells) => row(cells.map((cell) => markdownLine(cell).replaceAll('|', String.raw`\|`))));
   return [row(block.head), row(rule), ...rows].join('\n');
+}
+
+function markdownMark(mark: 'number' | 'check' | undefined, i: number): string {
+  if (mark === undefined) return '-';
+  return mark === 'number' ? `${i + 1}.` : '- [ ]';
 }
 
 function markdownLine(line: Line): string {
@@ -55,9 +62,10 @@ function visible(text: string): string {
 const STYLE = `body{font:15px/1.5 system-ui,sans-serif;max-width:80rem;margin:2rem auto;padding:0 1rem;color:#1b1f24;background:#fff}
 h1,h2,h3{line-height:1.2;margin:2em 0 .6em}h1{margin-top:0}h2{border-bottom:1px solid #d0d7de;padding-bottom:.2em}
 table{border-collapse:collapse;margin:.6em 0 1.2em;width:100%}th,td{border:1px solid #d0d7de;padding:.3em .6em;text-align:left;vertical-align:top}
-th{background:#f6f8fa}td.n{text-align:right;white-space:nowrap}code{font:.87em ui-monospace,monospace;overflow-wrap:anywhere;white-space:pre-wrap}
+pre{background:#f6f8fa;border:1px solid #d0d7de;border-radius:4px;padding:.6em .8em;margin:.4em 0 1em;font:.87em/1.6 ui-monospace,monospace;white-space:pre-wrap;overflow-wrap:anywhere}
+ul.check{list-style:'\\2610\\00a0'}th{background:#f6f8fa}td.n{text-align:right;white-space:nowrap}code{font:.87em ui-monospace,monospace;overflow-wrap:anywhere;white-space:pre-wrap}
 strong{color:#9a3412}@media print{body{max-width:none;margin:0;font-size:11px}h3{break-after:avoid}tr{break-inside:avoid}}
-@media (prefers-color-scheme:dark){@media screen{body{color:#e6edf3;background:#0d1117}th{background:#161b22}th,td,h2{border-color:#30363d}strong{color:#f0883e}}}`;
+@media (prefers-color-scheme:dark){@media screen{body{color:#e6edf3;background:#0d1117}th,pre{background:#161b22}th,td,h2,pre{border-color:#30363d}strong{color:#f0883e}}}`;
 
 export function renderHtml(title: string, blocks: readonly Block[]): string {
   return `<!doctype html>
@@ -79,11 +87,17 @@ ${blocks.map(htmlBlock).join('\n')}
 function htmlBlock(block: Block): string {
   if (block.kind === 'heading') return `<h${block.level}>${htmlLine(block.text)}</h${block.level}>`;
   if (block.kind === 'text') return `<p>${htmlLine(block.text)}</p>`;
-  if (block.kind === 'list') return `<ul>\n${block.items.map((item) => `<li>${htmlLine(item)}</li>`).join('\n')}\n</ul>`;
+  if (block.kind === 'list') return htmlList(block);
+  if (block.kind === 'commands') return `<pre>${block.lines.map((line) => escapeHtml(oneLine(line))).join('\n')}</pre>`;
   const titles = block.head.map((cell) => `<th scope="col">${escapeHtml(cell)}</th>`).join('');
   const head = block.head.every((cell) => cell === '') ? '' : `<thead><tr>${titles}</tr></thead>\n`;
   const cellOf = (cell: Line, i: number): string => `<td${block.right?.includes(i) === true ? ' class="n"' : ''}>${htmlLine(cell)}</td>`;
   return `<table>\n${head}<tbody>\n${block.rows.map((cells) => `<tr>${cells.map(cellOf).join('')}</tr>`).join('\n')}\n</tbody></table>`;
+}
+
+function htmlList({ items, mark }: Extract<Block, { kind: 'list' }>): string {
+  const [tag, attribute] = mark === 'number' ? ['ol', ''] : ['ul', mark === 'check' ? ' class="check"' : ''];
+  return `<${tag}${attribute}>\n${items.map((item) => `<li>${htmlLine(item)}</li>`).join('\n')}\n</${tag}>`;
 }
 
 function htmlLine(line: Line): string {

@@ -1,0 +1,57 @@
+/** What a migration has left outside of the two databases: on this machine, and in the change log. Guarantee: looks, and changes nothing. */
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import type { Remnant } from '#schemas/report/remnant.ts';
+import { formatBytes } from '../render.ts';
+
+export async function readLocalRemnants(file: MigrationFile, dataDir: string): Promise<Remnant[]> {
+  const bytes = await bytesIn(dataDir);
+  const { kafka } = file.settings.log;
+  return [
+    ...(bytes === undefined
+      ? []
+      : [
+          {
+            place: 'here',
+            kind: 'directory',
+            name: dataDir,
+            detail: `${formatBytes(bytes)}: ${kafka === undefined ? 'the change log, ' : ''}the last verify, the token`,
+            holdsData: true,
+            fate: 'asked',
+            how: 'crossfade cleanup --data-directory',
+          } as const,
+        ]),
+    ...(kafka === undefined
+      ? []
+      : [
+          {
+            place: 'log',
+            kind: 'topics',
+            name: `${file.name}.*`,
+            detail: `every change, on ${kafka.brokers.join(', ')}; not looked at from here`,
+            holdsData: true,
+            fate: 'hand',
+            how: `delete the topics whose names begin with ${file.name}. with Kafka's own tools, and their subjects in the registry`,
+          } as const,
+        ]),
+  ];
+}
+
+/** Undefined: it is not there. */
+async function bytesIn(directory: string): Promise<number | undefined> {
+  try {
+    const names = await readdir(directory, { recursive: true });
+    const sizes = await Promise.all(names.map(async (name) => sizeOrNothing(join(directory, name))));
+    return sizes.reduce((sum, size) => sum + size, 0);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** A segment of the log may go while we look. */
+async function sizeOrNothing(path: string): Promise<number> {
+  const found = await stat(path).catch(() => undefined);
+  return found?.isFile() === true ? found.size : 0;
+}

@@ -1,0 +1,145 @@
+/**
+ * What a report is made of. Guarantee: changes nothing; needs the target only. What else cannot be read (a source that is switched off, a catalogue that a role may
+ * not see) is named in the report instead of ending it.
+ */
+import { connect, queryRow } from '#connectors/postgres/session.ts';
+import { readRemnants } from '#connectors/remnants/postgres/read-remnants.ts';
+import { readApprovals } from '#connectors/target/postgres/approvals.ts';
+import { readTrail } from '#connectors/target/postgres/audit.ts';
+import { countBlocked } from '#connectors/target/postgres/dead-letters.ts';
+import { readState } from '#connectors/target/postgres/migration-state.ts';
+import { readPlanHistory } from '#connectors/target/postgres/plan-record.ts';
+import { readTableProgress } from '#connectors/target/postgres/progress.ts';
+import { readLastComparisons, readLastFindings } from '#connectors/target/postgres/reconcile-record.ts';
+import type { TableProgress } from '#connectors/target/target.ts';
+import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import { postgresTarget } from '#schemas/config/postgres-target.ts';
+import { messageOf } from '#schemas/errors.ts';
+import type { MigrationRow } from '#schemas/migration/migration-row.ts';
+import { addressOf, serverOf } from '#schemas/plan/build-plan.ts';
+import type { PlanPlace } from '#schemas/plan/plan-document.ts';
+import { buildReport, type TableFacts } from '#schemas/report/build-report.ts';
+import type { Remnant } from '#schemas/report/remnant.ts';
+import type { ReportDocument, ReportedPlan } from '#schemas/report/report-document.ts';
+import { readLastVerify } from '#services/runtime/last-verify.ts';
+import { VERSION } from '../version.ts';
+import { readLocalRemnants } from './local-remnants.ts';
+import { readTableSizes, type SizedTable, sizeOf, type TableSizes } from './table-sizes.ts';
+
+const FINDINGS_MAX = 10_000;
+const PLANS_MAX = 100;
+
+export interface ReportOptions {
+  readonly dataDir: string;
+  /** Read every table of both sides. */
+  readonly count: boolean;
+}
+
+/** @throws PipelineError CF-5001; CF-5010 for Redis */
+export async function readReport(file: MigrationFile, { dataDir, count }: ReportOptions): Promise<ReportDocument> {
+  const url = postgresTarget(file, 'report');
+  const unread: string[] = [];
+  const optional = async <T>(what: string, read: () => Promise<T>, otherwise: T): Promise<T> => {
+    try {
+      return await read();
+    } catch (error) {
+      unread.push(`${what}: ${messageOf(error)}`);
+      return otherwise;
+    }
+  };
+  const target = await readTarget(url, file.name);
+  const from = target.tables.map((table) => table.from);
+  const to = target.tables.map((table) => table.to);
+  const here = await optional('the source', async () => readSide(file.source.postgres, { side: 'source', tables: from, count }), undefined);
+  const there = await readSide(url, { side: 'target', tables: to, count });
+  return buildReport({
+    name: file.name,
+    target: file.targetName,
+    writtenAt: new Date().toISOString(),
+    crossfade: VERSION,
+    source: here?.place ?? { server: 'PostgreSQL (not reached)', address: addressOf(file.source.postgres) },
+    targetPlace: there.place,
+    ...target,
+    tables: target.tables.map((table) => tableFacts(table, here?.sizes, there.sizes)),
+    verify: readLastVerify(dataDir, file.targetName),
+    required: file.approvals ?? [],
+    remnants: await remnantsOf(file, { dataDir, optional }),
+    unread,
+  });
+}
+
+interface TargetFacts {
+  readonly row: MigrationRow | undefined;
+  readonly plans: readonly ReportedPlan[];
+  readonly tables: readonly TableProgress[];
+  readonly setAside: number | null;
+}
+
+async function readTarget(url: string, name: string) {
+  const own = await readOwn(url, name);
+  const [audit, row] = [await readTrail(url, name), await readState(url, name)];
+  const [comparisons, findings] = await Promise.all([readLastComparisons(url, name), readLastFindings(url, name, FINDINGS_MAX)]);
+  return { ...own, row, audit, comparisons, findings, approvals: await readApprovals(url, name) };
+}
+
+async function readOwn(url: string, name: string): Promise<Omit<TargetFacts, 'row'>> {
+  const client = await connect(url, { applicationName: 'crossfade report', role: 'target' });
+  try {
+    const plans = await readPlanHistory(client, name, PLANS_MAX);
+    if ((await client.query(`SELECT WHERE to_regclass('crossfade.table_progress') IS NOT NULL`)).rowCount === 0)
+      return { plans, tables: [], setAside: null };
+    return { plans, tables: await readTableProgress(client, name), setAside: await countBlocked(client, name) };
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+interface SideFacts {
+  readonly place: PlanPlace;
+  readonly sizes: TableSizes;
+}
+
+async function readSide(
+  url: string,
+  { side, tables, count }: { readonly side: 'source' | 'target'; readonly tables: readonly SizedTable[]; readonly count: boolean },
+): Promise<SideFacts> {
+  const client = await connect(url, { applicationName: 'crossfade report', role: side });
+  try {
+    const row = await queryRow(client, `SELECT current_setting('server_version_num') AS version`);
+    const place = { server: serverOf({ serverVersion: Number(row!['version']) }), address: addressOf(url) };
+    return { place, sizes: await readTableSizes(client, tables, count) };
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+function tableFacts(table: TableProgress, source: TableSizes | undefined, target: TableSizes): TableFacts {
+  const { from, to, state, error, rowsCopied, changesApplied } = table;
+  return {
+    from: `${from.schema}.${from.name}`,
+    to: `${to.schema}.${to.name}`,
+    phase: state,
+    error: error ?? null,
+    rowsCopied,
+    changesApplied,
+    now: { source: sizeOf(source, from), target: sizeOf(target, to) },
+  };
+}
+
+type Optional = <T>(what: string, read: () => Promise<T>, otherwise: T) => Promise<T>;
+
+/** Of both servers, and of this machine. */
+export async function remnantsOf(
+  file: MigrationFile,
+  { dataDir, optional }: { readonly dataDir: string; readonly optional: Optional },
+): Promise<Remnant[]> {
+  const { name } = file;
+  const place = file.targetName === undefined ? 'target' : `target ${file.targetName}`;
+  const source = { url: file.source.postgres, name, side: 'source', place: 'source' } as const;
+  const target = { url: postgresTarget(file, 'report'), name, side: 'target', place } as const;
+  return [
+    ...(await optional('what is left on the source', async () => readRemnants(source), [])),
+    ...(await readRemnants(target)),
+    ...(await readLocalRemnants(file, dataDir)),
+  ];
+}
