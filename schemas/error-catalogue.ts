@@ -286,6 +286,12 @@ export const catalogue = {
     'operator',
     'The reverse path has lost its place while the target serves: what was written there meanwhile is not on the source.',
     'Do not roll back: have the tables copied from the target again (docs/cutover.md), or go on without a way back.',
+  'CF-8501': entry(10, 'operator', 'A gate of the clean-up is closed.', 'Each gate is listed with what opens it; nothing was taken away.'),
+  'CF-8502': entry(
+    1,
+    'operator',
+    'Something that Crossfade had put there could not be taken away.',
+    'Clear what the message says, then run crossfade cleanup again: it goes on where it stopped.',
   ),
   // The flip of who serves.
   'CF-8303': entry(10, 'operator', 'A hook of the file vetoes the flip.', 'Mend what the hook says, then ask again. Nothing was changed.'),

@@ -55,6 +55,7 @@ export const FAILPOINTS = [
   'flip.opened',
   'flip.announced',
   'flip.told',
+  'cleanup.removed',
 ] as const;
 export type Failpoint = (typeof FAILPOINTS)[number];
 
@@ -104,6 +105,7 @@ export const GUARDS = [
   'flag-epoch', // Redis: an older document of the flags takes the place of a newer one
   'no-loops', // a reader takes what the other direction's sink wrote for the application's
   'foreign', // what others write on the side that does not serve reaches the other
+  'cleanup-others', // our schema goes although another migration stands in it
 ] as const;
 export type Guard = (typeof GUARDS)[number];
 

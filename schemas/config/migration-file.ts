@@ -38,6 +38,10 @@ export interface MigrationFile {
   readonly repair?: RepairLimits;
   /** Queries that run on both stores; absent: none. */
   readonly shadow?: readonly ShadowEntry[];
+  /** Role → who, and how they are reached; absent: none. */
+  readonly contacts?: Readonly<Record<string, string>>;
+  /** Absent: nothing is waited for. */
+  readonly cleanup?: { readonly afterMs: number };
   /** Functions that steps call, where the file was loaded with them. */
   readonly functions?: UserFunctions;
   /** Absent: the defaults (`cutoverOf`). */

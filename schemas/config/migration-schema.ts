@@ -3,6 +3,7 @@
  * `name`, `source`, `target` and `tables` has a safe default. The same schema gives the JSON Schema for editors.
  */
 import { z } from 'zod';
+import { cleanup, contacts } from './afterwards-schema.ts';
 import { approvals } from './approvals-schema.ts';
 import { checks } from './checks-schema.ts';
 import { cutoverSettings } from './cutover-schema.ts';
@@ -233,6 +234,8 @@ export const migrationSchema = z.strictObject(
       .describe('Where the flags of reads and writes are pushed to, beside HTTP.'),
     reverse: reverseSwitch.describe('off: what is written on the target after the cut-over does not go back to the source.'),
     cutover: cutoverSettings.prefault({}).describe('How a cut-over or rollback is made.'),
+    contacts,
+    cleanup,
     log: z
       .strictObject({
         retainBytes: bytes.prefault('1GiB').describe('Applied changes kept on disk for a target that is restored.'),

@@ -165,6 +165,8 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
         ...named(entry.target ?? defaultTarget(targets, 'postgres')),
       })),
     }),
+    ...(parsed.contacts !== undefined && { contacts: parsed.contacts }),
+    ...(parsed.cleanup !== undefined && { cleanup: { afterMs: parsed.cleanup.after } }),
     ...(parsed.tests.length > 0 && { tests: buildTests(parsed.tests, { source, path, wrong }) }),
   };
   return { file, findings };

@@ -202,8 +202,7 @@ function layoutApprovals(approvals: readonly ReportedApproval[]): Block[] {
   const signatures = (one: ReportedApproval): Line =>
     one.given.flatMap(({ person, at, plan, reason }, i) => [
       ...(i === 0 ? [] : ['; ']),
-      { strong: person },
-      `, ${shortTime(at)}, plan `,
+      `${person}, ${shortTime(at)}, plan `,
       code(short(plan)),
       ...(reason === null ? [] : [` (${reason})`]),
     ]);

@@ -9,10 +9,12 @@ import { layoutPlan } from '#schemas/plan/layout-plan.ts';
 import type { PlanDocument } from '#schemas/plan/plan-document.ts';
 import { renderHtml, renderMarkdown } from '#schemas/document/render-document.ts';
 import { type TargetPlan, wholeHash } from '#schemas/plan/whole-hash.ts';
+import { layoutRunbook } from '#schemas/runbook/layout-runbook.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
 import { eachTarget } from './each-target.ts';
 import { loadTargets, loadWhole, targetNamed, targetOption } from './migration-input.ts';
 import { currentPlan } from './plan/current-plan.ts';
+import { readRunbook } from './plan/runbook.ts';
 import { documentOfOne, readPlanDocument } from './plan/signed-plan.ts';
 import { type DocumentFormat, FORMATS, formatOf, writeDocument } from './write-document.ts';
 
@@ -23,6 +25,7 @@ export const planCommand: CommandSpec = {
     ['crossfade plan', 'as Markdown'],
     ['crossfade plan --format html --out plan.html', 'one file for the browser or the change ticket'],
     ['crossfade plan --against signed.yaml', 'with what changes against another file'],
+    ['crossfade plan --runbook --format html --out runbook.html', 'who does what, with which command, step by step'],
     ['crossfade plan --format json --out plan.json', 'to sign and to keep: crossfade up --plan plan.json'],
   ],
   configure: (command) => {
@@ -30,6 +33,10 @@ export const planCommand: CommandSpec = {
     command
       .option('--format <format>', `${FORMATS.join(', ')} (default: markdown)`)
       .option('--out <file>', 'where to write (default: stdout)')
+      .option(
+        '--runbook',
+        'print the runbook of this migration instead: its stages as gates, commands, people, and what to do when a step fails',
+      )
       .option('--against <file>', 'what to compare with: a migration file, or a plan that --format json wrote');
   },
   run,
@@ -48,6 +55,7 @@ async function run(context: CommandContext): Promise<Outcome> {
     const changes = former === undefined ? undefined : comparePlans(await former(file), plan);
     const result = { ...plan, ...(changes !== undefined && { changes }) };
     plans.push({ name: file.targetName ?? file.name, hash: plan.hash });
+    if (options.flag('runbook')) return runbookOf(file, plan, format);
     return { summary: '', result, text: render(plan, format, { result, changes }), findings };
   });
   const shown = plans.length > 1 ? withWhole(planned, plans) : planned;
@@ -55,7 +63,7 @@ async function run(context: CommandContext): Promise<Outcome> {
   if (out === undefined) return { ...shown, findings: common.json ? (planned.findings ?? []) : [] };
   await writeDocument(context, out, shown.text ?? '');
   const hash = plans.length > 1 ? wholeHash(plans) : plans.map((one) => one.hash).join();
-  return { ...shown, text: '', summary: `${out} is written: plan ${hash}` };
+  return { ...shown, text: '', summary: `${out} is written: ${options.flag('runbook') ? 'runbook of ' : ''}plan ${hash}` };
 }
 
 /** Several targets are signed under one hash. */
@@ -82,6 +90,13 @@ async function plansAgainst(
   }
   const { file: former } = await loadWhole({ io, common: { ...common, file: against } });
   return async ({ targetName }) => (await currentPlan(targetNamed(former, former.targets === undefined ? undefined : targetName))).plan;
+}
+
+async function runbookOf(file: MigrationFile, plan: PlanDocument, format: DocumentFormat): Promise<Outcome> {
+  const runbook = await readRunbook(file, plan);
+  const blocks = layoutRunbook(runbook);
+  const text = format === 'html' ? renderHtml(`Runbook: ${plan.name}`, blocks) : renderMarkdown(blocks);
+  return { summary: '', result: runbook, text: format === 'json' ? `${JSON.stringify(runbook, null, 2)}\n` : text };
 }
 
 interface Shown {

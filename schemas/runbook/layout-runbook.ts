@@ -1,0 +1,158 @@
+/**
+ * The runbook of one migration as headings, tables and lists: seven stages, each a gate with its evidence. Guarantee: commands are this file's own; a time
+ * is one that was measured here, or it is said that none was.
+ */
+import {
+  type Block,
+  bytes,
+  code,
+  count,
+  duration,
+  figure,
+  heading,
+  type Inline,
+  type Line,
+  listed,
+  shortTime,
+  table,
+  text,
+} from '../document/blocks.ts';
+import { describeApprovals, short } from '../migration/approvals.ts';
+import type { ReportedAct } from '../report/acts.ts';
+import { FLIP_STEP_ADVICE } from './flip-steps.ts';
+import { layoutStages } from './layout-stages.ts';
+import { lastMeasured, type Runbook } from './runbook.ts';
+
+export function layoutRunbook(runbook: Runbook): Block[] {
+  const { plan, target } = runbook;
+  return [
+    heading(1, ['Runbook: ', code(plan.name), ...(target === undefined ? [] : [' to ', code(target)])]),
+    text([
+      'Made by Crossfade for this migration as file and databases are now. Each stage is a gate: the next one begins when its evidence is there. What fails before the decision of a flip is undone by itself, with writes going on.',
+    ]),
+    table(['', ''], facts(runbook)),
+    ...layoutPeople(runbook),
+    heading(2, ['The seven stages']),
+    ...layoutStages(runbook),
+    ...layoutFlipSteps(runbook),
+    ...layoutTrouble(runbook),
+  ];
+}
+
+function facts(runbook: Runbook): readonly (readonly Line[])[] {
+  const { plan, file, writtenAt, serves, state, acts } = runbook;
+  return [
+    [['File'], [code(file)]],
+    [['Plan'], [code(plan.hash)]],
+    [['Source'], [`${plan.source.server}, `, code(plan.source.address)]],
+    [['Target'], [`${plan.target.server}, `, code(plan.target.address)]],
+    [['Volume'], [`${count(plan.scope.tables, 'table')}, about ${figure(plan.scope.rows)} rows, ${bytes(plan.scope.bytes)}`]],
+    [['Now'], [`the ${serves} serves${state === null ? ', nothing was begun' : `, state ${state}`}`]],
+    [['Cut-over blocks writers'], [measured(lastMeasured(acts, 'cutover'))]],
+    [['Rollback blocks writers'], [measured(lastMeasured(acts, 'rollback'))]],
+    [['Written'], [shortTime(writtenAt)]],
+  ];
+}
+
+function measured(act: ReportedAct | undefined): Inline {
+  if (act?.blockMs === null || act === undefined) return { strong: 'not measured yet: run crossfade drill' };
+  const how = act.outcome === 'drilled' ? 'drill' : 'flip';
+  return `${duration(act.blockMs)}, measured by the ${how} of ${shortTime(act.beganAt)}`;
+}
+
+function layoutPeople({ approvals, contacts, plan }: Runbook): Block[] {
+  const rows = approvals.map((state): readonly Line[] => {
+    const { required, missing } = state;
+    const who = required.of === undefined ? `anybody, ${required.count}` : `${required.count} of ${required.of.join(', ')}`;
+    const signed: Inline = missing === 0 ? 'signed' : { strong: `${missing} missing` };
+    return [[code(required.subject)], [required.isItem ? 'checklist' : 'act'], [who], [signed, `: ${describeApprovals(state, plan.hash)}`]];
+  });
+  return [
+    heading(2, ['Who does what']),
+    rows.length === 0
+      ? text(['The file asks for no approval (', code('approvals:'), '): whoever runs the commands decides.'])
+      : table(['To be signed', 'Kind', 'By', `Under plan ${short(plan.hash)}`], rows),
+    ...(contacts.length === 0
+      ? [text(['The file names no contacts (', code('contacts:'), ').'])]
+      : [
+          table(
+            ['Role', 'Reached'],
+            contacts.map(({ role, who }) => [[role], [who]]),
+          ),
+        ]),
+  ];
+}
+
+function layoutFlipSteps({ acts }: Runbook): Block[] {
+  const cutover = lastMeasured(acts, 'cutover');
+  const rollback = lastMeasured(acts, 'rollback');
+  const took = (act: ReportedAct | undefined, step: string): string => {
+    const found = act?.timings.find((one) => one.step === step);
+    return found === undefined ? '–' : duration(found.ms);
+  };
+  return [
+    heading(2, ['A flip, step by step']),
+    text(['Cut-over and rollback are the same act with the sides swapped. Times are of the last drill or flip here.']),
+    table(
+      ['Step', 'What it does', 'Cut-over', 'Rollback', 'When it fails'],
+      FLIP_STEP_ADVICE.map(({ step, does, writersWait, onFailure }) => [
+        [writersWait ? { strong: step } : step],
+        [does],
+        [took(cutover, step)],
+        [took(rollback, step)],
+        [onFailure],
+      ]),
+      [2, 3],
+    ),
+    text([{ strong: 'Marked' }, ' steps are those in which writers wait.']),
+  ];
+}
+
+function layoutTrouble({ triggers, acts, plan }: Runbook): Block[] {
+  const failed = acts.filter(({ outcome }) => outcome === 'backed-out').slice(-5);
+  return [
+    heading(2, ['When something else goes wrong']),
+    table(
+      ['What is seen', 'What it means', 'What to do'],
+      [
+        [
+          ['The terminal or the machine of the operator dies in a flip'],
+          ['Before the decision it is rolled back; after it, it stands.'],
+          ['Run the same command again: it finds out, and goes on or backs out.'],
+        ],
+        [
+          ['A writer gets SQLSTATE 25006'],
+          ['It writes to the side that does not serve any more; nothing of its transaction was kept.'],
+          ['Point it to the store that the message names.'],
+        ],
+        [['Exit code 10'], ['A gate is closed, or approvals are missing. Nothing was done.'], ['Each gate is listed with what opens it.']],
+        [['Exit code 11'], ['Source and target differ.'], [code('crossfade repair'), ', then again.']],
+        [
+          ['The target cannot be reached while it serves'],
+          ['No rollback can be complete: writes of the last moments may be on the target only.'],
+          ['Bring the target back first. A forced rollback leaves those writes behind, and says which; it is never automatic.'],
+        ],
+        [
+          ['The slot of the source holds back much WAL'],
+          ['Nothing applies: the target or crossfade is down.'],
+          [code('crossfade status'), '; bring it back before the disk of the source is full.'],
+        ],
+        [
+          ['CF-8006, or the report says that the audit trail does not hold'],
+          ['Somebody changed its records.'],
+          ['Stop, and find out who, before anything else is signed.'],
+        ],
+      ],
+    ),
+    ...listed(
+      'Rollback triggers that watch after the cut-over:',
+      triggers.map((line) => [line]),
+    ),
+    ...listed(
+      `Acts of ${plan.name} that were backed out so far:`,
+      failed.map((act) => [
+        `${shortTime(act.beganAt)}, ${act.kind}, at step ${act.step ?? 'unknown'}: ${act.reason ?? 'no reason recorded'}`,
+      ]),
+    ),
+  ];
+}

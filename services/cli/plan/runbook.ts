@@ -1,0 +1,35 @@
+/** What `plan --runbook` prints is made of. Guarantee: changes nothing; nothing of it needs a migration that has begun. */
+import { readApprovals } from '#connectors/target/postgres/approvals.ts';
+import { readAudit } from '#connectors/target/postgres/audit.ts';
+import { readState } from '#connectors/target/postgres/migration-state.ts';
+import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import { postgresTarget } from '#schemas/config/postgres-target.ts';
+import { approvalState } from '#schemas/migration/approvals.ts';
+import type { PlanDocument } from '#schemas/plan/plan-document.ts';
+import { actsOf } from '#schemas/report/acts.ts';
+import type { Runbook } from '#schemas/runbook/runbook.ts';
+import { DEFAULT_FILE } from '../migration-input.ts';
+
+/** @throws PipelineError CF-5001; CF-5010 for Redis */
+export async function readRunbook(file: MigrationFile, plan: PlanDocument): Promise<Runbook> {
+  const url = postgresTarget(file, 'plan --runbook');
+  const [row, audit, approvals] = [await readState(url, file.name), await readAudit(url, file.name), await readApprovals(url, file.name)];
+  return {
+    file: file.path,
+    isDefaultFile: file.path === DEFAULT_FILE,
+    target: file.targetName,
+    writtenAt: new Date().toISOString(),
+    plan,
+    state: row?.state ?? null,
+    serves: row?.serves ?? 'source',
+    approvals: (file.approvals ?? []).map((required) => approvalState(required, approvals, plan.hash)),
+    contacts: Object.entries(file.contacts ?? {}).map(([role, who]) => ({ role, who })),
+    acts: actsOf(audit),
+    isOnKafka: file.settings.log.kafka !== undefined,
+    hasTests: (file.tests?.length ?? 0) > 0,
+    hasChecks: (file.checks?.length ?? 0) > 0,
+    hasSchemaSteps: (file.schemaSteps?.length ?? 0) > 0,
+    cleanupAfterMs: file.cleanup?.afterMs ?? 0,
+    triggers: [],
+  };
+}
