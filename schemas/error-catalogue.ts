@@ -394,6 +394,7 @@ export const catalogue = {
   'CF-8331': entry(10, 'operator', 'Gate schema: a schema migration is pending.', 'End it with its tool.'),
   'CF-8332': entry(10, 'operator', 'Gate sequences: one has no counterpart.', 'Create it on the other side, or let its table be.'),
   'CF-8333': entry(10, 'operator', 'A gate could not be looked at.', 'Mend the cause; what is not known is not open.'),
+  'CF-8503': entry(1, 'operator', 'A rollback trigger sees nothing.', 'Mend its feed: until then it says "unknown", and never fires.'),
 } as const satisfies Record<string, CatalogueEntry>;
 
 export type ErrorCode = keyof typeof catalogue;

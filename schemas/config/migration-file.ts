@@ -1,5 +1,6 @@
 /** What a read and checked migration file holds (the zod schema and the reader are in read-migration-file.ts). */
 import type { SchemaMigrations } from '../schema-history/schema-tools.ts';
+import type { Trigger } from '../triggers/trigger.ts';
 import type { RequiredApproval } from '../migration/approvals.ts';
 import type { UserFunctions } from '../mapping/steps/user-function.ts';
 import type { CheckEntry } from './check-entry.ts';
@@ -40,6 +41,8 @@ export interface MigrationFile {
   readonly shadow?: readonly ShadowEntry[];
   /** Role → who, and how they are reached; absent: none. */
   readonly contacts?: Readonly<Record<string, string>>;
+  /** What is watched after the cut-over; absent: nothing. */
+  readonly triggers?: readonly Trigger[];
   /** Absent: nothing is waited for. */
   readonly cleanup?: { readonly afterMs: number };
   /** Functions that steps call, where the file was loaded with them. */

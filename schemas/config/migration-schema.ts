@@ -20,6 +20,7 @@ import { schemaMigrations, schemaSteps } from './schema-change-schema.ts';
 import { setEntries } from './step-schema.ts';
 import { postgresUrl, targetAddress, targetOfEntry, targetsByName } from './target-schema.ts';
 import { mappingTests } from './test-schema.ts';
+import { triggers } from './triggers-schema.ts';
 
 /** PostgreSQL cuts names at 63 bytes; the slot, the publication and temporary tables add to it. */
 export const NAME_LENGTH_MAX = 48;
@@ -236,6 +237,7 @@ export const migrationSchema = z.strictObject(
     cutover: cutoverSettings.prefault({}).describe('How a cut-over or rollback is made.'),
     contacts,
     cleanup,
+    triggers,
     log: z
       .strictObject({
         retainBytes: bytes.prefault('1GiB').describe('Applied changes kept on disk for a target that is restored.'),

@@ -31,6 +31,7 @@ import { checkTargets, defaultTarget } from './target-files.ts';
 import { targetIssues, type TargetInput } from './target-schema.ts';
 import { buildShadow, keepsTextInShadow } from './shadow-schema.ts';
 import { buildTests, keepsTextInTests } from './test-schema.ts';
+import { buildTriggers } from './triggers-schema.ts';
 import { readYaml, type Path, type Place, type YamlSource } from './yaml-source.ts';
 
 export interface MigrationText {
@@ -167,6 +168,7 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
     }),
     ...(parsed.contacts !== undefined && { contacts: parsed.contacts }),
     ...(parsed.cleanup !== undefined && { cleanup: { afterMs: parsed.cleanup.after } }),
+    ...(parsed.triggers.length > 0 && { triggers: buildTriggers(parsed.triggers) }),
     ...(parsed.tests.length > 0 && { tests: buildTests(parsed.tests, { source, path, wrong }) }),
   };
   return { file, findings };

@@ -22,11 +22,7 @@ export function stateGates(facts: CleanupFacts): Gate[] {
   return [stateGate(facts), ...delayGate(facts)];
 }
 
-const ENDED_STATES: ReadonlySet<MigrationState | undefined> = new Set<MigrationState | undefined>([
-  'signed-off',
-  'aborted',
-  'cleaned-up',
-]);
+const ENDED_STATES: ReadonlySet<MigrationState | undefined> = new Set<MigrationState | undefined>(['signed-off', 'aborted', 'cleaned-up']);
 
 /** The source serves, and nothing is under way. */
 export function canBeAborted(state: MigrationState | undefined): boolean {

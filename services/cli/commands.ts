@@ -22,6 +22,7 @@ import { signoffCommand } from './signoff.ts';
 import { statusCommand } from './status.ts';
 import { testCommand } from './test.ts';
 import { throttleCommand } from './throttle.ts';
+import { triggersCommand } from './triggers.ts';
 import { upCommand } from './up.ts';
 import { verifyCommand } from './verify.ts';
 
@@ -51,6 +52,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   approveCommand,
   signoffCommand,
   flagsCommand,
+  triggersCommand,
   reportCommand,
   cleanupCommand,
   explainCommand,

@@ -7,6 +7,7 @@ import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import { approvalState } from '#schemas/migration/approvals.ts';
 import type { PlanDocument } from '#schemas/plan/plan-document.ts';
 import { actsOf } from '#schemas/report/acts.ts';
+import { describeTrigger } from '#schemas/triggers/describe-trigger.ts';
 import type { Runbook } from '#schemas/runbook/runbook.ts';
 import { DEFAULT_FILE } from '../migration-input.ts';
 
@@ -30,6 +31,6 @@ export async function readRunbook(file: MigrationFile, plan: PlanDocument): Prom
     hasChecks: (file.checks?.length ?? 0) > 0,
     hasSchemaSteps: (file.schemaSteps?.length ?? 0) > 0,
     cleanupAfterMs: file.cleanup?.afterMs ?? 0,
-    triggers: [],
+    triggers: (file.triggers ?? []).map(describeTrigger),
   };
 }

@@ -31,87 +31,107 @@ function editFile(shop: MovedShop, edit: (text: string) => string): void {
   writeFileSync(path, edit(readFileSync(path, 'utf8')));
 }
 
-test('after the sign-off everything goes, wherever the clean-up was killed, and the audit trail stays until it is asked for', { timeout: TIMEOUT_MS }, async () => {
-  await using shop = await movedShop('cleanup: { after: 72h }\n');
-  await leaveFences(shop);
-  await execute(shop.target, `SELECT pg_create_logical_replication_slot('shop_reverse', 'pgoutput')`, 'CREATE PUBLICATION shop_reverse FOR TABLE orders');
-  const before = [await traces(shop.source), await traces(shop.target)];
-  const refused = async (gate: string): Promise<void> => {
-    const { error, findings } = envelopeOf(await shop.run(...CONFIRM));
-    expect(error).toMatchObject({ code: 'CF-8501' });
-    expect(findings.map(({ message }) => message)).toEqual([expect.stringContaining(`gate ${gate}: `)]);
-    expect([await traces(shop.source), await traces(shop.target)]).toEqual(before);
-  };
+test(
+  'after the sign-off everything goes, wherever the clean-up was killed, and the audit trail stays until it is asked for',
+  { timeout: TIMEOUT_MS },
+  async () => {
+    await using shop = await movedShop('cleanup: { after: 72h }\n');
+    await leaveFences(shop);
+    await execute(
+      shop.target,
+      `SELECT pg_create_logical_replication_slot('shop_reverse', 'pgoutput')`,
+      'CREATE PUBLICATION shop_reverse FOR TABLE orders',
+    );
+    const before = [await traces(shop.source), await traces(shop.target)];
+    const refused = async (gate: string): Promise<void> => {
+      const { error, findings } = envelopeOf(await shop.run(...CONFIRM));
+      expect(error).toMatchObject({ code: 'CF-8501' });
+      expect(findings.map(({ message }) => message)).toEqual([expect.stringContaining(`gate ${gate}: `)]);
+      expect([await traces(shop.source), await traces(shop.target)]).toEqual(before);
+    };
 
-  await refused('state');
-  await shop.apply(...CUT_OVER);
-  await refused('state');
-  expect((await shop.run('cleanup', '--abort', '--confirm', 'shop')).exitCode).toBe(10);
-  await shop.apply(['signed-off']);
-  await refused('delay');
-  editFile(shop, (text) => text.replace('72h', '0s'));
-  {
-    await using reader = await openSession(shop.source);
-    await reader.query(`SET application_name = 'crossfade shop reader lock'`);
-    await refused('running');
-  }
-  expect((await shop.run('cleanup')).exitCode).toBe(2);
-  const listed = await shop.run('cleanup', '--dry-run');
-  expect(listed.exitCode).toBe(0);
-  expect(listed.stdout).toContain('stays: crossfade cleanup --target-schema');
-
-  // Killed behind each thing that it takes away.
-  let kills = 0;
-  for (; kills < 30; kills++) {
-    const run = await runChild(CONFIRM, { directory: shop.directory, environment: { CROSSFADE_TEST_FAILPOINT: 'cleanup.removed:1' } }).catch(() => undefined);
-    if (run !== undefined) {
-      expect(run.exitCode, run.stdout + run.stderr).toBe(0);
-      break;
+    await refused('state');
+    await shop.apply(...CUT_OVER);
+    await refused('state');
+    expect((await shop.run('cleanup', '--abort', '--confirm', 'shop')).exitCode).toBe(10);
+    await shop.apply(['signed-off']);
+    await refused('delay');
+    editFile(shop, (text) => text.replace('72h', '0s'));
+    {
+      await using reader = await openSession(shop.source);
+      await reader.query(`SET application_name = 'crossfade shop reader lock'`);
+      await refused('running');
     }
-  }
-  // 2 slots, 2 publications, 4 triggers, the sink's origin, the source's schema.
-  expect(kills).toBe(10);
-  expect(await traces(shop.source)).toEqual([]);
-  expect(await traces(shop.target)).toEqual([{ what: 'schema', name: 'crossfade' }]);
-  expect(await execute(shop.target, `SELECT roname FROM pg_replication_origin`)).toEqual([]);
-  expect(await readState(shop.target, 'shop')).toMatchObject({ state: 'cleaned-up', serves: 'target' });
-  expect(await verifyAudit(shop.target, 'shop')).toMatchObject({ ok: true });
-  expect((await shop.run(...CONFIRM)).exitCode).toBe(0);
+    expect((await shop.run('cleanup')).exitCode).toBe(2);
+    const listed = await shop.run('cleanup', '--dry-run');
+    expect(listed.exitCode).toBe(0);
+    expect(listed.stdout).toContain('stays: crossfade cleanup --target-schema');
 
-  const dataDir = join(shop.directory, '.crossfade', 'shop');
-  expect(existsSync(dataDir)).toBe(true);
-  expect((await shop.run(...CONFIRM, '--target-schema', '--data-directory')).exitCode).toBe(0);
-  expect(await traces(shop.target)).toEqual([]);
-  expect(existsSync(dataDir)).toBe(false);
-  expect(await execute(shop.target, 'SELECT count(*)::int AS n FROM orders')).toEqual([{ n: 1000 }]);
-  expect(envelopeOf(await shop.run(...CONFIRM))).toMatchObject({ ok: true, summary: 'shop: nothing is left to be taken away' });
-});
+    // Killed behind the first thing that it takes away, behind the second of the rest, and so on.
+    let kills = 0;
+    for (; kills < 30; kills++) {
+      const run = await runChild(CONFIRM, {
+        directory: shop.directory,
+        environment: { CROSSFADE_TEST_FAILPOINT: `cleanup.removed:${kills + 1}` },
+      }).catch(() => undefined);
+      if (run !== undefined) {
+        expect(run.exitCode, run.stdout + run.stderr).toBe(0);
+        break;
+      }
+    }
+    // 1 + 2 + 3 + 4: 2 slots, 2 publications, 4 triggers, the sink's origin, the source's schema.
+    expect(kills).toBe(4);
+    expect(await traces(shop.source)).toEqual([]);
+    expect(await traces(shop.target)).toEqual([{ what: 'schema', name: 'crossfade' }]);
+    expect(await execute(shop.target, `SELECT roname FROM pg_replication_origin`)).toEqual([]);
+    expect(await readState(shop.target, 'shop')).toMatchObject({ state: 'cleaned-up', serves: 'target' });
+    expect(await verifyAudit(shop.target, 'shop')).toMatchObject({ ok: true });
+    expect((await shop.run(...CONFIRM)).exitCode).toBe(0);
 
-test('a migration that is given up leaves the source as it was, and another one in the same schema untouched', { timeout: TIMEOUT_MS }, async () => {
-  await using shop = await movedShop('approvals: { cleanup: [Ada Lovelace] }\n', 14);
-  await leaveFences(shop);
-  await execute(shop.source, `INSERT INTO crossfade.journal (name, epoch, serves) VALUES ('other', 1, 'target'), ('shop', 1, 'source')`);
-  const abort = ['cleanup', '--abort', '--confirm', 'shop', '--json'] as const;
-  expect(envelopeOf(await shop.run(...abort)).findings.map(({ message }) => message)).toEqual([expect.stringContaining('gate approvals cleanup')]);
-  expect((await shop.run('approve', 'cleanup', '--as', 'Ada Lovelace')).exitCode).toBe(0);
+    const dataDir = join(shop.directory, '.crossfade', 'shop');
+    expect(existsSync(dataDir)).toBe(true);
+    expect((await shop.run(...CONFIRM, '--target-schema', '--data-directory')).exitCode).toBe(0);
+    expect(await traces(shop.target)).toEqual([]);
+    expect(existsSync(dataDir)).toBe(false);
+    expect(await execute(shop.target, 'SELECT count(*) AS n FROM orders')).toEqual([{ n: '1000' }]);
+    expect(envelopeOf(await shop.run(...CONFIRM))).toMatchObject({ ok: true, summary: 'shop: nothing is left to be taken away' });
+  },
+);
 
-  // Somebody who reads a fenced table keeps its triggers there: told, and done by the next run.
-  await using reader = await openSession(shop.source);
-  await reader.query('BEGIN; SELECT count(*) FROM orders');
-  const first = envelopeOf(await shop.run(...abort));
-  expect(first).toMatchObject({ ok: false, error: { code: 'CF-8502' } });
-  expect(await readState(shop.target, 'shop')).toMatchObject({ state: 'aborted' });
-  await reader.query('COMMIT');
-  expect((await shop.run(...abort)).exitCode).toBe(0);
-  expect(await traces(shop.source)).toEqual([{ what: 'schema', name: 'crossfade' }]);
-  expect(await execute(shop.source, 'SELECT name FROM crossfade.journal')).toEqual([{ name: 'other' }]);
-  expect(await readState(shop.target, 'shop')).toMatchObject({ state: 'cleaned-up', serves: 'source' });
+test(
+  'a migration that is given up leaves the source as it was, and another one in the same schema untouched',
+  { timeout: TIMEOUT_MS },
+  async () => {
+    await using shop = await movedShop('approvals: { cleanup: [Ada Lovelace] }\n', 14);
+    await leaveFences(shop);
+    await execute(shop.source, `INSERT INTO crossfade.journal (name, epoch, serves) VALUES ('other', 1, 'target'), ('shop', 1, 'source')`);
+    const abort = ['cleanup', '--abort', '--confirm', 'shop', '--json'] as const;
+    expect(envelopeOf(await shop.run(...abort)).findings.map(({ message }) => message)).toEqual([
+      expect.stringContaining('gate approvals cleanup'),
+    ]);
+    expect((await shop.run('approve', 'cleanup', '--as', 'Ada Lovelace')).exitCode).toBe(0);
 
-  // The last look, under the lock, is what keeps the other one.
-  const place = { url: shop.source, name: 'shop', side: 'source', place: 'source' } as const;
-  const schema = { place: 'source', kind: 'schema', name: 'crossfade', detail: '', holdsData: false, fate: 'cleanup' } as const;
-  await expect(removeRemnant(place, schema)).rejects.toMatchObject({ code: 'CF-8502', message: expect.stringContaining('other') as string });
-  installTestHooks({ disabledGuards: ['cleanup-others'] });
-  await removeRemnant(place, schema);
-  expect(await traces(shop.source)).toEqual([]);
-});
+    // Somebody who reads a fenced table keeps its triggers there: told, and done by the next run.
+    await using reader = await openSession(shop.source);
+    await reader.query('BEGIN; SELECT count(*) FROM orders');
+    const first = envelopeOf(await shop.run(...abort));
+    expect(first).toMatchObject({ ok: false, error: { code: 'CF-8502' } });
+    expect(await readState(shop.target, 'shop')).toMatchObject({ state: 'aborted' });
+    await reader.query('COMMIT');
+    expect((await shop.run(...abort)).exitCode).toBe(0);
+    expect(await traces(shop.source)).toEqual([{ what: 'schema', name: 'crossfade' }]);
+    expect(await execute(shop.source, 'SELECT name FROM crossfade.journal')).toEqual([{ name: 'other' }]);
+    expect(await readState(shop.target, 'shop')).toMatchObject({ state: 'cleaned-up', serves: 'source' });
+
+    // The last look, under the lock, is what keeps the other one.
+    const place = { url: shop.source, name: 'shop', side: 'source', place: 'source' } as const;
+    const schema = { place: 'source', kind: 'schema', name: 'crossfade', detail: '', holdsData: false, fate: 'cleanup' } as const;
+    await expect(removeRemnant(place, schema)).rejects.toMatchObject({
+      code: 'CF-8502',
+      message: expect.stringContaining('other') as string,
+    });
+    installTestHooks({ disabledGuards: ['cleanup-others'] });
+    await removeRemnant(place, schema);
+    expect(await traces(shop.source)).toEqual([]);
+  },
+);

@@ -1,0 +1,48 @@
+/** The triggers of a running instance, on the target's own state, audit trail and findings. Guarantee: a session for each look, none held in between. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { connect } from '#connectors/postgres/session.ts';
+import { readAudit } from '#connectors/target/postgres/audit.ts';
+import { noteAudit, readState } from '#connectors/target/postgres/migration-state.ts';
+import { readOpenFindings } from '#connectors/target/postgres/reconcile-record.ts';
+import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import { postgresTarget } from '#schemas/config/postgres-target.ts';
+import { situationOf } from '#schemas/triggers/situation.ts';
+import type { Logger } from '#services/runtime/service.ts';
+import type { ReportedMinute } from '#services/triggers/feeds.ts';
+import { type TriggerPorts, TriggerWatch } from '#services/triggers/trigger-watch.ts';
+
+export interface TriggersOptions {
+  readonly file: MigrationFile;
+  /** Who writes the records of the audit trail. */
+  readonly actor: string;
+  readonly logger: Logger;
+  /** What applications have reported; empty where nobody reports to this process. */
+  reports(): readonly ReportedMinute[] | Promise<readonly ReportedMinute[]>;
+  /** Begins a rollback, or finds it begun. */
+  startRollback(reason: string): Promise<void>;
+}
+
+export function triggerPorts({ file, actor, reports, startRollback }: Omit<TriggersOptions, 'logger'>): TriggerPorts {
+  const { name } = file;
+  const url = postgresTarget(file, 'triggers');
+  return {
+    nowMs: () => Date.now(),
+    delay: async (ms, signal) => delay(ms, undefined, { signal }),
+    situation: async () => situationOf(await readState(url, name), await readAudit(url, name)),
+    note: async (event, details) => noteAudit(url, name, { actor, event, details }),
+    reports,
+    startRollback,
+    differingRows: async () =>
+      (await readOpenFindings(url, name)).filter(({ state }) => state !== 'suspected').reduce((sum, { rows }) => sum + rows, 0),
+    targetAnswers: async () => {
+      const client = await connect(url, { applicationName: 'crossfade triggers', role: 'target', connectTimeoutMs: 5_000 });
+      await client.end().catch(() => undefined);
+      return true;
+    },
+    fetch,
+  };
+}
+
+export function openTriggers(options: TriggersOptions): TriggerWatch {
+  return new TriggerWatch(options.file.triggers ?? [], triggerPorts(options), options.logger);
+}
