@@ -286,6 +286,7 @@ export const catalogue = {
     'operator',
     'The reverse path has lost its place while the target serves: what was written there meanwhile is not on the source.',
     'Do not roll back: have the tables copied from the target again (docs/cutover.md), or go on without a way back.',
+  ),
   'CF-8501': entry(10, 'operator', 'A gate of the clean-up is closed.', 'Each gate is listed with what opens it; nothing was taken away.'),
   'CF-8502': entry(
     1,

@@ -74,6 +74,17 @@ const plan = z
   })
   .nullable();
 
+/** A rollback trigger while the target serves. `unknown` is not `quiet`: too little is known to say anything. */
+const triggerStatusSchema = z.strictObject({
+  name: z.string(),
+  action: z.enum(['ask', 'rollback']),
+  state: z.enum(['quiet', 'fired', 'unknown']),
+  value: z.number().nullable(),
+  limit: z.number().nullable(),
+  evidence: z.string(),
+});
+export type TriggerStatus = z.infer<typeof triggerStatusSchema>;
+
 /** One of several targets. Its tables stand among those of all. */
 const targetStatusSchema = z.strictObject({
   name: z.string(),
@@ -132,5 +143,7 @@ export const statusResultSchema = z.strictObject({
   targets: z.array(targetStatusSchema).exactOptional(),
   /** Absent: it is not wanted, or nobody runs. */
   reverse: reverseStatusSchema.exactOptional(),
+  /** Those that the running instance watches; absent: none is armed. */
+  triggers: z.array(triggerStatusSchema).exactOptional(),
 });
 export type StatusResult = z.infer<typeof statusResultSchema>;

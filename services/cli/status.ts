@@ -1,7 +1,7 @@
 /** `status`: what the running instance says, else what the target and the source's slot say without it. */
 import { PipelineError, type Finding } from '#schemas/errors.ts';
 import { infoFinding } from '#schemas/finding.ts';
-import type { StatusResult, TargetStatus } from '#schemas/status/status-result.ts';
+import type { StatusResult, TargetStatus, TriggerStatus } from '#schemas/status/status-result.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
 import { askInstance, urlOption } from './instance-command.ts';
 import { loadWhole, targetNamed } from './migration-input.ts';
@@ -108,6 +108,11 @@ function describeTarget({ name, phase, serves, connected, lag, applied, deadLett
   return `${paint.bold(name)}  ${phase ?? 'unknown'}${by}, ${shown}, lag ${describeLag(lag)}${aside}${under}${away}`;
 }
 
+function describeTriggerStatus({ name, action, state, evidence }: TriggerStatus, paint: Paint): string {
+  const said = { quiet: state, fired: paint.red('has fired'), unknown: paint.yellow('sees too little') }[state];
+  return `${name} (${action === 'rollback' ? 'rolls back' : 'asks'}): ${said}: ${evidence}`;
+}
+
 function outcomeOf(status: StatusResult, findings: readonly Finding[], { paint }: CommandContext): Outcome {
   const { source, applied, lag } = status;
   const retained = source.slot.retainedBytes === null ? 'unknown' : formatBytes(source.slot.retainedBytes);
@@ -125,6 +130,7 @@ function outcomeOf(status: StatusResult, findings: readonly Finding[], { paint }
     ...(status.deadLetters > 0 ? [`  ${paint.red('aside')}    ${formatCount(status.deadLetters)} rows; see crossfade dlq list`] : []),
     ...(status.targets ?? []).map((target) => `  ${describeTarget(target, paint)}`),
     ...describeCopy(status.copy).map((line) => `  copy     ${paint.yellow(line)}`),
+    ...(status.triggers ?? []).map((one) => `  trigger  ${describeTriggerStatus(one, paint)}`),
     ...held.map((table) => `  ${paint.red('held')}     ${table.from}: ${table.error ?? 'unknown cause'}`),
   ];
   return {

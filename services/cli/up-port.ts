@@ -17,6 +17,8 @@ export interface RunUpOptions {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Called about once a second. Must not throw. */
   readonly onProgress: (status: StatusResult) => void;
+  /** For a trigger that rolls back by itself: begins a rollback, or finds it begun. Absent: it is only told that one is due. */
+  readonly startRollback?: (reason: string) => Promise<void>;
 }
 
 export interface UpResult {

@@ -54,17 +54,11 @@ export async function look(trigger: Trigger, ports: FeedPorts, nowMs: number): P
 }
 
 async function measured({ kind, feed }: Trigger, ports: FeedPorts, nowMs: number): Promise<number | undefined> {
-  switch (feed.kind) {
-    case 'reports':
-      return undefined;
-    case 'crossfade':
-      if (kind === 'drift') return ports.differingRows().catch(() => undefined);
-      return (await ports.targetAnswers().catch(() => false)) ? 0 : 1;
-    case 'promql':
-      return askPrometheus(feed, ports.fetch, nowMs);
-    case 'http':
-      return askHttp(feed, ports.fetch);
-  }
+  if (feed.kind === 'reports') return undefined;
+  if (feed.kind === 'promql') return askPrometheus(feed, ports.fetch, nowMs);
+  if (feed.kind === 'http') return askHttp(feed, ports.fetch);
+  if (kind === 'drift') return ports.differingRows().catch(() => undefined);
+  return (await ports.targetAnswers().catch(() => false)) ? 0 : 1;
 }
 
 /** Points of the time before the flip, which Prometheus still knows. */

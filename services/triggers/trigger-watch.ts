@@ -4,6 +4,7 @@
  * what a baseline needs.
  */
 import { messageOf } from '#schemas/errors.ts';
+import type { TriggerStatus } from '#schemas/status/status-result.ts';
 import { BASELINE_MS, baselineOf, judge } from '#schemas/triggers/evaluate.ts';
 import { ARMED_EVENT, FIRED_EVENT, type Situation } from '#schemas/triggers/situation.ts';
 import type { Sample, Trigger, TriggerVerdict } from '#schemas/triggers/trigger.ts';
@@ -42,6 +43,10 @@ export class TriggerWatch {
   /** As last judged; none while nothing is observed. */
   get verdicts(): readonly TriggerVerdict[] {
     return this.#verdicts;
+  }
+
+  status(): TriggerStatus[] {
+    return this.#verdicts.map((verdict) => ({ ...verdict, action: this.#triggers.find(({ name }) => name === verdict.name)!.action }));
   }
 
   /** Until the signal fires. Never rejects. */

@@ -43,6 +43,13 @@ export function triggerPorts({ file, actor, reports, startRollback }: Omit<Trigg
   };
 }
 
-export function openTriggers(options: TriggersOptions): TriggerWatch {
-  return new TriggerWatch(options.file.triggers ?? [], triggerPorts(options), options.logger);
+/** Undefined: the file has none, or its target keeps no state. Several targets have none: no one of them serves. */
+export function openTriggers(
+  options: Omit<TriggersOptions, 'startRollback'> & Partial<Pick<TriggersOptions, 'startRollback'>>,
+): TriggerWatch | undefined {
+  const { file, logger } = options;
+  if (file.triggers === undefined || file.target.postgres === undefined || file.targets !== undefined) return undefined;
+  const ask = async (reason: string): Promise<void> =>
+    Promise.resolve(logger.error({ reason }, 'A rollback is due: run crossfade rollback'));
+  return new TriggerWatch(file.triggers, triggerPorts({ startRollback: ask, ...options }), logger);
 }

@@ -5,11 +5,12 @@
  * Order of start: the log (its lock), the target (its lock and epoch), then the source. So a second instance is refused before it
  * touches anything of the first.
  */
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { openEmbeddedLog } from '#connectors/change-log/embedded/log.ts';
 import type { RunUpOptions, UpResult } from '#services/cli/up-port.ts';
-import type { StatusResult } from '#schemas/status/status-result.ts';
+import type { StatusResult, TriggerStatus } from '#schemas/status/status-result.ts';
 import { instanceToken } from '#services/runtime/instance-file.ts';
 import { createMeter } from '#services/runtime/metrics.ts';
 import { controlActions } from './actions.ts';
@@ -26,6 +27,7 @@ import { ServiceGroup } from './service-group.ts';
 import type { TargetSides } from './target-sides.ts';
 import { targetsStatus } from './targets-status.ts';
 import { installTestHooksFrom } from './test-hook-environment.ts';
+import { openTriggers } from './triggers.ts';
 import { watchMirrors } from './watch-mirrors.ts';
 
 const PROGRESS_EVERY_MS = 1_000;
@@ -60,6 +62,8 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
     return { ...(keeper?.withPhase(now) ?? now), ...(back !== undefined && { reverse: back }) };
   };
   const flags = await openFlags(options);
+  const triggers = openTriggers({ ...options, actor: `crossfade up on ${hostname()}`, reports: () => flags.observations.report().minutes });
+  const status = (): StatusResult => withTriggers(targetsStatus(options.file.name, running, options.dataDir), triggers?.status());
   const http = await serve(options, running, { status, signal: group.signal, flags });
   stack.defer(() => http.close());
   group.start((signal) => flags.run(signal));
@@ -73,12 +77,17 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
   group.start((signal) => endWithoutTargets(targets, signal));
   for (const monitor of running.monitors.values()) group.start((signal) => monitor.run(signal));
   if (options.file.target.postgres !== undefined) group.start((signal) => serving.watch(signal));
+  if (triggers !== undefined) group.start((signal) => triggers.run(signal));
   if (reverse !== undefined) group.start((signal) => reverse.run(signal));
   if (keeper !== undefined) group.start((signal) => keeper.run(signal));
   const reason = await group.firstOf(options.until === 'caught-up' ? caughtUp(running, group.signal) : undefined);
   await group.stop();
   targets.throwFailure();
   return { reason, status: status() };
+}
+
+function withTriggers(status: StatusResult, triggers: readonly TriggerStatus[] = []): StatusResult {
+  return triggers.length === 0 ? status : { ...status, triggers: [...triggers] };
 }
 
 async function serve(

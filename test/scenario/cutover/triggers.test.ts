@@ -20,7 +20,10 @@ const MINUTE = 60_000;
 async function feed(value: () => number | undefined): Promise<{ readonly url: string } & AsyncDisposable> {
   const server: Server = createServer((request, response) => {
     const now = value();
-    if (now === undefined) return void response.writeHead(503).end();
+    if (now === undefined) {
+      response.writeHead(503).end();
+      return;
+    }
     const body = request.url!.startsWith('/api/v1/query')
       ? { data: { resultType: 'vector', result: [{ metric: {}, value: [0, String(now)] }] } }
       : { data: { rate: now } };
