@@ -41,6 +41,7 @@ async function run(context: CommandContext): Promise<Outcome> {
       logger: context.log,
       environment: context.io.environment,
       onProgress: (progress) => output.show(progress),
+      startRollback: async (reason) => (await import('./flip/roll-back.ts')).rollBack(input.file, context, reason),
       ...(until !== undefined && { until }),
     });
     // Exit 0 says that it is caught up: a script that waits for that must not take a stop for it.

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { openEmbeddedLog } from '#connectors/change-log/embedded/log.ts';
 import type { RunUpOptions, UpResult } from '#services/cli/up-port.ts';
-import type { StatusResult, TriggerStatus } from '#schemas/status/status-result.ts';
+import type { StatusResult } from '#schemas/status/status-result.ts';
 import { instanceToken } from '#services/runtime/instance-file.ts';
 import { createMeter } from '#services/runtime/metrics.ts';
 import { controlActions } from './actions.ts';
@@ -56,14 +56,18 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
   const running = await assemble(options, { serving, raw, progress, targets, ordered: taken.map(({ ordered }) => ordered), stack });
   const reverse = reverseService(options, serving);
   const keeper = flipKeeper(options, targets.all[0]!.migration.mapping, serving);
+  const flags = await openFlags(options);
+  const triggers = openTriggers({ ...options, actor: `crossfade up on ${hostname()}`, reports: () => flags.observations.report().minutes });
   const status = (): StatusResult => {
     const now = targetsStatus(options.file.name, running, options.dataDir);
     const back = reverse?.status();
-    return { ...(keeper?.withPhase(now) ?? now), ...(back !== undefined && { reverse: back }) };
+    const watched = triggers?.status() ?? [];
+    return {
+      ...(keeper?.withPhase(now) ?? now),
+      ...(back !== undefined && { reverse: back }),
+      ...(watched.length > 0 && { triggers: watched }),
+    };
   };
-  const flags = await openFlags(options);
-  const triggers = openTriggers({ ...options, actor: `crossfade up on ${hostname()}`, reports: () => flags.observations.report().minutes });
-  const status = (): StatusResult => withTriggers(targetsStatus(options.file.name, running, options.dataDir), triggers?.status());
   const http = await serve(options, running, { status, signal: group.signal, flags });
   stack.defer(() => http.close());
   group.start((signal) => flags.run(signal));
@@ -84,10 +88,6 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
   await group.stop();
   targets.throwFailure();
   return { reason, status: status() };
-}
-
-function withTriggers(status: StatusResult, triggers: readonly TriggerStatus[] = []): StatusResult {
-  return triggers.length === 0 ? status : { ...status, triggers: [...triggers] };
 }
 
 async function serve(

@@ -15,7 +15,9 @@ const DESIGN_COMMANDS =
   );
 
 test('every command of the design is either here or answered as one of a later version', () => {
-  expect([...COMMANDS.map((spec) => spec.name), ...LATER_COMMANDS].toSorted()).toEqual([...DESIGN_COMMANDS, 'schema', 'triggers'].toSorted());
+  expect([...COMMANDS.map((spec) => spec.name), ...LATER_COMMANDS].toSorted()).toEqual(
+    [...DESIGN_COMMANDS, 'schema', 'triggers'].toSorted(),
+  );
 });
 
 test.for(LATER_COMMANDS)('%s is not in this version: exit 2', async (name) => {
