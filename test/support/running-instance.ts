@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { readMigrationFile } from '#schemas/config/read-migration-file.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import type { StatusResult } from '#schemas/status/status-result.ts';
+import { rollBack } from '#services/cli/flip/roll-back.ts';
 import { silentLogger } from '#services/runtime/service.ts';
 import { readInstance } from '#services/runtime/instance-file.ts';
 import { runUp } from '#services/up/up.ts';
@@ -44,15 +45,17 @@ export async function startInstance(options: InstanceOptions, dataDir?: string):
   const file = fileFor(options);
   const stop = new AbortController();
   let last: StatusResult | undefined;
+  const log = process.env['CROSSFADE_TEST_LOG'] === undefined ? silentLogger : console;
   const ran = runUp({
     file,
     dataDir: directory,
     host: '127.0.0.1',
     port: 0,
     signal: stop.signal,
-    logger: process.env['CROSSFADE_TEST_LOG'] === undefined ? silentLogger : console,
+    logger: log,
     environment: {},
     onProgress: (status) => (last = status),
+    startRollback: async (reason) => rollBack(file, { log, io: { environment: {} }, signal: stop.signal }, reason),
   });
   ran.catch(() => undefined);
   const end = async (): Promise<void> => {
