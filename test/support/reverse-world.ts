@@ -110,11 +110,10 @@ export class ReverseWorld implements AsyncDisposable {
     }
   }
 
-  /** Row changes that a direction has applied. */
-  async applied(direction: 'forward' | 'reverse'): Promise<number> {
-    const [url, name] = direction === 'forward' ? [this.target, this.file.name] : [this.source, reverseName(this.file.name)];
-    const [row] = await execute(url, `SELECT coalesce(sum(changes_applied), 0) AS n FROM crossfade.table_progress WHERE name = '${name}'`);
-    return Number(row!['n']);
+  /** Of each row the transaction that wrote it last. */
+  async versions(side: 'source' | 'target', table: string): Promise<string | null> {
+    const sql = `SELECT string_agg(id || ' ' || xmin, ',' ORDER BY id) AS rows FROM ${table}`;
+    return (await execute(this[side], sql))[0]!['rows']!;
   }
 
   /** The way back, compared as any migration: target with source. */

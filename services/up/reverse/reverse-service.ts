@@ -1,6 +1,6 @@
 /**
  * The reverse path of a running instance. Guarantee: it stands while `crossfade.migration.reverse_wanted` says so; whatever ends it, it is
- * started again with growing waits, and the forward direction never knows. At most one runs: the log's lock and the sink's see to that.
+ * started again with growing waits, and the forward direction never knows; when it is not wanted any more while the source serves, nothing of it stays. At most one runs: the log's lock and the sink's see to that.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
@@ -9,11 +9,13 @@ import { readStateRow } from '#connectors/target/postgres/migration-state.ts';
 import type { RunUpOptions } from '#services/cli/up-port.ts';
 import { formatLsn } from '#schemas/lsn.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
+import { reverseName } from '#schemas/mapping/reverse/reverse-name.ts';
 import { whyNoReverse } from '#schemas/mapping/reverse/derive-reverse.ts';
 import type { ReverseStatus } from '#schemas/status/status-result.ts';
 import { waitBackoff, type Backoff } from '#services/runtime/backoff.ts';
 import type { Logger, Service } from '#services/runtime/service.ts';
 import type { Running } from '../assemble.ts';
+import { removeReverse } from './begin-reverse.ts';
 import { runReverse } from './run-reverse.ts';
 import type { ServingSide } from './serving-side.ts';
 
@@ -116,6 +118,18 @@ export class ReverseService implements Service {
       }
     }
     await looking;
+    if (!signal.aborted) await this.#remove();
+  }
+
+  /** A slot that nobody reads would hold the target's WAL. While the target serves it is what a rollback needs: cleanup takes it away. */
+  async #remove(): Promise<void> {
+    const { file } = this.#options;
+    try {
+      if ((await this.#serving.ask()) === 'target') return;
+      await removeReverse({ source: file.source.postgres, target: file.target.postgres!, name: reverseName(file.name) });
+    } catch (error) {
+      this.#logger.warn({ error: messageOf(error) }, 'What is left of the reverse path could not be removed');
+    }
   }
 
   async #lookUntil(ended: AbortSignal, unwanted: () => void): Promise<void> {
