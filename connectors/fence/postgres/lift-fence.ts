@@ -4,20 +4,26 @@
  */
 import type pg from 'pg';
 import type { FenceOptions, FenceState } from '#connectors/fence/fence.ts';
+import { queryRow } from '#connectors/postgres/session.ts';
 import { quoteTable } from '#schemas/table.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import { fenceSessionName, withSession } from './session.ts';
 import { disabling, dropFunction, isAwake, readCarriers, readMembers, triggerNames } from './triggers.ts';
 import { withTries } from './tries.ts';
 
-const LIFT_LOCK_MS = 500;
+/**
+ * As a share of deadlock_timeout, after which an autovacuum gives way to whoever waits for it, and not before: one that works on a large table would
+ * keep both sides fenced until it ends. Below two of them nobody who waits for us is the victim of a deadlock (session.ts).
+ */
+const LIFT_LOCK_SHARE = 1.7;
 /** DROP TRIGGER wants the table for itself: readers queue behind it, so it waits less. */
 const DROP_LOCK_MS = 100;
 
 /** @throws PipelineError CF-8101 */
 export async function liftFence(options: FenceOptions, epoch: bigint): Promise<boolean> {
   return withSession(options, 'lifted', async (client) => {
-    return await withTries(client, { lockMs: LIFT_LOCK_MS, what: `the fence on the ${options.side} could not be lifted` }, async () => {
+    const lockMs = Math.ceil((await deadlockTimeout(client)) * LIFT_LOCK_SHARE);
+    return await withTries(client, { lockMs, what: `the fence on the ${options.side} could not be lifted` }, async () => {
       const tables = await readCarriers(client, options.name);
       if (tables.length === 0) return true;
       // The same lock, in the same order, as a fence that is being raised: it is either seen below, or comes after us.
@@ -28,6 +34,11 @@ export async function liftFence(options: FenceOptions, epoch: bigint): Promise<b
       return true;
     });
   });
+}
+
+async function deadlockTimeout(client: pg.ClientBase): Promise<number> {
+  const row = await queryRow(client, `SELECT setting AS ms FROM pg_settings WHERE name = 'deadlock_timeout'`);
+  return Number(row!['ms']);
 }
 
 async function isOvertaken(client: pg.ClientBase, { name }: FenceOptions, epoch: bigint): Promise<boolean> {

@@ -1,5 +1,5 @@
 /** A fence is lifted, raised again, overtaken and taken away; two of them on one table; readers all the while. */
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { FenceOptions } from '#connectors/fence/fence.ts';
 import { postgresFences } from '#connectors/fence/postgres/fences.ts';
 import { readCatalog } from '#connectors/catalog/postgres.ts';
@@ -54,6 +54,29 @@ describe.each([14, 18] as const)('on PostgreSQL %i', (version) => {
     await raiseFence(world.options, 2n);
     expect(await state(world.options)).toEqual({ state: 'up', open: [] });
     expect(await write(world, 'TRUNCATE shop.bill_c')).toBe('25006');
+  });
+
+  test('an autovacuum that works on a fenced table gives way to the lift', async () => {
+    await using world = await fenceWorld(version);
+    const admin = await world.session(world.url);
+    await raiseFence(world.options, 1n);
+    // Slow enough to be there all the while; from now on all of the table is due.
+    await admin.query(
+      'ALTER TABLE shop.customer SET (autovacuum_vacuum_cost_limit = 1, autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0)',
+    );
+    await admin.query(`SET crossfade.pipeline = 'shop'`);
+    await admin.query(`INSERT INTO shop.customer (name) SELECT repeat('x', 500) FROM generate_series(1, 20000)`);
+    await admin.query(`UPDATE shop.customer SET name = name || 'y'`);
+    await admin.query('ALTER SYSTEM SET autovacuum_naptime = 1');
+    await admin.query('SELECT pg_reload_conf()');
+    const working = `SELECT pid FROM pg_stat_progress_vacuum WHERE relid = 'shop.customer'::regclass AND datname = current_database()`;
+    await vi.waitFor(async () => expect(await world.query(working)).toHaveLength(1), { timeout: 60_000, interval: 20 });
+    await admin.query('ALTER SYSTEM RESET autovacuum_naptime');
+    await admin.query('SELECT pg_reload_conf()');
+    const [{ pid }] = (await world.query(working)) as [{ pid: string }];
+    expect(await lift(world.options, 1n)).toBe(true);
+    expect(await write(world)).toBe('ok');
+    expect(await world.query(`${working} AND pid = ${pid}`)).toEqual([]);
   });
 
   test('a lift that comes too late leaves the fence of a later epoch alone', async () => {
