@@ -8,9 +8,15 @@ import type { Running } from './assemble.ts';
 
 const POLL_MS = 50;
 
-export function controlActions({ copier, reader, targets, monitors }: Running, signal: AbortSignal): ControlActions {
+export function controlActions({ copier, reader, targets, monitors, mayCopy }: Running, signal: AbortSignal): ControlActions {
   return {
     recopy: async (request) => {
+      // Its writers would be overtaken by what the source still has, and the way back takes our rows for its own.
+      if (!(await mayCopy())) {
+        throw new PipelineError('CF-8002', 'the target serves: rows copied from the source would overwrite what is written there', {
+          remedy: 'Copy again once the source serves: crossfade rollback. What differs, crossfade verify tells.',
+        });
+      }
       await copier.checkRecopy(request);
       await copier.requestRecopy(request);
       for (const { monitor } of monitors.values()) monitor.repairAsked(request);

@@ -5,6 +5,7 @@ import { createCopySource } from '#connectors/source/postgres/copy-source.ts';
 import type { RunUpOptions } from '#services/cli/up-port.ts';
 import { createCopier, type Copier } from '#services/reader/copy/copier.ts';
 import { copierTablesOf } from './copier-tables.ts';
+import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import type { ForeignWrites } from '#services/reader/left-out.ts';
 import { Reader } from '#services/reader/reader.ts';
 import { reverseName } from '#schemas/mapping/reverse/reverse-name.ts';
@@ -20,6 +21,8 @@ export interface Running {
   readonly reader: Reader;
   /** Of the targets that are compared by themselves. */
   readonly monitors: ReadonlyMap<TargetSide, TargetMonitor>;
+  /** The side that is read serves: its rows may be copied over those of the other one. @throws PipelineError where nobody can tell */
+  readonly mayCopy: () => Promise<boolean>;
   /** Resolves once the first stream from the source is open. */
   readonly streaming: Promise<void>;
 }
@@ -55,6 +58,7 @@ export async function assemble(
   const source = createCopySource({ url: url.postgres, applicationName: `crossfade ${name} copy` });
   stack.defer(() => source.close());
   const monitors = new Map<TargetSide, TargetMonitor>();
+  const mayCopy = direction?.mayCopy ?? (async () => !canFlip(options.file) || (await serving.ask()) === 'source');
   const known: Parameters<TargetMonitor['learn']>[] = [];
   const copier = await createCopier({
     name,
@@ -87,7 +91,7 @@ export async function assemble(
     copy: copier.hooks,
     appliedLsn: () => targets.highestLsn(),
     recopy: async ({ schema, name: table }, reason) => {
-      if (direction !== undefined && !(await direction.mayCopy())) return;
+      if (!(await mayCopy())) return;
       await copier.requestRecopy({ kind: 'replace', schema, table, reason });
     },
     onStarted: streaming.resolve,
@@ -99,5 +103,10 @@ export async function assemble(
     monitors.set(side, monitor);
     for (const leaves of known) monitor.learn(...leaves);
   }
-  return { raw, targets, copier, reader, monitors, streaming: streaming.promise };
+  return { raw, targets, copier, reader, monitors, mayCopy, streaming: streaming.promise };
+}
+
+/** There are journals that say who serves. */
+function canFlip({ targets, target }: MigrationFile): boolean {
+  return targets === undefined && target.postgres !== undefined;
 }

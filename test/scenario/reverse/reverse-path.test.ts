@@ -1,6 +1,7 @@
 /** The way back: what is written on the target once it serves comes to the source, once, and nothing goes round. */
 import { describe, expect, test, vi } from 'vitest';
 import type { PostgresVersion } from '#test/support/postgres.ts';
+import { createInstanceClient, findInstance } from '#services/cli/instance-client.ts';
 import { execute, type TextRow } from '#test/support/application.ts';
 import { ReverseWorld, WAIT } from '#test/support/reverse-world.ts';
 
@@ -148,6 +149,25 @@ test(
     expect(await world.foreign()).toEqual([]);
   },
 );
+
+test('rows of the source are not copied over those of a target that serves', { timeout: LONG_MS }, async () => {
+  await using world = await open('path_recopy', 18, 18);
+  const up = world.start();
+  await up.waitFor(({ phase }) => phase === 'following', { what: 'following', timeoutMs: 60_000 });
+  const signal = AbortSignal.timeout(LONG_MS);
+  const instance = createInstanceClient((await findInstance({ dataDir: world.dataDir, environment: {}, signal }))!, signal);
+  const again = { kind: 'table', schema: 'public', table: 'account', reason: 'test' } as const;
+  await instance.recopy(again);
+  await world.want();
+  await world.proven();
+  // What is written on the target from here on is not on the source yet.
+  await world.want(false);
+  await world.serve('target');
+  await execute(world.target, `UPDATE holder SET name = 'acknowledged' WHERE id = 7`);
+  await expect(instance.recopy(again)).rejects.toMatchObject({ code: 'CF-8002' });
+  await world.caughtUp();
+  expect(await execute(world.target, 'SELECT name FROM holder WHERE id = 7')).toEqual([{ name: 'acknowledged' }]);
+});
 
 test('without the guard what the forward sink wrote would go round', { timeout: LONG_MS }, async () => {
   await using world = await open('path_loop', 18, 18);
