@@ -1,6 +1,7 @@
 /** What must hold before a migration is signed off. Guarantee: pure; what nobody has looked at closes its gate. */
 import { approvalGates, type Approval, type RequiredApproval } from './approvals.ts';
 import { closedGate, type Gate, openGate } from './gate.ts';
+import type { Proof } from './last-proof.ts';
 import type { MigrationRow } from './migration-row.ts';
 
 export interface SignoffEvidence {
@@ -8,10 +9,14 @@ export interface SignoffEvidence {
   readonly required: readonly RequiredApproval[] | undefined;
   readonly approvals: readonly Approval[];
   readonly planHash: string;
+  /** Of the last comparison since the target serves; undefined: there was none. */
+  readonly proof: Proof | undefined;
+  readonly nowMs: number;
+  readonly noWayBack?: string | undefined;
 }
 
-export function signoffGates({ row, ...signed }: SignoffEvidence): Gate[] {
-  return [stateGate(row), ...approvalGates('signoff', signed)];
+export function signoffGates({ row, ...evidence }: SignoffEvidence): Gate[] {
+  return [stateGate(row), cleanVerifyGate(evidence), ...approvalGates('signoff', evidence)];
 }
 
 function stateGate(row: SignoffEvidence['row']): Gate {
@@ -20,11 +25,15 @@ function stateGate(row: SignoffEvidence['row']): Gate {
   return closedGate('state', found, 'Cut over first (crossfade cutover); a flip or a drill under way has to end.');
 }
 
-/** `result`: of the last comparison of all tables since the target serves; undefined: there was none. */
-export function cleanVerifyGate(result: { readonly differences: number; readonly inconclusive: number } | undefined): Gate {
+const FRESH_MS = 24 * 60 * 60 * 1000;
+
+/** `noWayBack`: why the two cannot be compared since the target serves. */
+export function cleanVerifyGate({ proof, nowMs, noWayBack }: Pick<SignoffEvidence, 'proof' | 'nowMs' | 'noWayBack'>): Gate {
+  if (noWayBack !== undefined) return openGate('verify', `nothing to compare, for nothing goes back: ${noWayBack}`);
   const remedy = 'Run crossfade verify; rows that differ are mended by crossfade repair.';
-  if (result === undefined) return closedGate('verify', 'nothing was compared since the target serves', remedy);
-  const { differences, inconclusive } = result;
-  if (differences === 0 && inconclusive === 0) return openGate('verify', 'source and target are equal');
-  return closedGate('verify', `${differences} rows differ, ${inconclusive} tables could not be judged`, remedy);
+  if (proof === undefined) return closedGate('verify', 'nothing was compared whole since the target serves', remedy);
+  const { differences, at } = proof;
+  if (differences > 0) return closedGate('verify', `${differences} differences were found at ${at}`, remedy);
+  if (nowMs - Date.parse(at) > FRESH_MS) return closedGate('verify', `the last comparison was more than 24 hours ago, at ${at}`, remedy);
+  return openGate('verify', `source and target were equal at ${at}`);
 }

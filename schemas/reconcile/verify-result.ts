@@ -84,6 +84,10 @@ export interface TableVerdict {
 }
 
 export interface VerifyResult {
+  /** Compared the other way, for the target serves: `missing`, `extra` and samples are of the source. Absent: the source serves. */
+  readonly serves?: 'target';
+  /** Tables that do not go back, as `schema.table` of the source: nothing is said of them. Absent: none. */
+  readonly left?: readonly string[];
   /** Source state at which source and target were compared; null when nothing could be. */
   readonly at: { readonly lsn: string | null };
   readonly tables: readonly TableVerdict[];

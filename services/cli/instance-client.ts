@@ -30,6 +30,8 @@ export interface InstanceClient {
   resume(): Promise<void>;
   throttle(request: ThrottleBody): Promise<ThrottleResult>;
   marker(request: MarkerBody): Promise<MarkerResult>;
+  /** The way back: names are the target's, and rows go to the source. */
+  readonly reverse: { recopy(request: RecopyBody): Promise<void>; marker(request: MarkerBody): Promise<MarkerResult> };
 }
 
 export interface FindInstanceOptions {
@@ -60,14 +62,18 @@ export function createInstanceClient(address: InstanceAddress, signal: AbortSign
       { method, path, ...(body !== undefined && { body }), timeoutMs: REQUEST_TIMEOUT_MS + (waitMs > 0 ? waitMs + WAIT_SLACK_MS : 0) },
       signal,
     );
+  const copying = (path: string): InstanceClient['reverse'] => ({
+    recopy: async (body) => void (await call('POST', `${path}/recopy`, body)),
+    marker: async (body) => checked(markerResultSchema, await call('POST', `${path}/marker`, body, body.waitMs), address),
+  });
   return {
     url: address.url,
     status: async () => checked(statusResultSchema, await call('GET', '/v1/status'), address),
-    recopy: async (body) => void (await call('POST', '/v1/recopy', body)),
+    ...copying('/v1'),
+    reverse: copying('/v1/reverse'),
     pause: async () => void (await call('POST', '/v1/pause', {})),
     resume: async () => void (await call('POST', '/v1/resume', {})),
     throttle: async (body) => checked(throttleResultSchema, await call('POST', '/v1/throttle', body), address),
-    marker: async (body) => checked(markerResultSchema, await call('POST', '/v1/marker', body, body.waitMs), address),
   };
 }
 

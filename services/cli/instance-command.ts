@@ -40,7 +40,7 @@ export async function askInstance(context: CommandContext): Promise<StatusResult
 }
 
 /** What a command may ask of whoever runs the migration: one instance, or services that are reached through Kafka. */
-export type Control = Pick<InstanceClient, 'url' | 'recopy' | 'pause' | 'resume' | 'throttle' | 'marker'>;
+export type Control = Pick<InstanceClient, 'url' | 'recopy' | 'pause' | 'resume' | 'throttle' | 'marker' | 'reverse'>;
 
 /** Of several targets only this one is waited for; absent: there is one. */
 export function markersOf(control: Pick<Control, 'marker' | 'recopy'>, target: string | undefined): Pick<Control, 'marker' | 'recopy'> {
@@ -68,6 +68,13 @@ export async function withControl<T>(context: CommandContext, act: (control: Con
     resume: async () => control.resume(),
     throttle: async (request) => control.throttle(request),
     marker: async (request) => control.marker(request),
+    reverse: { recopy: noWayBack, marker: noWayBack },
+  });
+}
+
+async function noWayBack(): Promise<never> {
+  throw new PipelineError('CF-8201', 'no service over Kafka runs the way back: nothing can be copied from the target to the source', {
+    remedy: 'Run the migration by crossfade up with the embedded log.',
   });
 }
 

@@ -1,11 +1,12 @@
 /**
- * `repair`: what differs is copied again by the running instance, in stream order, and compared once more. Guarantee: of the target's rows
- * nothing is written by this command, which leaves two records in the audit trail; exit 0 only when the comparison after it found no difference.
+ * `repair`: what differs is copied again by the running instance, in stream order, and compared once more: from the side that serves to the
+ * other. Guarantee: of the rows of either nothing is written by this command, which leaves two records in the audit trail; exit 0 only when the
+ * comparison after it found no difference.
  */
 import { readFile } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
-import { type CompiledMapping, type TableMapping, tableId } from '#schemas/mapping/compiled-mapping.ts';
+import { type TableMapping, tableId } from '#schemas/mapping/compiled-mapping.ts';
 import type { VerifyResult } from '#schemas/reconcile/verify-result.ts';
 import type { RecopyRequest } from '#schemas/recopy.ts';
 import { readOpenFindings } from '#connectors/target/postgres/reconcile-record.ts';
@@ -13,8 +14,9 @@ import { tableName } from '#services/reconciler/monitor/table-name.ts';
 import { planRepair } from '#services/reconciler/plan-repair.ts';
 import { repairMigration } from '#services/reconciler/repair.ts';
 import { readLastVerify } from '#services/runtime/last-verify.ts';
-import { readMapping } from './catalogs.ts';
+import { readFit } from './catalogs.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
+import { type CommandDirection, comparedDirection, compareNow, ownTerms, selectCompared } from './compared-direction.ts';
 import { type Control, markersOf, urlOption, withControl } from './instance-command.ts';
 import { type MigrationInput, targetOption } from './migration-input.ts';
 import { loadSignedTarget, planOption, tellChanges } from './plan/signed-plan.ts';
@@ -24,7 +26,7 @@ import { recordAsked, recordRepaired } from './repair/record.ts';
 import { checkKeyValues, parseKeys } from './repair-keys.ts';
 import { formatCount } from './render.ts';
 import { findTable } from './table-option.ts';
-import { keepForRepair, verifyNow, verifyOutcome } from './verify.ts';
+import { keepForRepair, verifyOutcome } from './verify.ts';
 
 /** One request is one durable record. */
 const KEYS_PER_REQUEST = 10_000;
@@ -57,17 +59,17 @@ export const repairCommand: CommandSpec = {
 async function run(context: CommandContext): Promise<Outcome> {
   checkOptions(context.options);
   const input = await loadSignedTarget(context);
-  const mapping = await readMapping(input.file).catch(async (error: unknown) => Promise.reject(await tellChanges(error, input)));
+  const fit = await readFit(input.file).catch(async (error: unknown) => Promise.reject(await tellChanges(error, input)));
+  const direction = await comparedDirection(input, fit);
+  const asked = { ...input, direction };
   const requests =
-    context.options.text('table') === undefined
-      ? await foundRequests(context, input, mapping)
-      : await namedRequests(context, input, mapping);
+    context.options.text('table') === undefined ? await foundRequests(context, asked) : await namedRequests(context, direction);
   if (requests.length === 0)
     return { summary: 'the last verify found no difference: nothing to repair', result: { requests: [], ...emptyResult() } };
-  const before = await compareBefore(context, { ...input, mapping, requests });
-  const verified = await withControl(context, async (instance) => {
+  const before = await compareBefore(context, { ...asked, requests });
+  const verified = await withControl(context, async (control) => {
     await recordAsked(input.file, requests, before);
-    return repairAll(context, { ...input, mapping, instance: markersOf(instance, input.file.targetName), requests });
+    return repairAll(context, { direction, instance: instanceOf(control, direction), requests });
   });
   await keepForRepair(input, verified, context);
   await recordRepaired(input.file, verified);
@@ -76,33 +78,46 @@ async function run(context: CommandContext): Promise<Outcome> {
   return { ...outcome, summary: `after ${what}: ${outcome.summary}` };
 }
 
-interface Repair extends MigrationInput {
-  readonly mapping: CompiledMapping;
+interface Asked extends MigrationInput {
+  readonly direction: CommandDirection;
+}
+
+/** Whoever copies from the side that serves. */
+function instanceOf(control: Control, { serves, forward }: CommandDirection): Pick<Control, 'marker' | 'recopy'> {
+  return serves === 'target' ? control.reverse : markersOf(control, forward.file.targetName);
+}
+
+interface Repair {
+  readonly direction: CommandDirection;
   readonly instance: Pick<Control, 'marker' | 'recopy'>;
+  /** In the direction's names. */
   readonly requests: readonly RecopyRequest[];
 }
 
-async function repairAll(context: CommandContext, { file, dataDir, mapping, instance, requests }: Repair): Promise<VerifyResult> {
-  const input = { file, dataDir };
+async function repairAll(context: CommandContext, { direction, instance, requests }: Repair): Promise<VerifyResult> {
   const repair = async (asked: readonly RecopyRequest[]): Promise<VerifyResult> =>
     (
       await repairMigration({
         requests: asked,
         instance,
         logger: context.log,
-        verify: (tables) => verifyNow(context, { ...input, mapping, tables }),
+        verify: (tables) => compareNow(context, { direction, tables }),
       })
     ).verified;
   let verified = await repair(requests);
   // A table or a range is copied over what is there; rows that only the target has are known by key after the comparison.
   if (verified.differences > 0 && requests.some(({ kind }) => kind === 'table' || kind === 'range')) {
-    const again = planRepair(verified, mapping);
-    await requireAllowed({ file, mapping, requests: again, before: verified });
+    const again = requestsFor(verified, direction);
+    await requireAllowed(allowedBy(direction, again, verified));
     await repair(again);
     // The second pass compares what it copied; the answer is about all that was asked for.
-    verified = await verifyNow(context, { ...input, mapping, tables: isAskedIn(requests) });
+    verified = await compareNow(context, { direction, tables: isAskedIn(requests) });
   }
   return verified;
+}
+
+function requestsFor(result: VerifyResult, direction: CommandDirection): RecopyRequest[] {
+  return planRepair(ownTerms(result, direction), direction.mapping);
 }
 
 function isAskedIn(requests: readonly RecopyRequest[]): (table: TableMapping) => boolean {
@@ -110,20 +125,37 @@ function isAskedIn(requests: readonly RecopyRequest[]): (table: TableMapping) =>
   return ({ from }) => asked.has(tableId(from));
 }
 
+/** Limits and signatures are the migration's file's, rows and counts the direction's. */
+function allowedBy(
+  direction: CommandDirection,
+  requests: readonly RecopyRequest[],
+  before: VerifyResult,
+): Parameters<typeof requireAllowed>[0] {
+  const { forward, file, mapping } = direction;
+  return { file: forward.file, copiedFrom: file.source.postgres, mapping, requests, before: ownTerms(before, direction) };
+}
+
 /** What the tables asked for hold now, where the file limits repairs; else what is known of them. @throws PipelineError as requireAllowed */
 async function compareBefore(
   context: CommandContext,
-  { file, dataDir, mapping, requests }: Omit<Repair, 'instance' | 'path'>,
+  { file, dataDir, direction, requests }: Asked & Pick<Repair, 'requests'>,
 ): Promise<VerifyResult | undefined> {
   const tables = isAskedIn(requests);
   if (!isLimited(file)) {
     const last = readLastVerify(dataDir, file.targetName);
-    const names = new Set(mapping.tables.filter(tables).map(({ from }) => `${from.schema}.${from.name}`));
-    return last && { ...last, tables: last.tables.filter(({ from }) => names.has(from)) };
+    if (last === undefined || !isOfDirection(last, direction)) return undefined;
+    const names = new Set(direction.mapping.tables.filter(tables).map(({ from }) => tableName(from)));
+    const own = ownTerms(last, direction);
+    return ownTerms({ ...own, tables: own.tables.filter(({ from }) => names.has(from)) }, direction);
   }
-  const before = await verifyNow(context, { file, dataDir, mapping, tables });
-  await requireAllowed({ file, mapping, requests, before });
+  const before = await compareNow(context, { direction, tables });
+  await requireAllowed(allowedBy(direction, requests, before));
   return before;
+}
+
+/** What was found the other way says nothing of what to copy this way. */
+function isOfDirection(last: VerifyResult, { serves }: CommandDirection): boolean {
+  return (last.serves ?? 'source') === serves;
 }
 
 function emptyResult(): VerifyResult {
@@ -138,19 +170,19 @@ function checkOptions(options: Options): void {
   if (range && keys !== undefined) throw new PipelineError('CF-1007', '--keys and --from/--to exclude each other');
 }
 
-async function foundRequests(context: CommandContext, input: MigrationInput, mapping: CompiledMapping): Promise<RecopyRequest[]> {
-  await compareFound(context, input, mapping);
+async function foundRequests(context: CommandContext, { direction, ...input }: Asked): Promise<RecopyRequest[]> {
+  if (direction.serves === 'source') await compareFound(context, { direction, ...input });
   const last = readLastVerify(input.dataDir, input.file.targetName);
-  const isTold = last !== undefined && (last.differences > 0 || last.inconclusive === 0);
-  if (isTold) return planRepair(last, mapping);
+  const isTold = last !== undefined && isOfDirection(last, direction) && (last.differences > 0 || last.inconclusive === 0);
+  if (isTold) return requestsFor(last, direction);
   context.log.info({}, 'no verify with an answer was kept: comparing first');
-  const result = await verifyNow(context, { ...input, mapping });
+  const result = await compareNow(context, { direction });
   await keepForRepair(input, result, context);
-  return planRepair(result, mapping);
+  return requestsFor(result, direction);
 }
 
 /** Tables in which the running instance found rows twice are compared now: its notes are as old as its last look, and may know of less than differs. */
-async function compareFound(context: CommandContext, input: MigrationInput, mapping: CompiledMapping): Promise<void> {
+async function compareFound(context: CommandContext, { direction, ...input }: Asked): Promise<void> {
   const { target, name } = input.file;
   if (target.postgres === undefined) return;
   const open = await readOpenFindings(target.postgres, name).catch((error: unknown) => {
@@ -159,13 +191,16 @@ async function compareFound(context: CommandContext, input: MigrationInput, mapp
   });
   const pairs = new Set(open.filter(({ state }) => state !== 'suspected').map(({ from, to }) => JSON.stringify([from, to])));
   const found = ({ from, to }: TableMapping): boolean => pairs.has(JSON.stringify([tableName(from), tableName(to)]));
-  if (!mapping.tables.some(found)) return;
-  await keepForRepair(input, await verifyNow(context, { ...input, mapping, tables: found }), context);
+  if (!direction.mapping.tables.some(found)) return;
+  await keepForRepair(input, await compareNow(context, { direction, tables: found }), context);
 }
 
-async function namedRequests(context: CommandContext, { file }: MigrationInput, mapping: CompiledMapping): Promise<RecopyRequest[]> {
+async function namedRequests(context: CommandContext, direction: CommandDirection): Promise<RecopyRequest[]> {
   const { options } = context;
-  const table = findTable(options.text('table') ?? '', mapping);
+  const { file, mapping, serves, forward } = direction;
+  const typed = options.text('table') ?? '';
+  const named = findTable(typed, forward.mapping);
+  const table = serves === 'source' ? named : mapping.tables.find(selectCompared([typed], direction)!)!;
   const base = { schema: table.from.schema, table: table.from.name, reason: REASON };
   const [from, to, keysFile] = [options.text('from'), options.text('to'), options.text('keys')];
   if (from !== undefined || to !== undefined) {

@@ -1,13 +1,16 @@
 /**
- * `signoff`: a person ends the migration for good. Guarantee: the state moves only when the target serves and is observed, and everybody whom the
- * file asks for has signed; from then on there is no rollback. Until then a signature is recorded, and the command tells who is missing.
+ * `signoff`: a person ends the migration for good. Guarantee: the state moves only when the target serves and is observed, a comparison of the last day
+ * found source and target equal, and everybody whom the file asks for has signed; from then on there is no rollback. Until then a signature is recorded, and the command tells who is missing.
  */
 import { hostname } from 'node:os';
+import { readAudit } from '#connectors/target/postgres/audit.ts';
 import { takeMigrationLease } from '#connectors/target/postgres/migration-lease.ts';
 import { readState } from '#connectors/target/postgres/migration-state.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import { errorFinding } from '#schemas/finding.ts';
+import { whyNoReverse } from '#schemas/mapping/reverse/derive-reverse.ts';
 import type { Gate } from '#schemas/migration/gate.ts';
+import { lastProof } from '#schemas/migration/last-proof.ts';
 import { signoffGates } from '#schemas/migration/signoff-gates.ts';
 import { personOf, readSubject, sign, type Subject } from './approvals/signed-subject.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
@@ -41,8 +44,8 @@ async function run(context: CommandContext): Promise<Outcome> {
   const before = await readSubject(file, 'signoff');
   if ((await readState(before.url, file.name))?.state === 'signed-off') return done(before, [], 'was signed off before');
   // A signature on what cannot be signed off yet would wait for the wrong moment.
-  const [state] = await gatesOf(before);
-  if (!state!.isOpen) return closed(before, [state!]);
+  const shut = (await gatesOf(before)).filter(({ gate, isOpen }) => !isOpen && (gate === 'state' || gate === 'verify'));
+  if (shut.length > 0) return closed(before, shut);
   await sign(before, { subject: 'signoff', person, reason });
   const after = await readSubject(file, 'signoff');
   const gates = await gatesOf(after);
@@ -56,7 +59,9 @@ function done({ file, planHash }: Subject, gates: readonly Gate[], how: string):
 }
 
 async function gatesOf({ file, url, approvals, planHash }: Subject): Promise<Gate[]> {
-  return signoffGates({ row: await readState(url, file.name), required: file.approvals, approvals, planHash });
+  const proof = lastProof(await readAudit(url, file.name));
+  const row = await readState(url, file.name);
+  return signoffGates({ row, required: file.approvals, approvals, planHash, proof, nowMs: Date.now(), noWayBack: whyNoReverse(file) });
 }
 
 async function signOff({ file, url, planHash, approvals }: Subject, person: string, reason: string | undefined): Promise<void> {
@@ -75,7 +80,7 @@ async function signOff({ file, url, planHash, approvals }: Subject, person: stri
 
 function closed({ file, planHash }: Subject, gates: readonly Gate[]): Outcome {
   const shut = gates.filter(({ isOpen }) => !isOpen);
-  const code = shut.some(({ gate }) => gate === 'state') ? 'CF-8002' : 'CF-8004';
+  const code = shut.some(({ gate }) => gate === 'state' || gate === 'verify') ? 'CF-8002' : 'CF-8004';
   const message = `${file.name} is not signed off: ${shut.map(({ gate, evidence }) => `${gate}: ${evidence}`).join('; ')}`;
   return {
     summary: message,

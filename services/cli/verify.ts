@@ -1,28 +1,23 @@
-/** `verify`: source and target compared at one state of the stream, while writes go on. Exit 0 clean, 11 drift, 1 inconclusive. */
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import { openEmbeddedLog } from '#connectors/change-log/embedded/log.ts';
+/**
+ * `verify`: source and target compared at one state of the stream, while writes go on: from the side that serves to the other. Exit 0 clean,
+ * 11 drift, 1 inconclusive.
+ */
 import { postgresTarget } from '#schemas/config/postgres-target.ts';
-import type { KafkaSettings, MigrationFile } from '#schemas/config/migration-file.ts';
+import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { type Finding, messageOf, PipelineError } from '#schemas/errors.ts';
-import { errorFinding, listNames, warningFinding } from '#schemas/finding.ts';
-import type { Logger } from '#services/runtime/service.ts';
-import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { errorFinding, infoFinding, listNames, warningFinding } from '#schemas/finding.ts';
 import { pairsOf, type ShadowCheck } from '#schemas/reconcile/checks/planned-check.ts';
 import type { ShadowVerdict } from '#schemas/reconcile/shadow/shadow-verdict.ts';
 import type { TableVerdict, VerifyResult } from '#schemas/reconcile/verify-result.ts';
-import type { LogReach, RawLog } from '#services/reconciler/log-gap.ts';
-import type { VerifyChecks } from '#services/reconciler/checks/all-checks.ts';
-import { verifyStore } from '#services/reconciler/redis/verify-store.ts';
 import { shadowCompare } from '#services/reconciler/shadow/shadow-compare.ts';
-import { verifyMigration, type VerifyOptions } from '#services/reconciler/verify.ts';
 import { readFit } from './catalogs.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
+import { alignedBy, type CommandDirection, comparedDirection, compareNow, selectCompared } from './compared-direction.ts';
 import type { Paint } from './paint.ts';
 import { type MigrationInput, targetOption } from './migration-input.ts';
 import { loadSignedTargets, planOption, type SignedInput, tellChanges } from './plan/signed-plan.ts';
+import { recordProof } from './record-proof.ts';
 import { formatCount, renderTable } from './render.ts';
-import { selectTables } from './table-option.ts';
 import { storeLastVerify } from '#services/runtime/last-verify.ts';
 import { checkFindings, checksOf, countChecks, renderChecks } from './verify-checks.ts';
 import { shadowOf, withShadow } from './verify-shadow.ts';
@@ -70,24 +65,27 @@ function requireShadow({ options }: CommandContext, targets: readonly MigrationF
 async function verifyTarget(context: CommandContext, input: SignedInput): Promise<VerifyResult> {
   const { file, dataDir } = input;
   const fit = await readFit(file).catch(async (error: unknown) => Promise.reject(await tellChanges(error, input)));
-  const { mapping } = fit;
-  const tables = selectTables(context.options.texts('table'), mapping);
-  const rowsOnly = context.options.flag('rowsOnly');
-  const queries = rowsOnly ? [] : shadowOf(file, mapping).filter((one) => tables === undefined || pairsOf(one).every(tables));
-  const asked = { file, dataDir, mapping };
+  const direction = await comparedDirection({ file, dataDir }, fit);
+  const tables = selectCompared(context.options.texts('table'), direction);
+  // They are of the forward direction: what they ask of a source that does not serve any more is nobody's question.
+  const rowsOnly = context.options.flag('rowsOnly') || direction.serves === 'target';
+  if (context.options.flag('shadow') && rowsOnly)
+    throw new PipelineError('CF-8002', 'the target serves: shadow queries are for before the cut-over');
+  const queries = rowsOnly ? [] : shadowOf(file, fit.mapping).filter((one) => tables === undefined || pairsOf(one).every(tables));
   if (context.options.flag('shadow')) {
-    const shadow = await shadowNow(context, asked, queries);
+    const shadow = await shadowNow(context, direction, queries);
     return { at: { lsn: null }, tables: [], differences: 0, inconclusive: 0, shadow };
   }
   const checks = rowsOnly ? undefined : checksOf(file, fit);
-  const result = await verifyNow(context, { ...asked, ...(tables !== undefined && { tables }), ...(checks && { checks }) });
+  const result = await compareNow(context, { direction, ...(tables !== undefined && { tables }), ...(checks && { checks }) });
   await keepForRepair({ file, dataDir }, result, context);
-  return queries.length === 0 ? result : { ...result, shadow: await shadowNow(context, asked, queries) };
+  await recordProof(context, { direction, result, isWhole: tables === undefined });
+  return queries.length === 0 ? result : { ...result, shadow: await shadowNow(context, direction, queries) };
 }
 
-async function shadowNow(context: CommandContext, input: VerifyInput, queries: readonly ShadowCheck[]): Promise<ShadowVerdict[]> {
+async function shadowNow(context: CommandContext, direction: CommandDirection, queries: readonly ShadowCheck[]): Promise<ShadowVerdict[]> {
   if (queries.length === 0) return [];
-  return shadowCompare({ ...alignedBy(context, input), targetUrl: postgresTarget(input.file, 'verify --shadow'), queries });
+  return shadowCompare({ ...alignedBy(context, direction), targetUrl: postgresTarget(direction.file, 'verify --shadow'), queries });
 }
 
 /** A directory that cannot be written takes nothing from the answer; repair then wants a table named. */
@@ -99,65 +97,6 @@ export async function keepForRepair(
   await storeLastVerify(dataDir, result, file.targetName).catch((error: unknown) =>
     log.warn({ error: messageOf(error) }, 'the result could not be kept for repair'),
   );
-}
-
-export interface VerifyInput {
-  readonly file: MigrationFile;
-  readonly dataDir: string;
-  readonly mapping: CompiledMapping;
-  readonly tables?: (table: TableMapping) => boolean;
-  /** Absent: rows only. */
-  readonly checks?: VerifyChecks;
-}
-
-export async function verifyNow(context: CommandContext, { file, dataDir, mapping, tables, checks }: VerifyInput): Promise<VerifyResult> {
-  const aligned = alignedBy(context, { file, dataDir, mapping });
-  if (file.target.redis !== undefined)
-    return verifyStore({ ...aligned, address: file.target.redis, tables, log: async () => openRawLog(dataDir) });
-  return verifyMigration({
-    ...aligned,
-    targetUrl: postgresTarget(file, 'verify'),
-    ...(tables !== undefined && { tables }),
-    ...(checks !== undefined && { checks }),
-  });
-}
-
-type Aligned = Pick<VerifyOptions, 'sourceUrl' | 'mapping' | 'name' | 'slot' | 'publication' | 'logger' | 'log' | 'logReach'>;
-
-function alignedBy(
-  { log: logger, signal }: CommandContext,
-  { file, dataDir, mapping }: VerifyInput,
-): Aligned & { readonly signal: AbortSignal } {
-  const { name } = file;
-  const { kafka } = file.settings.log;
-  return {
-    sourceUrl: file.source.postgres,
-    mapping,
-    name,
-    slot: name,
-    publication: name,
-    logger,
-    signal,
-    // Over Kafka the services bring the target forward; what only the log has is waited for, not read here.
-    ...(kafka === undefined ? { log: async () => openRawLog(dataDir) } : { logReach: () => askLogReach(file, kafka, logger) }),
-  };
-}
-
-async function askLogReach(file: MigrationFile, kafka: KafkaSettings, logger: Logger): Promise<LogReach | undefined> {
-  const { readLogEnd } = await import('#services/up/kafka/log-end.ts');
-  return readLogEnd({ file, kafka, logger });
-}
-
-/** Fails while an instance holds the directory: then the instance itself brings the target forward. */
-async function openRawLog(dataDir: string): Promise<RawLog> {
-  const directory = join(dataDir, 'log');
-  if (!existsSync(directory)) throw new PipelineError('CF-3003', `there is no change log in ${directory}`);
-  const log = await openEmbeddedLog({ directory });
-  return {
-    raw: await log.topic('raw', { partitions: 1 }),
-    progress: await log.topic('progress', { partitions: 1 }),
-    close: () => log.close(),
-  };
 }
 
 /** Also repair's answer: it ends with a verify of its own. */
@@ -182,16 +121,23 @@ function rowsOutcome(result: VerifyResult, paint: Paint): Outcome {
   let text = renderTable(['table', 'source', 'target', 'missing', 'extra', 'different', 'verdict'], rows, [1, 2, 3, 4, 5]);
   const shared = result.tables.flatMap(({ to, sharedFunctionOnly = [] }) => sharedFunctionOnly.map((column) => `${to}.${column}`));
   if (shared.length > 0) text += `\nHeld against the mapping's own function only, not against SQL of verify's own: ${listNames(shared)}`;
+  const other = result.serves === 'target' ? 'source' : 'target';
   for (const { to, softlyDeleted = 0, kept = 0, expired = 0 } of result.tables) {
-    if (softlyDeleted > 0) text += `\n${to}: ${formatCount(softlyDeleted)} rows of the target are softly deleted`;
+    if (softlyDeleted > 0) text += `\n${to}: ${formatCount(softlyDeleted)} rows of the ${other} are softly deleted`;
     if (expired > 0) text += `\n${to}: ${formatCount(expired)} rows are not there; the file lets them expire (ttl)`;
-    if (kept > 0) text += `\n${to}: ${formatCount(kept)} rows of the target are not at the source, and stay as the file says`;
+    if (kept > 0) text += `\n${to}: ${formatCount(kept)} rows of the ${other} are not on the other side, and stay as the file says`;
   }
   const { checks = [] } = result;
   text += renderChecks(checks, paint);
   const counts = countChecks(checks);
-  const findings = [...result.tables.flatMap(differenceFindings), ...inconclusiveFindings(result.tables), ...checkFindings(checks)];
-  const where = result.at.lsn === null ? '' : ` at ${result.at.lsn}`;
+  const findings = [
+    ...result.tables.flatMap(differenceFindings),
+    ...inconclusiveFindings(result.tables),
+    ...checkFindings(checks),
+    ...directionFindings(result),
+  ];
+  const way = result.serves === 'target' ? ' of the target, which serves' : '';
+  const where = result.at.lsn === null ? '' : ` at ${result.at.lsn}${way}`;
   const tables = result.tables.length === 1 ? 'one table' : `${result.tables.length} tables`;
   const shape = { result, findings, text };
   if (result.differences > 0) {
@@ -211,6 +157,17 @@ function rowsOutcome(result: VerifyResult, paint: Paint): Outcome {
     return { ...shape, summary, error: new PipelineError('CF-6002', summary) };
   }
   return { ...shape, summary: `${tables} ${result.tables.length === 1 ? 'is' : 'are'} equal${where}` };
+}
+
+/** What is not said of a migration whose target serves. */
+function directionFindings({ serves, left = [] }: VerifyResult): Finding[] {
+  if (serves !== 'target') return [];
+  const told = 'the target serves: it was compared with the source, which follows it; checks are made only while the source serves';
+  const notBack = `${listNames(left)}: not compared, for nothing of it goes back to the source`;
+  return [
+    infoFinding('CF-8002', told, 'crossfade status tells who serves.'),
+    ...(left.length === 0 ? [] : [infoFinding('CF-8201', notBack, 'crossfade check says why.')]),
+  ];
 }
 
 function differencesOf(table: TableVerdict): number {

@@ -8,7 +8,7 @@ import { type LagFigures, LagProbe } from './lag-probe.ts';
 import { corruptRows, findAndRepair } from './corrupt.ts';
 import type { DemoOptions } from './options.ts';
 import { explain, runCommand, type VerifyResult } from './pipeline/command.ts';
-import { Pipeline, type PipelineStatus } from './pipeline/pipeline.ts';
+import { isFollowing, Pipeline, type PipelineStatus } from './pipeline/pipeline.ts';
 import { type DemoStage, execute, loadShop, openStage } from './stage.ts';
 import type { Step, Story } from './story.ts';
 
@@ -85,7 +85,7 @@ async function migrate(stage: DemoStage, application: Application, scene: Scene)
   const secondKill = await killWhileStreaming(copied, { options, story });
   await using last = Pipeline.start(stage.pipeline);
   await tell(story, 'Starting it again', async (step) => {
-    await last.waitFor((status) => status.phase === 'following', { what: 'following', timeoutMs: COPY_PATIENCE_MS });
+    await last.waitFor(isFollowing, { what: 'following', timeoutMs: COPY_PATIENCE_MS });
     step.update('Following');
     await delay(options.followSeconds * 1000);
     return [undefined, 'Started again: it follows from where the target stands'];
@@ -151,7 +151,7 @@ interface Copied {
 async function finishCopy(stage: DemoStage, story: Story, began: number): Promise<Copied> {
   return await tell(story, 'Starting it again: the copy goes on', async (step) => {
     const pipeline = Pipeline.start(stage.pipeline);
-    const following = (status: PipelineStatus): boolean => showCopy(step, status) >= 0 && status.phase === 'following';
+    const following = (status: PipelineStatus): boolean => showCopy(step, status) >= 0 && isFollowing(status);
     const status = await pipeline.waitFor(following, { what: 'following', timeoutMs: COPY_PATIENCE_MS });
     const seconds = (Date.now() - began) / 1000;
     return [
@@ -224,7 +224,7 @@ function showCopy(step: Step, status: PipelineStatus): number {
 function copyProgress(status: PipelineStatus): { readonly copied: number; readonly estimated: number; readonly part: number } {
   const copied = sum(status.tables.map((table) => table.rowsCopied));
   const estimated = Math.max(copied, sum(status.tables.map((table) => table.rowsEstimated)));
-  return { copied, estimated, part: status.phase === 'following' ? 1 : copied / Math.max(1, estimated) };
+  return { copied, estimated, part: isFollowing(status) ? 1 : copied / Math.max(1, estimated) };
 }
 
 function findingsText(count: number): string {

@@ -52,7 +52,7 @@ export function controlActions({ copier, reader, targets, monitors, mayCopy }: R
         await asked.waitMarker(id, until);
         return answer(true);
       } catch (error) {
-        if (signal.aborted) throw new PipelineError('CF-7001', 'the instance is stopping', { cause: error });
+        if (signal.aborted) throw new PipelineError('CF-7001', 'the instance, or its way back, is stopping', { cause: error });
         if (!until.aborted) throw error;
         return answer(false);
       }

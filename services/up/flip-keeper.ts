@@ -48,9 +48,10 @@ export class FlipKeeper {
     this.#logger = options.logger;
   }
 
-  /** With the phase that the state says. */
+  /** With the phase and the side that the state says. */
   withPhase(status: StatusResult): StatusResult {
-    return this.#row === undefined ? status : { ...status, phase: phaseOfState(this.#row.state, status.phase) };
+    const row = this.#row;
+    return row === undefined ? status : { ...status, phase: phaseOfState(row.state, status.phase), serves: row.serves };
   }
 
   /** Never rejects. */

@@ -21,7 +21,7 @@ import { createHttpServer, type HttpServer } from './http/http-server.ts';
 import { registerMetrics, registerTargetMetrics } from './instance-metrics.ts';
 import { openTargets } from './open-targets.ts';
 import { keepTrimmed } from './keep-trimmed.ts';
-import { reverseService } from './reverse/reverse-service.ts';
+import { type ReverseService, reverseService } from './reverse/reverse-service.ts';
 import { ServingSide, sidesOf } from './reverse/serving-side.ts';
 import { ServiceGroup } from './service-group.ts';
 import type { TargetSides } from './target-sides.ts';
@@ -68,7 +68,7 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
       ...(watched.length > 0 && { triggers: watched }),
     };
   };
-  const http = await serve(options, running, { status, signal: group.signal, flags });
+  const http = await serve(options, running, { status, signal: group.signal, flags, reverse });
   stack.defer(() => http.close());
   group.start((signal) => flags.run(signal));
   group.start((signal) => running.reader.run(signal));
@@ -90,11 +90,14 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
   return { reason, status: status() };
 }
 
-async function serve(
-  options: RunUpOptions,
-  running: Running,
-  { status, signal, flags }: { readonly status: () => StatusResult; readonly signal: AbortSignal; readonly flags: RunningFlags },
-): Promise<HttpServer> {
+interface Serve {
+  readonly status: () => StatusResult;
+  readonly signal: AbortSignal;
+  readonly flags: RunningFlags;
+  readonly reverse: ReverseService | undefined;
+}
+
+async function serve(options: RunUpOptions, running: Running, { status, signal, flags, reverse }: Serve): Promise<HttpServer> {
   const meter = createMeter();
   const { reader, targets } = running;
   registerMetrics(meter, status, { ...running, sink: { status: () => ({ connected: targets.missing() === undefined }) } });
@@ -106,6 +109,7 @@ async function serve(
     dataDir: options.dataDir,
     metrics: meter,
     actions: controlActions(running, signal),
+    ...(reverse !== undefined && { reverse: reverse.actions(signal) }),
     status,
     flags,
     readiness: () => {

@@ -5,7 +5,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { explain, runCommand, type VerifyResult } from '#services/demo/pipeline/command.ts';
-import { Pipeline, type PipelineOptions, type PipelineStatus } from '#services/demo/pipeline/pipeline.ts';
+import { isFollowing, Pipeline, type PipelineOptions, type PipelineStatus } from '#services/demo/pipeline/pipeline.ts';
 import { makeScratch } from '#services/demo/pipeline/scratch.ts';
 import { execute, type TextRow } from '#test/support/application.ts';
 import { type PostgresOptions, type PostgresServer, startPostgres } from '#test/support/postgres.ts';
@@ -63,7 +63,7 @@ export async function openProofStage(options: ProofStageOptions): Promise<ProofS
 export const PATIENCE_MS = 120_000;
 
 export async function untilFollowing(pipeline: Pipeline, timeoutMs: number = PATIENCE_MS): Promise<PipelineStatus> {
-  return await pipeline.waitFor((status) => status.phase === 'following', { what: 'following', timeoutMs });
+  return await pipeline.waitFor(isFollowing, { what: 'following', timeoutMs });
 }
 
 /** @throws Error with verify's own words when it is not clean. */

@@ -35,6 +35,7 @@ export interface ReverseWorldOptions {
 export class ReverseWorld implements AsyncDisposable {
   readonly #stack: AsyncDisposableStack;
   readonly #path: string;
+  readonly directory: string;
   readonly source: string;
   readonly target: string;
   readonly file: MigrationFile;
@@ -63,6 +64,7 @@ export class ReverseWorld implements AsyncDisposable {
     { directory, source, target, file }: { readonly directory: string } & Pick<ReverseWorld, 'source' | 'target' | 'file'>,
   ) {
     this.#stack = stack;
+    this.directory = directory;
     this.#path = join(directory, 'm.yaml');
     this.dataDir = join(directory, 'data');
     this.source = source;

@@ -20,6 +20,8 @@ export function isLimited({ repair, approvals }: MigrationFile): boolean {
 
 export interface Asked {
   readonly file: MigrationFile;
+  /** The side that serves. */
+  readonly copiedFrom: string;
   readonly mapping: CompiledMapping;
   readonly requests: readonly RecopyRequest[];
   /** The tables asked for, compared now. */
@@ -65,11 +67,11 @@ async function requireSigned(file: MigrationFile, { deletes }: RepairExtent): Pr
   );
 }
 
-async function rangeRows({ file, mapping, requests }: Asked): Promise<Map<RecopyRequest, number>> {
+async function rangeRows({ copiedFrom, mapping, requests }: Asked): Promise<Map<RecopyRequest, number>> {
   const counts = new Map<RecopyRequest, number>();
   const ranges = requests.filter((one) => one.kind === 'range');
   if (ranges.length === 0) return counts;
-  const client = await connect(file.source.postgres, { applicationName: 'crossfade repair', role: 'source' });
+  const client = await connect(copiedFrom, { applicationName: 'crossfade repair', role: 'source' });
   try {
     for (const request of ranges) {
       const table = mapping.tables.find(({ from }) => from.schema === request.schema && from.name === request.table)!;

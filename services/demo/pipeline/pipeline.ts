@@ -42,6 +42,11 @@ export interface PipelineStatus {
   }[];
 }
 
+/** The copy is complete, and the target follows; `verify` has found it equal or not. */
+export function isFollowing({ phase }: Pick<PipelineStatus, 'phase'>): boolean {
+  return phase === 'following' || phase === 'verified';
+}
+
 export interface TableStatus {
   readonly from: string;
   readonly to: string;

@@ -11,6 +11,7 @@ import {
   throttleRequestSchema,
   type ThrottleResult,
 } from '#schemas/status/control-request.ts';
+import { PipelineError } from '#schemas/errors.ts';
 import { parseBody } from './error-replies.ts';
 
 /** What the composition root lends to HTTP. Each resolves when the request is durable or done, and rejects with a PipelineError. */
@@ -25,11 +26,12 @@ export interface ControlActions {
   marker(request: MarkerBody): Promise<MarkerResult>;
 }
 
-export function registerControlRoutes(app: FastifyInstance, actions: ControlActions): void {
-  app.post('/v1/recopy', async (request, reply) => {
-    await actions.recopy(parseBody(recopyRequestSchema, request.body));
-    return reply.code(202).send({ ok: true });
-  });
+/** The same of the way back: names are the target's, and a marker goes from there to the source. */
+export type ReverseActions = Pick<ControlActions, 'recopy' | 'marker'>;
+
+export function registerControlRoutes(app: FastifyInstance, actions: ControlActions, reverse: ReverseActions = NO_WAY_BACK): void {
+  registerCopying(app, '/v1', actions);
+  registerCopying(app, '/v1/reverse', reverse);
   app.post('/v1/pause', async (request) => {
     parseBody(emptyRequestSchema, request.body);
     await actions.pause();
@@ -41,5 +43,15 @@ export function registerControlRoutes(app: FastifyInstance, actions: ControlActi
     return { ok: true };
   });
   app.post('/v1/throttle', async (request) => actions.throttle(parseBody(throttleRequestSchema, request.body)));
-  app.post('/v1/marker', async (request) => actions.marker(parseBody(markerRequestSchema, request.body)));
 }
+
+function registerCopying(app: FastifyInstance, path: string, actions: ReverseActions): void {
+  app.post(`${path}/recopy`, async (request, reply) => {
+    await actions.recopy(parseBody(recopyRequestSchema, request.body));
+    return reply.code(202).send({ ok: true });
+  });
+  app.post(`${path}/marker`, async (request) => actions.marker(parseBody(markerRequestSchema, request.body)));
+}
+
+const refuse = async (): Promise<never> => Promise.reject(new PipelineError('CF-8201', 'no way back runs here'));
+const NO_WAY_BACK: ReverseActions = { recopy: refuse, marker: refuse };

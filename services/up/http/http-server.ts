@@ -5,7 +5,7 @@
  */
 import fastify, { type FastifyInstance } from 'fastify';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
-import { type ControlActions, registerControlRoutes } from './control-routes.ts';
+import { type ControlActions, registerControlRoutes, type ReverseActions } from './control-routes.ts';
 import { type FlagRouteOptions, registerFlagRoutes } from './flag-routes.ts';
 import { type HealthOptions, registerHealthRoutes } from './health-routes.ts';
 import { registerErrorReplies } from './error-replies.ts';
@@ -21,6 +21,8 @@ export interface HttpServerOptions extends HealthOptions {
   /** Holds instance.json. */
   readonly dataDir: string;
   readonly actions: ControlActions;
+  /** Absent: no way back runs here. */
+  readonly reverse?: ReverseActions;
   status(): StatusResult | Promise<StatusResult>;
   /** Absent: none are served. */
   readonly flags?: Pick<FlagRouteOptions, 'flags' | 'observations' | 'flagsToken'>;
@@ -44,7 +46,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   await app.register(async (guardedRoutes) => {
     guardedRoutes.addHook('onRequest', requireToken(options.token));
     guardedRoutes.get('/v1/status', async () => options.status());
-    registerControlRoutes(guardedRoutes, options.actions);
+    registerControlRoutes(guardedRoutes, options.actions, options.reverse);
   });
   const { flags, token } = options;
   if (flags !== undefined) await registerFlagRoutes(app, { ...flags, token, status: () => options.status() });

@@ -14,7 +14,9 @@ import { whyNoReverse } from '#schemas/mapping/reverse/derive-reverse.ts';
 import type { ReverseStatus } from '#schemas/status/status-result.ts';
 import { waitBackoff, type Backoff } from '#services/runtime/backoff.ts';
 import type { Logger, Service } from '#services/runtime/service.ts';
+import { controlActions } from '../actions.ts';
 import type { Running } from '../assemble.ts';
+import type { ReverseActions } from '../http/control-routes.ts';
 import { removeReverse } from './begin-reverse.ts';
 import { runReverse } from './run-reverse.ts';
 import type { ServingSide } from './serving-side.ts';
@@ -32,6 +34,8 @@ export class ReverseService implements Service {
   #client: pg.Client | undefined;
   #isWanted = false;
   #running: Running | undefined;
+  /** Fires when what runs has ended. */
+  #stood = new AbortController();
   #restarts = 0;
   #error: string | undefined;
 
@@ -55,6 +59,18 @@ export class ReverseService implements Service {
       restarts: this.#restarts,
       ...(error !== undefined && { error }),
     };
+  }
+
+  /** For as long as the instance runs; refused while the path does not stand. */
+  actions(signal: AbortSignal): ReverseActions {
+    const standing = (): ReverseActions => {
+      // Nobody waits for a path that is gone.
+      const until = AbortSignal.any([signal, this.#stood.signal]);
+      if (this.#running !== undefined) return controlActions(this.#running, until);
+      const why = this.#error ?? (this.#isWanted ? 'it is being started' : 'it is not wanted');
+      throw new PipelineError('CF-8204', `the way back does not stand: ${why}`);
+    };
+    return { recopy: async (request) => standing().recopy(request), marker: async (request) => standing().marker(request) };
   }
 
   /** Never rejects. */
@@ -115,6 +131,8 @@ export class ReverseService implements Service {
         await waitBackoff(RETRY, attempt, ended).catch(() => undefined);
       } finally {
         this.#running = undefined;
+        this.#stood.abort();
+        this.#stood = new AbortController();
       }
     }
     await looking;

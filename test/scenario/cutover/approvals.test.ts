@@ -131,6 +131,11 @@ test('status tells where the cut-over stands, and sign-off waits for its people'
   expect(await told('backed-out')).toEqual(['observing', 'target']);
 
   expect((await stage.run('signoff', '--as', 'Ada', '--confirm', 'chop')).exitCode).toBe(2);
+  expect(await stage.run('signoff', '--as', 'Ada', '--confirm', NAME)).toMatchObject({
+    exitCode: 10,
+    envelope: { error: { code: 'CF-8002', message: expect.stringContaining('nothing was compared whole') as string } },
+  });
+  await stage.move('proved');
   const first = await stage.run('signoff', '--as', 'Ada', '--confirm', NAME);
   expect(first).toMatchObject({
     exitCode: 10,

@@ -106,7 +106,7 @@ describeWithKafka('the services over Kafka', () => {
       const verified = await runCommand<VerifyResult>(['verify'], { file: stage.file, dataDir });
       expect(verified.code, explain(verified)).toBe(0);
       const status = await runCommand<{ readonly phase: string }>(['status'], { file: stage.file, dataDir });
-      expect(status.envelope?.result).toMatchObject({ phase: 'following', deadLetters: 0, drift: 0 });
+      expect(status.envelope?.result).toMatchObject({ phase: 'verified', deadLetters: 0, drift: 0 });
       await execute(stage.target, `UPDATE item SET label = 'drifted' WHERE id = 777; DELETE FROM note WHERE item = 300`);
       const drifted = await runCommand<VerifyResult>(['verify'], { file: stage.file, dataDir });
       expect(drifted.code, explain(drifted)).toBe(11);

@@ -7,6 +7,7 @@ import {
   mayApprove,
   type RequiredApproval,
 } from '#schemas/migration/approvals.ts';
+import { lastProof } from '#schemas/migration/last-proof.ts';
 import { cleanVerifyGate, signoffGates } from '#schemas/migration/signoff-gates.ts';
 
 const PLAN = 'a'.repeat(64);
@@ -14,6 +15,8 @@ const FORMER = 'b'.repeat(64);
 const by = (person: string, planHash = PLAN, subject = 'cutover'): Approval => ({ subject, planHash, person, at: '2026-11-22T08:00:00Z' });
 const two: RequiredApproval = { subject: 'cutover', count: 2, isItem: false };
 const named: RequiredApproval = { ...two, of: ['Ada Lovelace', 'Grace Hopper'] };
+
+const HOUR_MS = 3_600_000;
 
 test('different people count, each once', () => {
   expect(approvalState(two, [by('Ada Lovelace'), by(' ada  LOVELACE ')], PLAN)).toMatchObject({ missing: 1 });
@@ -55,12 +58,30 @@ test('the cut-over waits for its approvals and for the checklist, the others for
 });
 
 test('nothing is signed off that is not observed, or that nobody has looked at', () => {
-  const evidence = { required: undefined, approvals: [], planHash: PLAN };
-  expect(signoffGates({ row: undefined, ...evidence })).toMatchObject([{ gate: 'state', isOpen: false, evidence: 'nothing was cut over' }]);
-  expect(signoffGates({ row: { state: 'rolling-back' }, ...evidence })).toMatchObject([{ isOpen: false }]);
-  expect(signoffGates({ row: { state: 'observing' }, ...evidence })).toMatchObject([{ isOpen: true }]);
-  expect(
-    [undefined, { differences: 0, inconclusive: 1 }, { differences: 2, inconclusive: 0 }].map((one) => cleanVerifyGate(one).isOpen),
-  ).toEqual([false, false, false]);
-  expect(cleanVerifyGate({ differences: 0, inconclusive: 0 }).isOpen).toBe(true);
+  const at = '2026-11-22T08:00:00.000000Z';
+  const proof = { differences: 0, at };
+  const nowMs = Date.parse(at) + HOUR_MS;
+  const evidence = { required: undefined, approvals: [], planHash: PLAN, proof, nowMs };
+  expect(signoffGates({ row: undefined, ...evidence })).toMatchObject([
+    { gate: 'state', isOpen: false, evidence: 'nothing was cut over' },
+    { gate: 'verify', isOpen: true },
+  ]);
+  expect(signoffGates({ row: { state: 'rolling-back' }, ...evidence })[0]).toMatchObject({ isOpen: false });
+  expect(signoffGates({ row: { state: 'observing' }, ...evidence })[0]).toMatchObject({ isOpen: true });
+  const isOpen = (one: Parameters<typeof cleanVerifyGate>[0]): boolean => cleanVerifyGate(one).isOpen;
+  expect(isOpen({ proof: undefined, nowMs })).toBe(false);
+  expect(isOpen({ proof: { ...proof, differences: 2 }, nowMs })).toBe(false);
+  expect(isOpen({ proof, nowMs: nowMs + 23 * HOUR_MS })).toBe(true);
+  expect(isOpen({ proof, nowMs: nowMs + 23 * HOUR_MS + 1 })).toBe(false);
+  expect(isOpen({ proof: undefined, nowMs, noWayBack: 'the file says so' })).toBe(true);
+});
+
+test('a proof is of the side that serves now, until something differs', () => {
+  const record = (event: string, details = {}): Parameters<typeof lastProof>[0][number] => ({ event, at: event, details });
+  expect(lastProof([])).toBeUndefined();
+  expect(lastProof([record('proved'), record('decided'), record('finished')])).toBeUndefined();
+  expect(lastProof([record('decided'), record('proved'), record('approved')])).toEqual({ differences: 0, at: 'proved' });
+  expect(lastProof([record('proved'), record('doubted', { differences: 3 })])).toEqual({ differences: 3, at: 'doubted' });
+  expect(lastProof([record('proved'), record('rollback-begun'), record('backed-out')])).toMatchObject({ differences: 0 });
+  expect(lastProof([record('proved'), record('forced-found')])).toBeUndefined();
 });
