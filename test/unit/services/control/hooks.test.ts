@@ -1,0 +1,60 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
+import { expect, test } from 'vitest';
+import type { HookEntry } from '#schemas/config/migration-file.ts';
+import type { HookCall } from '#services/control/flip/ports.ts';
+import { hooksPort } from '#services/control/hooks/run-hook.ts';
+
+const CALL: HookCall = { event: 'before', kind: 'cutover', drill: false, epoch: 3n, serves: 'target' };
+const EVENT = { migration: 'shop', event: 'before', act: 'cutover', drill: false, epoch: '3', serves: 'target' };
+
+function shell(command: string, timeoutMs = 10_000): HookEntry {
+  return { name: command, kind: 'exec', command: ['/bin/sh', '-c', command], timeoutMs };
+}
+
+function portOf(before: readonly HookEntry[], after: readonly HookEntry[] = []): ReturnType<typeof hooksPort> {
+  return hooksPort({ name: 'shop', before, after, environment: { PATH: process.env['PATH'] } });
+}
+
+test('a command gets the event on its standard input; exit 0 is a yes', async () => {
+  const [report] = await portOf([shell('cat')]).before(CALL);
+  expect(report).toMatchObject({ ok: true, said: `exit 0: ${JSON.stringify(EVENT)}` });
+});
+
+test('the first no ends it, and says why; those behind it are not asked', async () => {
+  const reports = await portOf([shell('true'), shell('echo frozen >&2; exit 3'), shell('true')]).before(CALL);
+  expect(reports.map(({ ok, said }) => [ok, said])).toEqual([
+    [true, 'exit 0'],
+    [false, 'exit 3: frozen'],
+  ]);
+});
+
+test('one that does not end is ended, and counts as a no; so does one that cannot be run', async () => {
+  const [late] = await portOf([{ name: 'late', kind: 'exec', command: ['sleep', '60'], timeoutMs: 50 }]).before(CALL);
+  expect(late).toMatchObject({ ok: false });
+  const [absent] = await portOf([{ name: 'absent', kind: 'exec', command: ['/no/such/program'], timeoutMs: 1_000 }]).before(CALL);
+  expect(absent).toMatchObject({ ok: false, said: expect.stringContaining('cannot be run') as string });
+});
+
+test('an address gets a POST with its headers; anything but 2xx is a no, and an after-hook is tried again', async () => {
+  const bodies: string[] = [];
+  const server = createServer((request, response) => {
+    void text(request).then((body) => {
+      bodies.push(`${request.headers['x-key'] as string} ${body}`);
+      response.writeHead(bodies.length === 1 ? 503 : 204).end();
+    });
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  const hook: HookEntry = { name: 'dns', kind: 'http', url, headers: { 'x-key': 'k' }, timeoutMs: 5_000 };
+  try {
+    expect(await portOf([], [hook]).after({ ...CALL, event: 'after' })).toMatchObject([{ hook: 'dns', ok: true, said: 'HTTP 204' }]);
+    expect(bodies).toEqual([`k ${JSON.stringify({ ...EVENT, event: 'after' })}`, `k ${JSON.stringify({ ...EVENT, event: 'after' })}`]);
+  } finally {
+    server.close();
+  }
+  const [gone] = await portOf([hook]).before(CALL);
+  expect(gone).toMatchObject({ ok: false, said: expect.stringContaining('no answer') as string });
+});
