@@ -26,6 +26,6 @@ export const flipKillsProof: Proof = {
   name: 'flip-kills',
   claim:
     'a flip killed at every step, both ways, and the instance with it: finished or backed out, one side takes writes, no acknowledged write lost',
-  expectedSeconds: 400,
-  run: async ({ size, seed, say }) => runFlipKills({ isFull: size === 'full', seed, say, ...(size === 'small' && { points: 2 }) }),
+  expectedSeconds: 900,
+  run: async ({ size, seed, say }) => runFlipKills({ isFull: size === 'full', seed, say, ...(size === 'small' && { points: 1 }) }),
 };
