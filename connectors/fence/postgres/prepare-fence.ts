@@ -11,7 +11,7 @@ import { quoteIdent, quoteTable } from '#schemas/table.ts';
 import { explained } from './refusal.ts';
 import { openLockSession } from './session.ts';
 import { readSequences } from './sequences.ts';
-import { creations, disabling, ensureFunction, type Member, readMembers, triggerNames } from './triggers.ts';
+import { creations, disabling, ensureFunction, type Member, readMembers, readNew } from './triggers.ts';
 import { withTries } from './tries.ts';
 
 /** @throws PipelineError CF-8101, CF-8102, CF-5002 */
@@ -56,6 +56,9 @@ async function makeTriggers(client: pg.Client, parts: { options: FenceOptions; m
   // One that is awake, and says something else, is up: openFence mends it.
   if (made.length === 0 || member.row.enabled === 'A' || member.statement.enabled === 'A') return;
   await withTries(client, { lockMs, what: `the triggers of ${quoteTable(member)} could not be made` }, async () => {
-    await client.query([...made, disabling(member, Object.values(triggerNames(options.name)))].join(';\n'));
+    await client.query(made.join(';\n'));
+    // With the partitions' clones, at once: a committed trigger that is awake refuses writes.
+    const awake = await readNew(client, options.name, member);
+    await client.query(awake.map((table) => disabling(table, table.triggers)).join(';\n'));
   });
 }

@@ -169,6 +169,21 @@ export async function readCarriers(client: pg.ClientBase, name: string): Promise
   }));
 }
 
+/** Triggers of a table and its partitions that were just made: neither asleep nor woken by a fence. */
+export async function readNew(client: pg.ClientBase, name: string, table: TableName): Promise<Omit<Carrier, 'isPartition'>[]> {
+  const names = triggerNames(name);
+  const rows = await queryRows(
+    client,
+    `SELECT n.nspname AS schema, c.relname AS name, string_agg(t.tgname, ',') AS triggers
+       FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE t.tgfoid = to_regprocedure('${FUNCTION}') AND t.tgname IN ($1, $2) AND t.tgenabled = 'O'
+        AND c.oid IN (SELECT $3::regclass UNION SELECT relid FROM pg_partition_tree($3::regclass))
+      GROUP BY c.oid, n.nspname, c.relname`,
+    [names.row, names.statement, quoteTable(table)],
+  );
+  return rows.map((row) => ({ schema: row['schema']!, name: row['name']!, triggers: row['triggers']!.split(',') }));
+}
+
 export function isAwake({ row, statement }: Member): boolean {
   return row.enabled === 'A' && statement.enabled === 'A';
 }

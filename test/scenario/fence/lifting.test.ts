@@ -43,6 +43,19 @@ describe.each([14, 18] as const)('on PostgreSQL %i', (version) => {
     await expect(session.query(INSERT)).rejects.toThrow(`moved to the target ('it''s' \\ moved) (migration shop)`);
   });
 
+  test('nobody is refused while it is prepared, in whatever partition', async () => {
+    await using world = await fenceWorld(version);
+    const owner = await world.session();
+    for (let day = 30; day < 60; day++)
+      await owner.query(`CREATE TABLE shop.bill_${day} PARTITION OF shop.bill FOR VALUES FROM (${day}) TO (${day + 1})`);
+    const over = new AbortController();
+    const prepared = prepare(world.options).finally(() => over.abort());
+    const outcomes: string[] = [];
+    while (!over.signal.aborted) outcomes.push(await outcomeOf(owner.query('INSERT INTO shop.bill (day) VALUES (59)')));
+    await prepared;
+    expect(new Set(outcomes)).toEqual(new Set(['ok']));
+  });
+
   test('partitions that came later are lifted with the rest, and one that takes writes is named', async () => {
     await using world = await fenceWorld(version);
     await raiseFence(world.options, 1n);
