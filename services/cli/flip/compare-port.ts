@@ -2,6 +2,7 @@
 import { PipelineError } from '#schemas/errors.ts';
 import { listNames } from '#schemas/finding.ts';
 import { parseLsn } from '#schemas/lsn.ts';
+import { type ComparedDirection, servingDirection } from '#schemas/reconcile/serving-direction.ts';
 import type { VerifyResult } from '#schemas/reconcile/verify-result.ts';
 import type { ComparePort, CompareVerdict } from '#services/control/flip/ports.ts';
 import type { FlippedMigration } from '#services/control/postgres/flipped-migration.ts';
@@ -13,15 +14,15 @@ const KEY_MS = 0.3;
 const AROUND_MS = 60;
 
 export function comparePort(migration: FlippedMigration, logger: Logger): ComparePort {
-  const direction = (from: 'source' | 'target'): Pick<FlippedMigration, 'file' | 'mapping'> => {
-    if (from === 'source') return migration;
-    if (migration.reverse === undefined) throw new PipelineError('CF-8324', 'nothing of this migration goes back');
-    return migration.reverse;
+  const direction = (from: 'source' | 'target'): ComparedDirection => {
+    const found = servingDirection(migration, migration.reverse, from);
+    if (found === undefined) throw new PipelineError('CF-8324', 'nothing of this migration goes back');
+    return found;
   };
   return {
     begin: async (from, signal) => {
-      const { file, mapping } = direction(from);
-      const compare = await beginFenceCompare({ file, mapping, logger, signal });
+      const { file, mapping, targetRows } = direction(from);
+      const compare = await beginFenceCompare({ file, mapping, targetRows, logger, signal });
       return {
         before: verdictOf(compare.before),
         refresh: async () => {
