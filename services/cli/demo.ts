@@ -1,13 +1,14 @@
-/** `demo`: a live shop moves between two throw-away servers, is killed twice on the way, and is proved equal. */
+/** `demo`: a live shop moves between two throw-away servers, is killed twice on the way, proved equal, cut over, back and over again. */
 import { PipelineError } from '#schemas/errors.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
 
 export const demoCommand: CommandSpec = {
   name: 'demo',
-  about: 'See a live database move, be killed twice, and be proved equal: two throw-away servers, nothing to set up.',
+  about:
+    'See a live database move, be killed twice, be proved equal, cut over, rolled back and signed off: two throw-away servers, nothing to set up.',
   examples: [
-    ['crossfade demo', 'about a minute; exit 0 only when nothing was lost'],
-    ['crossfade demo --small', 'about 15 seconds'],
+    ['crossfade demo', 'under three minutes; exit 0 only when nothing was lost'],
+    ['crossfade demo --small', 'about half a minute'],
     ['crossfade demo --keep', 'keep it running to play with'],
   ],
   configure: (command) =>

@@ -1,18 +1,20 @@
 /**
  * The story of one migration, told while it happens. Guarantee: it ends well only if `verify` found the two shops equal after two
- * SIGKILLs; anything else throws.
+ * SIGKILLs, and again after two cut-overs and a rollback that lost no write; anything else throws.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { Application } from './application/application.ts';
 import { type LagFigures, LagProbe } from './lag-probe.ts';
 import { corruptRows, findAndRepair } from './corrupt.ts';
+import { flipShop, type FlipsSummary } from './flips.ts';
 import type { DemoOptions } from './options.ts';
-import { explain, runCommand, type VerifyResult } from './pipeline/command.ts';
+import { explain, runCommand } from './pipeline/command.ts';
 import { isFollowing, Pipeline, type PipelineStatus } from './pipeline/pipeline.ts';
 import { type DemoStage, execute, loadShop, openStage } from './stage.ts';
-import type { Step, Story } from './story.ts';
+import { number, type Step, type Story, tell } from './story.ts';
+import { verifyShops } from './verify-shops.ts';
 
-export interface DemoSummary {
+export interface DemoSummary extends FlipsSummary {
   readonly seed: number;
   readonly rowsLoaded: number;
   readonly rowsCompared: number;
@@ -107,8 +109,9 @@ async function migrate(stage: DemoStage, application: Application, scene: Scene)
     return [figures, `The shop closed after ${number(application.transactions)} transactions; the last change has arrived`];
   });
   const changesApplied = sum((await last.status())?.tables.map((table) => table.changesApplied) ?? []);
-  const verified = await verify(stage, story);
+  const verified = await verifyShops(stage, story);
   const money = await compareMoney(stage);
+  const flips = await flipShop(stage, last, scene);
   const end = await last.stop();
   if (end.code !== 0) throw new Error(`crossfade up did not stop cleanly: ${end.signal ?? `exit code ${end.code}`}`);
   return {
@@ -127,6 +130,7 @@ async function migrate(stage: DemoStage, application: Application, scene: Scene)
     differences: verified.differences,
     inconclusive: verified.inconclusive,
     money,
+    ...flips,
     seconds: (Date.now() - scene.began) / 1000,
   };
 }
@@ -173,23 +177,6 @@ async function killWhileStreaming({ pipeline }: Copied, { options, story }: Pick
   });
 }
 
-async function verify(stage: DemoStage, story: Story): Promise<VerifyResult> {
-  return await tell(story, 'crossfade verify', async () => {
-    const outcome = await runCommand<VerifyResult>(['verify'], stage.pipeline);
-    const result = outcome.envelope?.result;
-    if (outcome.code !== 0 || result === undefined)
-      throw new Error(`crossfade verify: ${explain(outcome)}\n${JSON.stringify(worst(result), undefined, 2)}`);
-    return [
-      result,
-      `crossfade verify: ${number(sum(result.tables.map((table) => table.rowsSource)))} rows compared at ${result.at.lsn}, ${result.differences} differences`,
-    ];
-  });
-}
-
-function worst(result: VerifyResult | undefined): unknown {
-  return result?.tables.filter((table) => table.missing + table.extra + table.different > 0);
-}
-
 /** The shop's own invariant, asked of both sides by plain SQL. */
 async function compareMoney(stage: DemoStage): Promise<string> {
   const [source] = await execute(
@@ -200,19 +187,6 @@ async function compareMoney(stage: DemoStage): Promise<string> {
   if (typeof source?.['sum'] !== 'string' || source['sum'] !== target?.['sum'])
     throw new Error(`the accounts add up to ${source?.['sum']} on the source, ${target?.['sum']} on the target`);
   return source['sum'];
-}
-
-/** Runs one step of the story: its line ends well with the text returned, or badly with the error. */
-async function tell<T>(story: Story, text: string, work: (step: Step) => Promise<readonly [T, string]>): Promise<T> {
-  const step = story.step(text);
-  try {
-    const [value, last] = await work(step);
-    step.done(last);
-    return value;
-  } catch (error) {
-    step.failed(text);
-    throw error;
-  }
 }
 
 function showCopy(step: Step, status: PipelineStatus): number {
@@ -233,10 +207,6 @@ function findingsText(count: number): string {
 
 function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
-}
-
-export function number(value: number): string {
-  return Math.round(value).toLocaleString('en-US');
 }
 
 function percent(part: number): string {

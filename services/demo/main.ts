@@ -1,12 +1,12 @@
 /**
- * `npm run demo`: a live shop is moved to a new database, killed twice on the way, and proved equal. Guarantee: exit code 0 only when
- * everything held; no server, process or file is left behind.
+ * `npm run demo`: a live shop is moved to a new database, killed twice on the way, proved equal, cut over, rolled back, cut over again and signed off.
+ * Guarantee: exit code 0 only when everything held; no server, process or file is left behind.
  */
 import { messageOf } from '#schemas/errors.ts';
-import { type DemoSummary, number, runDemo } from './demo.ts';
+import { type DemoSummary, runDemo } from './demo.ts';
 import { readOptions, USAGE } from './options.ts';
 import { runPlay } from './play.ts';
-import { createStory, type Story } from './story.ts';
+import { createStory, number, type Story } from './story.ts';
 
 async function main(argv: readonly string[]): Promise<number> {
   if (argv.includes('--help')) {
@@ -38,6 +38,11 @@ function finish(story: Story, summary: DemoSummary): void {
       `corrupted     ${summary.corrupted} rows of the target: named, repaired, verified`,
       `money         ${summary.money} in the accounts, on both sides`,
       `differences   ${summary.differences}`,
+      `reads moved   ${summary.readsOnTarget.map((part) => `${(part * 100).toFixed(0)} %`).join(', then ')} answered by the new shop`,
+      `write blocks  ${summary.flips.map(({ act, blockMs }) => `${act} ${blockMs} ms`).join(', ')}`,
+      `writes        ${number(summary.writesAcknowledged)} acknowledged while it was flipped (${number(summary.writes.source)} by the old shop, ${number(summary.writes.target)} by the new one)`,
+      `lost          ${summary.lost}`,
+      `signed off    by ${summary.signedBy.join(' and ')}`,
     ].join('\n'),
   );
   story.end(`Done in ${summary.seconds.toFixed(0)} s. Run it again with --seed ${summary.seed}, or npm run demo -- --keep to play with it`);

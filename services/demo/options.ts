@@ -18,7 +18,7 @@ export interface DemoOptions {
 
 export const USAGE = `npm run demo [-- OPTIONS]
   --keep       keep everything running to play with, until Ctrl-C
-  --small      a small shop: about 15 seconds
+  --small      a small shop: about half a minute
   --seed N     the seed of a run printed before
   --json       the summary as JSON on stdout`;
 

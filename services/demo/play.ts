@@ -1,11 +1,10 @@
 /** The second mode: everything runs until Ctrl-C, to play with. Guarantee: a pipeline that somebody kills is started again. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { Application } from './application/application.ts';
-import { number } from './demo.ts';
 import type { DemoOptions } from './options.ts';
 import { describeEnd, Pipeline } from './pipeline/pipeline.ts';
 import { type DemoStage, loadShop, openStage } from './stage.ts';
-import type { Story } from './story.ts';
+import { number, type Story } from './story.ts';
 
 const RESTART_AFTER_MS = 2_000;
 /** So many failures in a row, none of them a kill, are not somebody playing. */

@@ -15,6 +15,23 @@ export interface Story {
   end(text: string): void;
 }
 
+/** Runs one step of the story: its line ends well with the text returned, or badly with the error. */
+export async function tell<T>(story: Story, text: string, work: (step: Step) => Promise<readonly [T, string]>): Promise<T> {
+  const step = story.step(text);
+  try {
+    const [value, last] = await work(step);
+    step.done(last);
+    return value;
+  } catch (error) {
+    step.failed(text);
+    throw error;
+  }
+}
+
+export function number(value: number): string {
+  return Math.round(value).toLocaleString('en-US');
+}
+
 export function createStory(output: NodeJS.WriteStream, clock: () => number): Story {
   return output.isTTY ? terminalStory(output) : plainStory(output, clock);
 }

@@ -90,9 +90,10 @@ async function placeOrder(shop: Shop): Promise<void> {
         price,
       ]);
     }
-    await client.query('update tbl_ord set total = (select sum(qty * price) from tbl_ord_pos where ord_id = $1) where ord_id = $1', [
-      order,
-    ]);
+    await client.query(
+      'update tbl_ord set total = (select round(sum(qty * price), 2) from tbl_ord_pos where ord_id = $1) where ord_id = $1',
+      [order],
+    );
   });
 }
 

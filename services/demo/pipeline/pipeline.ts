@@ -135,9 +135,15 @@ export class Pipeline implements AsyncDisposable {
     return body.result ?? (answer as PipelineStatus);
   }
 
-  async request(method: 'GET' | 'POST', path: string, body?: unknown): Promise<unknown> {
+  /** Where it answers, and to whom; undefined while it is not up. */
+  get address(): { readonly url: string; readonly token: string } | undefined {
     const instance = readInstance(this.#options.dataDir);
-    if (instance === undefined || instance.pid !== this.pid || this.#result !== undefined) return undefined;
+    return instance?.pid === this.pid && this.#result === undefined ? instance : undefined;
+  }
+
+  async request(method: 'GET' | 'POST', path: string, body?: unknown): Promise<unknown> {
+    const instance = this.address;
+    if (instance === undefined) return undefined;
     try {
       const response = await fetch(new URL(path, instance.url), {
         method,

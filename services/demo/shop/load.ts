@@ -81,12 +81,14 @@ function accounts({ customers: n }: ShopSize): string {
 function orders({ orders: n, customers: c, categories: k }: ShopSize): string {
   return `insert into tbl_ord (cust_id, state, placed, total, remark)
     select 1 + floor(random() * ${c})::int, (array['new','paid','sent','cancelled']::order_state[])[1 + i % 4],
-      timestamp '2024-10-27 01:00:00' + i * interval '7 minutes', 0, case when i % 3 > 0 then ${awkward('i')} end
+      -- There and back: nobody orders in an hour that the clocks leave out.
+      (timestamp '2024-10-27 01:00:00' + i * interval '7 minutes') at time zone 'Europe/Berlin' at time zone 'Europe/Berlin', 0,
+      case when i % 3 > 0 then ${awkward('i')} end
     from generate_series(1, ${n}) i;
     insert into tbl_ord_pos (ord_id, pos, cat_code, qty, price)
     select i, p, 'cat-' || (1 + (i * 7 + p) % ${k}), 1 + (i + p) % 9, round((random() * 500)::numeric, 4)
     from generate_series(1, ${n}) i, generate_series(1, 1 + i % 3) p;
-    update tbl_ord o set total = s.total from (select ord_id, sum(qty * price) as total from tbl_ord_pos where ord_id % 2 = 0 group by ord_id) s where s.ord_id = o.ord_id`;
+    update tbl_ord o set total = s.total from (select ord_id, round(sum(qty * price), 2) as total from tbl_ord_pos where ord_id % 2 = 0 group by ord_id) s where s.ord_id = o.ord_id`;
 }
 
 function documents({ documents: n }: ShopSize): string {
