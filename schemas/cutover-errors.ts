@@ -71,6 +71,12 @@ export const cutoverErrors = {
     'The reverse path has lost its place while the target serves: what was written there meanwhile is not on the source.',
     'Do not roll back: have the tables copied from the target again (docs/cutover.md), or go on without a way back.',
   ),
+  'CF-8204': entry(
+    1,
+    'timed',
+    'The way back does not stand.',
+    'See in the log of crossfade up what holds it up; crossfade status tells whether it stands.',
+  ),
   'CF-8501': entry(10, 'operator', 'A gate of the clean-up is closed.', 'Each gate is listed with what opens it; nothing was taken away.'),
   'CF-8502': entry(
     1,

@@ -13,8 +13,8 @@ export function controlActions({ copier, reader, targets, monitors, mayCopy }: R
     recopy: async (request) => {
       // Its writers would be overtaken by what the source still has, and the way back takes our rows for its own.
       if (!(await mayCopy())) {
-        throw new PipelineError('CF-8002', 'the target serves: rows copied from the source would overwrite what is written there', {
-          remedy: 'Copy again once the source serves: crossfade rollback. What differs, crossfade verify tells.',
+        throw new PipelineError('CF-8002', 'the other side serves: rows copied over its own would overwrite what is written there', {
+          remedy: 'What differs, crossfade verify tells; crossfade repair copies from the side that serves.',
         });
       }
       await copier.checkRecopy(request);

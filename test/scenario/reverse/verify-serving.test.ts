@@ -156,7 +156,7 @@ test('verify and repair go the way that serves, and back again', { timeout: LONG
   // Nobody waits for whoever acts, and nothing is recorded beside it.
   const held = await takeMigrationLease({ url: world.target, name: 'serving', holder: 'test' });
   expect((await run('verify')).exitCode).toBe(0);
-  expect(await state(world)).toEqual(['observing', 'doubted']);
+  expect(await state(world)).toEqual(['observing', 'repaired']);
   await held.release();
   expect((await run('verify', '--rows-only')).exitCode).toBe(0);
   expect(await state(world)).toEqual(['observing', 'proved']);
