@@ -104,8 +104,8 @@ export function purityGate({ migration, sessions }: TableGateParts): Gate {
       const to = flipTo(kind);
       const reader = pipelineName(migration, to);
       if (reader === undefined) return { isSkipped: true, evidence: `nothing reads what is written on the ${to}` };
-      // Counted where that direction's progress lies.
-      const rows = await sessions.run(otherSide(to), async (client) =>
+      // Counted where it is read (services/up/reverse/foreign-gate.ts), not where that direction's progress lies.
+      const rows = await sessions.run(to, async (client) =>
         (await has(client, 'crossfade.foreign_writes')) ? queryRows(client, FOREIGN, [reader, FOREIGN_MINUTES]) : [],
       );
       const seen = listNames(

@@ -2,6 +2,7 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { readAudit } from '#connectors/target/postgres/audit.ts';
 import { openFlip } from '#services/cli/flip/open-flip.ts';
+import { MESSAGE_PREFIX, originMessage } from '#schemas/frame/frame.ts';
 import { flip } from '#services/control/flip/engine.ts';
 import type { FencePort, FlipPorts } from '#services/control/flip/ports.ts';
 import { hooksPort } from '#services/control/hooks/run-hook.ts';
@@ -41,6 +42,12 @@ async function session(url: string): Promise<ApplicationSession> {
   const opened = await openSession(url);
   sessions.push(opened);
   return opened;
+}
+
+/** On the target, as a fault of our own sink: for anybody else's write the gate purity is closed. */
+async function asOurs(sql: string): Promise<void> {
+  const mark = `SELECT pg_logical_emit_message(true, '${MESSAGE_PREFIX}', '${originMessage('scenario')}')`;
+  await execute(stage.target, `BEGIN; ${mark}; ${sql}; COMMIT`);
 }
 
 /** Before the source's fence is asked for. */
@@ -86,7 +93,7 @@ const FAILURES: readonly Failure[] = [
     code: 'CF-8304',
     step: 'final-compare',
     sabotage: (ports) => beforeFence(ports, async () => void (await execute(stage.source, `INSERT INTO orders (note) VALUES ('spoil')`))),
-    mend: async () => void (await execute(stage.target, `UPDATE orders SET note = 'spoil' WHERE note = 'SPOIL'`)),
+    mend: async () => asOurs(`UPDATE orders SET note = 'spoil' WHERE note = 'SPOIL'`),
   },
   {
     what: 'drift before the fence',
@@ -96,10 +103,10 @@ const FAILURES: readonly Failure[] = [
       ...ports,
       hooks: {
         ...ports.hooks,
-        before: async () => execute(stage.target, `UPDATE orders SET note = 'foreign' WHERE id = 7`).then(() => []),
+        before: async () => asOurs(`UPDATE orders SET note = 'foreign' WHERE id = 7`).then(() => []),
       },
     }),
-    mend: async () => void (await execute(stage.target, `UPDATE orders SET note = 'order 7' WHERE id = 7`)),
+    mend: async () => asOurs(`UPDATE orders SET note = 'order 7' WHERE id = 7`),
   },
   {
     what: 'a hook says no',
