@@ -120,7 +120,7 @@ export const cutoverErrors = {
   'CF-8310': entry(
     10,
     'operator',
-    'Gates are closed, so nothing was begun.',
+    'Gates are closed: nothing was begun, or all was backed out before the decision.',
     'Each finding says what to do; crossfade cutover --dry-run shows them all.',
   ),
   'CF-8311': entry(1, 'operator', 'Something behind the decision failed and holds up nothing.', 'Do by hand what the message names.'),

@@ -6,7 +6,7 @@
 import { PipelineError } from '#schemas/errors.ts';
 import { type Journals, type JournalRow, whoServes } from '#schemas/migration/recovery.ts';
 import { BEGINNING, otherSide, type Side, type Standing, step } from '#schemas/migration/transitions.ts';
-import type { FlipPorts, Marker, OpenFence, Tenure } from '#services/control/flip/ports.ts';
+import type { FlipPorts, GateResult, Marker, OpenFence, Tenure } from '#services/control/flip/ports.ts';
 import { actAfter, type AuditEntry, type EngineHandle, type WorldFaults } from './flip-engines.ts';
 import { seeded, type Random } from './random.ts';
 
@@ -258,7 +258,11 @@ export class FlipWorld {
           })),
       },
       reverse: { want: async () => this.#call(owner, 'reverse', () => false) },
-      gates: { check: async () => this.#call(owner, 'gates', () => [{ gate: 'all', state: 'open', evidence: 'none looked at' }] as const) },
+      gates: {
+        check: async () => this.#gates(owner, 'begin'),
+        again: async () => this.#gates(owner, 'again'),
+        atFence: async () => this.#gates(owner, 'fence'),
+      },
       flags: { announce: async () => this.#call(owner, 'flags', () => undefined) },
       hooks: {
         before: async () =>
@@ -266,6 +270,11 @@ export class FlipWorld {
         after: async () => this.#call(owner, 'hooks.after', () => []),
       },
     };
+  }
+
+  async #gates(owner: EngineHandle, phase: 'begin' | 'again' | 'fence'): Promise<readonly GateResult[]> {
+    const state = (): 'closed' | 'open' => (this.faults.closing === phase ? 'closed' : 'open');
+    return this.#call(owner, `gates.${phase}`, () => [{ gate: 'all', state: state(), evidence: 'none looked at' }]);
   }
 
   #tenure(owner: EngineHandle): Tenure {

@@ -17,6 +17,7 @@ import {
   type Tenure,
 } from './ports.ts';
 import { otherSide } from '#schemas/migration/transitions.ts';
+import { describeGates, recheck, requireOpen } from './recheck.ts';
 import type { FlipSettings } from './settings.ts';
 import type { StepLog } from './step-log.ts';
 import { rejection, within } from './within.ts';
@@ -100,6 +101,7 @@ async function lockWithTries(parts: BlockParts): Promise<{ fence: OpenFence; blo
         await ports.clock.delay(ms, stop);
         await compare.refresh(stop);
       });
+      await recheck(parts, ends);
     }
   }
 }
@@ -130,6 +132,7 @@ async function untilDecision(parts: BlockParts, fence: OpenFence, blockedSince: 
   if (guarded('flip-drain'))
     await log.run('drain', async () => bounded(async (stop) => ports.pipe.applied(from, marker, stop), settings.drainTimeoutMs, drainLate));
   failpoint('flip.drained');
+  requireOpen(await log.run('purity', async () => bounded(async () => ports.gates.atFence(act.kind, act.drill)), describeGates));
   const compareLate = (): PipelineError =>
     new PipelineError('CF-8306', `the final comparison was not done within ${settings.compareTimeoutMs} ms`);
   const verdict = await log.run(

@@ -3,8 +3,8 @@
  * failure leads back to where it began, with writers going on; behind it nothing does, and whoever comes next finishes it. The decision is one row in
  * the journal of the side that served, written by the transaction that fences it (ports.ts says what is relied on).
  *
- * The order: lease → what an earlier one left → the way back is wanted → gates → act recorded → hooks that may veto → full comparison while writes go on → [fence →
- * marker → drained → final comparison → sequences → COMMIT] → the other side opened → recorded → flags → hooks → done. In brackets writers wait.
+ * The order: lease → what an earlier one left → the way back is wanted → gates → act recorded → hooks that may veto → full comparison while writes go on → gates again → [fence →
+ * marker → drained → purity → final comparison → sequences → COMMIT] → the other side opened → recorded → flags → hooks → done. In brackets writers wait.
  */
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { failpoint } from '#schemas/test-hooks.ts';
@@ -23,6 +23,7 @@ import {
 } from './ports.ts';
 import { otherSide } from '#schemas/migration/transitions.ts';
 import { highestEpoch } from '#schemas/migration/recovery.ts';
+import { describeGates, recheck } from './recheck.ts';
 import { recoverActs, type Recovery } from './recover.ts';
 import type { FlipSettings } from './settings.ts';
 import { type OnStep, StepLog, type StepReport } from './step-log.ts';
@@ -195,6 +196,7 @@ async function untilDecided(parts: ActParts): Promise<BlockFacts> {
     );
     if (left.predictedMs > settings.compareTimeoutMs)
       throw new PipelineError('CF-8306', `the final comparison of ${left.keys} keys would take about ${Math.round(left.predictedMs)} ms`);
+    await recheck(parts, ends);
     await tenure.apply('stepped', { actor: act.by, step: 'fence', details: { compare: before.summary } });
     failpoint('flip.fencing');
     const facts = { before: { summary: before.summary, ...before.report }, ...(hooks.length > 0 && { beforeHooks: hooks }) };
@@ -225,9 +227,4 @@ async function backedOut({ tenure, act, log }: ActParts, error: unknown): Promis
     remedy: error.remedy,
     details: { ...error.details, step },
   });
-}
-
-function describeGates(gates: readonly GateResult[]): string {
-  const closed = gates.filter(({ state }) => state === 'closed').map(({ gate }) => gate);
-  return closed.length === 0 ? `${gates.length} open` : `closed: ${closed.join(', ')}`;
 }

@@ -29,9 +29,11 @@ export const FLIP_STEPS = [
   'prepare',
   'compare',
   'predict',
+  'recheck',
   'fence',
   'marker',
   'drain',
+  'purity',
   'final-compare',
   'sequences',
   'decide',
@@ -164,6 +166,10 @@ export interface GateResult {
 export interface GatesPort {
   /** All of them, whatever the first ones say. */
   check(kind: FlipKind, drill: boolean): Promise<readonly GateResult[]>;
+  /** Those that may close while both sides are compared; the way back proves anew that it stands. */
+  again(kind: FlipKind, drill: boolean): Promise<readonly GateResult[]>;
+  /** What can be told at once, while writers wait. */
+  atFence(kind: FlipKind, drill: boolean): Promise<readonly GateResult[]>;
 }
 
 export interface ReversePort {

@@ -11,7 +11,11 @@ import type { FlipKind, GateResult, GatesPort } from '../flip/ports.ts';
 export interface Look {
   readonly kind: FlipKind;
   readonly drill: boolean;
+  readonly phase: LookPhase;
 }
+
+/** Before anything is begun; after the comparison of everything; behind the fence. */
+export type LookPhase = 'begin' | 'again' | 'fence';
 
 export interface GateVerdict {
   /** Absent: open. */
@@ -25,13 +29,22 @@ export interface GateVerdict {
 
 export interface Gate {
   readonly name: string;
+  /** When it is looked at; absent: at the beginning and again. */
+  readonly phases?: readonly LookPhase[];
   look(at: Look): Promise<GateVerdict>;
 }
 
 const LOOK_MS = 30_000;
+const USUAL: readonly LookPhase[] = ['begin', 'again'];
 
 export function gatesPort(gates: readonly Gate[]): GatesPort {
-  return { check: async (kind, drill) => Promise.all(gates.map(async (gate) => resultOf(gate, { kind, drill }))) };
+  const look = async (at: Look): Promise<readonly GateResult[]> =>
+    Promise.all(gates.filter(({ phases = USUAL }) => phases.includes(at.phase)).map(async (gate) => resultOf(gate, at)));
+  return {
+    check: async (kind, drill) => look({ kind, drill, phase: 'begin' }),
+    again: async (kind, drill) => look({ kind, drill, phase: 'again' }),
+    atFence: async (kind, drill) => look({ kind, drill, phase: 'fence' }),
+  };
 }
 
 async function resultOf(gate: Gate, at: Look): Promise<GateResult> {

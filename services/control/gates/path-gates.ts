@@ -23,6 +23,8 @@ export function lagGate({ migration, pipe }: PathGateParts): Gate {
   const limitMs = migration.cutover.lag;
   return {
     name: 'lag',
+    // The time box of the drain answers it behind the comparison.
+    phases: ['begin'],
     look: async ({ kind }): Promise<GateVerdict> => {
       const from = otherSide(flipTo(kind));
       const trip = await roundTrips(pipe, from, { waitMs: limitMs * PATIENCE, tries: MARKERS });

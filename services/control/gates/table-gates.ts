@@ -96,11 +96,13 @@ export function findingsGate(parts: TableGateParts): Gate {
   });
 }
 
-/** What the reverse reader saw of others' writes on the side that does not serve. */
+/** What the reverse reader saw of others' writes on the side that does not serve. One flip, one gate: it remembers what there was when it was begun. */
 export function purityGate({ migration, sessions }: TableGateParts): Gate {
+  let before: number | undefined;
   return {
     name: 'purity',
-    look: async ({ kind }): Promise<GateVerdict> => {
+    phases: ['begin', 'again', 'fence'],
+    look: async ({ kind, phase }): Promise<GateVerdict> => {
       const to = flipTo(kind);
       const reader = pipelineName(migration, to);
       if (reader === undefined) return { isSkipped: true, evidence: `nothing reads what is written on the ${to}` };
@@ -112,6 +114,14 @@ export function purityGate({ migration, sessions }: TableGateParts): Gate {
         rows.map(({ table, changes }) => `${changes} rows of ${table}`),
         5,
       );
+      const changed = rows.reduce((sum, { changes }) => sum + Number(changes), 0);
+      if (phase === 'begin') before = changed;
+      // The comparison of everything had passed them, perhaps.
+      if (phase !== 'begin' && before !== undefined && changed > before)
+        return {
+          closed: { code: 'CF-8326' },
+          evidence: `others changed ${changed - before} rows on the ${to} since it was begun: ${seen}`,
+        };
       if (rows.length === 0) return { evidence: `nobody else was seen to write to the ${to}` };
       if (rows.every(({ recent }) => recent === 'false'))
         return { evidence: `others changed on the ${to} earlier: ${seen}; the comparison tells what is left of it` };

@@ -22,6 +22,8 @@ const PREPARED = `SELECT gid, round(extract(epoch FROM clock_timestamp() - prepa
 export function transactionsGate({ migration, sessions }: TableGateParts): Gate {
   return {
     name: 'transactions',
+    // One that comes later is answered by the fence's tries.
+    phases: ['begin'],
     look: async ({ kind }): Promise<GateVerdict> => {
       const from = otherSide(flipTo(kind));
       const [old, prepared] = await sessions.run(from, async (client) => [

@@ -67,7 +67,7 @@ test.for(FLIP_KINDS)('a %s: every step once, in order, and the other side serves
   const result = await flipIn(world, kind, { onStep: (step) => steps.push(step) });
   expect(result, `seed ${seed}`).toMatchObject({ status: 'fulfilled', value: { outcome: 'flipped', serves: flipTo(kind) } });
   expect(steps.join(' ')).toBe(
-    'lease recover reverse gates begin hooks prepare compare predict fence marker drain final-compare sequences decide open record flags after-hooks finish',
+    'lease recover reverse gates begin hooks prepare compare predict recheck fence marker drain purity final-compare sequences decide open record flags after-hooks finish',
   );
   expect(world.serving()).toBe(flipTo(kind));
   expectRest(world, `seed ${seed}`);
@@ -91,6 +91,8 @@ test('who asks for what is there already is told so', async () => {
 const FAILURES: readonly (readonly [what: string, faults: WorldFaults, code: string])[] = [
   ['a hook vetoes', { veto: true }, 'CF-8303'],
   ['drift behind the fence', { drift: true }, 'CF-8304'],
+  ['a gate closes during the comparison', { closing: 'again' }, 'CF-8310'],
+  ['a gate closes behind the fence', { closing: 'fence' }, 'CF-8310'],
   ['the pipeline stands still', { stuckPipe: true }, 'CF-8305'],
 ];
 
