@@ -373,7 +373,11 @@ export class FlipWorld {
           this.fenced[side] = true;
           delete this.held[side];
         }),
-      rollback: async () => this.#call(owner, 'rollback', () => this.held[side] === held && delete this.held[side]).then(() => undefined),
+      rollback: async () =>
+        this.#call(owner, 'rollback', () => {
+          if (this.faults.deafFence === true) throw new PipelineError('CF-8104', 'no answer to the ROLLBACK');
+          if (this.held[side] === held) delete this.held[side];
+        }),
     };
   }
 }

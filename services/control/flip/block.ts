@@ -64,7 +64,7 @@ export async function runBlock(parts: BlockParts): Promise<BlockFacts> {
     if (parts.act.drill)
       await parts.log.run(
         'decide',
-        async () => fence.rollback(),
+        async () => undo(parts, fence),
         () => 'a drill: rolled back',
       );
     else await parts.log.run('decide', async () => decide(parts, fence, facts));

@@ -82,6 +82,13 @@ test.for(FLIP_KINDS)('a drill of a %s changes nothing and measures the block', a
   expectRest(world, `seed ${seed}`);
 });
 
+test.for(FLIP_KINDS)('a drill of a %s whose ROLLBACK has no answer: nobody waits until the server notices', async (kind) => {
+  const world = await worldBefore(kind, seed);
+  world.faults = { deafFence: true };
+  expect(await flipIn(world, kind, { drill: true })).toMatchObject({ status: 'fulfilled', value: { outcome: 'drilled' } });
+  expectRest(world, `seed ${seed}`);
+});
+
 test('who asks for what is there already is told so', async () => {
   const world = new FlipWorld(seed);
   expect(await flipIn(world, 'rollback')).toMatchObject({ value: { outcome: 'already', serves: 'source' } });
