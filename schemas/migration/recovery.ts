@@ -102,8 +102,8 @@ export type Mending =
   | { readonly do: 'nothing' }
   | { readonly do: 'lift'; readonly side: Side; readonly epoch: bigint }
   /**
-   * The target came back after a forced rollback: fence it, in one transaction that locks the state row, sees that the source serves and no act is under way,
-   * gives the row an epoch above all others, and writes the decision of that epoch for the source into the target's journal.
+   * The target came back after a forced rollback, or lost its fence: fence it, under the lease and with no act under way,
+   * in one transaction that writes the decision for the source, of an epoch above all others, into the target's journal.
    */
   | { readonly do: 'raise'; readonly side: 'target' }
   | { readonly do: 'halt'; readonly why: string };

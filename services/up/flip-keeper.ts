@@ -1,5 +1,5 @@
 /**
- * The keeper of a running instance: finishes or backs out a flip whose process is gone, and knows the state for status. Guarantee: it begins no flip and
+ * The keeper of a running instance: finishes or backs out a flip whose process is gone, mends the fences of one that is done, and knows the state for status. Guarantee: it begins no flip and
  * decides none; whatever it meets is tried again, and ends nothing else.
  */
 import { setTimeout as delay } from 'node:timers/promises';
@@ -16,10 +16,11 @@ import { type MigrationRow, phaseOfState } from '#schemas/migration/migration-ro
 import type { StatusResult } from '#schemas/status/status-result.ts';
 import { recover } from '#services/control/flip/engine.ts';
 import { followWrites } from '#services/control/flip/follow-writes.ts';
+import { neededMending } from '#services/control/flip/mend.ts';
 import type { RecoveryPorts } from '#services/control/flip/ports.ts';
 import { hooksPort } from '#services/control/hooks/run-hook.ts';
 import { fencePort } from '#services/control/postgres/fence-port.ts';
-import { flippedMigration } from '#services/control/postgres/flipped-migration.ts';
+import { type FlippedMigration, flippedMigration } from '#services/control/postgres/flipped-migration.ts';
 import { realClock } from '#services/control/postgres/real-clock.ts';
 import { SideSessions } from '#services/control/postgres/sessions.ts';
 import { statePort } from '#services/control/postgres/state-port.ts';
@@ -30,6 +31,7 @@ const LOOK_EVERY_MS = 500;
 const AGAIN_MS = 2_000;
 /** The journals are held against the state this often while nothing is under way: a forced rollback knows nothing of the state. */
 const JOURNALS_EVERY_MS = 10_000;
+const BY = `crossfade up on ${hostname()}`;
 
 export class FlipKeeper {
   readonly #options: Pick<RunUpOptions, 'file' | 'environment'>;
@@ -85,25 +87,29 @@ export class FlipKeeper {
     if (row.act !== undefined) return true;
     if (row.epoch === 0n || performance.now() - this.#journalsAt < JOURNALS_EVERY_MS) return false;
     this.#journalsAt = performance.now();
-    return (await this.#serving.ask()) !== row.serves;
+    if ((await this.#serving.ask()) !== row.serves) return true;
+    return this.#withPorts(async (ports) => (await neededMending(ports, row, await ports.state.journals())).do !== 'nothing');
   }
 
   async #recover(): Promise<void> {
+    const left = await this.#withPorts(async (ports, { settings }) => recover(ports, settings, { by: BY }));
+    if (left !== undefined)
+      this.#logger.warn({ epoch: String(left.epoch), outcome: left.outcome }, 'A flip that its process had left was recovered');
+  }
+
+  async #withPorts<T>(work: (ports: RecoveryPorts, migration: FlippedMigration) => Promise<T>): Promise<T> {
     const { file, environment } = this.#options;
     const migration = flippedMigration(file, this.#mapping, undefined);
     const { urls, name, cutover } = migration;
-    const by = `crossfade up on ${hostname()}`;
     await using sessions = new SideSessions(urls, name);
     const ports: RecoveryPorts = {
       clock: realClock,
-      state: statePort(migration, sessions, { holder: `${by}, process ${process.pid}`, waitMs: 0 }),
+      state: statePort(migration, sessions, { holder: `${BY}, process ${process.pid}`, waitMs: 0 }),
       fences: { source: fencePort(migration, 'source'), target: fencePort(migration, 'target') },
-      flags: { announce: async () => followWrites(cutover, () => new FlagRecord(urls.target, name), { by, freshSalt: randomUUID() }) },
+      flags: { announce: async () => followWrites(cutover, () => new FlagRecord(urls.target, name), { by: BY, freshSalt: randomUUID() }) },
       hooks: hooksPort({ name, ...cutover.hooks, environment }),
     };
-    const left = await recover(ports, migration.settings, { by });
-    if (left !== undefined)
-      this.#logger.warn({ epoch: String(left.epoch), outcome: left.outcome }, 'A flip that its process had left was recovered');
+    return await work(ports, migration);
   }
 
   /** The same trouble once. */

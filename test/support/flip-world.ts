@@ -307,6 +307,10 @@ export class FlipWorld {
           return error instanceof PipelineError && error.code === 'CF-8002' ? Promise.reject(error) : lose();
         }
       },
+      confirm: async () =>
+        this.#call(owner, 'confirm', () => {
+          if (this.lease?.tenure !== token) lose();
+        }),
       release: async () =>
         this.#call(owner, 'release', () => {
           if (this.lease?.tenure === token) this.lease = undefined;
@@ -332,6 +336,7 @@ export class FlipWorld {
         const isReady = (): boolean => isFree() || this.timeMs > asked + 1_000;
         return this.#call(owner, `open.${side}`, () => this.#open(owner, side, epoch), isReady);
       },
+      state: async () => this.#call(owner, `state.${side}`, () => (this.fenced[side] ? 'up' : 'down')),
       lift: async (epoch) => {
         const effect = (): void => {
           const isOvertaken = [...this.journal[side]].some(([later, { isVoid }]) => later > epoch && !isVoid);

@@ -71,7 +71,7 @@ export async function flip(ports: FlipPorts, settings: FlipSettings, request: Fl
     const { left, journals } = await log.run(
       'recover',
       async () => recoverActs({ ports, settings, tenure, log, by: request.by }),
-      ({ left: found }) => found && `an act of epoch ${found.epoch} was ${DESCRIBED[found.outcome]}`,
+      ({ left: found }) => found && `an act of epoch ${found.epoch} ${DESCRIBED[found.outcome]}`,
     );
     const common = { steps: log.steps, ...(left !== undefined && { recovered: left }) };
     const { serves } = tenure.row;
@@ -96,7 +96,12 @@ export async function flip(ports: FlipPorts, settings: FlipSettings, request: Fl
   }
 }
 
-const DESCRIBED = { finished: 'finished', 'backed-out': 'backed out', forced: 'forced' } as const;
+const DESCRIBED = {
+  finished: 'was finished',
+  'backed-out': 'was backed out',
+  forced: 'was forced',
+  mended: 'was followed by a fence that was not as it left it: mended',
+} as const;
 
 async function begin(
   tenure: Tenure,

@@ -70,6 +70,8 @@ export interface Tenure {
   readonly lost: AbortSignal;
   /** @throws PipelineError CF-8002 when the state refuses the event; CF-8003, for good, when it is not ours any more */
   apply(event: MigrationEvent, change: StateChange): Promise<Tenure['row']>;
+  /** Asks whether it is still held. @throws PipelineError CF-8003 */
+  confirm(): Promise<void>;
   release(): Promise<void>;
 }
 
@@ -108,6 +110,8 @@ export interface FencePort {
   prepare(epoch: bigint): Promise<void>;
   /** Waits at most the lock time-out. The journal row of this epoch stands in it. @throws PipelineError CF-81xx */
   open(epoch: bigint): Promise<OpenFence>;
+  /** `partly`: some tables refuse writes and some do not. */
+  state(): Promise<'none' | 'up' | 'down' | 'partly'>;
   /** Writers may write here again. Does nothing where a later epoch has fenced this side. */
   lift(epoch: bigint): Promise<void>;
   /**

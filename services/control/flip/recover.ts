@@ -1,19 +1,21 @@
 /**
  * What an earlier process left. Guarantee: an act that was not decided is void for good before it is called so, and one that was decided is
- * finished; the journals say which (schemas/migration/recovery.ts), and nothing else does.
+ * finished; the journals say which (schemas/migration/recovery.ts), and nothing else does. Then the fences are as the last decision has them.
  */
 import { PipelineError } from '#schemas/errors.ts';
 import type { Act } from '#schemas/migration/migration-row.ts';
 import { highestEpoch, type Journals, recoveryOf } from '#schemas/migration/recovery.ts';
 import { failpoint } from '#schemas/test-hooks.ts';
 import { finishFlip } from './finish.ts';
+import { fenceTarget, mendFences } from './mend.ts';
 import type { FlipAct, RecoveryPorts, Tenure } from './ports.ts';
 import type { FlipSettings } from './settings.ts';
 import type { StepLog } from './step-log.ts';
 
 export interface Recovery {
   readonly epoch: bigint;
-  readonly outcome: 'finished' | 'backed-out' | 'forced';
+  /** `mended`: no act was left, and a fence was not as the last decision has it. */
+  readonly outcome: 'finished' | 'backed-out' | 'forced' | 'mended';
 }
 
 export interface RecoverParts {
@@ -25,7 +27,7 @@ export interface RecoverParts {
   readonly by: string;
 }
 
-/** What it does leads to `nothing` in three turns. */
+/** What it does leads to `nothing` in four turns. */
 const TURNS_MAX = 8;
 
 /** @returns what was left, if anything, and the journals as they are now. @throws PipelineError CF-8005 when they contradict the state */
@@ -36,13 +38,17 @@ export async function recoverActs(parts: RecoverParts): Promise<{ readonly left:
     const { row } = tenure;
     const journals = await ports.state.journals();
     const next = recoveryOf(row, journals);
-    if (next.do === 'nothing') return { left, journals };
+    if (next.do === 'nothing') {
+      if (!(await mendFences(parts, journals))) return { left, journals };
+      left ??= { epoch: row.epoch, outcome: 'mended' };
+      continue;
+    }
     if (next.do === 'halt') throw new PipelineError('CF-8005', next.why);
     if (next.do === 'settle') {
       await ports.fences[next.side].settle(next.epoch);
       failpoint('flip.settled');
     } else if (next.do === 'apply' && next.event === 'forced-found' && !isTargetFenced(journals)) {
-      await fenceTarget(ports, highestEpoch(journals) + 1n);
+      await fenceTarget(parts, highestEpoch(journals) + 1n);
     } else if (next.do === 'apply') {
       const reason = { reason: `the process that ran it (${row.act?.by ?? 'unknown'}) ended, or lost its lease`, recovered: true };
       await tenure.apply(next.event, { actor: by, details: reason });
@@ -60,13 +66,6 @@ export async function recoverActs(parts: RecoverParts): Promise<{ readonly left:
 function isTargetFenced({ source, target }: Journals): boolean {
   const forced = highestEpoch({ source: source.filter(({ isVoid }) => !isVoid), target: [] });
   return target.some(({ epoch, isVoid, serves }) => !isVoid && serves === 'source' && epoch > forced);
-}
-
-/** While it was away nobody could be kept from writing there. Who serves is not changed by it. */
-async function fenceTarget({ fences }: RecoveryPorts, epoch: bigint): Promise<void> {
-  await fences.target.prepare(epoch);
-  const fence = await fences.target.open(epoch);
-  await fence.commit('forced', { forced: true });
 }
 
 /** As the state row keeps it. */

@@ -37,6 +37,7 @@ export function fencePort(migration: FlippedMigration, side: Side, fences: Fence
         lost: held.lost,
       };
     },
+    state: async () => (await fences.state(options)).state,
     lift: async (epoch) => void (await fences.lift(options, epoch)),
     settle: async (epoch) => settle(options, epoch, fences),
     setSequences: async (values) => {

@@ -228,6 +228,31 @@ function codeOf(error: unknown): string {
   return error instanceof PipelineError ? error.code : String(error);
 }
 
+test('the serving side is fenced though nothing is under way: the fence is lifted', async () => {
+  const world = await worldBefore('rollback', seed);
+  world.fenced.target = true;
+  const [result] = await world.run([recover(world.engine('keeper').ports, SETTINGS, { by: 'keeper' })]);
+  expect(result).toMatchObject({ status: 'fulfilled', value: { outcome: 'mended' } });
+  expectRest(world, `seed ${seed}`);
+});
+
+test('the source serves again, and the fence on the target is gone: it is raised', async () => {
+  const world = await worldBefore('rollback', seed);
+  await flipIn(world, 'rollback');
+  world.fenced.target = false;
+  const [result] = await world.run([recover(world.engine('keeper').ports, SETTINGS, { by: 'keeper' })]);
+  expect(result).toMatchObject({ status: 'fulfilled', value: { outcome: 'mended' } });
+  expect(world.fenced).toEqual({ source: false, target: true });
+  expect(await flipIn(world, 'cutover', { engine: world.engine('next') })).toMatchObject({ value: { outcome: 'flipped' } });
+});
+
+test('the target serves, and the fence on the source is gone: a person has to look', async () => {
+  const world = await worldBefore('rollback', seed);
+  world.fenced.source = false;
+  const [result] = await world.run([recover(world.engine('keeper').ports, SETTINGS, { by: 'keeper' })]);
+  expect(result).toMatchObject({ status: 'rejected', reason: { code: 'CF-8005' } });
+});
+
 test('a rollback that was forced while the target was away: the state follows, and the target is fenced', async () => {
   const world = await worldBefore('rollback', seed);
   world.journal.source.set(2n, { serves: 'source', isVoid: false });
