@@ -11,6 +11,8 @@ export interface WorldFaults {
   /** The pipeline stands still. */
   readonly stuckPipe?: boolean;
   readonly veto?: boolean;
+  /** A fence's session is asked for locks and never answers. */
+  readonly silentLock?: boolean;
   /** A fence's session does not answer a ROLLBACK. */
   readonly deafFence?: boolean;
   /** A gate closes after it was looked at first. */

@@ -333,7 +333,7 @@ export class FlipWorld {
       prepare: async () => this.#call(owner, `prepare.${side}`, () => undefined),
       open: async (epoch) => {
         const asked = this.timeMs;
-        const isReady = (): boolean => isFree() || this.timeMs > asked + 1_000;
+        const isReady = (): boolean => this.faults.silentLock !== true && (isFree() || this.timeMs > asked + 1_000);
         return this.#call(owner, `open.${side}`, () => this.#open(owner, side, epoch), isReady);
       },
       state: async () => this.#call(owner, `state.${side}`, () => (this.fenced[side] ? 'up' : 'down')),

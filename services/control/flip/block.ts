@@ -13,6 +13,7 @@ import {
   type Marker,
   type OpenCompare,
   type OpenFence,
+  type Side,
   type SequenceChange,
   type Tenure,
 } from './ports.ts';
@@ -51,6 +52,8 @@ export interface BlockFacts {
 
 /** How long the COMMIT's answer is waited for before it is asked what became of it. */
 const COMMIT_TIMEOUT_MS = 2_000;
+/** Connections, and the locks that no writer waits for. */
+const OPEN_MARGIN_MS = 15_000;
 const BACKOFF_FIRST_MS = 1_000;
 const BACKOFF_LAST_MS = 64_000;
 
@@ -85,7 +88,7 @@ async function lockWithTries(parts: BlockParts): Promise<{ fence: OpenFence; blo
     try {
       const fence = await log.run(
         'fence',
-        async () => ports.fences[side].open(act.epoch),
+        async () => openInTime(parts, side, ends),
         ({ lockWaitMs }) => `locked after ${Math.round(lockWaitMs)} ms`,
       );
       return { fence, blockedSince: ports.clock.now() - fence.blockedMs };
@@ -103,6 +106,19 @@ async function lockWithTries(parts: BlockParts): Promise<{ fence: OpenFence; blo
       });
       await recheck(parts, ends);
     }
+  }
+}
+
+/** What comes when nobody waits for it any more is given back; the caller settles the epoch. */
+async function openInTime({ ports, settings, act }: BlockParts, side: Side, ends: readonly Promise<never>[]): Promise<OpenFence> {
+  const ms = settings.lockTimeoutMs + OPEN_MARGIN_MS;
+  const late = (): PipelineError => new PipelineError('CF-8307', `the ${side} did not say within ${ms} ms whether its tables are locked`);
+  const opening = ports.fences[side].open(act.epoch);
+  try {
+    return await within({ clock: ports.clock, ms, late, ends }, async () => opening);
+  } catch (error) {
+    void opening.then(async (fence) => fence.rollback()).catch(() => undefined);
+    throw error;
   }
 }
 

@@ -100,6 +100,7 @@ const FAILURES: readonly (readonly [what: string, faults: WorldFaults, code: str
   ['drift behind the fence', { drift: true }, 'CF-8304'],
   ['a gate closes during the comparison', { closing: 'again' }, 'CF-8310'],
   ['a gate closes behind the fence', { closing: 'fence' }, 'CF-8310'],
+  ['the side that is to be locked says nothing', { silentLock: true }, 'CF-8307'],
   ['the pipeline stands still', { stuckPipe: true }, 'CF-8305'],
 ];
 
