@@ -29,6 +29,8 @@ export function sidesOf({ name, source, target }: MigrationFile): Sides {
 export class ServingSide implements AsyncDisposable {
   readonly #sides: Sides;
   readonly #clients = new Map<Side, pg.Client>();
+  /** One question at a time. */
+  #turn: Promise<unknown> = Promise.resolve();
   #known: Side | undefined;
   #isClosed = false;
 
@@ -64,6 +66,12 @@ export class ServingSide implements AsyncDisposable {
 
   /** @throws PipelineError CF-2001, CF-5001, or what ended a session; CF-8005 where the journals lack what the state knows */
   async ask(): Promise<Side> {
+    const mine = this.#turn.then(async () => this.#ask());
+    this.#turn = mine.catch(() => undefined);
+    return mine;
+  }
+
+  async #ask(): Promise<Side> {
     const { name } = this.#sides;
     try {
       // The target's first: a rollback that is found there has made its cut-over on the source long before.
