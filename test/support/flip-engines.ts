@@ -8,6 +8,8 @@ export interface WorldFaults {
   readonly failing?: number;
   /** The next comparison behind a fence finds drift. */
   readonly drift?: boolean;
+  /** It cannot judge a table. */
+  readonly unjudged?: boolean;
   /** The pipeline stands still. */
   readonly stuckPipe?: boolean;
   readonly veto?: boolean;

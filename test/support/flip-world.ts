@@ -6,7 +6,7 @@
 import { PipelineError } from '#schemas/errors.ts';
 import { type Journals, type JournalRow, whoServes } from '#schemas/migration/recovery.ts';
 import { BEGINNING, otherSide, type Side, type Standing, step } from '#schemas/migration/transitions.ts';
-import type { FlipPorts, GateResult, Marker, OpenFence, Tenure } from '#services/control/flip/ports.ts';
+import type { CompareVerdict, FlipPorts, GateResult, Marker, OpenFence, Tenure } from '#services/control/flip/ports.ts';
 import { actAfter, type AuditEntry, type EngineHandle, type WorldFaults } from './flip-engines.ts';
 import { seeded, type Random } from './random.ts';
 
@@ -49,6 +49,7 @@ export class FlipWorld {
   lease: { owner: EngineHandle; tenure: object; expires: number } | undefined;
   faults: WorldFaults = {};
   timeMs = 0;
+  isReverseWanted = false;
   /** Acknowledged writes by number, and which side has which. */
   readonly has: Record<Side, Set<number>> = { source: new Set(), target: new Set() };
   /** What each side's applications wrote, in order, and how much of it was brought over. */
@@ -250,14 +251,13 @@ export class FlipWorld {
       compare: {
         begin: async () =>
           this.#call(owner, 'compare.begin', () => ({
-            before: { clean: true, summary: 'equal', report: {} },
+            before: { clean: true, differs: false, summary: 'equal', report: {} },
             refresh: async () => this.#call(owner, 'compare.refresh', () => ({ keys: 3, predictedMs: 10 })),
-            finish: async () =>
-              this.#call(owner, 'compare.finish', () => ({ clean: this.faults.drift !== true, summary: 'compared', report: {} })),
+            finish: async () => this.#call(owner, 'compare.finish', () => this.#verdict()),
             close: async () => this.#call(owner, 'compare.close', () => undefined),
           })),
       },
-      reverse: { want: async () => this.#call(owner, 'reverse', () => false) },
+      reverse: { want: async () => this.#call(owner, 'reverse', () => (this.isReverseWanted = true)) },
       gates: {
         check: async () => this.#gates(owner, 'begin'),
         again: async () => this.#gates(owner, 'again'),
@@ -270,6 +270,11 @@ export class FlipWorld {
         after: async () => this.#call(owner, 'hooks.after', () => []),
       },
     };
+  }
+
+  #verdict(): CompareVerdict {
+    const { drift = false, unjudged = false } = this.faults;
+    return { clean: !drift && !unjudged, differs: drift, summary: 'compared', report: {} };
   }
 
   async #gates(owner: EngineHandle, phase: 'begin' | 'again' | 'fence'): Promise<readonly GateResult[]> {

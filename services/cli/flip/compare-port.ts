@@ -60,6 +60,7 @@ function verdictOf(result: VerifyResult, keys?: number): CompareVerdict {
   }));
   return {
     clean: differences === 0 && inconclusive === 0,
+    differs: differences > 0,
     summary: verdicts.length === 0 ? `${what}: equal` : `${what}: ${verdicts.join('; ')}`,
     report: { lsn: at.lsn, differences, inconclusive, ...(keys !== undefined && { keys }), tables: figures },
   };

@@ -157,7 +157,7 @@ async function untilDecision(parts: BlockParts, fence: OpenFence, blockedSince: 
     ({ summary }) => summary,
   );
   if (!verdict.clean && guarded('flip-compare'))
-    throw new PipelineError('CF-8304', `source and target differ behind the fence: ${verdict.summary}`, {
+    throw new PipelineError('CF-8304', `${unequal(verdict)} behind the fence: ${verdict.summary}`, {
       details: { report: verdict.report },
     });
   failpoint('flip.compared');
@@ -173,6 +173,11 @@ async function untilDecision(parts: BlockParts, fence: OpenFence, blockedSince: 
   failpoint('flip.recorded');
   if (left() <= 0) throw overBudget();
   return facts;
+}
+
+/** What could not be judged is no difference, and no proof. */
+export function unequal({ differs }: CompareVerdict): string {
+  return differs ? 'source and target differ' : 'source and target are not known to be equal';
 }
 
 export function certificateOf({ marker, compare, sequences, lockWaitMs }: BlockFacts): Record<string, unknown> {

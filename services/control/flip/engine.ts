@@ -8,7 +8,7 @@
  */
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { failpoint } from '#schemas/test-hooks.ts';
-import { type BlockFacts, certificateOf, runBlock, UndecidedError } from './block.ts';
+import { type BlockFacts, certificateOf, runBlock, UndecidedError, unequal } from './block.ts';
 import { describeHooks, finishFlip } from './finish.ts';
 import {
   type FlipAct,
@@ -21,7 +21,7 @@ import {
   type Side,
   type Tenure,
 } from './ports.ts';
-import { otherSide } from '#schemas/migration/transitions.ts';
+import { otherSide, REFUSALS, step as stepOf } from '#schemas/migration/transitions.ts';
 import { highestEpoch } from '#schemas/migration/recovery.ts';
 import { describeGates, recheck } from './recheck.ts';
 import { recoverActs, type Recovery } from './recover.ts';
@@ -77,6 +77,7 @@ export async function flip(ports: FlipPorts, settings: FlipSettings, request: Fl
     const { serves } = tenure.row;
     if (serves === flipTo(kind)) return { outcome: 'already', serves, ...common };
     signal?.throwIfAborted();
+    requireLawful(tenure, request);
     if (request.dryRun !== true)
       await log.run(
         'reverse',
@@ -96,6 +97,20 @@ export async function flip(ports: FlipPorts, settings: FlipSettings, request: Fl
   }
 }
 
+/** Before anything is set up for it. @throws PipelineError CF-8002 */
+function requireLawful({ row }: Tenure, request: FlipRequest): void {
+  const event = beginEvent(request);
+  const result = stepOf(row, event);
+  if (result.ok) return;
+  throw new PipelineError('CF-8002', `${event} is not possible while the migration is ${row.state}: ${REFUSALS[result.refusal]}`, {
+    details: { state: row.state, event, refusal: result.refusal },
+  });
+}
+
+function beginEvent({ kind, drill }: FlipRequest): 'drill-begun' | `${FlipKind}-begun` {
+  return drill ? 'drill-begun' : `${kind}-begun`;
+}
+
 const DESCRIBED = {
   finished: 'was finished',
   'backed-out': 'was backed out',
@@ -105,11 +120,11 @@ const DESCRIBED = {
 
 async function begin(
   tenure: Tenure,
-  { kind, drill, by }: FlipRequest,
+  request: FlipRequest,
   { gates, epochSeen }: { readonly gates: readonly GateResult[]; readonly epochSeen: bigint },
 ): Promise<FlipAct> {
-  const event = drill ? 'drill-begun' : (`${kind}-begun` as const);
-  const row = await tenure.apply(event, { actor: by, details: { gates }, epochSeen });
+  const { kind, drill, by } = request;
+  const row = await tenure.apply(beginEvent(request), { actor: by, details: { gates }, epochSeen });
   return { kind, drill, epoch: row.epoch, by };
 }
 
@@ -190,8 +205,7 @@ async function untilDecided(parts: ActParts): Promise<BlockFacts> {
       ({ before }) => before.summary,
     );
     const { before } = compare;
-    if (!before.clean)
-      throw new PipelineError('CF-8304', `source and target differ: ${before.summary}`, { details: { report: before.report } });
+    if (!before.clean) throw new PipelineError('CF-8304', `${unequal(before)}: ${before.summary}`, { details: { report: before.report } });
     failpoint('flip.compared-before');
     const open = compare;
     const left = await log.run(

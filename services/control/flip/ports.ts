@@ -138,6 +138,8 @@ export interface PipePort {
 
 export interface CompareVerdict {
   readonly clean: boolean;
+  /** False where it is not clean: something could not be judged. */
+  readonly differs: boolean;
   /** In words, with figures. */
   readonly summary: string;
   readonly report: Readonly<Record<string, unknown>>;

@@ -89,6 +89,21 @@ test.for(FLIP_KINDS)('a drill of a %s whose ROLLBACK has no answer: nobody waits
   expectRest(world, `seed ${seed}`);
 });
 
+test('a comparison that could not judge everything is not called a difference', async () => {
+  const world = await worldBefore('cutover', seed);
+  world.faults = { unjudged: true };
+  const result = await flipIn(world, 'cutover');
+  expect(result).toMatchObject({ status: 'rejected', reason: { code: 'CF-8304' } });
+  expect(String(result?.status === 'rejected' && result.reason)).toContain('not known to be equal behind the fence');
+});
+
+test('a cut-over of a migration that has ended: refused before anything is set up for it', async () => {
+  const world = new FlipWorld(seed);
+  world.row = { ...world.row, state: 'aborted' };
+  expect(await flipIn(world, 'cutover')).toMatchObject({ status: 'rejected', reason: { code: 'CF-8002' } });
+  expect(world.isReverseWanted).toBe(false);
+});
+
 test('who asks for what is there already is told so', async () => {
   const world = new FlipWorld(seed);
   expect(await flipIn(world, 'rollback')).toMatchObject({ value: { outcome: 'already', serves: 'source' } });
