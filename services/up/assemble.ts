@@ -70,6 +70,7 @@ export async function assemble(
     // Parents before their children, for whoever needs it.
     order: ordered.includes(true) ? 'parents-first' : 'smallest-first',
     spoolDirectory: join(options.dataDir, 'spool'),
+    mayCopy,
     logger: options.logger,
     onLeaves: (table, leaves) => {
       targets.learn(table, leaves);

@@ -39,6 +39,8 @@ export interface ChunkReaderOptions {
   readonly random: () => number;
   readonly now: () => number;
   readonly emit: (message: OurMessage) => Promise<void>;
+  /** Asked once more before the rows go into the log. */
+  readonly mayCopy: () => Promise<boolean>;
   /** A chunk's lock showed a shape other than the one accounted for. */
   readonly onShapeDiffers: (table: CopyTable) => void;
   readonly interludes?: ChunkInterludes;
@@ -61,7 +63,7 @@ export class ChunkReader {
 
   /** Resolves once the high watermark is written, or the attempt is void (its chunk is then ready again). Throws only what no repeat mends. */
   async read(work: ChunkWork, signal: AbortSignal): Promise<void> {
-    const { stream, memory, name, emit } = this.#options;
+    const { stream, memory, name, emit, mayCopy } = this.#options;
     const attempt = new Attempt(randomUUID(), work, { hold: memory.hold(), spoolDirectory: this.#options.spoolDirectory });
     stream.register(attempt);
     const mark = (kind: 'low' | 'high'): OurMessage => ({ kind, name, chunk: work.chunk.id, attempt: attempt.id });
@@ -71,6 +73,7 @@ export class ChunkReader {
       await this.#readVisible(attempt, signal);
       if (attempt.isVoid) return;
       await this.#options.interludes?.beforeHigh?.(work);
+      if (!(await mayCopy())) throw new PipelineError('CF-8002', 'the other side serves now: no rows are copied over newer ones');
       await emit(mark('high'));
       failpoint('chunk.high-watermark');
     } catch (error) {

@@ -32,6 +32,8 @@ export interface CopierOptions {
   readonly now?: () => number;
   readonly random?: () => number;
   readonly interludes?: ChunkInterludes;
+  /** Rows may be copied over those that are there: asked for each chunk of a re-copy. @throws PipelineError where nobody can tell */
+  readonly mayCopy?: () => Promise<boolean>;
   /** A table up to this size is one chunk, read without asking where it ends. */
   readonly oneChunkBytes?: number;
 }

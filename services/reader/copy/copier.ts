@@ -128,14 +128,13 @@ class CopierService implements Copier {
           table.leaves.map((leaf) => leaf.oid),
         ),
     });
+    const shared = { source, logger, throttle: this.#throttle, mayCopy: async () => this.#mayCopy() };
     const reader = new ChunkReader({
+      ...shared,
       name,
-      source,
-      logger,
       now,
       stream: this.hooks,
       memory: this.#memory,
-      throttle: this.#throttle,
       spoolDirectory: options.spoolDirectory,
       random: options.random ?? Math.random,
       emit: (message) => this.#watermarks.emit(message),
@@ -143,12 +142,10 @@ class CopierService implements Copier {
       ...(options.interludes && { interludes: options.interludes }),
     });
     this.#workers = new CopyWorkers({
-      source,
-      logger,
+      ...shared,
       reader,
       plan: this.#plan,
       stream: this.hooks,
-      throttle: this.#throttle,
       journal: this.#journal,
       wake: this.#wake,
       hold: (table, reason) => this.#hold(table, reason),
@@ -160,6 +157,11 @@ class CopierService implements Copier {
 
   get complete(): boolean {
     return this.#plan.isComplete;
+  }
+
+  /** The first copy is over before anybody may flip. */
+  async #mayCopy(): Promise<boolean> {
+    return !this.complete || (await this.#options.mayCopy?.()) !== false;
   }
 
   get idle(): boolean {

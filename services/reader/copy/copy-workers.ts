@@ -3,6 +3,7 @@
  * a value that the source itself cannot give is held, and the others go on; no more rows are begun than memory and the operator's limits
  * allow.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { InvariantError, messageOf, PipelineError } from '#schemas/errors.ts';
 import type { CopySource } from '#connectors/source/copy-source.ts';
 import { RECONNECT, waitBackoff } from '#services/runtime/backoff.ts';
@@ -19,6 +20,7 @@ import type { Throttle } from './throttle.ts';
 
 /** No chunk is begun while more than this waits in memory for its high watermark or for the log. */
 const MAX_HELD_BYTES = 48 << 20;
+const ASK_AGAIN_MS = 1_000;
 
 export interface CopyWorkersOptions {
   readonly source: CopySource;
@@ -29,6 +31,8 @@ export interface CopyWorkersOptions {
   readonly journal: ControlJournal;
   readonly wake: Notifier;
   readonly logger: Logger;
+  /** As long as it says no, no chunk is begun. */
+  readonly mayCopy: () => Promise<boolean>;
   readonly hold: (table: CopyTable, reason: string) => Promise<void>;
   /** Ends a request that the source cannot take. @returns false when it is not the request that cannot be read. */
   readonly endUnfit: (unread: Unread) => Promise<boolean>;
@@ -45,9 +49,13 @@ export class CopyWorkers {
 
   /** One worker; as many run as chunks may be read at the same time. */
   async run(signal: AbortSignal): Promise<void> {
-    const { plan, stream, reader, throttle, wake, logger } = this.#options;
+    const { plan, stream, reader, throttle, wake, logger, mayCopy } = this.#options;
     for (let failures = 0; !signal.aborted;) {
       await throttle.passable(signal);
+      if (!plan.isIdle() && !(await mayCopy().catch(() => false))) {
+        await delay(ASK_AGAIN_MS, undefined, { signal }).catch(() => undefined);
+        continue;
+      }
       const step = stream.heldBytes() > MAX_HELD_BYTES ? undefined : plan.next();
       if (!step) {
         await wake.wait(signal);

@@ -1,0 +1,21 @@
+import { expect, test } from 'vitest';
+import { execute } from '#test/support/application.ts';
+import { flipStage, until } from '#test/support/flip-stage.ts';
+
+const DDL = 'CREATE TABLE orders (id bigserial PRIMARY KEY, note text NOT NULL)';
+const ROWS = `INSERT INTO orders (note) SELECT 'order ' || i FROM generate_series(1, 50) AS i`;
+
+test('a repair that was asked for before the cut-over and read behind it overwrites nothing', { timeout: 120_000 }, async () => {
+  await using stage = await flipStage({ ddl: DDL, rows: ROWS });
+  await stage.instance().post('/v1/pause', {});
+  await stage.instance().post('/v1/recopy', { kind: 'keys', schema: 'public', table: 'orders', keys: [['7']], reason: 'a test' });
+  const there = await stage.command('cutover', '--confirm', 'scenario');
+  expect(there.run.exitCode, there.run.stdout + there.run.stderr).toBe(0);
+  await execute(stage.target, `UPDATE orders SET note = 'newer' WHERE id = 7`);
+  await stage.instance().post('/v1/resume', {});
+  await until(async () => (await execute(stage.source, 'SELECT note FROM orders WHERE id = 7'))[0]?.['note'] === 'newer', 'the way back');
+  const back = await stage.command('rollback');
+  expect(back.run.exitCode, back.run.stdout + back.run.stderr).toBe(0);
+  for (const url of [stage.source, stage.target])
+    expect(await execute(url, 'SELECT note FROM orders WHERE id = 7')).toEqual([{ note: 'newer' }]);
+});
