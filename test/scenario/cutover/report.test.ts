@@ -38,6 +38,7 @@ test('the report says what moved, on what evidence, what went wrong, and what is
     ['cutover-begun', {}],
     ['backed-out', { reason: 'the locks were not had within 1000 ms: pid 4711 holds them', step: 'fence', code: 'CF-8101' }],
     ...CUT_OVER,
+    ['proved', {}],
   );
   expect((await shop.run('signoff', '--as', 'Ada Lovelace', '--confirm', 'shop')).exitCode).toBe(10);
   const flipped = await report('--count');
