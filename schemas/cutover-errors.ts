@@ -165,7 +165,7 @@ export const cutoverErrors = {
     10,
     'operator',
     'Gate reversible: not everything finds its way back.',
-    'Accept it in the file with cutover: { reverse: … } as the finding says, or change the mapping.',
+    'Accept it in the file (cutover: { accept: [TABLE] }), or change the mapping so that it goes back.',
   ),
   'CF-8326': entry(
     10,

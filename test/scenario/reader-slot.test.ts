@@ -9,27 +9,12 @@ import { connect } from '#connectors/postgres/session.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import { parseLsn } from '#schemas/lsn.ts';
 import { installTestHooks } from '#schemas/test-hooks.ts';
-import type { CopyHooks } from '#services/reader/copy/copy-port.ts';
 import { Reader } from '#services/reader/reader.ts';
 import { silentLogger } from '#services/runtime/service.ts';
 import { fileOf } from '#test/support/compile.ts';
 import { execute } from '#test/support/application.ts';
+import { NO_COPY } from '#test/support/no-copy.ts';
 import { startPostgres } from '#test/support/postgres.ts';
-
-const NO_COPY: CopyHooks = {
-  onBegin: () => undefined,
-  onRelation: () => undefined,
-  isTracked: () => false,
-  onChange: () => undefined,
-  onTruncate: () => undefined,
-  onLeftOut: () => undefined,
-  onMessage: () => undefined,
-  recordsBeforeCommit: () => [],
-  recordsAfterCommit: () => [],
-  onDurable: () => undefined,
-  onStreamRestart: () => undefined,
-  slotCeiling: () => undefined,
-};
 
 afterEach(() => installTestHooks({}));
 

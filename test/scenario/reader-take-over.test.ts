@@ -8,31 +8,16 @@ import { openEmbeddedLog } from '#connectors/change-log/embedded/log.ts';
 import { connect } from '#connectors/postgres/session.ts';
 import { lockReader } from '#connectors/source/postgres/reader-lock.ts';
 import { decodeInsertText, rowsOf } from '#test/support/log-rows.ts';
-import type { CopyHooks } from '#services/reader/copy/copy-port.ts';
 import { Reader } from '#services/reader/reader.ts';
 import { silentLogger } from '#services/runtime/service.ts';
 import { execute } from '#test/support/application.ts';
 import { fileOf } from '#test/support/compile.ts';
+import { NO_COPY } from '#test/support/no-copy.ts';
 import { startPostgres } from '#test/support/postgres.ts';
 import { sharedLog } from '#test/support/shared-log.ts';
 
 const NAME = 'take_over';
 const WAIT = { timeout: 30_000, interval: 50 };
-const NO_COPY: CopyHooks = {
-  onBegin: () => undefined,
-  onRelation: () => undefined,
-  isTracked: () => false,
-  onChange: () => undefined,
-  onTruncate: () => undefined,
-  onLeftOut: () => undefined,
-  onMessage: () => undefined,
-  recordsBeforeCommit: () => [],
-  recordsAfterCommit: () => [],
-  onDurable: () => undefined,
-  onStreamRestart: () => undefined,
-  slotCeiling: () => undefined,
-};
-
 interface Stage extends AsyncDisposable {
   readonly url: string;
   readonly log: ChangeLog;

@@ -1,4 +1,5 @@
 /** The follower over a topic whose appends become durable when the test says so. */
+import { NO_COPY } from './no-copy.ts';
 import { Follower, type FollowOptions } from '#services/reader/follow.ts';
 import type { Topic } from '#connectors/change-log/change-log.ts';
 import { toLsn, ZERO_LSN } from '#schemas/lsn.ts';
@@ -50,21 +51,6 @@ export async function turn(): Promise<void> {
   for (let i = 0; i < 20; i++) await Promise.resolve();
 }
 
-const noCopy: CopyHooks = {
-  onBegin: () => undefined,
-  onRelation: () => undefined,
-  isTracked: () => false,
-  onChange: () => undefined,
-  onTruncate: () => undefined,
-  onLeftOut: () => undefined,
-  onMessage: () => undefined,
-  recordsBeforeCommit: () => [],
-  recordsAfterCommit: () => [],
-  onDurable: () => undefined,
-  onStreamRestart: () => undefined,
-  slotCeiling: () => undefined,
-};
-
 export interface FollowedOptions extends Pick<FollowOptions, 'ignoreOrigins' | 'foreign'> {
   readonly lastCommit?: bigint;
   readonly copy?: Partial<CopyHooks>;
@@ -84,7 +70,7 @@ export function follow(options: FollowedOptions = {}): {
     raw: raw.topic,
     progress: progress.topic,
     ...options,
-    copy: { ...noCopy, ...options.copy },
+    copy: { ...NO_COPY, ...options.copy },
     lastCommit: toLsn(options.lastCommit ?? 0n),
     durableEnd: ZERO_LSN,
     pause: () => undefined,
