@@ -99,6 +99,7 @@ export const GUARDS = [
   'settle', // an epoch without a journal row counts as never decided, while it still can be
   'state-lease', // the state is changed by whoever has lost the lease
   'fence-always', // the fence's triggers do not see sessions of replicas
+  'lock-circle', // a fence that waits for a writer that waits for it does not give way
   'fence-overtaken', // a late lift takes down the fence of a later epoch
   'sequence-keys', // a sequence is set without looking at the keys that are taken
   'sequence-margin', // a sequence goes on right behind a value that may be handed out meanwhile

@@ -21,7 +21,7 @@ export interface FenceOptions {
   readonly tables: readonly TableName[];
   /** Who serves instead, for the refused writer: `the target (new.example:5432/shop)`. */
   readonly servesElsewhere: string;
-  /** How long writers may queue behind us before the lock is had; never more than 1.8 times the server's deadlock_timeout (1 s by default). */
+  /** How long writers may queue behind us before the lock is had; never more than 0.8 times the server's deadlock_timeout (1 s by default). */
   readonly lockTimeoutMs: number;
   /** How long the server keeps an idle holder: the budget of the block and a margin. */
   readonly holdMs: number;

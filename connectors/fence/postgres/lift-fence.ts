@@ -4,41 +4,35 @@
  */
 import type pg from 'pg';
 import type { FenceOptions, FenceState } from '#connectors/fence/fence.ts';
-import { queryRow } from '#connectors/postgres/session.ts';
 import { quoteTable } from '#schemas/table.ts';
 import { guarded } from '#schemas/test-hooks.ts';
-import { fenceSessionName, withSession } from './session.ts';
+import { lockOrder, lockQuietly, lockTables } from './lock-tables.ts';
+import { fenceSessionName, lockingFacts, withSession } from './session.ts';
 import { disabling, dropFunction, isAwake, readCarriers, readMembers, triggerNames } from './triggers.ts';
 import { withTries } from './tries.ts';
 
-/**
- * As a share of deadlock_timeout, after which an autovacuum gives way to whoever waits for it, and not before: one that works on a large table would
- * keep both sides fenced until it ends. Below two of them nobody who waits for us is the victim of a deadlock (session.ts).
- */
-const LIFT_LOCK_SHARE = 1.7;
 /** DROP TRIGGER wants the table for itself: readers queue behind it, so it waits less. */
 const DROP_LOCK_MS = 100;
 
 /** @throws PipelineError CF-8101 */
 export async function liftFence(options: FenceOptions, epoch: bigint): Promise<boolean> {
   return withSession(options, 'lifted', async (client) => {
-    const lockMs = Math.ceil((await deadlockTimeout(client)) * LIFT_LOCK_SHARE);
-    return await withTries(client, { lockMs, what: `the fence on the ${options.side} could not be lifted` }, async () => {
-      const tables = await readCarriers(client, options.name);
-      if (tables.length === 0) return true;
-      // The same lock, in the same order, as a fence that is being raised: it is either seen below, or comes after us.
-      await client.query(`LOCK TABLE ONLY ${tables.map(quoteTable).join(', ONLY ')} IN SHARE ROW EXCLUSIVE MODE`);
-      if (guarded('fence-overtaken') && (await isOvertaken(client, options, epoch))) return false;
-      const carriers = await readCarriers(client, options.name);
-      await client.query(carriers.map((table) => disabling(table, table.triggers)).join(';\n'));
-      return true;
-    });
+    const { pid, safeLockMs: limitMs } = await lockingFacts(client);
+    return withSession(options, 'lifted', async (observer) =>
+      withTries(client, { lockMs: limitMs, what: `the fence on the ${options.side} could not be lifted` }, async () => {
+        const carriers = await readCarriers(client, options.name);
+        if (carriers.length === 0) return true;
+        const tables = await lockOrder(client, carriers);
+        // What a fence that is being raised locks, too: it is either seen below, or comes after us.
+        await lockQuietly({ client, pid, observer, tables, isOnly: true });
+        await lockTables({ client, pid, observer, tables, isOnly: true, limitMs });
+        if (guarded('fence-overtaken') && (await isOvertaken(client, options, epoch))) return false;
+        const locked = await readCarriers(client, options.name);
+        await client.query(['SET LOCAL statement_timeout = 0', ...locked.map((table) => disabling(table, table.triggers))].join(';\n'));
+        return true;
+      }),
+    );
   });
-}
-
-async function deadlockTimeout(client: pg.ClientBase): Promise<number> {
-  const row = await queryRow(client, `SELECT setting AS ms FROM pg_settings WHERE name = 'deadlock_timeout'`);
-  return Number(row!['ms']);
 }
 
 async function isOvertaken(client: pg.ClientBase, { name }: FenceOptions, epoch: bigint): Promise<boolean> {

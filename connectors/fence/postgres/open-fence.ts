@@ -8,18 +8,12 @@
 import type pg from 'pg';
 import type { Decision, FenceOptions, HeldFence, SequenceValue } from '#connectors/fence/fence.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
-import { quoteTable } from '#schemas/table.ts';
 import { failpoint } from '#schemas/test-hooks.ts';
-import { describeBlockers } from './blockers.ts';
-import { explained, NOT_LOCKED, sqlState } from './refusal.ts';
+import { lockOrder, lockQuietly, lockTables, QUIET_LOCK_MS } from './lock-tables.ts';
+import { explained } from './refusal.ts';
 import { holdSequences, type HeldSequences, readSequences } from './sequences.ts';
 import { type LockSession, openLockSession, openSession } from './session.ts';
 import { creations, enabling, isAwake, type Member, readMembers } from './triggers.ts';
-
-/** Nobody but vacuum and DDL waits meanwhile. Longer than deadlock_timeout: an autovacuum gives way after that. */
-const QUIET_LOCK_MS = 5_000;
-/** When it is looked who blocks, as a share of the time that the lock has. */
-const LOOK_AFTER = 0.6;
 
 /** @throws PipelineError CF-2001 / CF-5001, CF-8101, CF-8102, CF-8103, CF-8104 */
 export async function openFence(options: FenceOptions, epoch: bigint): Promise<HeldFence> {
@@ -35,19 +29,19 @@ export async function openFence(options: FenceOptions, epoch: bigint): Promise<H
 
 async function hold(options: FenceOptions, epoch: bigint, session: LockSession): Promise<HeldFence> {
   const { client } = session;
-  const roots = options.tables.map(quoteTable).toSorted().join(', ');
   const lockMs = Math.max(1, Math.floor(Math.min(options.lockTimeoutMs, session.safeLockMs)));
   const observer = await openSession(options);
   try {
     await client.query('BEGIN');
     await writeJournal(client, options, epoch);
-    await lock({ session, observer, sql: `LOCK TABLE ${roots} IN SHARE UPDATE EXCLUSIVE MODE`, limitMs: QUIET_LOCK_MS });
+    const tables = await lockOrder(client, options.tables);
+    await lockQuietly({ ...session, observer, tables, isOnly: false });
     // From here on no partition comes or goes.
     const members = await readMembers(client, options);
     const raising = members.flatMap((member) => raised(options, member));
     const sequences = await readSequences(client, options.tables);
     failpoint('fence.quiet');
-    const blockedAtMs = await lock({ session, observer, sql: `LOCK TABLE ${roots} IN SHARE ROW EXCLUSIVE MODE`, limitMs: lockMs });
+    const blockedAtMs = await lockTables({ ...session, observer, tables, isOnly: false, limitMs: lockMs });
     const lockWaitMs = Date.now() - blockedAtMs;
     failpoint('fence.locked');
     await client.query([`SET LOCAL lock_timeout = ${lockMs}`, `SET LOCAL statement_timeout = ${options.holdMs}`, ...raising].join(';\n'));
@@ -76,37 +70,6 @@ async function writeJournal(client: pg.Client, { name, side }: FenceOptions, epo
   );
   if (written.rowCount === 1) return;
   throw new PipelineError('CF-8103', `epoch ${epoch} of ${name} was decided or given up on the ${side}, or a later one was`);
-}
-
-interface Locking {
-  readonly session: LockSession;
-  readonly observer: pg.Client;
-  readonly sql: string;
-  readonly limitMs: number;
-}
-
-/** @returns when it was asked for. @throws PipelineError CF-8101 with who blocks */
-async function lock({ session: { client, pid }, observer, sql, limitMs }: Locking): Promise<number> {
-  await client.query(`SET LOCAL lock_timeout = ${limitMs}; SET LOCAL statement_timeout = ${limitMs}`);
-  let look: Promise<readonly string[]> | undefined;
-  const timer = setTimeout(() => {
-    look = describeBlockers(observer, pid).catch(() => []);
-  }, limitMs * LOOK_AFTER);
-  const askedAtMs = Date.now();
-  try {
-    await client.query(sql);
-    return askedAtMs;
-  } catch (error) {
-    if (!NOT_LOCKED.has(sqlState(error))) throw error;
-    const blockers = (await look) ?? [];
-    const who = blockers.length === 0 ? 'by whom was not seen' : `by ${blockers.join('; ')}`;
-    throw new PipelineError('CF-8101', `the tables could not be locked within ${limitMs} ms: blocked ${who}`, {
-      cause: error,
-      details: { blockers },
-    });
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 interface FenceParts {

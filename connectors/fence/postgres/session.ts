@@ -14,11 +14,8 @@ const SETTINGS: Readonly<Record<string, string>> = {
   client_min_messages: 'error',
 };
 
-/**
- * A writer that has one of the tables and waits for another, which we have, is deadlocked with us. If it comes before our deadlock_timeout has
- * passed we are the victim, and try again. If it comes later it would be the victim one deadlock_timeout later: by then we must be gone.
- */
-const DEADLOCK_SHARE = 1.8;
+/** Below one: a writer that began to wait behind our first lock looks for a deadlock after its own deadlock_timeout (lock-tables.ts). */
+const DEADLOCK_SHARE = 0.8;
 
 export function fenceSessionName(name: string): string {
   return `crossfade ${name} fence`;
@@ -63,15 +60,20 @@ export async function openLockSession(options: Place & Pick<FenceOptions, 'holdM
     await client.query(
       `SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')`,
     );
-    const row = await queryRow(
-      client,
-      `SELECT pg_backend_pid()::text AS pid, setting AS deadlock FROM pg_settings WHERE name = 'deadlock_timeout'`,
-    );
-    return { client, pid: row!['pid']!, safeLockMs: Number(row!['deadlock']) * DEADLOCK_SHARE };
+    return { client, ...(await lockingFacts(client)) };
   } catch (error) {
     await client.end().catch(() => undefined);
     throw error;
   }
+}
+
+/** How long a session may wait for locks that writers queue behind. */
+export async function lockingFacts(client: pg.ClientBase): Promise<Omit<LockSession, 'client'>> {
+  const row = await queryRow(
+    client,
+    `SELECT pg_backend_pid()::text AS pid, setting AS deadlock FROM pg_settings WHERE name = 'deadlock_timeout'`,
+  );
+  return { pid: row!['pid']!, safeLockMs: Math.floor(Number(row!['deadlock']) * DEADLOCK_SHARE) };
 }
 
 async function allowed(client: pg.Client, sql: string): Promise<boolean> {

@@ -28,9 +28,15 @@ export async function withTries<T>(client: pg.Client, { lockMs, what }: Tries, w
       return result;
     } catch (error) {
       await client.query('ROLLBACK').catch(() => undefined);
-      if (!PASSING.has((error as { code?: string }).code ?? '')) throw error;
+      if (!PASSING.has(causeOf(error))) throw error;
       if (tried === TRIES) throw new PipelineError('CF-8101', `${what} in ${TRIES} tries: ${messageOf(error)}`, { cause: error });
     }
     await delay(Math.min(PAUSE_LAST_MS, PAUSE_FIRST_MS * 2 ** (tried - 1)));
   }
+}
+
+/** The server's word also where it was told as a refused lock. */
+function causeOf(error: unknown): string {
+  const told = error instanceof PipelineError ? error.cause : error;
+  return (told as { code?: string } | undefined)?.code ?? '';
 }
