@@ -199,6 +199,11 @@ export class ClaimBook {
     return lowest;
   }
 
+  /** Raw partitions that something is known of. */
+  raws(): Iterable<RawKey> {
+    return this.#raw.keys();
+  }
+
   /** What `reach` has taken of a raw partition. */
   taken(raw: RawKey): { readonly offset: Offset; readonly ends: ReadonlyMap<number, Offset> } {
     return this.#of(raw);

@@ -378,14 +378,14 @@ export class GatherCursor implements Cursor {
     for (const row of this.#rows.held()) from[row.place] = Math.min(from[row.place]!, row.at);
     const mapped: Record<string, Offset[]> = {};
     for (const { topic, partition, number } of all) (mapped[topic] ??= [])[partition] = from[number]!;
-    // Of whatever a claim was taken: the segment that asked for it had rows of it dropped.
-    const raw = Array.from(this.#rows.raws(), (key): RawPlaceMark => {
+    // Also of what a claim was taken for before this cursor began, and of which nothing has come since: that claim is not read again.
+    const raw = Array.from(new Set([...this.#rows.raws(), ...this.#claims.raws()]), (key): RawPlaceMark => {
       const { offset, ends } = this.#claims.taken(key);
       // What lies below where reading begins is read.
       const open = [...ends].filter(([number, end]) => end > from[number]!);
       const marked = open.map(([n, end]) => [all[n]!.topic, all[n]!.partition, end] as const);
       return { raw: key, taken: this.#rows.taken(key), claimed: offset, ends: marked };
     });
-    return { mapped, raw };
+    return { mapped, raw: raw.filter(({ taken, claimed }) => taken > 0 || claimed > 0) };
   }
 }

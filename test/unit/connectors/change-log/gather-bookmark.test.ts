@@ -152,6 +152,19 @@ for (const [isFiltered, table] of [
     await log.close();
   });
 
+  test(`${table}: a claim taken before its rows came is kept by whoever begins there and ends before anything came`, async () => {
+    const log = await open(isFiltered);
+    const row = insert(101, ['1', 'in', null]);
+    const { late, bookmark: first } = await markedBeforeItsRow(log, isFiltered, row);
+    const between = log.gatherFor(mappingOf(isFiltered));
+    await between.prepare(first);
+    const cursor = between.read(0, 3);
+    const bookmark = between.bookmark()!;
+    await cursor.close();
+    expect(await readAgain(log, isFiltered, { late, bookmark })).toEqual([begin(3n), row, commit(3n, 4n)]);
+    await log.close();
+  });
+
   test(`${table}: no row is missing when the raw partition's next claim comes before it`, async () => {
     const [first, second] = await keysApart();
     const log = await open(isFiltered);
