@@ -72,7 +72,8 @@ export class Application {
       while (!this.#stopping) {
         await this.#act(shop);
         due = Math.max(due + pauseMs, Date.now() - 1000);
-        if (due > Date.now()) await delay(due - Date.now());
+        const leftMs = due - Date.now();
+        if (leftMs > 0) await delay(leftMs);
       }
     } finally {
       await client.end();
