@@ -2,10 +2,13 @@
 import kafkajs from 'kafkajs';
 import { expect, test } from 'vitest';
 import { readFile, writeFile } from 'node:fs/promises';
+import { mendRequestQueue } from '#connectors/change-log/kafka/mend-request-queue.ts';
 import { execute } from '#test/support/application.ts';
 import { describeWithKafka } from '#test/support/kafka/describe-with-kafka.ts';
 import { openServices, type ServicesStage } from '#test/support/kafka/services-stage.ts';
 import { sharedKafka } from '#test/support/kafka/shared-servers.ts';
+
+mendRequestQueue();
 
 const LONG_MS = 180_000;
 const A = 'SELECT id, v FROM a ORDER BY id';
