@@ -39,6 +39,8 @@ export interface GatherPlace {
   readonly version: 2;
   /** Tags of the mappings whose records and claims were looked at. What others have mapped lies below the offsets here, unread. */
   readonly mappings: readonly number[];
+  /** Of each of them, the number of its branch. Absent from bookmarks of before this was kept: as the file that reads has it. */
+  readonly branches?: readonly number[];
   /** First record of the segment that comes next. */
   readonly base: Offset;
   /** In the order topic. */

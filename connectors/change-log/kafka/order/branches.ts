@@ -1,11 +1,11 @@
 /**
  * The ways that a source table's rows go: one for each of its targets. Guarantee: a branch means the same mapping to whoever reads by one
- * file; of a changed file nothing that is kept by branch is believed (GatherTopic), for the numbers may be others.
+ * file. Of a changed file the numbers may be others: what a bookmark says by branch is then found by the mapping's tag, and nothing else is believed.
  */
 import type { Offset } from '#connectors/change-log/change-log.ts';
 import { bySource, tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { tableTag } from '#schemas/mapping/table-tag.ts';
-import { branchOf, partitionOf, rawKey, topicOf, type RawKey, type RawPlaceMark } from './bookmark.ts';
+import { branchOf, partitionOf, rawKey, topicOf, type GatherPlace, type RawKey, type RawPlaceMark } from './bookmark.ts';
 
 /** A mapping on its way, with its place in the file's list. */
 export interface Branch {
@@ -34,6 +34,24 @@ export class Branches {
   /** Of the mapping with this tag. */
   number(tag: number): number {
     return this.#byTag.get(tag) ?? 0;
+  }
+
+  /** A bookmark's marks under this file's numbers. Of a mapping that is new to it nothing is known but how far the raw partitions were taken. */
+  renumbered({ mappings, branches, topics, raw }: Pick<GatherPlace, 'mappings' | 'branches' | 'topics' | 'raw'>): readonly RawPlaceMark[] {
+    const numbers = new Map(mappings.map((tag, i) => [tag, branches?.[i] ?? this.number(tag)]));
+    const tables = new Map(topics.map(({ index, schema, table: name }) => [index, { schema, name }]));
+    const marks = new Map(raw.map((mark) => [mark.raw, mark]));
+    return [...Map.groupBy(raw, (mark) => rawKey(topicOf(mark.raw), partitionOf(mark.raw)))].flatMap(([key, known]) => {
+      const table = tables.get(topicOf(key));
+      const ways = table === undefined ? NONE : this.of(table);
+      if (ways.length === 0) return known;
+      const taken = Math.max(...known.map((mark) => mark.taken));
+      return ways.map(({ mapping }, branch): RawPlaceMark => {
+        const number = numbers.get(tableTag(mapping));
+        const mark = number === undefined ? undefined : marks.get(onBranch(key, number));
+        return { raw: onBranch(key, branch), taken, claimed: mark?.claimed ?? 0, ends: mark?.ends ?? [] };
+      });
+    });
   }
 }
 

@@ -361,6 +361,7 @@ export class GatherCursor implements Cursor {
       bytes: this.#bytes,
       begins: [...this.#options.begins],
       mappings: [...this.#options.mappings],
+      branches: Array.from(this.#options.mappings, (tag) => this.#options.branches.number(tag)),
       base,
       order: queue.head?.at ?? this.#orderNext,
       epoch: queue.epoch,

@@ -14,7 +14,7 @@ import type { Bookmarked } from '#connectors/change-log/bookmark.ts';
 import type { Bookmark } from '#schemas/bookmark.ts';
 import type { Cursor, Offset, Topic } from '#connectors/change-log/change-log.ts';
 import type { KafkaCluster } from '../cluster.ts';
-import { parsePlace, topicOf, type GatherPlace, type ReadingPlace } from './bookmark.ts';
+import { parsePlace, type GatherPlace, type ReadingPlace } from './bookmark.ts';
 import { Branches } from './branches.ts';
 import { GatherCursor } from './gather-cursor.ts';
 import { MappedPlaces } from './mapped-places.ts';
@@ -145,12 +145,12 @@ export class GatherTopic implements Topic, Bookmarked {
       throw new PipelineError('CF-3003', `record ${from} lies outside of records ${this.start(0)} to ${this.end(0)} of log ${this.name}`);
     const { saved, bounds } = this.#ready;
     const marked = saved === undefined || saved.offset > from ? undefined : parsePlace(saved.place);
-    const place = marked === undefined ? BEGINNING : this.#resumed(marked);
+    const branches = new Branches(this.#options.mapping);
+    const place = marked === undefined ? BEGINNING : { ...this.#resumed(marked), raw: branches.renumbered(marked) };
     this.#checkKept({ ...place, claims: marked?.claims ?? 0 }, marked);
     const queue = new SegmentQueue(marked ?? { base: undefined, epoch: -1, topics: [], raw: [] });
     const offsetOf = (topic: string, number: number): Offset => place.mapped[topic]?.[number] ?? 0;
     const { cluster, format, mapping, rowsBytesMax, patienceMs, onRelation } = this.#options;
-    const branches = new Branches(mapping);
     const cursor = new GatherCursor({
       cluster,
       order: this.#order,
@@ -185,16 +185,11 @@ export class GatherTopic implements Topic, Bookmarked {
   #resumed(marked: GatherPlace): ReadingPlace {
     const others = this.#mappedSince(marked);
     if (others.length === 0) return marked;
-    const ids = new Set(others.map(({ from }) => tableId(from)));
-    const indexes = new Set(
-      marked.topics.filter(({ schema, table: name }) => ids.has(tableId({ schema, name }))).map(({ index }) => index),
-    );
     const kept = others.map((table) => [mappedTopic(this.#options.name, table.to), this.#startsOf(table)] as const);
     return {
       ...marked,
       claims: this.#ready.bounds.get(this.#claims)![0]!.start,
       mapped: { ...marked.mapped, ...Object.fromEntries(kept) },
-      raw: marked.raw.map((mark) => (indexes.has(topicOf(mark.raw)) ? { ...mark, claimed: 0, ends: [] } : mark)),
     };
   }
 

@@ -6,6 +6,7 @@ import { FRAME, partsOf } from '#schemas/frame/frame.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { fileOf, NARROW, next, release, WHOLE, World } from '#test/support/changed-file-world.ts';
 import { insert } from '#test/support/frames.ts';
+import { recordsOf } from '#test/support/log-records.ts';
 
 const SECOND: TableMapping = { ...NARROW, to: { schema: 'new', name: 'second' } };
 
@@ -57,6 +58,32 @@ test('a bookmark made under two targets is good for one of them, and for two aga
   const again = world.gather(fileOf(SECOND, WHOLE));
   await again.prepare(mark);
   expect(rowsOf(await next(again, mark.offset))).toEqual([[insert(101, ['6', '6'])], [more[2]]]);
+  await world.close();
+});
+
+test('a target that goes takes its claims along: what its transformers had mapped ahead counts for no other', async () => {
+  const filter = { conditions: [{ column: 'note', op: 'in' as const, values: ['1', '3'] }] };
+  const filtered = { ...WHOLE, filter };
+  const world = new World();
+  const stopAhead = world.transformer(fileOf(SECOND));
+  await world.begin();
+  const frames = await world.write('1', '2', '3');
+  await world.claimed(SECOND, 3);
+  await stopAhead();
+  const both = world.gather(fileOf(SECOND, filtered));
+  await both.prepare(undefined);
+  const waiting = both.read(0, 0);
+  expect(await waiting.poll()).toBeUndefined();
+  const bookmark = both.bookmark();
+  await waiting.close();
+  const one = world.gather(fileOf(filtered));
+  await one.prepare(bookmark);
+  const cursor = one.read(0, 0);
+  expect(await cursor.poll()).toBeUndefined();
+  world.transformer(fileOf(filtered));
+  const batch = await cursor.next(AbortSignal.timeout(5_000));
+  expect(batch && recordsOf(batch)).toEqual(frames.filter((_, i) => i !== 3));
+  await cursor.close();
   await world.close();
 });
 
