@@ -1,9 +1,10 @@
 /** A table that gets, has and loses a second target while bookmarks of before are read. */
 import { expect, test } from 'vitest';
 import { rawKey } from '#connectors/change-log/kafka/order/bookmark.ts';
-import { eachBranch, takenOnAll } from '#connectors/change-log/kafka/order/branches.ts';
+import { Branches, eachBranch, takenOnAll } from '#connectors/change-log/kafka/order/branches.ts';
 import { FRAME, partsOf } from '#schemas/frame/frame.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { tableTag } from '#schemas/mapping/table-tag.ts';
 import { fileOf, NARROW, next, release, WHOLE, World } from '#test/support/changed-file-world.ts';
 import { insert } from '#test/support/frames.ts';
 import { recordsOf } from '#test/support/log-records.ts';
@@ -113,5 +114,34 @@ test('what a bookmark says is taken is taken on each branch; rows of a topic tha
   expect(takenOnAll(marks, keysOf)).toEqual([
     [rawKey(1, 4, 0), 5],
     [rawKey(1, 4, 1), 5],
+  ]);
+});
+
+test('marks go by the mapping, whatever number it had: one that is new begins with what was taken, one that is gone leaves nothing', () => {
+  const THIRD: TableMapping = { ...NARROW, to: { schema: 'new', name: 'third' } };
+  const topic = { t: 'topic', index: 1, topic: 'm.public.plain', schema: 'public', table: 'plain', partitions: 2 } as const;
+  const ends = [['m.mapped.new.plain', 0, 9]] as const;
+  const raw = [
+    { raw: rawKey(1, 0, 0), taken: 5, claimed: 7, ends: [] },
+    { raw: rawKey(1, 0, 1), taken: 5, claimed: 8, ends },
+    { raw: rawKey(1, 1, 1), taken: 0, claimed: 3, ends: [] },
+    // The order has not named it yet.
+    { raw: rawKey(2, 0, 0), taken: 0, claimed: 4, ends: [] },
+  ];
+  const marked = { mappings: [SECOND, WHOLE].map(tableTag), branches: [0, 1], topics: [topic], raw };
+  const renumbered = (...tables: readonly TableMapping[]) => new Branches(fileOf(...tables)).renumbered(marked);
+  expect(renumbered(SECOND, WHOLE)).toEqual(expect.arrayContaining(raw));
+  const unnamed = raw[3];
+  expect(renumbered(WHOLE)).toEqual([
+    { raw: rawKey(1, 0, 0), taken: 5, claimed: 8, ends },
+    { raw: rawKey(1, 1, 0), taken: 0, claimed: 3, ends: [] },
+    unnamed,
+  ]);
+  expect(renumbered(WHOLE, THIRD)).toEqual([
+    { raw: rawKey(1, 0, 0), taken: 5, claimed: 8, ends },
+    { raw: rawKey(1, 0, 1), taken: 5, claimed: 0, ends: [] },
+    { raw: rawKey(1, 1, 0), taken: 0, claimed: 3, ends: [] },
+    { raw: rawKey(1, 1, 1), taken: 0, claimed: 0, ends: [] },
+    unnamed,
   ]);
 });
