@@ -20,7 +20,7 @@ async function firstWrong(seeds: number): Promise<string | undefined> {
 
 test(
   'the sink sees every frame of every valid segment once and in order, whoever was replaced and wherever it begins',
-  { timeout: 120_000 },
+  { timeout: 240_000 },
   async () => {
     expect(await firstWrong(SEEDS)).toBeUndefined();
   },

@@ -9,7 +9,6 @@ import { RecordsBuilder } from '#connectors/change-log/kafka/record-batch.ts';
 import { avroFormat } from '#schemas/wire/avro-format.ts';
 import type { SchemaRegistry } from '#schemas/wire/wire.ts';
 import { History, type PlannedFrame } from '#test/support/gather-history.ts';
-import { TABLES } from '#test/support/gather-tables.ts';
 import { GatherWorld, MAPPING, OTHER_MAPPING, type SimulatedReader, type SimulatedTransformer } from '#test/support/gather-world.ts';
 import type { Random } from '#test/support/random.ts';
 import { SeenFrames } from '#test/support/seen-frames.ts';
@@ -105,7 +104,7 @@ export class GatherSimulation {
 
   async #transform(transformer: SimulatedTransformer, draw: number): Promise<void> {
     const random = this.#random;
-    if (draw < 85) await this.#world.map(transformer, random.between(0, TABLES.length - 1));
+    if (draw < 85) await this.#world.map(transformer, random.between(0, transformer.entries.length - 1));
     else if (draw < 95) this.#world.claim(transformer);
     else if (draw < 98)
       this.#transformers.splice(this.#transformers.indexOf(transformer), 1, this.#world.transformer(transformer.partition));
@@ -121,7 +120,7 @@ export class GatherSimulation {
       this.#world.store(reader);
     }
     for (const transformer of this.#transformers) {
-      for (let table = 0; table < TABLES.length; table++) while (await this.#world.map(transformer, table));
+      for (const entry of transformer.entries.keys()) while (await this.#world.map(transformer, entry));
       this.#world.claim(transformer);
     }
   }

@@ -6,7 +6,7 @@
 import type { FetchedRecord } from '#connectors/change-log/kafka/cluster.ts';
 import { partitionOf } from '#connectors/change-log/partitioner.ts';
 import { rawTopic, mappedTopic, orderTopic, claimsTopic } from '#connectors/change-log/kafka/order/topic-names.ts';
-import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
+import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { encodeEventHeader, encodeOtherKey, EVENT, EVENT_HEADER, EXACT_HEADER, OLD_KEY_HEADER } from '#schemas/order/event-header.ts';
 import {
   encodeOrderJson,
@@ -18,16 +18,7 @@ import {
 } from '#schemas/order/order-record.ts';
 import type { EncodedEvent, RowEncoder, WireFormat } from '#schemas/wire/wire.ts';
 import { EventMapper, type MappedRecord } from '#services/transformer/map-event.ts';
-import {
-  chunkColumns,
-  completed,
-  isMove,
-  mappedColumns,
-  TABLES,
-  wireColumns,
-  type Row,
-  type SimulatedTable,
-} from '#test/support/gather-tables.ts';
+import { chunkColumns, completed, isMove, mappedColumns, TABLES, wireColumns, type Row } from '#test/support/gather-tables.ts';
 import type { PlannedFrame } from '#test/support/gather-history.ts';
 import { MemoryKafka } from '#test/support/memory-cluster.ts';
 import type { Random } from '#test/support/random.ts';
@@ -41,14 +32,15 @@ export const MAPPING: CompiledMapping = { name: NAME, hash: 'hash', tables: TABL
 
 const [PLAIN, , FILTERED, BAG] = TABLES.map(({ mapping }) => mapping);
 
-/** Another file of the same migration: a column less, a table less, another filter, and one table as it is. */
+/** Another file of the same migration: a target more, named before the table's own, which is as it is; a table less, another filter, a column less. */
 export const OTHER_MAPPING: CompiledMapping = {
   name: NAME,
   hash: 'other',
   tables: [
-    { ...PLAIN!, columns: PLAIN!.columns.slice(0, 2) },
+    { ...PLAIN!, to: { schema: 'new', name: 'second' }, columns: PLAIN!.columns.slice(0, 2) },
+    PLAIN!,
     { ...FILTERED!, filter: { conditions: [{ column: 'kind', op: 'in', values: ['out'] }] } },
-    BAG!,
+    { ...BAG!, columns: BAG!.columns.slice(0, 1) },
   ],
 };
 
@@ -81,17 +73,21 @@ export interface SimulatedReader {
   append: Append | undefined;
 }
 
-/** What the transformers of one file have done. */
-interface SimulatedFile {
-  /** By table; undefined: not mapped. */
-  readonly mappers: readonly (EventMapper | undefined)[];
+/** An entry of a file. */
+interface SimulatedEntry {
+  /** In TABLES. */
+  readonly table: number;
+  readonly topic: string;
+  readonly mapper: EventMapper;
 }
 
 export interface SimulatedTransformer {
-  readonly file: SimulatedFile;
+  /** Of its file; what follows is by entry. */
+  readonly entries: readonly SimulatedEntry[];
   readonly partition: number;
+  /** In the raw partition. */
   readonly next: number[];
-  /** Of each raw topic: mapped partition → end, since the last claim. */
+  /** Mapped partition → end, since the last claim. */
   ends: Map<number, number>[];
   moved: Set<number>;
 }
@@ -107,7 +103,7 @@ export class GatherWorld {
   readonly #random: Random;
   readonly #format: WireFormat;
   readonly #encoders = new Map<string, RowEncoder>();
-  readonly #files: SimulatedFile[] = [];
+  readonly #files: (readonly SimulatedEntry[])[] = [];
   #epoch = -1;
 
   constructor(random: Random, format: WireFormat) {
@@ -123,8 +119,7 @@ export class GatherWorld {
     this.kafka.ensureTopic(claimsTopic(NAME), { partitions: 1 });
     this.kafka.ensureTopic('wake', { partitions: 1 });
     for (const [i, table] of TABLES.entries()) {
-      const { from, to } = table.mapping;
-      this.kafka.ensureTopic(mappedTopic(NAME, to), { partitions: this.partitions });
+      const { from } = table.mapping;
       const topic = rawTopic(NAME, from);
       const place = { topic, database: 'd', schema: from.schema, table: from.name };
       for (const shape of [...table.shapes, chunkColumns(table)])
@@ -134,20 +129,21 @@ export class GatherWorld {
       });
     }
     for (const { tables } of [MAPPING, OTHER_MAPPING]) {
-      const mappers: (EventMapper | undefined)[] = [];
-      for (const table of TABLES) {
-        const mapping = tables.find(({ from }) => from.name === table.mapping.from.name);
-        mappers.push(mapping && (await this.#mapperOf({ ...table, mapping })));
-      }
-      this.#files.push({ mappers });
+      const entries: SimulatedEntry[] = [];
+      for (const mapping of tables) entries.push(await this.#entryOf(mapping));
+      this.#files.push(entries);
     }
   }
 
-  async #mapperOf(table: SimulatedTable): Promise<EventMapper> {
-    const { to } = table.mapping;
+  async #entryOf(mapping: TableMapping): Promise<SimulatedEntry> {
+    const { from, to } = mapping;
+    const table = TABLES.findIndex((each) => each.mapping.from.name === from.name);
     const topic = mappedTopic(NAME, to);
-    const encoder = await this.#format.encoder({ topic, database: 'd', schema: to.schema, table: to.name, columns: mappedColumns(table) });
-    return new EventMapper({ table: table.mapping, encoder, format: this.#format, partitions: this.partitions, to: boundless(topic) });
+    this.kafka.ensureTopic(topic, { partitions: this.partitions });
+    const columns = mappedColumns({ ...TABLES[table]!, mapping });
+    const encoder = await this.#format.encoder({ topic, database: 'd', schema: to.schema, table: to.name, columns });
+    const mapper = new EventMapper({ table: mapping, encoder, format: this.#format, partitions: this.partitions, to: boundless(topic) });
+    return { table, topic, mapper };
   }
 
   #push(
@@ -262,46 +258,45 @@ export class GatherWorld {
 
   /** Takes a partition number up at the last claims of its file's mappings. */
   transformer(partition: number, isOther = false): SimulatedTransformer {
-    const file = this.#files[isOther ? 1 : 0]!;
-    const next = file.mappers.map((mapper) => (mapper === undefined ? 0 : (this.#claimed.get(mapper.tag)?.[partition] ?? 0)));
-    return { file, partition, next, ends: TABLES.map(() => new Map()), moved: new Set() };
+    const entries = this.#files[isOther ? 1 : 0]!;
+    const next = entries.map(({ mapper }) => this.#claimed.get(mapper.tag)?.[partition] ?? 0);
+    return { entries, partition, next, ends: entries.map(() => new Map()), moved: new Set() };
   }
 
   /** @returns false when there is nothing to map. */
-  async map(transformer: SimulatedTransformer, table: number): Promise<boolean> {
+  async map(transformer: SimulatedTransformer, entry: number): Promise<boolean> {
     const { partition } = transformer;
+    const { table, topic, mapper } = transformer.entries[entry]!;
     const records = this.raw[table]![partition]!;
-    const [from, mapper] = [transformer.next[table]!, transformer.file.mappers[table]];
-    if (mapper === undefined) return false;
+    const from = transformer.next[entry]!;
     const to = Math.min(records.length, from + this.#random.between(1, 20));
     if (from === to) return false;
-    const topic = mappedTopic(NAME, TABLES[table]!.mapping.to);
     const emit = ({ partition: q, key, value, headers }: MappedRecord): void => {
       const stored = this.#push(topic, q, { key, value, headers: Object.fromEntries(headers.map((one) => [one.name, one.value])) });
-      transformer.ends[table]!.set(q, stored + 1);
+      transformer.ends[entry]!.set(q, stored + 1);
     };
     for (let offset = from; offset < to; offset++) {
       for (let unknown = mapper.unknown(records[offset]!); unknown !== undefined; unknown = mapper.unknown(records[offset]!))
         await this.#format.learn(unknown);
       if (mapper.map(records[offset]!, { partition, offset }, emit) === 'misfit') throw new Error('no row of this simulation is a misfit');
     }
-    transformer.next[table] = to;
-    transformer.moved.add(table);
+    transformer.next[entry] = to;
+    transformer.moved.add(entry);
     return true;
   }
 
   claim(transformer: SimulatedTransformer): void {
     const { partition } = transformer;
-    const entries = [...transformer.moved].map((table): ClaimEntry => {
-      const ends = { [mappedTopic(NAME, TABLES[table]!.mapping.to)]: [...transformer.ends[table]!] };
-      const mapping = transformer.file.mappers[table]!.tag;
+    const entries = [...transformer.moved].map((entry): ClaimEntry => {
+      const { table, topic, mapper } = transformer.entries[entry]!;
+      const [mapping, offset] = [mapper.tag, transformer.next[entry]!];
       const claimed = this.#claimed.get(mapping) ?? [];
       this.#claimed.set(mapping, claimed);
-      claimed[partition] = Math.max(claimed[partition] ?? 0, transformer.next[table]!);
-      return { topic: table, partition, mapping, offset: transformer.next[table]!, ends };
+      claimed[partition] = Math.max(claimed[partition] ?? 0, offset);
+      return { topic: table, partition, mapping, offset, ends: { [topic]: [...transformer.ends[entry]!] } };
     });
     if (entries.length === 0) return;
-    transformer.ends = TABLES.map(() => new Map());
+    transformer.ends = transformer.entries.map(() => new Map());
     transformer.moved = new Set();
     const claim: Claim = { t: 'claim', entries };
     this.#push(claimsTopic(NAME), 0, { value: Buffer.from(JSON.stringify(claim), 'utf8') });
