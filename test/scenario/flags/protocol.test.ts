@@ -127,7 +127,7 @@ test('what the client reads in shadow arrives as sums, and no value of a row doe
   }
   await vi.waitFor(async () => {
     const report = await (await other.fetch('/v1/observations?minutes=5')).text();
-    expect(JSON.parse(report)).toMatchObject({ mismatches: [{ op: 'read', stage: 'shadow', unit: 'acme', result: 'different' }] });
+    expect(JSON.parse(report), report).toMatchObject({ mismatches: [{ op: 'read', stage: 'shadow', unit: 'acme', result: 'different' }] });
     expect(report).not.toContain('987654321');
     const { minutes } = JSON.parse(report) as { readonly minutes: readonly { readonly compared: number; readonly equal: number }[] };
     expect(minutes.reduce((sum, { compared }) => sum + compared, 0)).toBe(2);
