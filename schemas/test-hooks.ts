@@ -106,6 +106,9 @@ export const GUARDS = [
   'flag-epoch', // Redis: an older document of the flags takes the place of a newer one
   'no-loops', // a reader takes what the other direction's sink wrote for the application's
   'foreign', // what others write on the side that does not serve reaches the other
+  'settle-echo', // of an epoch that is made void only one side is told
+  'lift-echo', // the side that a decision opens does not write it down
+  'copy-undecided', // a re-copied chunk's rows enter the log behind a decision that was made meanwhile
   'cleanup-others', // our schema goes although another migration stands in it
 ] as const;
 export type Guard = (typeof GUARDS)[number];

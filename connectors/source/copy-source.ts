@@ -96,6 +96,10 @@ export interface Misfit {
 
 export interface CopySource {
   emit(messages: readonly string[]): Promise<void>;
+  /** Epoch of the last decision in this side's journal of that migration; undefined: there is no journal. */
+  lastEpoch(migration: string): Promise<bigint | undefined>;
+  /** As `emit`, unless a later decision than that epoch was made on this side, or may be on its way; then false. One that is made afterwards is behind it. */
+  emitUndecided(message: string, at: { readonly name: string; readonly epoch: bigint }): Promise<boolean>;
   snapshot(): Promise<Snapshot>;
   /** Key of the row that ends the next chunk of `rows` rows; undefined when fewer are left. */
   nextBoundary(relation: RelationName, key: readonly KeyColumn[], range: KeyRange, rows: number): Promise<readonly string[] | undefined>;

@@ -71,6 +71,7 @@ export async function assemble(
     order: ordered.includes(true) ? 'parents-first' : 'smallest-first',
     spoolDirectory: join(options.dataDir, 'spool'),
     mayCopy,
+    ...((direction !== undefined || canFlip(options.file)) && { migration: serving.name }),
     logger: options.logger,
     onLeaves: (table, leaves) => {
       targets.learn(table, leaves);
@@ -108,6 +109,6 @@ export async function assemble(
 }
 
 /** There are journals that say who serves. */
-function canFlip({ targets, target }: MigrationFile): boolean {
+export function canFlip({ targets, target }: MigrationFile): boolean {
   return targets === undefined && target.postgres !== undefined;
 }

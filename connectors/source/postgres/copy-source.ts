@@ -24,6 +24,7 @@ import type {
   ShapeColumn,
   TableState,
 } from '../copy-source.ts';
+import { emitUndecided, lastEpoch } from './emit-undecided.ts';
 import { beginSql, boundarySql, castSql, copySql, missingSql, shapeSql, treeSql, typesSql } from './chunk-sql.ts';
 import { copyOut } from './copy-out.ts';
 
@@ -66,6 +67,14 @@ class PostgresCopySource implements CopySource {
       const calls = messages.map((_, i) => `pg_catalog.pg_logical_emit_message(true, $1, $${i + 2})`);
       await client.query(`SELECT ${calls.join(', ')}`, [MESSAGE_PREFIX, ...messages]);
     });
+  }
+
+  async lastEpoch(migration: string): Promise<bigint | undefined> {
+    return this.#with(async (client) => lastEpoch(client, migration));
+  }
+
+  async emitUndecided(message: string, at: { readonly name: string; readonly epoch: bigint }): Promise<boolean> {
+    return this.#with(async (client) => emitUndecided(client, message, at));
   }
 
   async snapshot(): Promise<Snapshot> {

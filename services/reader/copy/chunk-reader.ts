@@ -39,8 +39,8 @@ export interface ChunkReaderOptions {
   readonly random: () => number;
   readonly now: () => number;
   readonly emit: (message: OurMessage) => Promise<void>;
-  /** Asked once more before the rows go into the log. */
-  readonly mayCopy: () => Promise<boolean>;
+  /** With it the rows go into the log. @returns false where the other side serves by then: nothing was emitted */
+  readonly emitHigh: (message: OurMessage) => Promise<boolean>;
   /** A chunk's lock showed a shape other than the one accounted for. */
   readonly onShapeDiffers: (table: CopyTable) => void;
   readonly interludes?: ChunkInterludes;
@@ -63,7 +63,7 @@ export class ChunkReader {
 
   /** Resolves once the high watermark is written, or the attempt is void (its chunk is then ready again). Throws only what no repeat mends. */
   async read(work: ChunkWork, signal: AbortSignal): Promise<void> {
-    const { stream, memory, name, emit, mayCopy } = this.#options;
+    const { stream, memory, name, emit, emitHigh } = this.#options;
     const attempt = new Attempt(randomUUID(), work, { hold: memory.hold(), spoolDirectory: this.#options.spoolDirectory });
     stream.register(attempt);
     const mark = (kind: 'low' | 'high'): OurMessage => ({ kind, name, chunk: work.chunk.id, attempt: attempt.id });
@@ -73,8 +73,8 @@ export class ChunkReader {
       await this.#readVisible(attempt, signal);
       if (attempt.isVoid) return;
       await this.#options.interludes?.beforeHigh?.(work);
-      if (!(await mayCopy())) throw new PipelineError('CF-8002', 'the other side serves now: no rows are copied over newer ones');
-      await emit(mark('high'));
+      if (!(await emitHigh(mark('high'))))
+        throw new PipelineError('CF-8002', 'the other side serves now, or is about to: no rows are copied over newer ones');
       failpoint('chunk.high-watermark');
     } catch (error) {
       // The high watermark may have been committed although its answer was lost: then the rows are in the log, and all is well.

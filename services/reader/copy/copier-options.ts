@@ -34,6 +34,8 @@ export interface CopierOptions {
   readonly interludes?: ChunkInterludes;
   /** Rows may be copied over those that are there: asked for each chunk of a re-copy. @throws PipelineError where nobody can tell */
   readonly mayCopy?: () => Promise<boolean>;
+  /** Whose journal tells on this side that it does not serve any more. Absent: there is none. */
+  readonly migration?: string;
   /** A table up to this size is one chunk, read without asking where it ends. */
   readonly oneChunkBytes?: number;
 }

@@ -128,7 +128,7 @@ class CopierService implements Copier {
           table.leaves.map((leaf) => leaf.oid),
         ),
     });
-    const shared = { source, logger, throttle: this.#throttle, mayCopy: async () => this.#mayCopy() };
+    const shared = { source, logger, throttle: this.#throttle };
     const reader = new ChunkReader({
       ...shared,
       name,
@@ -138,12 +138,14 @@ class CopierService implements Copier {
       spoolDirectory: options.spoolDirectory,
       random: options.random ?? Math.random,
       emit: (message) => this.#watermarks.emit(message),
+      emitHigh: (message) => this.#watermarks.emitHigh(message, async () => this.#mayCopy(), this.complete ? options.migration : undefined),
       onShapeDiffers: (table) => this.#onShapeDiffers(table, this.hooks.position),
       ...(options.interludes && { interludes: options.interludes }),
     });
     this.#workers = new CopyWorkers({
       ...shared,
       reader,
+      mayCopy: async () => this.#mayCopy(),
       plan: this.#plan,
       stream: this.hooks,
       journal: this.#journal,

@@ -29,6 +29,19 @@ export class Watermarks {
     return promise;
   }
 
+  /**
+   * Only where it may be, by itself; a decision of `migration` that is made behind the question is behind the message, too.
+   * @returns false: nothing was written
+   */
+  async emitHigh(message: OurMessage, mayBe: () => Promise<boolean>, migration: string | undefined): Promise<boolean> {
+    const epoch = migration === undefined ? undefined : await this.#source.lastEpoch(migration);
+    if (!(await mayBe())) return false;
+    if (migration !== undefined && epoch !== undefined)
+      return this.#source.emitUndecided(JSON.stringify(message), { name: migration, epoch });
+    await this.emit(message);
+    return true;
+  }
+
   async #drain(): Promise<void> {
     this.#writing = true;
     while (this.#queue.length > 0) {

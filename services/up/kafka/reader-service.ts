@@ -18,8 +18,10 @@ import type { CopyHooks } from '#services/reader/copy/copy-port.ts';
 import { Reader } from '#services/reader/reader.ts';
 import { RequestFeed } from '#services/reader/request-feed.ts';
 import type { Logger, Service } from '#services/runtime/service.ts';
+import { canFlip } from '../assemble.ts';
 import { copierTables } from '../copier-tables.ts';
 import type { Migration } from '../read-migration.ts';
+import { ServingSide, sidesOf } from '../reverse/serving-side.ts';
 import { ServiceGroup } from '../service-group.ts';
 import { FencedTopic } from './fenced-topic.ts';
 import { refuseLostLog } from './lost-log.ts';
@@ -108,12 +110,14 @@ export class ReaderService implements Service {
     const replaced = Promise.withResolvers<never>();
     const progress = new FencedTopic(log.progress, randomUUID(), replaced.reject);
     stack.defer(() => progress.retire());
+    const serving = stack.use(new ServingSide(sidesOf(file)));
+    const mayCopy = async (): Promise<boolean> => !canFlip(file) || (await serving.ask()) === 'source';
     const source = createCopySource({ url: file.source.postgres, applicationName: `crossfade ${file.name} copy` });
     stack.defer(() => source.close());
     const copying = Promise.withResolvers<Copier>();
     const streaming = Promise.withResolvers<void>();
     const reader = this.#newReader(
-      { migration, log, progress },
+      { migration, log, progress, mayCopy },
       {
         onStarted: streaming.resolve,
         copy: async () => {
@@ -122,6 +126,7 @@ export class ReaderService implements Service {
             source,
             progress,
             ordered,
+            mayCopy,
             learn: (table, leaves) => log.learn(table, leaves),
           });
           copying.resolve(copier);
@@ -152,7 +157,12 @@ export class ReaderService implements Service {
   }
 
   #newReader(
-    { migration, log, progress }: { readonly migration: Migration; readonly log: ReaderLog; readonly progress: Topic },
+    {
+      migration,
+      log,
+      progress,
+      mayCopy,
+    }: { readonly migration: Migration; readonly log: ReaderLog; readonly progress: Topic; readonly mayCopy: () => Promise<boolean> },
     {
       copy,
       copier,
@@ -171,6 +181,7 @@ export class ReaderService implements Service {
       copy,
       appliedLsn,
       recopy: async ({ schema, name: table }, reason) => {
+        if (!(await mayCopy())) return;
         await (await copier).requestRecopy({ kind: 'replace', schema, table, reason });
       },
       onStarted,
@@ -183,12 +194,14 @@ export class ReaderService implements Service {
     source,
     progress,
     ordered,
+    mayCopy,
     learn,
   }: {
     readonly migration: Migration;
     readonly source: ReturnType<typeof createCopySource>;
     readonly progress: Topic;
     readonly ordered: boolean;
+    readonly mayCopy: () => Promise<boolean>;
     readonly learn: ReaderLog['learn'];
   }): Promise<Copier> {
     const { file, dataDir, logger } = this.#options;
@@ -200,6 +213,8 @@ export class ReaderService implements Service {
       settings: file.settings,
       order: ordered ? 'parents-first' : 'smallest-first',
       spoolDirectory: join(dataDir, 'spool'),
+      mayCopy,
+      ...(canFlip(file) && { migration: file.name }),
       logger,
       onLeaves: learn,
     });

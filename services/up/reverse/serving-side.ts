@@ -38,6 +38,11 @@ export class ServingSide implements AsyncDisposable {
     this.#sides = sides;
   }
 
+  /** The migration's: its journals are asked. */
+  get name(): string {
+    return this.#sides.name;
+  }
+
   /** As it was known last; undefined: nobody has asked. */
   get known(): Side | undefined {
     return this.#known;
