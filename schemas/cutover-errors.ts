@@ -184,6 +184,18 @@ export const cutoverErrors = {
   ),
   'CF-8331': entry(10, 'operator', 'Gate schema: a schema migration is pending.', 'End it with its tool.'),
   'CF-8332': entry(10, 'operator', 'Gate sequences: one has no counterpart.', 'Create it on the other side, or let its table be.'),
+  'CF-8334': entry(
+    10,
+    'operator',
+    'Gate maintenance: somebody holds tables of the side that is to serve.',
+    'Wait until that has ended, or end it: writers would wait for it behind the decision.',
+  ),
   'CF-8333': entry(10, 'operator', 'A gate could not be looked at.', 'Mend the cause; what is not known is not open.'),
+  'CF-8504': entry(
+    10,
+    'operator',
+    'This migration is over: begun again, it would copy over what was written since.',
+    'A new migration takes another name. To forget this one: crossfade cleanup --confirm NAME --target-schema --data-directory (write the report first).',
+  ),
   'CF-8503': entry(1, 'operator', 'A rollback trigger sees nothing.', 'Mend its feed: until then it says "unknown", and never fires.'),
 } as const satisfies Record<string, CatalogueEntry>;

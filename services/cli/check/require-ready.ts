@@ -2,6 +2,7 @@
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import type { Logger } from '#services/runtime/service.ts';
+import { overError } from './require-not-over.ts';
 import { runPreflight } from './run-preflight.ts';
 
 export interface ReadyInput {
@@ -10,7 +11,7 @@ export interface ReadyInput {
   readonly dataDir?: string;
 }
 
-/** @throws PipelineError of the finding that decides, all errors in `details.findings`. */
+/** @throws PipelineError of the finding that decides, all errors in `details.findings`; CF-8504 */
 export async function requireReady(
   { file, dataDir }: ReadyInput,
   { signal, log }: { readonly signal: AbortSignal; readonly log: Logger },
@@ -20,6 +21,12 @@ export async function requireReady(
   for (const finding of report.findings) {
     if (finding.severity === 'warning') log.warn({ code: finding.code, remedy: finding.remedy }, finding.message);
   }
+  // Before what else is wrong: a target that was left to itself fits no more.
+  const over = await overError(file).catch((error: unknown) => {
+    if (report.error === undefined) throw error;
+    return undefined;
+  });
+  if (over !== undefined) throw over;
   if (report.error === undefined) return;
   const errors = report.findings.filter((finding) => finding.severity === 'error');
   throw new PipelineError(report.error.code, report.error.message, {

@@ -4,6 +4,7 @@
  */
 import { rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
+import { dropPushed } from '#connectors/flags/redis/pushed.ts';
 import { removeRemnant } from '#connectors/remnants/postgres/remove-remnant.ts';
 import { readRemnants, type RemnantPlace } from '#connectors/remnants/postgres/read-remnants.ts';
 import { type MigrationLease, takeMigrationLease } from '#connectors/target/postgres/migration-lease.ts';
@@ -107,9 +108,10 @@ async function removeOne(remnant: Remnant, { places, onFate }: CleanupRun): Prom
   return fate;
 }
 
-async function tryToRemove(remnant: Remnant, { source, targets }: CleanupPlaces): Promise<Fate> {
+async function tryToRemove(remnant: Remnant, { source, targets, file }: CleanupPlaces): Promise<Fate> {
   try {
     if (remnant.kind === 'directory') await rm(remnant.name, { recursive: true, force: true });
+    else if (remnant.kind === 'keys') await dropPushed(file.flags!.redis!, file.name);
     else
       await removeRemnant(
         [source, ...targets].find(({ place }) => place === remnant.place)!,

@@ -1,6 +1,9 @@
 /** What a migration has left outside of the two databases: on this machine, and in the change log. Guarantee: looks, and changes nothing. */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { hasPushed } from '#connectors/flags/redis/pushed.ts';
+import { messageOf } from '#schemas/errors.ts';
+import { pushKey } from '#schemas/flags/push-names.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import type { Remnant } from '#schemas/report/remnant.ts';
 import { formatBytes } from '../render.ts';
@@ -9,6 +12,7 @@ export async function readLocalRemnants(file: MigrationFile, dataDir: string): P
   const bytes = await bytesIn(dataDir);
   const { kafka } = file.settings.log;
   return [
+    ...(await pushedFlags(file)),
     ...(bytes === undefined
       ? []
       : [
@@ -36,6 +40,16 @@ export async function readLocalRemnants(file: MigrationFile, dataDir: string): P
           } as const,
         ]),
   ];
+}
+
+async function pushedFlags({ name, flags }: MigrationFile): Promise<Remnant[]> {
+  if (flags?.redis === undefined) return [];
+  const remnant = { place: 'redis', kind: 'keys', name: pushKey(name), holdsData: false, fate: 'cleanup' } as const;
+  try {
+    return (await hasPushed(flags.redis, name)) ? [{ ...remnant, detail: 'the flags, for applications' }] : [];
+  } catch (error) {
+    return [{ ...remnant, detail: `not looked at: ${messageOf(error)}` }];
+  }
 }
 
 /** Undefined: it is not there. */

@@ -88,6 +88,10 @@ test(
     expect(await verifyAudit(shop.target, 'shop')).toMatchObject({ ok: true });
     expect((await shop.run(...CONFIRM)).exitCode).toBe(0);
 
+    const again = await shop.run('up', '--json');
+    expect([again.exitCode, envelopeOf(again).error]).toMatchObject([10, { code: 'CF-8504' }]);
+    expect([await traces(shop.source), await readState(shop.target, 'shop')]).toMatchObject([[], { state: 'cleaned-up' }]);
+
     const dataDir = join(shop.directory, '.crossfade', 'shop');
     expect(existsSync(dataDir)).toBe(true);
     expect((await shop.run(...CONFIRM, '--target-schema', '--data-directory')).exitCode).toBe(0);

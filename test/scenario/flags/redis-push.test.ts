@@ -1,9 +1,16 @@
 /** Flags pushed to a real Redis: who follows them there, and that nothing older ever takes the place of what is newer. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, expect, test, vi } from 'vitest';
+import { dropPushed } from '#connectors/flags/redis/pushed.ts';
 import { openRedisPush } from '#connectors/flags/redis/push.ts';
+import { readMigrationFile } from '#schemas/config/read-migration-file.ts';
 import { compareAge, type FlagDocument } from '#schemas/flags/flag-document.ts';
 import { changeRules } from '#schemas/flags/read-rules.ts';
+import type { Remnant } from '#schemas/report/remnant.ts';
 import { installTestHooks } from '#schemas/test-hooks.ts';
+import { readLocalRemnants } from '#services/cli/report/local-remnants.ts';
 import { createCrossfadeClient } from '#services/client/client.ts';
 import { CUT_OVER, startFlagged } from '#test/support/flagged-instance.ts';
 import { seeded, seedFromEnvironment } from '#test/support/random.ts';
@@ -24,6 +31,16 @@ function documentAt(epoch: number, state: number, version: number): FlagDocument
     serves: epoch % 2 === 0 ? 'source' : 'target',
     ...(version > 0 && { rules: { ...rules, version } }),
   };
+}
+
+function fileOf(redis: string): string {
+  return `crossfade: 1
+name: shop
+source: { postgres: "postgres://user@localhost/old" }
+target: { postgres: "postgres://user@localhost/new" }
+tables: [{ from: "public.*" }]
+flags: { redis: "${redis}" }
+`;
 }
 
 async function held({ client }: RedisServer): Promise<FlagDocument> {
@@ -57,6 +74,25 @@ describeWithRedis('flags in Redis', () => {
     expect(seen.at(-1)).toEqual(newest);
     for (const push of pushes) await push.close();
     listener.disconnect();
+  });
+
+  test('what was pushed is a remnant that the clean-up takes away; a Redis that does not answer is told', async () => {
+    await using redis = await startRedis();
+    const directory = await mkdtemp(join(tmpdir(), 'crossfade-'));
+    const { file } = readMigrationFile({ path: 'migration.yaml', text: fileOf(redis.url), env: {} });
+    const keys = async (): Promise<Remnant[]> => (await readLocalRemnants(file!, directory)).filter(({ kind }) => kind === 'keys');
+    expect(await keys()).toEqual([]);
+    const push = openRedisPush(redis.url);
+    await vi.waitFor(async () => push.push(documentAt(2, 1, 1)), SOON);
+    await push.close();
+    expect(await keys()).toMatchObject([{ place: 'redis', name: KEY, fate: 'cleanup', detail: 'the flags, for applications' }]);
+    await dropPushed(redis.url, 'shop');
+    await dropPushed(redis.url, 'shop');
+    expect([await keys(), await redis.client.exists(KEY)]).toEqual([[], 0]);
+    await redis[Symbol.asyncDispose]();
+    expect(await keys()).toMatchObject([{ name: KEY, detail: expect.stringContaining('not looked at') as string }]);
+    await expect(dropPushed(redis.url, 'shop')).rejects.toBeInstanceOf(Error);
+    await rm(directory, { recursive: true });
   });
 
   test('without the guard an old publisher takes a flip back', async () => {

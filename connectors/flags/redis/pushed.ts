@@ -1,0 +1,36 @@
+/** The flags that a migration has pushed to Redis, once it is over. Guarantee: done again it changes nothing; whoever does not answer is told. */
+import { Redis } from 'ioredis';
+import { pushKey } from '#schemas/flags/push-names.ts';
+
+const ANSWER_MS = 5_000;
+
+export async function hasPushed(url: string, name: string): Promise<boolean> {
+  return asked(url, async (client) => (await client.exists(pushKey(name))) === 1);
+}
+
+export async function dropPushed(url: string, name: string): Promise<void> {
+  await asked(url, async (client) => client.del(pushKey(name)));
+}
+
+async function asked<T>(url: string, work: (client: Redis) => Promise<T>): Promise<T> {
+  const client = new Redis(url, {
+    connectionName: 'crossfade cleanup',
+    protocol: 2,
+    lazyConnect: true,
+    connectTimeout: ANSWER_MS,
+    commandTimeout: ANSWER_MS,
+    retryStrategy: () => null,
+  });
+  let cause: Error | undefined;
+  client.on('error', (error) => {
+    cause = error;
+  });
+  try {
+    await client.connect();
+    return await work(client);
+  } catch (error) {
+    throw cause ?? error;
+  } finally {
+    client.disconnect();
+  }
+}
