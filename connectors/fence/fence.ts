@@ -103,7 +103,10 @@ export interface Fences {
   readonly prepare: (options: FenceOptions) => Promise<Prepared>;
   /** @throws PipelineError CF-8101 (retriable; names who blocks), CF-8103 when this epoch or a later one was decided or made void */
   readonly open: (options: FenceOptions, epoch: bigint) => Promise<HeldFence>;
-  /** Puts the triggers to sleep, unless a later epoch than this one has fenced the side. @returns false in that case */
+  /**
+   * Puts the triggers to sleep and writes the decision that it is of into this side's journal (its echo), both or neither; nothing where a later epoch than
+   * this one has fenced the side, or this one was made void here. @returns false in that case
+   */
   readonly lift: (options: FenceOptions, epoch: bigint) => Promise<boolean>;
   /** Takes the triggers away; the journal stays. */
   readonly drop: (options: FenceOptions) => Promise<void>;

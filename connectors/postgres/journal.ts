@@ -6,7 +6,7 @@ import type pg from 'pg';
 import type { JournalRow } from '#schemas/migration/recovery.ts';
 import type { Side } from '#schemas/migration/transitions.ts';
 
-const COLUMNS = `epoch::text AS epoch, serves, marker, (details ->> 'void') AS void,
+const COLUMNS = `epoch::text AS epoch, serves, marker, (details ->> 'void') AS void, (details ->> 'echo') AS echo,
   to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS at`;
 
 /** Of the lowest epoch first; none where nothing ever stood. */
@@ -21,12 +21,29 @@ export async function readJournalRows(client: pg.ClientBase, name: string): Prom
     serves: row['serves'] as Side,
     marker: row['marker'] ?? null,
     isVoid: row['void'] === 'true',
+    isEcho: row['echo'] === 'true',
     at: row['at']!,
   }));
 }
 
 /**
- * Outside of a transaction, on the side that the epoch's act fences. A fence transaction of that epoch that is still open is waited for (end its
+ * In the transaction that opens this side. @returns false where the epoch was made void here: the decision was lost on the other side, and somebody has backed
+ * the act out since
+ */
+export async function echoDecision(
+  client: pg.ClientBase,
+  { name, epoch, serves }: { readonly name: string; readonly epoch: bigint; readonly serves: Side },
+): Promise<boolean> {
+  const written = await client.query(
+    `INSERT INTO crossfade.journal (name, epoch, serves, details) VALUES ($1, $2::bigint, $3, '{"echo": true}') ON CONFLICT DO NOTHING`,
+    [name, String(epoch), serves],
+  );
+  if (written.rowCount === 1) return true;
+  return !(await readJournalRows(client, name)).some((row) => row.epoch === epoch && row.isVoid);
+}
+
+/**
+ * Outside of a transaction, on the side that the epoch's act fences or, behind that, on the one that it opens. A fence transaction of that epoch that is still open is waited for (end its
  * session first: `endFenceSessions` of whoever opened it): either it has committed, and its row is what comes back, or it cannot any more.
  */
 export async function settleEpoch(

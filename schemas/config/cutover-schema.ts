@@ -1,6 +1,6 @@
 /** `cutover:` of the migration file: how long a flip may take where, and who is asked and told. Guarantee: every time has a default that suits a small database. */
 import { z } from 'zod';
-import { expected, oneOf, whole } from './file-terms.ts';
+import { expected, flag, oneOf, whole } from './file-terms.ts';
 import type { CutoverEntry, HookEntry } from './migration-file.ts';
 
 const DURATION_PATTERN = /^(\d+(?:\.\d+)?)\s*(ms|s|min|h)$/;
@@ -62,6 +62,9 @@ export const cutoverSettings = z.strictObject(
     compareTimeout: duration('3s').describe('The final comparison behind the fence.'),
     blockBudget: duration('10s').describe('Writers wait no longer than this; then it is backed out.'),
     finishTimeout: duration('60s').describe('How long a command tries what follows the decision before it leaves it to crossfade up.'),
+    fenceTarget: flag()
+      .default(false)
+      .describe('From the first cut-over or drill on nobody but Crossfade may write to the tables on the target.'),
     reads: oneOf(['with-writes', 'before'])
       .optional()
       .describe(

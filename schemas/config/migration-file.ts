@@ -62,6 +62,8 @@ export interface CutoverEntry {
   readonly compareTimeout: number;
   readonly blockBudget: number;
   readonly finishTimeout: number;
+  /** Before the first decision, too. */
+  readonly fenceTarget: boolean;
   /** Absent: `before`, once a read flag was set. */
   readonly reads?: 'with-writes' | 'before';
   /** Source tables (globs) whose way back loses something. */

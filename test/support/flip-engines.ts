@@ -1,7 +1,15 @@
 /** What a simulated flip engine is, what may befall it, and what it leaves in the world (flip-world.ts). */
 import type { Act } from '#schemas/migration/migration-row.ts';
-import { actOf, type Standing } from '#schemas/migration/transitions.ts';
-import type { FlipPorts } from '#services/control/flip/ports.ts';
+import { actOf, type Side, type Standing } from '#schemas/migration/transitions.ts';
+import type { CompareVerdict, FlipPorts, GateResult } from '#services/control/flip/ports.ts';
+
+export const LIMITS = {
+  leaseMs: 15_000,
+  holdMs: 15_000,
+  stepMs: 20,
+  /** Longer than a session's hold: what is then still waited for never comes. */
+  idleTurns: 1_000,
+} as const;
 
 export interface WorldFaults {
   /** Of each call: it fails before its effect, or its answer is lost. */
@@ -17,8 +25,14 @@ export interface WorldFaults {
   readonly silentLock?: boolean;
   /** A fence's session does not answer a ROLLBACK. */
   readonly deafFence?: boolean;
-  /** A gate closes after it was looked at first. */
-  readonly closing?: 'again' | 'fence';
+  /** Tables came later: its fence leaves them out. */
+  readonly hole?: Side;
+  /** Nobody may alter these. */
+  readonly foreignTables?: boolean;
+  /** A gate closes then. */
+  readonly closing?: 'begin' | 'again' | 'fence';
+  /** The way back does not stand yet. */
+  readonly lateReverse?: boolean;
 }
 
 /** One process. */
@@ -38,6 +52,15 @@ export interface AuditEntry {
   readonly epoch: bigint;
 }
 
+export function verdictUnder({ drift = false, unjudged = false }: WorldFaults): CompareVerdict {
+  return { clean: !drift && !unjudged, differs: drift, summary: 'compared', report: {} };
+}
+
+export function gatesUnder({ closing, lateReverse = false }: WorldFaults, phase: WorldFaults['closing']): readonly GateResult[] {
+  const all = { gate: 'all', state: closing === phase ? 'closed' : 'open', evidence: 'none looked at' } as const;
+  return lateReverse ? [all, { gate: 'reverse', state: 'closed', evidence: 'late' }] : [all];
+}
+
 export function actAfter(
   before: Act | undefined,
   next: Standing,
@@ -49,4 +72,26 @@ export function actAfter(
     ...(before ?? { kind, epoch: String(next.epoch), step: 'begun', startedAt: '', by: actor }),
     ...(at !== undefined && { step: at }),
   };
+}
+
+/** A fence transaction. */
+export interface Held {
+  readonly epoch: bigint;
+  readonly owner: EngineHandle;
+  readonly lost: PromiseWithResolvers<Error>;
+  /** The server ends an idle session then. */
+  readonly until: number;
+}
+
+/** A call whose moment has not come. */
+export interface Pending {
+  readonly owner: EngineHandle;
+  readonly isReady: () => boolean;
+  readonly execute: () => void;
+}
+
+export interface Timer {
+  readonly owner: EngineHandle;
+  readonly at: number;
+  readonly fire: () => void;
 }

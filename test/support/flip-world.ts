@@ -4,45 +4,35 @@
  * once somebody has decided, no side but the serving one takes writes.
  */
 import { PipelineError } from '#schemas/errors.ts';
-import { type Journals, type JournalRow, whoServes } from '#schemas/migration/recovery.ts';
+import { type Entry, type Journals, whoServes } from '#schemas/migration/recovery.ts';
 import { BEGINNING, otherSide, type Side, type Standing, step } from '#schemas/migration/transitions.ts';
-import type { CompareVerdict, FlipPorts, GateResult, Marker, OpenFence, Tenure } from '#services/control/flip/ports.ts';
-import { actAfter, type AuditEntry, type EngineHandle, type WorldFaults } from './flip-engines.ts';
+import type { FlipPorts, Marker, OpenFence, Tenure } from '#services/control/flip/ports.ts';
+import {
+  actAfter,
+  type AuditEntry,
+  type EngineHandle,
+  gatesUnder,
+  type Held,
+  LIMITS,
+  type Pending,
+  type Timer,
+  verdictUnder,
+  type WorldFaults,
+} from './flip-engines.ts';
+import { guarded } from '#schemas/test-hooks.ts';
 import { seeded, type Random } from './random.ts';
-
-const LEASE_MS = 15_000;
-const HOLD_MS = 15_000;
-const STEP_MS = 20;
-/** Longer than a session's hold: what is then still waited for never comes. */
-const IDLE_TURNS_MAX = 1_000;
-
-interface Held {
-  readonly epoch: bigint;
-  readonly owner: EngineHandle;
-  readonly lost: PromiseWithResolvers<Error>;
-  /** The server ends an idle session then. */
-  readonly until: number;
-}
-
-interface Pending {
-  readonly owner: EngineHandle;
-  readonly isReady: () => boolean;
-  readonly execute: () => void;
-}
-
-interface Timer {
-  readonly owner: EngineHandle;
-  readonly at: number;
-  readonly fire: () => void;
-}
 
 const SIDES = ['source', 'target'] as const;
 
 export class FlipWorld {
-  readonly journal: Record<Side, Map<bigint, Pick<JournalRow, 'serves' | 'isVoid'>>> = { source: new Map(), target: new Map() };
+  readonly journal: Record<Side, Map<bigint, Omit<Entry, 'epoch'>>> = { source: new Map(), target: new Map() };
   readonly fenced: Record<Side, boolean> = { source: false, target: false };
   readonly held: Partial<Record<Side, Held>> = {};
   readonly audit: AuditEntry[] = [];
+  /** It has lost its fence, and nobody has found out yet. */
+  away: Side | undefined;
+  /** What an asynchronous fail-over of the side that has decided last goes back to. */
+  #before: { readonly side: Side; readonly epoch: bigint; readonly row: Tenure['row']; readonly audited: number } | undefined;
   /** What must never be, and was. */
   readonly violations: string[] = [];
   row: Tenure['row'] = { ...BEGINNING, act: undefined };
@@ -106,6 +96,18 @@ export class FlipWorld {
     if (this.lease?.owner === engine && this.random.chance(0.5)) this.lease = undefined;
   }
 
+  /** A standby takes its place that has not got the last decision yet; of the target, nor what the state has become since. */
+  failOver(): void {
+    const { side, epoch, row, audited } = this.#before!;
+    this.away = side;
+    this.fenced[side] = false;
+    this.journal[side].delete(epoch);
+    this.#release(side, 'failed over');
+    if (side === 'source') return;
+    [this.row, this.lease] = [row, undefined];
+    this.audit.length = audited;
+  }
+
   #turn(): boolean {
     this.#pending = this.#pending.filter(({ owner }) => !owner.isDead);
     this.#timers = this.#timers.filter(({ owner }) => !owner.isDead);
@@ -122,7 +124,7 @@ export class FlipWorld {
     const timers = this.#timers.filter(({ owner }) => !owner.isStopped).toSorted((a, b) => a.at - b.at);
     // While a pipeline is at work or a lock is waited for, time goes on in small steps.
     const isWaiting = next === undefined && this.#isWaiting();
-    if (isWaiting) this.timeMs += STEP_MS;
+    if (isWaiting) this.timeMs += LIMITS.stepMs;
     const due = timers.find(({ at }) => at <= this.timeMs) ?? (next === undefined && !isWaiting ? timers[0] : undefined);
     if (due !== undefined) {
       this.timeMs = Math.max(this.timeMs, due.at);
@@ -130,7 +132,7 @@ export class FlipWorld {
       due.fire();
     }
     this.#idleTurns = isWaiting && due === undefined ? this.#idleTurns + 1 : 0;
-    return next !== undefined || due !== undefined || (isWaiting && this.#idleTurns < IDLE_TURNS_MAX);
+    return next !== undefined || due !== undefined || (isWaiting && this.#idleTurns < LIMITS.idleTurns);
   }
 
   /** The server ends a session that holds a fence and says nothing. */
@@ -172,7 +174,8 @@ export class FlipWorld {
   #check(): void {
     const isFlipped = SIDES.some((side) => [...this.journal[side].values()].some(({ isVoid }) => !isVoid));
     const idle = otherSide(this.serving());
-    if (isFlipped && !this.fenced[idle]) this.violations.push(`${idle} takes writes though ${this.serving()} serves`);
+    if (this.away !== undefined && this.fenced[this.away]) this.away = undefined;
+    if (isFlipped && !this.fenced[idle] && this.away !== idle) this.violations.push(`${idle} takes writes though ${this.serving()} serves`);
   }
 
   #release(side: Side, why: string): void {
@@ -253,15 +256,18 @@ export class FlipWorld {
           this.#call(owner, 'compare.begin', () => ({
             before: { clean: true, differs: false, summary: 'equal', report: {} },
             refresh: async () => this.#call(owner, 'compare.refresh', () => ({ keys: 3, predictedMs: 10 })),
-            finish: async () => this.#call(owner, 'compare.finish', () => this.#verdict()),
+            finish: async () => this.#call(owner, 'compare.finish', () => verdictUnder(this.faults)),
             close: async () => this.#call(owner, 'compare.close', () => undefined),
           })),
       },
-      reverse: { want: async () => this.#call(owner, 'reverse', () => (this.isReverseWanted = true)) },
+      reverse: {
+        want: async () => this.#call(owner, 'reverse', () => !this.isReverseWanted && (this.isReverseWanted = true)),
+        unwant: async () => this.#call(owner, 'unwant', () => void (this.isReverseWanted = false)),
+      },
       gates: {
-        check: async () => this.#gates(owner, 'begin'),
-        again: async () => this.#gates(owner, 'again'),
-        atFence: async () => this.#gates(owner, 'fence'),
+        check: async () => this.#call(owner, 'gates.begin', () => gatesUnder(this.faults, 'begin')),
+        again: async () => this.#call(owner, 'gates.again', () => gatesUnder(this.faults, 'again')),
+        atFence: async () => this.#call(owner, 'gates.fence', () => gatesUnder(this.faults, 'fence')),
       },
       flags: { announce: async () => this.#call(owner, 'flags', () => undefined) },
       hooks: {
@@ -272,21 +278,11 @@ export class FlipWorld {
     };
   }
 
-  #verdict(): CompareVerdict {
-    const { drift = false, unjudged = false } = this.faults;
-    return { clean: !drift && !unjudged, differs: drift, summary: 'compared', report: {} };
-  }
-
-  async #gates(owner: EngineHandle, phase: 'begin' | 'again' | 'fence'): Promise<readonly GateResult[]> {
-    const state = (): 'closed' | 'open' => (this.faults.closing === phase ? 'closed' : 'open');
-    return this.#call(owner, `gates.${phase}`, () => [{ gate: 'all', state: state(), evidence: 'none looked at' }]);
-  }
-
   #tenure(owner: EngineHandle): Tenure {
     const { lease } = this;
     if (lease !== undefined && lease.expires > this.timeMs) throw new PipelineError('CF-8001', `${lease.owner.name} acts`);
     const token = {};
-    this.lease = { owner, tenure: token, expires: this.timeMs + LEASE_MS };
+    this.lease = { owner, tenure: token, expires: this.timeMs + LIMITS.leaseMs };
     const lost = new AbortController();
     const lose = (): never => {
       const error = new PipelineError('CF-8003', 'the lease is lost');
@@ -300,7 +296,7 @@ export class FlipWorld {
         try {
           return await this.#call(owner, event, () => {
             if (this.lease?.tenure !== token) return lose();
-            this.lease.expires = this.timeMs + LEASE_MS;
+            this.lease.expires = this.timeMs + LIMITS.leaseMs;
             const result = step(this.row, event, epochSeen);
             if (!result.ok) throw new PipelineError('CF-8002', `${event} is refused: ${result.refusal}`);
             this.#note(event, result.next);
@@ -327,6 +323,7 @@ export class FlipWorld {
   #note(event: Parameters<Tenure['apply']>[0], next: Standing): void {
     if (event.endsWith('-begun')) this.audit.push({ event: 'begun', epoch: next.epoch });
     if (event !== 'finished' && event !== 'backed-out') return;
+    if (event === 'backed-out') this.away = undefined;
     const isFlip = event === 'finished';
     if (isFlip !== this.isDecided(next.epoch)) this.violations.push(`act ${next.epoch}: ${event}`);
     this.audit.push({ event: isFlip ? 'flipped' : 'backed-out', epoch: next.epoch });
@@ -335,17 +332,24 @@ export class FlipWorld {
   #fence(owner: EngineHandle, side: Side): FlipPorts['fences'][Side] {
     const isFree = (): boolean => this.held[side] === undefined;
     return {
-      prepare: async () => this.#call(owner, `prepare.${side}`, () => undefined),
+      prepare: async () =>
+        this.#call(owner, `prepare.${side}`, () => {
+          if (this.faults.foreignTables === true) throw new PipelineError('CF-8102', 'not the owner');
+        }),
       open: async (epoch) => {
         const asked = this.timeMs;
         const isReady = (): boolean => this.faults.silentLock !== true && (isFree() || this.timeMs > asked + 1_000);
         return this.#call(owner, `open.${side}`, () => this.#open(owner, side, epoch), isReady);
       },
-      state: async () => this.#call(owner, `state.${side}`, () => (this.fenced[side] ? 'up' : 'down')),
+      state: async () =>
+        this.#call(owner, `state.${side}`, () => (!this.fenced[side] ? 'down' : this.faults.hole === side ? 'partly' : 'up')),
       lift: async (epoch) => {
         const effect = (): void => {
           const isOvertaken = [...this.journal[side]].some(([later, { isVoid }]) => later > epoch && !isVoid);
-          if (!isOvertaken) this.fenced[side] = false;
+          if (isOvertaken || this.journal[side].get(epoch)?.isVoid === true) return;
+          if (!this.journal[side].has(epoch) && guarded('lift-echo'))
+            this.journal[side].set(epoch, { serves: side, isVoid: false, isEcho: true });
+          this.fenced[side] = false;
         };
         return this.#call(owner, `lift.${side}`, effect, isFree);
       },
@@ -362,7 +366,7 @@ export class FlipWorld {
   #open(owner: EngineHandle, side: Side, epoch: bigint): OpenFence {
     if (this.held[side] !== undefined) throw new PipelineError('CF-2001', 'lock time-out');
     if (this.journal[side].has(epoch)) throw new PipelineError('CF-8307', 'the epoch is settled');
-    const held: Held = { epoch, owner, lost: Promise.withResolvers(), until: this.timeMs + HOLD_MS };
+    const held: Held = { epoch, owner, lost: Promise.withResolvers(), until: this.timeMs + LIMITS.holdMs };
     this.held[side] = held;
     const own = (): void => {
       if (this.held[side] !== held) throw new PipelineError('CF-5001', 'the session is gone');
@@ -377,10 +381,13 @@ export class FlipWorld {
           own();
           const to = otherSide(side);
           const missing = this.written[side].filter((write) => !this.has[to].has(write));
-          if (missing.length > 0) this.violations.push(`${missing.length} acknowledged writes of the ${side} are not on the ${to}`);
+          if (missing.length > 0 && this.away === undefined)
+            this.violations.push(`${missing.length} acknowledged writes of the ${side} are not on the ${to}`);
           if (this.faults.drift === true) this.violations.push('decided with drift');
+          this.#before = { side, epoch, row: this.row, audited: this.audit.length };
           this.journal[side].set(epoch, { serves: to, isVoid: false });
           this.fenced[side] = true;
+          if (this.faults.hole === side) this.faults = {};
           delete this.held[side];
         }),
       rollback: async () =>

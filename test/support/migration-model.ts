@@ -3,7 +3,7 @@
  * every step of an operator is one act that a database does or does not do, and between any two of them it may be killed, or sleep while another one
  * takes over. After each step what must always hold is looked at, and `settled` asks for what must hold once somebody has recovered.
  */
-import { type JournalRow, highestEpoch, type Journals, mendingOf, recoveryOf, whoServes } from '#schemas/migration/recovery.ts';
+import { type Entry, type Fenced, highestEpoch, type Journals, mendingOf, recoveryOf, whoServes } from '#schemas/migration/recovery.ts';
 import {
   actOf,
   BEGINNING,
@@ -15,13 +15,12 @@ import {
   type Standing,
   step,
 } from '#schemas/migration/transitions.ts';
+import { guarded } from '#schemas/test-hooks.ts';
 import type { Random } from './random.ts';
 
 /** What the model may leave out, to see that it is missed. */
 export type ModelGuard = 'lease' | 'barrier' | 'lift-epoch' | 'recovery' | 'target-fence';
 export type Wish = 'cutover' | 'rollback' | 'drill' | 'abort' | 'forced' | 'nothing';
-
-type Row = Pick<JournalRow, 'epoch' | 'serves' | 'isVoid'>;
 
 /** A fence transaction: locks of one side, and a journal row that nobody sees before the COMMIT. */
 interface FenceTransaction {
@@ -36,15 +35,21 @@ interface FenceTransaction {
 
 export class ModelViolation extends Error {}
 
-const SIDES: readonly Side[] = ['source', 'target'];
+export const SIDES: readonly Side[] = ['source', 'target'];
 
 export class MigrationModel {
   standing: Standing = BEGINNING;
-  readonly journals: { source: Row[]; target: Row[] } = { source: [], target: [] };
+  readonly journals: { source: Entry[]; target: Entry[] } = { source: [], target: [] };
   /** No fence is committed. Nobody was told to write to the target before the first flip, which counts as a fence. */
   readonly open: Record<Side, boolean> = { source: true, target: false };
-  /** A forced rollback leaves the target as it is, until it can be reached and fenced. */
-  isForced = false;
+  /**
+   * A forced rollback leaves the target as it is, until it can be reached and fenced; a side that has lost a decision is open until somebody finds out. It
+   * may be written meanwhile, and what it takes is not carried.
+   */
+  away: Side | undefined;
+  failOvers = 0;
+  /** The last decision, with what an asynchronous fail-over of its side would go back to. */
+  #latest: { readonly side: Side; readonly epoch: bigint; readonly before: Standing } | undefined;
   readonly transactions: Record<Side, FenceTransaction | undefined> = { source: undefined, target: undefined };
   holder: number | undefined;
   /** Of a holder that sleeps: its time is over. */
@@ -56,7 +61,7 @@ export class MigrationModel {
   /** Writes of this side that the other one has. */
   readonly applied: Record<Side, number> = { source: 0, target: 0 };
   readonly states = new Set<MigrationState>();
-  readonly #backedOut: Row[] = [];
+  readonly #backedOut: Entry[] = [];
   readonly #random: Random;
   readonly #without: ReadonlySet<ModelGuard>;
 
@@ -76,11 +81,12 @@ export class MigrationModel {
       if (this.applied[side] < this.written[side]) this.applied[side]++;
       return;
     }
-    if (this.isForced && side === 'target') return; // the target is away
+    if (this.away === side) return;
     if (!this.#isWritable(side)) return;
     const other = otherSide(side);
     const isBehind = this.applied[other] < this.written[other];
-    if (isBehind && !this.isForced) throw new ModelViolation(`the ${side} is written while writes of the ${other} are not there yet`);
+    if (isBehind && this.away === undefined)
+      throw new ModelViolation(`the ${side} is written while writes of the ${other} are not there yet`);
     this.written[side]++;
   }
 
@@ -102,6 +108,8 @@ export class MigrationModel {
     if (!result.ok) return false;
     if (event === 'backed-out') this.#backedOut.push({ epoch: this.standing.epoch, serves: this.standing.serves, isVoid: true });
     if (event === 'aborted' && !this.open.source) throw new ModelViolation('aborted, and the source is fenced');
+    // What was lost was never known to anybody else.
+    if (event === 'backed-out' && this.away === this.standing.serves) this.away = undefined;
     this.standing = result.next;
     this.states.add(result.next.state);
     return true;
@@ -127,6 +135,7 @@ export class MigrationModel {
     transaction.isAlive = false;
     this.journals[side].push({ epoch, serves: otherSide(side), isVoid: false });
     this.open[side] = false;
+    this.#latest = { side, epoch, before: this.standing };
     if (this.#backedOut.some((row) => row.epoch === epoch)) throw new ModelViolation(`epoch ${epoch} is decided after it was backed out`);
     return true;
   }
@@ -146,31 +155,47 @@ export class MigrationModel {
   lift(side: Side, epoch: bigint): boolean {
     if (this.transactions[side]?.isAlive === true) return false;
     const isLater = this.journals[side].some((row) => !row.isVoid && row.epoch > epoch && row.serves !== side);
-    if (!isLater || !this.guards('lift-epoch')) this.open[side] = true;
+    if (isLater && this.guards('lift-epoch')) return true;
+    const row = this.journals[side].find((one) => one.epoch === epoch);
+    if (row?.isVoid === true) return true;
+    if (row === undefined && guarded('lift-echo')) this.journals[side].push({ epoch, serves: side, isVoid: false, isEcho: true });
+    this.open[side] = true;
     return true;
   }
 
-  /** In one transaction that has locked the state row, with a decision of an epoch that nothing else has. False: waits for a lock. */
-  raise(side: Side): boolean {
-    if (this.transactions[side]?.isAlive === true) return false;
-    if (this.standing.serves === side || actOf(this.standing.state) !== undefined) return true;
+  /** A standby takes the place of the side that has decided last, and has not got that yet; of the target, nor what the state has become since. */
+  failOver(): void {
+    const latest = this.#latest;
+    if (latest === undefined || this.away !== undefined || this.standing.epoch !== latest.epoch) return;
+    const { side, epoch, before } = latest;
+    this.#latest = undefined;
+    this.failOvers++;
+    this.journals[side] = this.journals[side].filter((row) => row.epoch !== epoch);
+    [this.open[side], this.away] = [true, side];
+    if (side === 'target') [this.standing, this.holder] = [before, undefined];
+    if (this.transactions[side] !== undefined) this.transactions[side].isAlive = false;
+  }
+
+  /** In one transaction, with a decision of an epoch that nothing else has; the lease is confirmed behind the locks. Undefined: waits for a lock. */
+  raise(operator: number, side: Side): boolean | undefined {
+    if (this.transactions[side]?.isAlive === true) return undefined;
+    if (this.guards('lease') && this.holder !== operator) return false;
     if (this.guards('target-fence')) {
       const highest = highestEpoch(this.journals);
       const epoch = (highest > this.standing.epoch ? highest : this.standing.epoch) + 1n;
-      this.standing = { ...this.standing, epoch };
       this.journals[side].push({ epoch, serves: otherSide(side), isVoid: false });
       this.open[side] = false;
     }
-    this.isForced = false;
+    this.away = undefined;
     this.applied[side] = this.written[side]; // what was not carried is given up: a person said so
     return true;
   }
 
   /** A person's word, while the target cannot be reached. */
   force(): void {
-    if (this.isForced || whoServes({ source: this.journals.source, target: [] }) !== 'target') return;
+    if (this.away !== undefined || whoServes({ source: this.journals.source, target: [] }) !== 'target') return;
     if (this.transactions.source?.isAlive === true) return; // its row of the journal is waited for
-    this.isForced = true;
+    this.away = 'target';
     // Whoever acted has lost the target, and with it the lease and the fences there.
     this.holder = undefined;
     if (this.transactions.target !== undefined) this.transactions.target.isAlive = false;
@@ -179,9 +204,9 @@ export class MigrationModel {
     this.open.source = true;
   }
 
-  /** Always, but for the time in which a target was given up by force and is not back. */
+  /** Always, but for the time in which a side is away. */
   check(): void {
-    if (this.isForced) return;
+    if (this.away !== undefined) return;
     if (SIDES.every((side) => this.#isWritable(side))) throw new ModelViolation('both sides are writable');
     const journals: Journals = this.journals;
     if (this.open.target && whoServes(journals) !== 'target') throw new ModelViolation('the target is writable, and no journal says so');
@@ -214,48 +239,68 @@ export function* operate(
   if (world.holder === me) world.holder = undefined;
 }
 
-const PATIENCE = 50;
+export const PATIENCE = 50;
 
 function* recover(world: MigrationModel, me: number): Generator<void, boolean> {
   for (;;) {
-    const { standing, journals } = yield* look(world);
+    const seen = yield* look(world);
+    const { standing, journals } = seen;
     const todo = recoveryOf(standing, journals);
     yield;
     if (todo.do === 'nothing') return yield* mend(world, me);
-    if (todo.do === 'halt') return halt(world, me);
+    if (todo.do === 'halt') return halt(world, me, seen);
     if (todo.do === 'settle') while (!world.settle(todo.side, todo.epoch, todo.serves)) yield;
     else if (todo.do === 'finish') {
       if (!(yield* finish(world, me, todo))) return false;
+    } else if (todo.do === 'lift') while (!world.lift(todo.side, todo.epoch)) yield;
+    else if (todo.do === 'raise') {
+      if (!(yield* raise(world, me, todo.side))) return false;
     } else if (!world.apply(me, todo.event, highestEpoch(journals))) return false;
     yield;
   }
 }
 
 function* mend(world: MigrationModel, me: number): Generator<void, boolean> {
-  const { standing, journals } = yield* look(world);
-  const fences = { source: !world.open.source, target: !world.open.target };
+  const seen = yield* look(world);
+  const { standing, journals } = seen;
+  const fenced = (side: Side): Fenced => (world.open[side] ? 'down' : 'up');
+  const fences = { source: fenced('source'), target: fenced('target') };
   yield;
   const todo = mendingOf(standing, journals, fences);
-  if (todo.do === 'halt') return halt(world, me);
+  if (todo.do === 'halt') return halt(world, me, seen);
   if (todo.do === 'lift') while (!world.lift(todo.side, todo.epoch)) yield;
-  if (todo.do === 'raise') while (!world.raise(todo.side)) yield;
+  if (todo.do === 'raise') return yield* raise(world, me, todo.side);
   yield;
   return true;
 }
 
-/** Of somebody who has lost the lease it says nothing: what was seen together was not there together. */
-function halt(world: MigrationModel, me: number): false {
-  world.isHalted ||= world.holder === me;
+function* raise(world: MigrationModel, me: number, side: Side): Generator<void, boolean> {
+  for (;;) {
+    yield;
+    const isRaised = world.raise(me, side);
+    if (isRaised !== undefined) return isRaised;
+  }
+}
+
+/** Of somebody who has lost the lease, or for whom a side failed over, it says nothing: what was seen together was not there together. */
+function halt(world: MigrationModel, me: number, { failOvers }: Seen): false {
+  world.isHalted ||= world.holder === me && world.failOvers === failOvers;
   return false;
 }
 
+interface Seen {
+  readonly standing: Standing;
+  readonly journals: Journals;
+  readonly failOvers: number;
+}
+
 /** One after the other: what was seen first may not be true any more. */
-function* look(world: MigrationModel): Generator<void, { readonly standing: Standing; readonly journals: Journals }> {
-  const { standing } = world;
+function* look(world: MigrationModel): Generator<void, Seen> {
+  const { standing, failOvers } = world;
   yield;
   const source = [...world.journals.source];
   yield;
-  return { standing, journals: { source, target: [...world.journals.target] } };
+  return { standing, journals: { source, target: [...world.journals.target] }, failOvers };
 }
 
 function* finish(
@@ -289,8 +334,8 @@ function* flip(world: MigrationModel, me: number, { wish, random }: Flip): Gener
   yield;
   if (!world.commit(transaction)) return; // whoever comes next finds out
   yield;
-  // Writers wait: the fence goes before the state learns of it.
-  if (random.chance(0.5)) while (!world.lift(otherSide(side), epoch)) yield;
+  // Writers wait, and what the state knows both journals are to know: the fence goes before the state learns of it.
+  while (!world.lift(otherSide(side), epoch)) yield;
   yield;
   if (!world.apply(me, 'decided')) return;
   yield* finish(world, me, { lift: otherSide(side), epoch });
@@ -304,95 +349,4 @@ function* drain(world: MigrationModel, transaction: FenceTransaction, random: Ra
   for (let i = 0; i < PATIENCE && !isDrained(); i++) yield;
   yield;
   return isDrained() && (isEarly || world.insert(transaction));
-}
-
-interface Actor {
-  readonly id: number;
-  readonly work: Generator<void, void>;
-}
-
-const WISHES: readonly Wish[] = ['cutover', 'cutover', 'cutover', 'rollback', 'rollback', 'drill', 'nothing', 'nothing', 'abort'];
-const OPERATORS_MAX = 3;
-
-export interface Play {
-  readonly steps: number;
-  readonly without?: readonly ModelGuard[];
-  /** Told of the states that were come to. */
-  readonly seen?: Set<MigrationState>;
-}
-
-/** Undefined, or what went wrong. */
-export function play(random: Random, { steps, without = [], seen }: Play): string | undefined {
-  const world = new MigrationModel(random, without);
-  const mayForce = random.chance(0.5);
-  const actors: Actor[] = [];
-  let last = 0;
-  const start = (wish: Wish): Actor => {
-    const id = ++last;
-    return { id, work: operate(world, id, { wish, random }) };
-  };
-  try {
-    for (let i = 0; i < steps; i++) {
-      const luck = random.next();
-      if (luck < 0.3) world.stir();
-      else if (luck < 0.35 && world.holder !== undefined) world.hasExpired = true;
-      else if (luck < 0.37) kill(world, actors, random);
-      else if (luck < 0.38 && mayForce) world.force();
-      else {
-        if (actors.length < OPERATORS_MAX) actors.push(start(WISHES[random.between(0, WISHES.length - 1)]!));
-        // Who came first sleeps most of the time, and so wakes up in another world.
-        const actor = random.chance(0.8) ? actors.at(-1)! : actors[random.between(0, actors.length - 1)]!;
-        if (actor.work.next().done === true) actors.splice(actors.indexOf(actor), 1);
-      }
-      world.check();
-    }
-    conclude(world, start('nothing'), actors);
-    for (const state of world.states) seen?.add(state);
-    return undefined;
-  } catch (error) {
-    if (error instanceof ModelViolation) return error.message;
-    throw error;
-  }
-}
-
-/** Its sessions end at once, or a while later: nobody commits in them any more. */
-function kill(world: MigrationModel, actors: Actor[], random: Random): void {
-  const at = random.between(0, actors.length - 1);
-  const [actor] = actors.splice(at, 1);
-  const isOrphan = ({ owner }: FenceTransaction): boolean => !actors.some(({ id }) => id === owner);
-  for (const side of SIDES) {
-    const transaction = world.transactions[side];
-    if (transaction !== undefined && isOrphan(transaction) && random.chance(0.7)) transaction.isAlive = false;
-  }
-  if (actor !== undefined && world.holder === actor.id) {
-    if (random.chance(0.7)) world.holder = undefined;
-    else world.hasExpired = true;
-  }
-}
-
-const ROUNDS_MAX = 10_000;
-
-/** Somebody recovers while all others sleep; then those wake up, and must change nothing. */
-function conclude(world: MigrationModel, recoverer: Actor, sleepers: readonly Actor[]): void {
-  for (const side of SIDES) {
-    const transaction = world.transactions[side];
-    // Of one that sleeps only what it holds against the recovery; the server ends the sessions of the dead.
-    if (transaction !== undefined && !sleepers.some(({ id }) => id === transaction.owner)) transaction.isAlive = false;
-  }
-  world.hasExpired = true;
-  const run = (actor: Actor, most: number): void => {
-    for (let i = 0; i < most; i++) {
-      const { done } = actor.work.next();
-      world.check();
-      if (done === true) return;
-      // The server ends a transaction that idles.
-      if (i === PATIENCE) for (const side of SIDES) if (world.transactions[side] !== undefined) world.transactions[side].isAlive = false;
-    }
-    throw new ModelViolation('the recovery comes to no end');
-  };
-  run(recoverer, ROUNDS_MAX);
-  world.settled();
-  world.isClosed = true;
-  for (const sleeper of sleepers) run(sleeper, ROUNDS_MAX);
-  world.settled();
 }

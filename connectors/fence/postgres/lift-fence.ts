@@ -1,9 +1,10 @@
 /**
  * Takes a fence down, and away. Guarantee: lifting blocks no reader (the triggers are put to sleep, not dropped) and is all or nothing; a lift
- * for an epoch that a later fence has overtaken does nothing, however late it comes.
+ * for an epoch that a later fence has overtaken, or that was made void here, does nothing, however late it comes; one that does something is in the journal.
  */
 import type pg from 'pg';
 import type { FenceOptions, FenceState } from '#connectors/fence/fence.ts';
+import { echoDecision } from '#connectors/postgres/journal.ts';
 import { quoteTable } from '#schemas/table.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import { lockOrder, lockQuietly, lockTables } from './lock-tables.ts';
@@ -21,18 +22,35 @@ export async function liftFence(options: FenceOptions, epoch: bigint): Promise<b
     return withSession(options, 'lifted', async (observer) =>
       withTries(client, { lockMs: limitMs, what: `the fence on the ${options.side} could not be lifted` }, async () => {
         const carriers = await readCarriers(client, options.name);
-        if (carriers.length === 0) return true;
-        const tables = await lockOrder(client, carriers);
-        // What a fence that is being raised locks, too: it is either seen below, or comes after us.
-        await lockQuietly({ client, pid, observer, tables, isOnly: true });
-        await lockTables({ client, pid, observer, tables, isOnly: true, limitMs });
-        if (guarded('fence-overtaken') && (await isOvertaken(client, options, epoch))) return false;
+        if (carriers.length === 0 && !(await hasJournal(client))) return true;
+        if (carriers.length > 0) {
+          const tables = await lockOrder(client, carriers);
+          // What a fence that is being raised locks, too: it is either seen below, or comes after us.
+          await lockQuietly({ client, pid, observer, tables, isOnly: true });
+          await lockTables({ client, pid, observer, tables, isOnly: true, limitMs });
+        }
+        if (!(await isTaken(client, options, epoch))) return false;
         const locked = await readCarriers(client, options.name);
         await client.query(['SET LOCAL statement_timeout = 0', ...locked.map((table) => disabling(table, table.triggers))].join(';\n'));
         return true;
       }),
     );
   });
+}
+
+/**
+ * The decision is the last one that this side knows of, and stands in its journal from here on: should the other side lose it, this one was opened by
+ * something that everybody can read.
+ */
+async function isTaken(client: pg.ClientBase, options: FenceOptions, epoch: bigint): Promise<boolean> {
+  if (guarded('fence-overtaken') && (await isOvertaken(client, options, epoch))) return false;
+  if (epoch === 0n || !guarded('lift-echo')) return true;
+  return echoDecision(client, { name: options.name, epoch, serves: options.side });
+}
+
+/** Where a fence was ever prepared there is one. */
+async function hasJournal(client: pg.ClientBase): Promise<boolean> {
+  return (await client.query(`SELECT WHERE to_regclass('crossfade.journal') IS NOT NULL`)).rowCount === 1;
 }
 
 async function isOvertaken(client: pg.ClientBase, { name }: FenceOptions, epoch: bigint): Promise<boolean> {

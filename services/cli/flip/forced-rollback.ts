@@ -11,7 +11,7 @@ import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { warningFinding } from '#schemas/finding.ts';
 import { reverseName } from '#schemas/mapping/reverse/reverse-name.ts';
-import { highestEpoch, whoServes } from '#schemas/migration/recovery.ts';
+import { lastDecision } from '#schemas/migration/recovery.ts';
 import type { CommandContext, Outcome } from '../command.ts';
 import { accountName } from './open-flip.ts';
 
@@ -35,7 +35,8 @@ export async function forceRollback(file: MigrationFile, { options }: CommandCon
   });
   try {
     const rows = await readJournalRows(client, name);
-    const isDecided = rows.at(-1) !== undefined && whoServes({ source: rows, target: [] }) === 'source';
+    const last = lastDecision({ source: rows, target: [] });
+    const isForced = last?.serves === 'source' && rows.some(({ epoch, marker }) => epoch === last.epoch && marker === 'forced');
     const fence = {
       url: file.source.postgres,
       name,
@@ -45,7 +46,7 @@ export async function forceRollback(file: MigrationFile, { options }: CommandCon
       lockTimeoutMs: 1_000,
       holdMs: 10_000,
     } as const;
-    if (rows.length === 0 || (isDecided && !rows.some(({ marker }) => marker === 'forced')))
+    if (last === undefined || (last.serves === 'source' && !isForced))
       throw new PipelineError('CF-8312', `by the source's journal the source serves ${name} already`);
     const why = await lossOfTarget(postgresTarget(file, 'rollback'));
     const left = await leftBehind(client, name);
@@ -56,9 +57,7 @@ export async function forceRollback(file: MigrationFile, { options }: CommandCon
       });
     }
     // Given again after a crash, it only lifts what stands.
-    const epoch = isDecided
-      ? highestEpoch({ source: rows, target: [] })
-      : await decide(client, name, { left, by: options.text('by') ?? accountName() });
+    const epoch = isForced ? last.epoch : await decide(client, name, { left, by: options.text('by') ?? accountName() });
     await postgresFences.lift(fence, epoch);
     const summary = `${name}: the source serves (epoch ${epoch}), without ${described(left)}`;
     return {

@@ -8,6 +8,7 @@ import { planHash } from '#schemas/plan/plan-hash.ts';
 import { followWrites } from '#services/control/flip/follow-writes.ts';
 import type { FlipPorts } from '#services/control/flip/ports.ts';
 import { gatesPort } from '#services/control/gates/gates.ts';
+import { liftGate } from '#services/control/gates/lift-gate.ts';
 import { lagGate, reverseGate } from '#services/control/gates/path-gates.ts';
 import { deadLettersGate, findingsGate, purityGate, tablesGate } from '#services/control/gates/table-gates.ts';
 import { transactionsGate } from '#services/control/gates/transactions-gate.ts';
@@ -61,6 +62,7 @@ export async function openFlip(file: MigrationFile, context: FlipContext, by: st
     findingsGate(tables),
     purityGate(tables),
     transactionsGate(tables),
+    liftGate(tables),
     ...fileGates({ ...tables, planHash: hash, reverseTables: reverse.tables }),
   ];
   const ports: FlipPorts = {
@@ -69,7 +71,10 @@ export async function openFlip(file: MigrationFile, context: FlipContext, by: st
     fences: { source: fencePort(migration, 'source'), target: fencePort(migration, 'target') },
     pipe,
     compare: comparePort(migration, context.log),
-    reverse: { want: async (who) => wantReverse(migration, who) },
+    reverse: {
+      want: async (who) => wantReverse(migration, who),
+      unwant: async (who) => changeSettings(urls.target, name, { reverseWanted: false }, { actor: who, event: 'reverse-unwanted' }),
+    },
     gates: gatesPort(gates),
     flags: { announce: async () => followWrites(cutover, () => new FlagRecord(urls.target, name), { by, freshSalt: randomUUID() }) },
     hooks: hooksPort({ name, ...cutover.hooks, environment: context.io.environment }),

@@ -18,11 +18,12 @@ import {
   type GateResult,
   type OpenCompare,
   type RecoveryPorts,
+  REVERSE_GATE,
   type Side,
   type Tenure,
 } from './ports.ts';
 import { otherSide, REFUSALS, step as stepOf } from '#schemas/migration/transitions.ts';
-import { highestEpoch } from '#schemas/migration/recovery.ts';
+import { fenceTargetFirst } from './mend.ts';
 import { describeGates, recheck } from './recheck.ts';
 import { recoverActs, type Recovery } from './recover.ts';
 import type { FlipSettings } from './settings.ts';
@@ -70,7 +71,7 @@ export async function flip(ports: FlipPorts, settings: FlipSettings, request: Fl
     failpoint('flip.leased');
     const { left, journals } = await log.run(
       'recover',
-      async () => recoverActs({ ports, settings, tenure, log, by: request.by }),
+      async () => recoverActs({ ports, settings, tenure, log, by: request.by, mayLeaveHoles: true }),
       ({ left: found }) => found && `an act of epoch ${found.epoch} ${DESCRIBED[found.outcome]}`,
     );
     const common = { steps: log.steps, ...(left !== undefined && { recovered: left }) };
@@ -78,18 +79,19 @@ export async function flip(ports: FlipPorts, settings: FlipSettings, request: Fl
     if (serves === flipTo(kind)) return { outcome: 'already', serves, ...common };
     signal?.throwIfAborted();
     requireLawful(tenure, request);
-    if (request.dryRun !== true)
-      await log.run(
-        'reverse',
-        async () => ports.reverse.want(request.by),
-        (isNew) => (isNew ? 'set up now' : undefined),
-      );
+    const want = async (): Promise<boolean> => ports.reverse.want(request.by);
+    const isNew = request.dryRun !== true && (await log.run('reverse', want, (isIt) => (isIt ? 'set up now' : undefined)));
     const gates = await log.run('gates', async () => ports.gates.check(kind, drill), describeGates);
-    const isClosed = gates.some(({ state }) => state === 'closed');
-    if (isClosed) return { outcome: 'closed', gates, ...common };
+    const closed = gates.filter(({ state }) => state === 'closed');
+    if (closed.length > 0) {
+      // One that is only late is left to stand up: the next attempt finds it.
+      if (isNew && closed.length > 1 && closed.some(({ gate }) => gate === REVERSE_GATE)) await ports.reverse.unwant(request.by);
+      return { outcome: 'closed', gates, ...common };
+    }
     if (request.dryRun === true) return { outcome: 'planned', gates, ...common };
     signal?.throwIfAborted();
-    const act = await log.run('begin', async () => begin(tenure, request, { gates, epochSeen: highestEpoch(journals) }));
+    const epochSeen = await fenceTargetFirst({ ports, settings, tenure, log }, journals);
+    const act = await log.run('begin', async () => begin(tenure, request, { gates, epochSeen }));
     failpoint('flip.begun');
     return { ...(await runAct({ ports, settings, request, tenure, act, gates, log })), ...common };
   } finally {

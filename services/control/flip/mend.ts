@@ -1,48 +1,66 @@
 /**
- * Fences at rest. Guarantee: with no act under way the serving side takes writes and, after a first decision, the other one does not; a fence on the source that is
- * gone while the target serves is told and not mended, since nobody knows what was written there meanwhile.
+ * Fences at rest. Guarantee: with no act under way the serving side takes writes and, after a first decision, the other one does not; a fence on the source that
+ * somebody took away while the target serves is told and not mended. What was written on a side that had lost its fence, the comparison of the next flip finds.
  */
 import { PipelineError } from '#schemas/errors.ts';
-import { highestEpoch, type Journals, lastDecision, type Mending, mendingOf } from '#schemas/migration/recovery.ts';
+import { type Fenced, highestEpoch, type Journals, lastDecision, type Mending, mendingOf } from '#schemas/migration/recovery.ts';
 import type { Side, Standing } from '#schemas/migration/transitions.ts';
 import type { RecoveryPorts, Tenure } from './ports.ts';
+import type { FlipSettings } from './settings.ts';
+import type { StepLog } from './step-log.ts';
 
 /** What the fences need, as they are now. */
 export async function neededMending({ fences }: Pick<RecoveryPorts, 'fences'>, standing: Standing, journals: Journals): Promise<Mending> {
   // Without a decision no fence was ever committed.
   if (lastDecision(journals) === undefined) return { do: 'nothing' };
   const [source, target] = await Promise.all([fences.source.state(), fences.target.state()]);
-  // A partition that came later makes the source's fence a partial one: no reason to stop a rollback. The target's is raised anew, which costs nobody anything.
-  const isUp = (side: Side, state: typeof source): boolean =>
-    state === 'up' || (state === 'partly' && (side === 'source' || standing.serves === 'target'));
-  return mendingOf(standing, journals, { source: isUp('source', source), target: isUp('target', target) });
+  const fenced = (state: typeof source): Fenced => (state === 'none' ? 'down' : state);
+  return mendingOf(standing, journals, { source: fenced(source), target: fenced(target) });
 }
 
 /** @returns whether anything was done. @throws PipelineError CF-8005 where a person has to look */
 export async function mendFences(
-  parts: { readonly ports: Pick<RecoveryPorts, 'fences'>; readonly tenure: Tenure },
+  parts: { readonly ports: Pick<RecoveryPorts, 'fences'>; readonly tenure: Tenure; readonly mayLeaveHoles?: boolean },
   journals: Journals,
 ): Promise<boolean> {
   const { row } = parts.tenure;
   const next = await neededMending(parts.ports, row, journals);
   if (next.do === 'halt') throw new PipelineError('CF-8005', next.why);
   if (next.do === 'lift') await parts.ports.fences[next.side].lift(next.epoch);
-  if (next.do === 'raise') await fenceTarget(parts, highest(row.epoch, highestEpoch(journals)) + 1n);
+  if (next.do === 'raise') {
+    try {
+      await raiseFence(parts, next.side, journals);
+    } catch (error) {
+      // Somebody else's partition is no reason to stop a rollback.
+      if (!next.isHole || parts.mayLeaveHoles !== true || !(error instanceof PipelineError) || error.code === 'CF-8003') throw error;
+      return false;
+    }
+  }
   return next.do !== 'nothing';
 }
 
-function highest(one: bigint, other: bigint): bigint {
-  return one > other ? one : other;
+/**
+ * Before the first decision others are only counted when they write to the target (gate purity), unless the file wants it fenced: then as if it had served
+ * and given back.
+ * @returns the highest epoch of the journals then
+ */
+export async function fenceTargetFirst(
+  parts: { readonly ports: Pick<RecoveryPorts, 'fences'>; readonly tenure: Tenure; readonly settings: FlipSettings; readonly log: StepLog },
+  journals: Journals,
+): Promise<bigint> {
+  if (!parts.settings.fencesTarget || lastDecision(journals) !== undefined) return highestEpoch(journals);
+  return parts.log.run('target-fence', async () => raiseFence(parts, 'target', journals));
 }
 
-/** Nobody could be kept from writing there. Who serves is not changed by it. */
-export async function fenceTarget(
+/** Who serves is not changed by it. @returns its epoch */
+export async function raiseFence(
   { ports, tenure }: { readonly ports: Pick<RecoveryPorts, 'fences'>; readonly tenure: Tenure },
-  epoch: bigint,
-): Promise<void> {
-  const { target } = ports.fences;
-  await target.prepare(epoch);
-  const fence = await target.open(epoch);
+  side: Side,
+  journals: Journals,
+): Promise<bigint> {
+  const epoch = highest(tenure.row.epoch, highestEpoch(journals)) + 1n;
+  await ports.fences[side].prepare(epoch);
+  const fence = await ports.fences[side].open(epoch);
   try {
     // Whoever has it now may have decided otherwise.
     await tenure.confirm();
@@ -50,5 +68,10 @@ export async function fenceTarget(
     await fence.rollback().catch(() => undefined);
     throw error;
   }
-  await fence.commit('forced', { forced: true });
+  await fence.commit('raised', { raised: true });
+  return epoch;
+}
+
+function highest(one: bigint, other: bigint): bigint {
+  return one > other ? one : other;
 }

@@ -24,6 +24,7 @@ export const FLIP_STEPS = [
   'recover',
   'reverse',
   'gates',
+  'target-fence',
   'begin',
   'hooks',
   'prepare',
@@ -112,7 +113,7 @@ export interface FencePort {
   open(epoch: bigint): Promise<OpenFence>;
   /** `partly`: some tables refuse writes and some do not. */
   state(): Promise<'none' | 'up' | 'down' | 'partly'>;
-  /** Writers may write here again. Does nothing where a later epoch has fenced this side. */
+  /** Writers may write here again, and the journal here has the decision, too. Does nothing where a later epoch has fenced this side, or this one is void here. */
   lift(epoch: bigint): Promise<void>;
   /**
    * What became of the fence of this epoch, for good: decided, or void, and then it can never be committed any more. A session that still
@@ -178,9 +179,14 @@ export interface GatesPort {
   atFence(kind: FlipKind, drill: boolean): Promise<readonly GateResult[]>;
 }
 
+/** Of the gates the one that looks whether the way back stands. */
+export const REVERSE_GATE = 'reverse';
+
 export interface ReversePort {
   /** The way back is to stand, where there is one; whether it does, its gate says. @returns false when it was wanted before, or there is none */
   want(by: string): Promise<boolean>;
+  /** What was just wanted, and does not stand, is not to be set up after all. */
+  unwant(by: string): Promise<void>;
 }
 
 export interface FlagsPort {

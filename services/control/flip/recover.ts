@@ -7,7 +7,7 @@ import type { Act } from '#schemas/migration/migration-row.ts';
 import { highestEpoch, type Journals, recoveryOf } from '#schemas/migration/recovery.ts';
 import { failpoint } from '#schemas/test-hooks.ts';
 import { finishFlip } from './finish.ts';
-import { fenceTarget, mendFences } from './mend.ts';
+import { mendFences, raiseFence } from './mend.ts';
 import type { FlipAct, RecoveryPorts, Tenure } from './ports.ts';
 import type { FlipSettings } from './settings.ts';
 import type { StepLog } from './step-log.ts';
@@ -25,9 +25,11 @@ export interface RecoverParts {
   readonly log: StepLog;
   /** Who does it. */
   readonly by: string;
+  /** A fence that leaves out tables which came later is no reason to stop. */
+  readonly mayLeaveHoles?: boolean;
 }
 
-/** What it does leads to `nothing` in four turns. */
+/** What it does leads to `nothing` in seven turns. */
 const TURNS_MAX = 8;
 
 /** @returns what was left, if anything, and the journals as they are now. @throws PipelineError CF-8005 when they contradict the state */
@@ -47,11 +49,19 @@ export async function recoverActs(parts: RecoverParts): Promise<{ readonly left:
     if (next.do === 'settle') {
       await ports.fences[next.side].settle(next.epoch);
       failpoint('flip.settled');
-    } else if (next.do === 'apply' && next.event === 'forced-found' && !isTargetFenced(journals)) {
-      await fenceTarget(parts, highestEpoch(journals) + 1n);
+    } else if (next.do === 'lift') {
+      await ports.fences[next.side].lift(next.epoch);
+    } else if (next.do === 'raise') {
+      await raiseFence(parts, next.side, journals);
     } else if (next.do === 'apply') {
-      const reason = { reason: `the process that ran it (${row.act?.by ?? 'unknown'}) ended, or lost its lease`, recovered: true };
-      await tenure.apply(next.event, { actor: by, details: reason });
+      const isFound = next.event === 'forced-found';
+      const ended = `the process that ran it (${row.act?.by ?? 'unknown'}) ended, or lost its lease`;
+      const reason = isFound ? 'by its journal the source serves, which the state did not know' : ended;
+      await tenure.apply(next.event, {
+        actor: by,
+        details: { reason, recovered: true },
+        ...(isFound && { epochSeen: highestEpoch(journals) }),
+      });
       const outcome = { 'backed-out': 'backed-out', decided: 'finished', 'forced-found': 'forced' } as const;
       left = { epoch: row.epoch, outcome: outcome[next.event] };
     } else {
@@ -60,12 +70,6 @@ export async function recoverActs(parts: RecoverParts): Promise<{ readonly left:
     }
   }
   throw new PipelineError('CF-8005', `recovery comes to no end in state ${tenure.row.state}`);
-}
-
-/** By a row of its own, behind that of the forced rollback. */
-function isTargetFenced({ source, target }: Journals): boolean {
-  const forced = highestEpoch({ source: source.filter(({ isVoid }) => !isVoid), target: [] });
-  return target.some(({ epoch, isVoid, serves }) => !isVoid && serves === 'source' && epoch > forced);
 }
 
 /** As the state row keeps it. */

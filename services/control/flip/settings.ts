@@ -10,6 +10,8 @@ export interface FlipSettings {
   readonly blockBudgetMs: number;
   /** What must be done after the decision is tried for this long here; then whoever runs `up` goes on. */
   readonly finishTimeoutMs: number;
+  /** From the first cut-over or drill on nobody but our sinks may write to the target, though nothing was decided yet. */
+  readonly fencesTarget: boolean;
 }
 
 export const DEFAULT_FLIP_SETTINGS: FlipSettings = {
@@ -19,4 +21,5 @@ export const DEFAULT_FLIP_SETTINGS: FlipSettings = {
   compareTimeoutMs: 3_000,
   blockBudgetMs: 10_000,
   finishTimeoutMs: 60_000,
+  fencesTarget: false,
 };

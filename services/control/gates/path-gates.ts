@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '#schemas/errors.ts';
 import { otherSide, type Side } from '#schemas/migration/transitions.ts';
-import { flipTo, type PipePort } from '../flip/ports.ts';
+import { flipTo, type PipePort, REVERSE_GATE } from '../flip/ports.ts';
 import type { FlippedMigration } from '../postgres/flipped-migration.ts';
 import { pipelineName } from '../postgres/flipped-migration.ts';
 import type { Gate, GateVerdict } from './gates.ts';
@@ -40,7 +40,7 @@ export function lagGate({ migration, pipe }: PathGateParts): Gate {
 /** From the side that will serve back to the one that serves. */
 export function reverseGate({ migration, pipe }: PathGateParts): Gate {
   return {
-    name: 'reverse',
+    name: REVERSE_GATE,
     look: async ({ kind }): Promise<GateVerdict> => {
       const from = flipTo(kind);
       if (migration.file.reverse === 'off' || pipelineName(migration, from) === undefined) return oneWay(migration);

@@ -43,6 +43,7 @@ export function flippedMigration(file: MigrationFile, mapping: CompiledMapping, 
       compareTimeoutMs: cutover.compareTimeout,
       blockBudgetMs: cutover.blockBudget,
       finishTimeoutMs: cutover.finishTimeout,
+      fencesTarget: cutover.fenceTarget,
     },
   };
 }

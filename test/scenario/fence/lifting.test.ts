@@ -3,6 +3,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { FenceOptions } from '#connectors/fence/fence.ts';
 import { postgresFences } from '#connectors/fence/postgres/fences.ts';
 import { readCatalog } from '#connectors/catalog/postgres.ts';
+import { settleEpoch } from '#connectors/postgres/journal.ts';
 import { connect } from '#connectors/postgres/session.ts';
 import { installTestHooks } from '#schemas/test-hooks.ts';
 import { fenceWorld, outcomeOf, raiseFence, type FenceWorld } from '#test/support/fence-world.ts';
@@ -98,6 +99,22 @@ describe.each([14, 18] as const)('on PostgreSQL %i', (version) => {
     expect(await lift(world.options, 1n)).toBe(true);
     expect(await write(world)).toBe('ok');
     expect(await world.query(`${working} AND pid = ${pid}`)).toEqual([]);
+  });
+
+  test('a lift writes down the decision that it is of, once, and does nothing where that was made void', async () => {
+    await using world = await fenceWorld(version);
+    const journal = `SELECT epoch, serves, (details ->> 'echo') AS echo, (details ->> 'void') AS void FROM crossfade.journal ORDER BY epoch`;
+    await raiseFence(world.options, 1n);
+    await Promise.all([lift(world.options, 2n), lift(world.options, 2n)]);
+    const opened = { epoch: '2', serves: 'source', echo: 'true', void: null };
+    expect(await world.query(journal)).toEqual([{ epoch: '1', serves: 'target', echo: null, void: null }, opened]);
+    await raiseFence(world.options, 3n);
+    const client = await connect(world.ownerUrl, { applicationName: 'test', role: 'source' });
+    expect(await settleEpoch(client, { name: 'shop', epoch: 4n, serves: 'target' })).toMatchObject({ isVoid: true, isEcho: false });
+    expect(await settleEpoch(client, { name: 'shop', epoch: 2n, serves: 'target' })).toMatchObject({ isVoid: false, isEcho: true });
+    await client.end();
+    expect([await lift(world.options, 4n), await write(world)]).toEqual([false, '25006']);
+    expect([await lift(world.options, 5n), await write(world)]).toEqual([true, 'ok']);
   });
 
   test('a lift that comes too late leaves the fence of a later epoch alone', async () => {

@@ -2,7 +2,8 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { MIGRATION_STATES, type MigrationState } from '#schemas/migration/transitions.ts';
 import { installTestHooks } from '#schemas/test-hooks.ts';
-import { type ModelGuard, play } from '#test/support/migration-model.ts';
+import type { ModelGuard } from '#test/support/migration-model.ts';
+import { play } from '#test/support/migration-play.ts';
 import { seeded, seedFromEnvironment } from '#test/support/random.ts';
 
 const SEEDS = 4_000;
@@ -31,8 +32,8 @@ describe('without a guard it is not so', () => {
     expect(firstFailure([guard], SEEDS * 5)).toBeDefined();
   });
 
-  test('settle', () => {
-    installTestHooks({ disabledGuards: ['settle'] });
+  test.each(['settle', 'settle-echo', 'lift-echo'])('%s', (guard) => {
+    installTestHooks({ disabledGuards: [guard] });
     expect(firstFailure([], SEEDS * 5)).toBeDefined();
   });
 });

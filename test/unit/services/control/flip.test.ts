@@ -2,6 +2,7 @@ import { afterEach, expect, test } from 'vitest';
 import { PipelineError } from '#schemas/errors.ts';
 import { installTestHooks } from '#schemas/test-hooks.ts';
 import { flip, recover } from '#services/control/flip/engine.ts';
+import { lastDecision } from '#schemas/migration/recovery.ts';
 import { otherSide } from '#schemas/migration/transitions.ts';
 import { FLIP_KINDS, type FlipKind, flipTo } from '#services/control/flip/ports.ts';
 import { DEFAULT_FLIP_SETTINGS } from '#services/control/flip/settings.ts';
@@ -104,6 +105,34 @@ test('a cut-over of a migration that has ended: refused before anything is set u
   expect(world.isReverseWanted).toBe(false);
 });
 
+test.for([
+  ['other gates are closed, and the way back did not stand up: not wanted any more', { closing: 'begin', lateReverse: true }, false],
+  ['other gates are closed, and the way back stands: left so', { closing: 'begin' }, true],
+  ['only the way back is late: the next attempt finds it', { lateReverse: true }, true],
+] as const)('%s', async ([, faults, isWanted]) => {
+  const world = new FlipWorld(seed);
+  world.faults = faults;
+  expect(await flipIn(world, 'cutover')).toMatchObject({ value: { outcome: 'closed' } });
+  expect([world.isReverseWanted, world.audit]).toEqual([isWanted, []]);
+});
+
+test('a file that wants the target fenced from the first drill on: nobody else writes there, and every flip goes on as else', async () => {
+  const world = new FlipWorld(seed);
+  const settings = { ...SETTINGS, fencesTarget: true };
+  const steps: string[] = [];
+  const run = async (kind: FlipKind, drill: boolean) => {
+    const onStep = ({ step }: { step: string }): void => void steps.push(step);
+    const [result] = await world.run([flip(world.engine(kind).ports, settings, { kind, drill, by: 'one', onStep })]);
+    expectRest(world, `seed ${seed}`);
+    return result;
+  };
+  expect(await run('cutover', true)).toMatchObject({ value: { outcome: 'drilled' } });
+  expect([world.fenced, world.serving()]).toEqual([{ source: false, target: true }, 'source']);
+  for (const kind of ['cutover', 'rollback', 'cutover'] as const)
+    expect(await run(kind, false)).toMatchObject({ value: { outcome: 'flipped' } });
+  expect(steps.filter((step) => step === 'target-fence')).toHaveLength(1);
+});
+
 test('who asks for what is there already is told so', async () => {
   const world = new FlipWorld(seed);
   expect(await flipIn(world, 'rollback')).toMatchObject({ value: { outcome: 'already', serves: 'source' } });
@@ -204,6 +233,62 @@ test.for(FLIP_KINDS)('%s stopped at every call, overtaken by a recovery or by th
   }
 });
 
+/** @returns how often the decision stood, and how often it was as if it had not been made */
+async function failOvers(kind: FlipKind, worldSeed: number): Promise<Record<'stood' | 'undone', number>> {
+  const whole = await worldBefore(kind, worldSeed);
+  const counted = whole.engine('one');
+  let commit = 0;
+  counted.onCall = (number, _half, what) => {
+    if (what === 'commit') commit = number;
+  };
+  await flipIn(whole, kind, { engine: counted });
+  const came = { stood: 0, undone: 0 };
+  for (let call = commit; call < counted.calls; call++) {
+    for (const after of ['goes on', 'stopped', 'killed'] as const) {
+      const what = `failed over behind call ${call} (commit: ${commit}), the engine ${after}, seed ${worldSeed + call}`;
+      const world = await worldBefore(kind, worldSeed + call);
+      const engine = world.engine('one');
+      engine.onCall = (number, half) => {
+        if (number !== call || half !== 1) return;
+        world.failOver();
+        if (after === 'killed') world.kill(engine);
+        else engine.isStopped = after === 'stopped';
+      };
+      const flipping = flip(engine.ports, SETTINGS, { kind, drill: false, by: 'one' });
+      await world.run([flipping]);
+      if (after === 'stopped') world.pass(20_000);
+      await recoverIn(world);
+      engine.isStopped = false;
+      await world.run([flipping]);
+      await recoverIn(world);
+      const serves = world.serving();
+      expect({ violations: world.violations, serves: world.row.serves, fenced: world.fenced, act: world.row.act }, what).toEqual({
+        violations: [],
+        serves,
+        // Before the first decision the target has none.
+        fenced: { [serves]: false, [otherSide(serves)]: lastDecision(world.journals()) !== undefined },
+        act: undefined,
+      });
+      came[serves === flipTo(kind) ? 'stood' : 'undone']++;
+    }
+  }
+  return came;
+}
+
+test.for(FLIP_KINDS)('the side that has decided a %s fails over and loses it: one side serves, and the state knows which', async (kind) => {
+  const { stood, undone } = await failOvers(kind, seed);
+  // Once the other side was opened it stands; before that it never was.
+  expect([stood > 3, undone > 0], `seed ${seed}`).toEqual([true, true]);
+});
+
+test.for(['lift-echo', 'settle-echo'])(
+  'without the guard %s a fail-over leaves both sides open, or nobody knows who serves',
+  async (guard) => {
+    installTestHooks({ disabledGuards: [guard] });
+    await expect(failOvers('rollback', seed)).rejects.toThrow(/failed over behind call|recovery never came to an end/);
+  },
+);
+
 test('several engines at once, with failing calls, kills and processes that stop for long and go on as if nothing was', async () => {
   const outcomes: Record<string, number> = {};
   for (let round = 0; round < 400; round++) {
@@ -267,6 +352,17 @@ test('the target serves, and the fence on the source is gone: a person has to lo
   world.fenced.source = false;
   const [result] = await world.run([recover(world.engine('keeper').ports, SETTINGS, { by: 'keeper' })]);
   expect(result).toMatchObject({ status: 'rejected', reason: { code: 'CF-8005' } });
+});
+
+test('the target serves, and the fence on the source leaves out what came later: raised anew, and no reason to stop a rollback', async () => {
+  const world = await worldBefore('rollback', seed);
+  world.faults = { hole: 'source' };
+  const keep = async () => (await world.run([recover(world.engine('keeper').ports, SETTINGS, { by: 'keeper' })]))[0];
+  expect(await keep()).toMatchObject({ status: 'fulfilled', value: { outcome: 'mended' } });
+  expect(world.faults).toEqual({});
+  world.faults = { hole: 'source', foreignTables: true };
+  expect(await keep()).toMatchObject({ status: 'rejected', reason: { code: 'CF-8102' } });
+  expect(await flipIn(world, 'rollback')).toMatchObject({ status: 'rejected', reason: { code: 'CF-8102', details: { step: 'prepare' } } });
 });
 
 test('a rollback that was forced while the target was away: the state follows, and the target is fenced', async () => {

@@ -1,0 +1,52 @@
+/**
+ * What the lift behind the decision would wait for: VACUUM and ANALYZE of somebody's, CREATE INDEX CONCURRENTLY, DDL, and long transactions of writers, on tables
+ * that carry the fence of the side that will serve. Guarantee: names who it is, never what is run. An autovacuum gives way by itself, unless it has to
+ * prevent a wraparound; where nothing was ever fenced there is nothing to be lifted.
+ */
+import { readCarriers } from '#connectors/fence/postgres/triggers.ts';
+import { queryRows } from '#connectors/postgres/session.ts';
+import { listNames } from '#schemas/finding.ts';
+import { quoteTable } from '#schemas/table.ts';
+import { flipTo } from '../flip/ports.ts';
+import type { FlippedMigration } from '../postgres/flipped-migration.ts';
+import type { Gate, GateVerdict } from './gates.ts';
+import type { TableGateParts } from './table-gates.ts';
+
+/** A writer of one row is gone before anybody has read this. */
+const OLD_SECONDS = 5;
+
+const HOLDERS = `SELECT DISTINCT ON (a.pid, c.oid) a.pid::text AS pid, coalesce(nullif(a.application_name, ''), a.backend_type) AS application,
+    a.usename AS role, l.mode AS mode, n.nspname || '.' || c.relname AS table, round(extract(epoch FROM clock_timestamp() - a.xact_start))::text AS age
+  FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+  JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE l.locktype = 'relation' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND c.oid = ANY (SELECT to_regclass(t)::oid FROM unnest($1::text[]) AS t)
+    AND (l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')
+         OR l.mode = 'RowExclusiveLock' AND a.xact_start < clock_timestamp() - $2 * interval '1 s')
+    AND (a.backend_type <> 'autovacuum worker' OR a.query LIKE '%(to prevent wraparound)')
+    AND a.application_name NOT LIKE 'crossfade %' AND a.pid <> pg_backend_pid()
+  ORDER BY a.pid, c.oid, l.mode DESC`;
+
+export interface LiftGateParts extends Pick<TableGateParts, 'sessions'> {
+  readonly migration: Pick<FlippedMigration, 'name'>;
+}
+
+export function liftGate({ migration, sessions }: LiftGateParts): Gate {
+  return {
+    name: 'maintenance',
+    look: async ({ kind }): Promise<GateVerdict> => {
+      const to = flipTo(kind);
+      return sessions.run(to, async (client) => {
+        const carriers = await readCarriers(client, migration.name);
+        if (carriers.length === 0) return { evidence: `the ${to} has no fence to be lifted` };
+        const rows = await queryRows(client, HOLDERS, [carriers.map(quoteTable), OLD_SECONDS]);
+        if (rows.length === 0) return { evidence: `nothing on the ${to} holds up the end of its fence` };
+        const seen = rows.map(
+          ({ pid, application, role, mode, table, age }) =>
+            `pid ${pid} (${application}, role ${role}) has ${mode} on ${table} for ${age} s`,
+        );
+        return { closed: { code: 'CF-8334' }, evidence: `on the ${to}: ${listNames(seen, 5)}` };
+      });
+    },
+  };
+}
