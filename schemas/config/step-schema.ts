@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import type { LoadedLookup } from './lookup-file.ts';
-import { expected, oneOf, sqlName, whole } from './file-terms.ts';
+import { expected, flag, oneOf, sqlName, whole } from './file-terms.ts';
 import { Secret } from './secret.ts';
 
 const KEY_LENGTH_MIN = 16;
@@ -105,10 +105,14 @@ const zone = z
       to: zoneName.optional().describe('A moment becomes the local time of this zone.'),
       ambiguous: localTime.describe('A local time that the clocks show twice.'),
       skipped: localTime.describe('A local time that the clocks leave out.'),
+      exact: flag()
+        .optional()
+        .describe('With to: a moment that its local time does not give back, by the same ambiguous and skipped, is refused.'),
     },
     expected('a block of from or to'),
   )
-  .refine((block) => (block.from === undefined) !== (block.to === undefined), { error: 'expected either from: or to:' });
+  .refine((block) => (block.from === undefined) !== (block.to === undefined), { error: 'expected either from: or to:' })
+  .refine((block) => block.exact === undefined || block.to !== undefined, { path: ['exact'], error: 'has a meaning with to: only' });
 
 const decimalBlock = z.strictObject(
   {

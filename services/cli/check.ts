@@ -2,7 +2,10 @@
 import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { PipelineError, type Finding } from '#schemas/errors.ts';
+import { bySeverity } from '#schemas/finding.ts';
 import { draftMissingTables } from '#schemas/mapping/ddl.ts';
+import { deriveReverse, type ReverseDerivation } from '#schemas/mapping/reverse/derive-reverse.ts';
+import { reverseFindings } from '#schemas/mapping/reverse/reverse-findings.ts';
 import { runPreflight, type PreflightReport } from './check/run-preflight.ts';
 import { describeVolume } from './check/volume.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
@@ -33,7 +36,9 @@ async function run(context: CommandContext): Promise<Outcome> {
   if (printsDdl) postgresTarget(file, 'check --ddl');
   const report = await runPreflight(file, dataDir);
   if (printsDdl) return ddlOutcome(file, report);
-  const findings = [...report.findings, ...(await keptCatalogueFindings(path, report))];
+  const back = wayBack(file, report);
+  const told = back === undefined ? [] : reverseFindings(file, back);
+  const findings = bySeverity([...report.findings, ...(await keptCatalogueFindings(path, report)), ...told]);
   const counts = countOf(findings);
   const result = {
     name: file.name,
@@ -49,6 +54,7 @@ async function run(context: CommandContext): Promise<Outcome> {
     volume: report.volume ?? null,
     resumed: report.resumed,
     checks: report.checks,
+    ...(back !== undefined && { reverse: back.tables.map(({ line: _line, column: _column, ...table }) => table) }),
     ...counts,
   };
   const text = report.volume === undefined ? '' : describeVolume(report.volume);
@@ -57,6 +63,12 @@ async function run(context: CommandContext): Promise<Outcome> {
       ? `${file.name} is ready: ${report.checks.length} checks, ${plural(counts.warnings, 'warning')}`
       : `${file.name} is not ready: ${plural(counts.errors, 'error')}, ${plural(counts.warnings, 'warning')}`;
   return { summary, result, findings, text, ...(report.error !== undefined && { error: report.error }) };
+}
+
+/** What would come back from the target, before anybody cuts over. Undefined: nothing can be said of it, or no cut-over is made. */
+function wayBack(file: MigrationFile, { mapping, source, target }: PreflightReport): ReverseDerivation | undefined {
+  if (mapping === undefined || source === undefined || target === undefined || file.targets !== undefined) return undefined;
+  return deriveReverse(file, mapping, { source, target });
 }
 
 /** One target that was named is checked as if the file had no other. */

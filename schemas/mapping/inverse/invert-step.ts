@@ -119,12 +119,12 @@ export function toDigits(text: string, digits: number): string {
   return value === undefined ? text : decimalText(rescale(value, digits, undefined));
 }
 
+/** A moment that no local time went up to is refused: the clocks of the zone show its local time twice, and it is the other one. */
 function invertZone(block: NonNullable<StepBlock['zone']>, column: CatalogColumn): Inverted {
   if (block.from === undefined) return { why: `moments of the hour that the clocks of ${block.to} show twice come back as one` };
-  if (block.ambiguous !== 'fail' || block.skipped !== 'fail')
-    return { why: `local times that the clocks of ${block.from} leave out or show twice come back as others` };
+  if (block.skipped !== 'fail') return { why: `local times that the clocks of ${block.from} leave out come back as others` };
   if (underDomain(column).baseType !== LOCAL) return { why: 'zone changes the text' };
-  const zone = { to: block.from, ambiguous: 'fail', skipped: 'fail' } as const;
+  const zone = { to: block.from, ambiguous: block.ambiguous, skipped: 'fail', exact: true } as const;
   const { apply } = zoneStep(zone);
   return { back: (text) => (apply as (value: Value) => string)(text), steps: [{ zone }] };
 }

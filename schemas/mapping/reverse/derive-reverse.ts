@@ -117,8 +117,7 @@ function otherSides(text: string): string {
 function shapeOf(table: TableMapping, { mapping }: World): string | undefined {
   const others = mapping.tables.filter((one) => one !== table && tableId(one.from) === tableId(table.from));
   if (table.explode !== undefined) return 'its rows are elements of an array';
-  if (table.merge !== undefined) return 'several source tables feed its rows';
-  if (table.share !== undefined) return 'several source tables have rows in it';
+  if (table.share !== undefined) return "its rows are told from others by a constant of the target's key, by which the way back finds none";
   if (table.columns.some(({ keyMap }) => keyMap !== undefined)) return 'its rows have ids that the target gave them';
   if (others.length > 0) return `rows of ${showTable(table.from)} go to several tables`;
   if (table.sourceKey.length === 0) return 'it has no key';

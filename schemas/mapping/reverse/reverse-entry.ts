@@ -124,7 +124,8 @@ function stepsBack(column: CatalogColumn, from: CatalogColumn, world: TypeWorld)
 
 /**
  * What the forward filter leaves out belongs to others: their rows on the target, where it has the column, are not for this way back. Rows
- * that were softly deleted are not there on the source. @returns why it cannot be told
+ * that were softly deleted are not there on the source, nor are those of which only other source tables have their part.
+ * @returns why it cannot be told
  */
 function addFilter({ table, written }: ReverseInput, { where, columns, lost, set }: Parts, declared: object): string | undefined {
   const place = { line: written.line, column: written.column };
@@ -136,11 +137,19 @@ function addFilter({ table, written }: ReverseInput, { where, columns, lost, set
     else if (set[condition.column]?.value === undefined && !Object.hasOwn(declared, condition.column))
       return `"${condition.column}" says which rows are moved, and is computed on the way`;
   }
+  const witness = table.merge?.witness;
+  if (witness !== undefined) put(where, witness, { ...notNull(Object.hasOwn(where, witness) ? where[witness] : undefined), ...place });
   if (table.deletes === undefined || table.deletes === 'ignore') return undefined;
   const { flag, at } = table.deletes;
   if (flag !== undefined) put(where, flag.column, { op: 'in', values: [flag.alive], ...place });
   else if (at !== undefined) put(where, at.column, { op: 'in', values: [null], ...place });
   return undefined;
+}
+
+/** Besides what is asked of the column. */
+function notNull(asked: FilterEntry | undefined): FilterEntry {
+  if (asked?.op === 'in') return { ...asked, values: asked.values.filter((value) => value !== null) };
+  return { ...asked, op: 'not-in', values: [...(asked?.values ?? []).filter((value) => value !== null), null] };
 }
 
 function conditionOf({ op, values }: FilterCondition): FilterEntry {

@@ -44,13 +44,22 @@ function zoned(text: string, block: ZoneBlock, clock: ZoneClock): string {
   if (offsetSeconds === undefined) throw new StepRefusal('the value has no zone');
   const utcDays = days + Math.floor((micros - offsetSeconds * 1e6) / DAY_MICROS);
   const utcMicros = micros - offsetSeconds * 1e6 - (utcDays - days) * DAY_MICROS;
-  return shifted(utcDays, utcMicros, clock.offsetOfMoment(utcDays, utcMicros));
+  const seconds = clock.offsetOfMoment(utcDays, utcMicros);
+  const local = shiftedBy(utcDays, utcMicros, seconds);
+  if (block.exact === true && clock.offsetOfLocal(local.days, local.micros, block) !== seconds)
+    throw new StepRefusal(`its local time in ${block.to} stands for another moment, too`);
+  return timestampText(local.days, local.micros);
 }
 
 function shifted(days: number, micros: number, seconds: number): string {
+  const to = shiftedBy(days, micros, seconds);
+  return timestampText(to.days, to.micros);
+}
+
+function shiftedBy(days: number, micros: number, seconds: number): { readonly days: number; readonly micros: number } {
   const sum = micros + seconds * 1e6;
   const over = Math.floor(sum / DAY_MICROS);
-  return timestampText(days + over, sum - over * DAY_MICROS);
+  return { days: days + over, micros: sum - over * DAY_MICROS };
 }
 
 /** Offsets of one zone around a day, from `starts[i]` (seconds since 1970) on; the first one before, too. */

@@ -5,7 +5,7 @@ import { readPlanRecord } from '#connectors/target/postgres/plan-record.ts';
 import { listNames } from '#schemas/finding.ts';
 import { readsOf } from '#schemas/flags/read-rules.ts';
 import type { ReverseTable } from '#schemas/mapping/reverse/derive-reverse.ts';
-import { matchesTable, parseTablePattern } from '#schemas/mapping/table-pattern.ts';
+import { describeLoss, isAccepted, lossyTables } from '#schemas/mapping/reverse/reverse-findings.ts';
 import { approvalGates } from '#schemas/migration/approvals.ts';
 import { flipTo } from '#services/control/flip/ports.ts';
 import type { Gate, GateVerdict } from '#services/control/gates/gates.ts';
@@ -31,9 +31,8 @@ function reversibleGate({ migration, reverseTables }: FileGateParts): Gate {
     look: async ({ kind }): Promise<GateVerdict> => {
       if (kind === 'rollback') return { isSkipped: true, evidence: 'asked at the cut-over' };
       if (migration.file.reverse === 'off') return { isSkipped: true, evidence: 'the file says `reverse: off`' };
-      const lossy = reverseTables.filter(({ kind: how }) => how === 'partial' || how === 'one-way');
-      const { accept } = migration.cutover;
-      const open = lossy.filter(({ from }) => !accept.some((pattern) => isAccepted(pattern, from)));
+      const lossy = lossyTables(reverseTables);
+      const open = lossy.filter((table) => !isAccepted(migration.cutover.accept, table));
       if (open.length > 0) {
         const remedy = `Accept it: cutover: { accept: [${open.map(({ from }) => from).join(', ')}] }; or change the mapping, so that it goes back.`;
         return { closed: { code: 'CF-8325', remedy }, evidence: listNames(open.map(describeLoss), 5) };
@@ -42,16 +41,6 @@ function reversibleGate({ migration, reverseTables }: FileGateParts): Gate {
       return { evidence: 'everything written on the target goes back' };
     },
   };
-}
-
-function isAccepted(pattern: string, table: string): boolean {
-  const [parsed, named] = [parseTablePattern(pattern), parseTablePattern(table)];
-  return parsed !== undefined && named !== undefined && matchesTable(parsed, named);
-}
-
-function describeLoss({ from, kind, why, lost }: ReverseTable): string {
-  if (kind === 'one-way') return `${from} is one-way (${why ?? 'nothing of it goes back'})`;
-  return `${from} is partial (lost: ${lost.map(({ column }) => column).join(', ')})`;
 }
 
 function planGate({ migration, sessions, planHash }: FileGateParts): Gate {
