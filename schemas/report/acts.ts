@@ -5,6 +5,7 @@
 import type { AuditRecord, Details } from '../migration/audit-record.ts';
 import { type ActKind, actOf, type MigrationState } from '../migration/transitions.ts';
 import { blockIn, blocksIn, flagIn, numberIn, textIn, textsIn } from './details.ts';
+import { maskValues } from './mask-values.ts';
 
 /** done: decided and finished. drilled: all but the decision. backed-out: undone before it. forced: overtaken by a forced rollback. */
 export type ActOutcome = 'done' | 'drilled' | 'backed-out' | 'forced' | 'under way';
@@ -86,7 +87,7 @@ function actFrom(records: readonly AuditRecord[]): ReportedAct {
     beganAt: first.at,
     endedAt: ended ? last.at : null,
     outcome,
-    reason: isUndone ? (textIn(last.details, 'reason') ?? textIn(last.details, 'why') ?? null) : null,
+    reason: isUndone ? masked(textIn(last.details, 'reason') ?? textIn(last.details, 'why')) : null,
     step: isUndone ? (textIn(last.details, 'step') ?? null) : null,
     code: isUndone ? (textIn(last.details, 'code') ?? null) : null,
     marker: id === undefined || lsn === undefined ? null : { id, lsn },
@@ -144,4 +145,9 @@ function gateOf(one: Details): { readonly gate: string; readonly state: string; 
   const isOpen = flagIn(one, 'isOpen');
   const state = textIn(one, 'state') ?? (isOpen === undefined ? 'unknown' : isOpen ? 'open' : 'closed');
   return [{ gate, state, evidence: textIn(one, 'evidence') ?? '' }];
+}
+
+/** It may be a server's own words. */
+function masked(reason: string | undefined): string | null {
+  return reason === undefined ? null : maskValues(reason);
 }

@@ -2,6 +2,7 @@
 import { type Block, code, count, heading, type Inline, type Line, shortTime, table, text } from '../document/blocks.ts';
 import type { AuditRecord } from '../migration/audit-record.ts';
 import { textIn } from './details.ts';
+import { maskValues } from './mask-values.ts';
 import type { ReportedAudit } from './report-document.ts';
 
 export function layoutAudit({ ok, why, head, records }: ReportedAudit): Block[] {
@@ -30,5 +31,5 @@ function row(record: AuditRecord): readonly Line[] {
 /** What tells one record from the next of the same kind. */
 function about({ details }: AuditRecord): Inline[] {
   const said = ['step', 'subject', 'trigger', 'removed', 'reason'].flatMap((key) => textIn(details, key) ?? []);
-  return said.length === 0 ? [] : [`: ${said.join(', ')}`];
+  return said.length === 0 ? [] : [`: ${maskValues(said.join(', '))}`];
 }
