@@ -183,7 +183,6 @@ export const cutoverErrors = {
     'Flip the reads first (crossfade flags), or say cutover: { reads: with-writes }.',
   ),
   'CF-8331': entry(10, 'operator', 'Gate schema: a schema migration is pending.', 'End it with its tool.'),
-  'CF-8332': entry(10, 'operator', 'Gate sequences: one has no counterpart.', 'Create it on the other side, or let its table be.'),
   'CF-8334': entry(
     10,
     'operator',
@@ -196,6 +195,19 @@ export const cutoverErrors = {
     'operator',
     'This migration is over: begun again, it would copy over what was written since.',
     'A new migration takes another name. To forget this one: crossfade cleanup --confirm NAME --target-schema --data-directory (write the report first).',
+  'CF-8332': entry(
+    10,
+    'operator',
+    'Gate sequences: one of the side that will serve has no values left, or few, begins again, or is not there.',
+    'Give it a larger MAXVALUE, its column bigint, or the column that lacks one a sequence.',
+  ),
+  'CF-8601': entry(1, 'operator', 'A backup failed, or is not whole.', 'Mend what the command says, then run crossfade backup once more.'),
+  'CF-8602': entry(10, 'operator', 'The file asks for a backup, and there is none that counts.', 'crossfade backup.'),
+  'CF-8603': entry(
+    3,
+    'operator',
+    'pg_dump is not there, or is older than the server.',
+    "Install the client tools of the server's version or a later one, and put them first in PATH; or say how it is saved: backup: { command: … }.",
   ),
   'CF-8503': entry(1, 'operator', 'A rollback trigger sees nothing.', 'Mend its feed: until then it says "unknown", and never fires.'),
 } as const satisfies Record<string, CatalogueEntry>;

@@ -103,6 +103,20 @@ async function alterAll(client: pg.ClientBase, sequences: readonly Sequence[]): 
   }
 }
 
+/** As they are, and nothing is held. */
+export async function readValues(client: pg.ClientBase, tables: readonly TableName[]): Promise<SequenceValue[]> {
+  const found = await readSequences(client, tables);
+  const positions = await readPositions(client, found);
+  return found.map(({ sequence, columns, increment, cache }, i) => ({
+    sequence,
+    columns,
+    increment,
+    cache,
+    isHeld: false,
+    ...positions[i]!,
+  }));
+}
+
 export interface SequencePosition {
   readonly lastValue: bigint;
   readonly isCalled: boolean;

@@ -6,7 +6,7 @@ import type pg from 'pg';
 import type { ColumnName, FenceOptions, SequenceChange, SequenceStart, SequenceValue, TableName } from '#connectors/fence/fence.ts';
 import { queryRow } from '#connectors/postgres/session.ts';
 import { PipelineError } from '#schemas/errors.ts';
-import { nextOf } from '#schemas/sequence-start.ts';
+import { nextOf, type SequenceNext } from '#schemas/sequence-start.ts';
 import { quoteIdent, quoteTable } from '#schemas/table.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import { readPositions, readSequences, type Sequence, type SequencePosition } from './sequences.ts';
@@ -50,7 +50,28 @@ interface One {
   readonly wanted: readonly SequenceStart[];
 }
 
-async function setOne(client: pg.Client, { side, own, position, wanted }: One): Promise<SequenceChange> {
+/** Where sequences would go on if they were set now. Changes nothing. */
+export interface SequenceOutlook {
+  readonly own: Sequence;
+  readonly wanted: readonly SequenceStart[];
+  readonly result: SequenceNext;
+}
+
+export async function lookAhead(client: pg.Client, starts: readonly SequenceStart[]): Promise<SequenceOutlook[]> {
+  const found = await readSequences(client, tablesOf(starts));
+  const positions = await readPositions(client, found);
+  const outlooks: SequenceOutlook[] = [];
+  for (const [i, own] of found.entries()) {
+    const wanted = starts.filter(({ column }) => own.columns.some((one) => isSame(one, column)));
+    if (wanted.length > 0) outlooks.push({ own, wanted, ...(await nextFor(client, { own, position: positions[i]!, wanted })) });
+  }
+  return outlooks;
+}
+
+async function nextFor(
+  client: pg.Client,
+  { own, position, wanted }: Omit<One, 'side'>,
+): Promise<{ readonly result: SequenceNext; readonly keys: readonly bigint[] }> {
   const isUp = own.increment > 0n;
   const keys: bigint[] = [];
   for (const { column } of wanted) {
@@ -58,7 +79,12 @@ async function setOne(client: pg.Client, { side, own, position, wanted }: One): 
     if (key !== undefined) keys.push(key);
   }
   const handedOut = wanted.flatMap(({ from }) => (from === undefined ? [] : handedOutBy(from, own)));
-  const result = nextOf({ ...own, ...position, keys, handedOut });
+  return { result: nextOf({ ...own, ...position, keys, handedOut }), keys };
+}
+
+async function setOne(client: pg.Client, { side, own, position, wanted }: One): Promise<SequenceChange> {
+  const { result, keys } = await nextFor(client, { own, position, wanted });
+  const isUp = own.increment > 0n;
   if (result.kind === 'exhausted')
     throw new PipelineError(
       'CF-8106',

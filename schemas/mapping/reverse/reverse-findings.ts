@@ -2,10 +2,10 @@
  * What a person is told of the way back before there is a cut-over. Guarantee: pure; a loss that gate `reversible` would close on is a warning, one that
  * the file accepts or asks for is told without; of a migration that no cut-over is made of (Redis, several targets) nothing is said.
  */
-import { cutoverOf } from '../../config/cutover-schema.ts';
-import type { MigrationFile } from '../../config/migration-file.ts';
-import type { Finding } from '../../errors.ts';
-import { infoFinding, listNames, warningFinding } from '../../finding.ts';
+import { cutoverOf } from '#schemas/config/cutover-schema.ts';
+import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import type { Finding } from '#schemas/errors.ts';
+import { infoFinding, listNames, warningFinding } from '#schemas/finding.ts';
 import { matchesTable, parseTablePattern } from '../table-pattern.ts';
 import type { ReverseDerivation, ReverseTable } from './derive-reverse.ts';
 
@@ -21,6 +21,12 @@ export function isAccepted(accept: readonly string[], { from }: Pick<ReverseTabl
     const parsed = parseTablePattern(pattern);
     return parsed !== undefined && named !== undefined && matchesTable(parsed, named);
   });
+}
+
+/** Why nothing of the migration goes back, where the file says so of each table by itself. */
+export function acceptedOneWay({ file, tables, why }: ReverseDerivation, accept: readonly string[]): string | undefined {
+  const isMeant = (table: ReverseTable): boolean => table.kind === 'none' || (table.kind === 'one-way' && isAccepted(accept, table));
+  return file === undefined && tables.length > 0 && tables.every(isMeant) ? why : undefined;
 }
 
 export function describeLoss({ from, kind, why, lost }: ReverseTable): string {

@@ -4,6 +4,7 @@ import { FlagRecord } from '#connectors/target/postgres/flag-record.ts';
 import { changeSettings, readState } from '#connectors/target/postgres/migration-state.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { deriveReverse, type ReverseDerivation } from '#schemas/mapping/reverse/derive-reverse.ts';
+import { acceptedOneWay } from '#schemas/mapping/reverse/reverse-findings.ts';
 import { planHash } from '#schemas/plan/plan-hash.ts';
 import { followWrites } from '#services/control/flip/follow-writes.ts';
 import type { FlipPorts } from '#services/control/flip/ports.ts';
@@ -25,6 +26,7 @@ import { readFit } from '../catalogs.ts';
 import type { CommandContext } from '../command.ts';
 import { comparePort } from './compare-port.ts';
 import { fileGates } from './file-gates.ts';
+import { sequencesGate } from './sequences-gate.ts';
 
 export interface OpenFlip extends AsyncDisposable {
   readonly migration: FlippedMigration;
@@ -56,13 +58,14 @@ export async function openFlip(file: MigrationFile, context: FlipContext, by: st
   const tables = { migration, sessions };
   const gates = [
     lagGate({ migration, pipe }),
-    reverseGate({ migration, pipe }),
+    reverseGate({ migration, pipe, acceptedOneWay: acceptedOneWay(reverse, cutover.accept) }),
     tablesGate(tables),
     deadLettersGate(tables),
     findingsGate(tables),
     purityGate(tables),
     transactionsGate(tables),
     liftGate(tables),
+    sequencesGate(tables),
     ...fileGates({ ...tables, planHash: hash, reverseTables: reverse.tables }),
   ];
   const ports: FlipPorts = {

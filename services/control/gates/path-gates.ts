@@ -16,6 +16,8 @@ const AGAIN_MS = 2_000;
 export interface PathGateParts {
   readonly migration: FlippedMigration;
   readonly pipe: PipePort;
+  /** Why nothing goes back, where the file accepts it of each table. */
+  readonly acceptedOneWay?: string | undefined;
 }
 
 /** From the side that serves to the one that will. */
@@ -38,12 +40,12 @@ export function lagGate({ migration, pipe }: PathGateParts): Gate {
 }
 
 /** From the side that will serve back to the one that serves. */
-export function reverseGate({ migration, pipe }: PathGateParts): Gate {
+export function reverseGate({ migration, pipe, acceptedOneWay }: PathGateParts): Gate {
   return {
     name: REVERSE_GATE,
     look: async ({ kind }): Promise<GateVerdict> => {
       const from = flipTo(kind);
-      if (migration.file.reverse === 'off' || pipelineName(migration, from) === undefined) return oneWay(migration);
+      if (migration.file.reverse === 'off' || pipelineName(migration, from) === undefined) return oneWay(migration, acceptedOneWay);
       const trip = await standing(pipe, from);
       const way = `from the ${from} back to the ${otherSide(from)}`;
       if (trip.ms === undefined)
@@ -53,8 +55,9 @@ export function reverseGate({ migration, pipe }: PathGateParts): Gate {
   };
 }
 
-function oneWay({ file }: FlippedMigration): GateVerdict {
+function oneWay({ file }: FlippedMigration, accepted: string | undefined): GateVerdict {
   if (file.reverse === 'off') return { isSkipped: true, evidence: 'the file says `reverse: off`: there is no way back' };
+  if (accepted !== undefined) return { isSkipped: true, evidence: `there is no way back, as the file accepts: ${accepted}` };
   return { closed: { code: 'CF-8324' }, evidence: 'nothing of this migration goes back' };
 }
 

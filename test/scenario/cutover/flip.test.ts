@@ -40,9 +40,14 @@ test('a closed gate: exit 10, all of them told, nothing begun', { timeout: 120_0
     `INSERT INTO crossfade.finding (name, id, first_at, source_table, target_table, kind, columns, rows, state, steps)
     VALUES ('scenario', 'x', now(), 'public.orders', 'public.orders', 'different', '{}', 1, 'confirmed', '[]')`,
   );
+  // It would have to go on at 501.
+  await execute(stage.target, 'ALTER SEQUENCE orders_id_seq MAXVALUE 400');
   const { run, envelope } = await stage.command('cutover', '--confirm', 'scenario');
   expect(run.exitCode).toBe(10);
-  expect(envelope.findings.map(({ code }) => code).toSorted()).toEqual(['CF-8323', 'CF-8329']);
+  expect(envelope.findings.map(({ code }) => code).toSorted()).toEqual(['CF-8323', 'CF-8329', 'CF-8332']);
+  expect(envelope.findings.find(({ code }) => code === 'CF-8332')!.message).toBe(
+    'gate sequences: no values are left on the target: public.orders_id_seq would go on at 501, and its range ends at 400',
+  );
   expect(await standing(stage, 'orders')).toMatchObject({ serves: 'source', isBusy: false, refuses: { source: false, target: false } });
   expect((await execute(stage.target, 'SELECT event FROM crossfade.audit')).map(({ event }) => event)).not.toContain('cutover-begun');
 });
