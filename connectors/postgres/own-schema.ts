@@ -218,6 +218,14 @@ const STEPS: readonly string[] = [
      last_at timestamptz NOT NULL DEFAULT clock_timestamp(),
      PRIMARY KEY (name, table_name)
    );`,
+  // Plans as people signed them, so that a later one can be told what changed.
+  `CREATE TABLE crossfade.plan_document (
+     name text NOT NULL,
+     hash text NOT NULL,
+     document json NOT NULL,
+     at timestamptz NOT NULL DEFAULT now(),
+     PRIMARY KEY (name, hash)
+   );`,
 ];
 
 const SCHEMA_LOCK = `pg_advisory_xact_lock(hashtextextended('crossfade schema', 0))`;

@@ -5,8 +5,9 @@
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import { APPROVED_ACTS, type ApprovalState, describeApprovals, short } from '#schemas/migration/approvals.ts';
+import { infoFinding } from '#schemas/finding.ts';
 import { didYouMean } from '#schemas/nearest-name.ts';
-import { personOf, readSubject, sign, statesOf, type Subject } from './approvals/signed-subject.ts';
+import { changesSince, personOf, readSubject, sign, statesOf, type Subject } from './approvals/signed-subject.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
 import { eachTarget } from './each-target.ts';
 import { targetOption } from './migration-input.ts';
@@ -39,13 +40,13 @@ async function run(context: CommandContext): Promise<Outcome> {
   if (subject !== undefined) checkSubject(subject, targets[0]!);
   return eachTarget(targets, async (file) => {
     const before = await readSubject(file, 'approve');
-    if (subject === undefined || person === undefined) return told(before);
+    if (subject === undefined || person === undefined) return withChanges(before, told(before));
     const isNew = await sign(before, { subject, person, reason: context.options.text('reason') });
     const after = await readSubject(file, 'approve');
     const state = statesOf(after).find(({ required }) => required.subject === subject);
     const whole = state === undefined ? 'the file asks for no approval of it' : describeApprovals(state, after.planHash);
     return {
-      ...told(after),
+      ...(await withChanges(after, told(after))),
       summary: `${person} ${isNew ? 'has signed' : 'had signed'} ${subject} of ${file.name} under plan ${short(after.planHash)}: ${whole}`,
     };
   });
@@ -82,6 +83,18 @@ function told(subject: Subject): Outcome {
       ),
     }),
   };
+}
+
+/** Whoever signed another plan is told what has become of it. */
+async function withChanges(subject: Subject, outcome: Outcome): Promise<Outcome> {
+  const changes = await changesSince(subject, statesOf(subject));
+  if (changes.size === 0) return outcome;
+  const findings = [...changes].flatMap(([hash, lines]) =>
+    lines.map((line) =>
+      infoFinding('CF-8004', `since plan ${short(hash)} was signed: ${line}`, 'Look at it, and sign the plan as it is now.'),
+    ),
+  );
+  return { ...outcome, result: { ...(outcome.result as object), changes: Object.fromEntries(changes) }, findings };
 }
 
 function resultOf({ required, given, missing, from, outdated }: ApprovalState): object {

@@ -1,5 +1,5 @@
 /**
- * What people signed, `crossfade.approval` on the target. Guarantee: an approval and its audit record are one transaction; it is never changed or
+ * What people signed, `crossfade.approval` on the target, and the plans that they signed. Guarantee: an approval and its audit record are one transaction; it is never changed or
  * removed, and the same person signing the same plan again adds nothing.
  */
 import { connect, queryRows } from '#connectors/postgres/session.ts';
@@ -12,13 +12,15 @@ export interface GivenApproval {
   readonly planHash: string;
   readonly person: string;
   readonly reason?: string;
+  /** What they signed; kept once for each hash. */
+  readonly plan: object;
   /** The account that typed it, for the audit trail: a name is what somebody says. */
   readonly account: string;
 }
 
 /** False: this person has signed that before. @throws PipelineError CF-5001, CF-5002 */
 export async function recordApproval(url: string, name: string, given: GivenApproval): Promise<boolean> {
-  const { subject, planHash, person, reason, account } = given;
+  const { subject, planHash, person, reason, account, plan } = given;
   return withState(url, name, async (client) =>
     inState(client, name, async (row) => {
       const before = await readRows(client, name);
@@ -31,6 +33,11 @@ export async function recordApproval(url: string, name: string, given: GivenAppr
         planHash,
         person,
         reason ?? null,
+      ]);
+      await client.query('INSERT INTO crossfade.plan_document (name, hash, document) VALUES ($1, $2, $3::json) ON CONFLICT DO NOTHING', [
+        name,
+        planHash,
+        JSON.stringify(plan),
       ]);
       const details = { subject, plan: planHash, account, ...(reason !== undefined && { reason }) };
       await appendAudit(client, row, { actor: person, event: 'approved', details });
@@ -45,6 +52,19 @@ export async function readApprovals(url: string, name: string): Promise<Approval
   try {
     if ((await client.query(`SELECT WHERE to_regclass('crossfade.approval') IS NOT NULL`)).rowCount === 0) return [];
     return await readRows(client, name);
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+/** As it was signed; undefined: it was signed by a version that kept none, or by nobody. Whoever reads it looks at its form. */
+export async function readPlanDocument(url: string, name: string, hash: string): Promise<unknown> {
+  const client = await connect(url, { applicationName: 'crossfade approvals', role: 'target' });
+  try {
+    if ((await client.query(`SELECT WHERE to_regclass('crossfade.plan_document') IS NOT NULL`)).rowCount === 0) return undefined;
+    const sql = 'SELECT document::text AS document FROM crossfade.plan_document WHERE name = $1 AND hash = $2';
+    const [row] = await queryRows(client, sql, [name, hash]);
+    return row === undefined ? undefined : (JSON.parse(row['document']!) as unknown);
   } finally {
     await client.end().catch(() => undefined);
   }

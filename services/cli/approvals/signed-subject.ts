@@ -3,11 +3,13 @@
  * as file and databases give it at this moment, and no other.
  */
 import { hostname, userInfo } from 'node:os';
-import { readApprovals, recordApproval } from '#connectors/target/postgres/approvals.ts';
+import { readApprovals, readPlanDocument, recordApproval } from '#connectors/target/postgres/approvals.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import { type Approval, type ApprovalState, approvalState, mayApprove, type RequiredApproval } from '#schemas/migration/approvals.ts';
+import { comparePlans } from '#schemas/plan/compare-plans.ts';
+import type { PlanDocument } from '#schemas/plan/plan-document.ts';
 import { requirePlan } from '#schemas/plan/require-plan.ts';
 import type { CommandContext } from '../command.ts';
 import { currentPlan } from '../plan/current-plan.ts';
@@ -27,6 +29,7 @@ export interface Subject {
   readonly file: MigrationFile;
   readonly url: string;
   readonly planHash: string;
+  readonly plan: PlanDocument;
   readonly approvals: readonly Approval[];
 }
 
@@ -35,7 +38,7 @@ export async function readSubject(file: MigrationFile, command: string): Promise
   const url = postgresTarget(file, command);
   const { plan } = await currentPlan(file);
   requirePlan(plan.hash, file.signedPlan === undefined ? undefined : { hash: file.signedPlan, by: 'option' }, file.name);
-  return { file, url, planHash: plan.hash, approvals: await readApprovals(url, file.name) };
+  return { file, url, planHash: plan.hash, plan, approvals: await readApprovals(url, file.name) };
 }
 
 export function statesOf({ file, approvals, planHash }: Subject): ApprovalState[] {
@@ -49,11 +52,29 @@ export interface Signature {
 }
 
 /** False: signed before by the same person. @throws PipelineError CF-8004 where the file names others */
-export async function sign({ file, url, planHash }: Subject, { subject, person, reason }: Signature): Promise<boolean> {
+export async function sign({ file, url, planHash, plan }: Subject, { subject, person, reason }: Signature): Promise<boolean> {
   const required = file.approvals?.find((one) => one.subject === subject);
   if (!mayApprove(required, person)) throw notAsked(required!, person);
   const account = `${userInfo().username}@${hostname()}`;
-  return recordApproval(url, file.name, { subject, planHash, person, account, ...(reason !== undefined && { reason }) });
+  return recordApproval(url, file.name, { subject, planHash, plan, person, account, ...(reason !== undefined && { reason }) });
+}
+
+/** What the plan does otherwise than those that people signed before, by the hash of theirs. A document of another version's form tells nothing. */
+export async function changesSince(
+  { file, url, plan }: Subject,
+  states: readonly ApprovalState[],
+): Promise<Map<string, readonly string[]>> {
+  const hashes = new Set(states.flatMap(({ outdated }) => outdated.map(({ planHash }) => planHash)));
+  const changes = new Map<string, readonly string[]>();
+  for (const hash of hashes) {
+    const signed = await readPlanDocument(url, file.name, hash);
+    if (isPlan(signed)) changes.set(hash, comparePlans(signed, plan));
+  }
+  return changes;
+}
+
+function isPlan(document: unknown): document is PlanDocument {
+  return typeof document === 'object' && document !== null && 'tables' in document && Array.isArray(document.tables);
 }
 
 function notAsked({ subject, of }: RequiredApproval, person: string): PipelineError {

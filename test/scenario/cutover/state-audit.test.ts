@@ -129,7 +129,7 @@ test.for(VERSIONS)('PostgreSQL %i: a person signs a plan once', async (version) 
   await using database = await freshDatabase(version);
   const { url } = database;
   expect(await readApprovals(url, NAME)).toEqual([]);
-  const given = { subject: 'cutover', planHash: PLAN, account: 'ada@host' };
+  const given = { subject: 'cutover', planHash: PLAN, plan: {}, account: 'ada@host' };
   expect(await recordApproval(url, NAME, { ...given, person: 'Ada Lovelace', reason: 'looked at it' })).toBe(true);
   expect(await recordApproval(url, NAME, { ...given, person: 'ada  LOVELACE' })).toBe(false);
   expect(await recordApproval(url, NAME, { ...given, person: 'Ada Lovelace', planHash: 'b'.repeat(64) })).toBe(true);
