@@ -45,12 +45,30 @@ export interface MigrationFile {
   readonly triggers?: readonly Trigger[];
   /** Absent: nothing is waited for. */
   readonly cleanup?: { readonly afterMs: number };
+  /** Absent: nobody asks for one. */
+  readonly backup?: BackupEntry;
+  /** Absent: no time is asked, and nothing is compared by itself while the target serves. */
+  readonly observe?: { readonly forMs: number; readonly everyMs: number };
   /** Functions that steps call, where the file was loaded with them. */
   readonly functions?: UserFunctions;
   /** Absent: the defaults (`cutoverOf`). */
   readonly cutover?: CutoverEntry;
   /** Hash of the plan that people signed, where a command was given one: what is done is bound to it. With several targets that of the whole. */
   readonly signedPlan?: string;
+}
+
+/** What is saved before anything is altered; times in milliseconds. */
+export interface BackupEntry {
+  readonly of: 'source' | 'target';
+  /** Absent: the command alone knows where it is. */
+  readonly file?: string;
+  /** Absent: pg_dump. */
+  readonly command?: readonly string[];
+  /** Absent: pg_restore reads all of it. */
+  readonly verify?: readonly string[];
+  readonly timeoutMs: number;
+  /** At the cut-over; absent: however old. */
+  readonly maxAgeMs?: number;
 }
 
 /** How a flip of who serves is made; times in milliseconds. */

@@ -3,8 +3,9 @@
  * `name`, `source`, `target` and `tables` has a safe default. The same schema gives the JSON Schema for editors.
  */
 import { z } from 'zod';
-import { cleanup, contacts } from './afterwards-schema.ts';
+import { cleanup, contacts, observe } from './afterwards-schema.ts';
 import { approvals } from './approvals-schema.ts';
+import { backup } from './backup-schema.ts';
 import { checks } from './checks-schema.ts';
 import { cutoverSettings } from './cutover-schema.ts';
 import { deletesOption, truncatesOption } from './deletes-schema.ts';
@@ -238,6 +239,8 @@ export const migrationSchema = z.strictObject(
     contacts,
     cleanup,
     triggers,
+    observe,
+    backup,
     log: z
       .strictObject({
         retainBytes: bytes.prefault('1GiB').describe('Applied changes kept on disk for a target that is restored.'),

@@ -6,6 +6,7 @@ import { catalogue } from '../error-catalogue.ts';
 import type { Finding } from '../errors.ts';
 import type { SchemaMigrations } from '../schema-history/schema-tools.ts';
 import { buildApprovals } from './approvals-schema.ts';
+import { buildBackup } from './backup-schema.ts';
 import { buildChecks } from './checks-schema.ts';
 import { buildCutover } from './cutover-schema.ts';
 import { explainIssues } from './explain-issue.ts';
@@ -118,6 +119,8 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
   const targets = namedTargets(parsed);
   checkTargetKind(parsed, targets, wrong);
   checkTargets({ ...parsed, targets }, wrong);
+  if (parsed.backup !== undefined && (targets !== undefined || parsed.target?.postgres === undefined))
+    wrong('what was saved is recorded in one PostgreSQL target: take `backup` out', ['backup']);
   const { copy, slot } = parsed;
   const { onRowError, ...sink } = parsed.sink;
   const file: MigrationFile = {
@@ -169,6 +172,8 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
     ...(parsed.contacts !== undefined && { contacts: parsed.contacts }),
     ...(parsed.cleanup !== undefined && { cleanup: { afterMs: parsed.cleanup.after } }),
     ...(parsed.triggers.length > 0 && { triggers: buildTriggers(parsed.triggers) }),
+    ...(parsed.observe !== undefined && { observe: parsed.observe }),
+    ...(parsed.backup !== undefined && { backup: buildBackup(parsed.backup) }),
     ...(parsed.tests.length > 0 && { tests: buildTests(parsed.tests, { source, path, wrong }) }),
   };
   return { file, findings };

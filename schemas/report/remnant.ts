@@ -3,7 +3,18 @@
  * whether rows of the source rest in it.
  */
 
-export const REMNANT_KINDS = ['slot', 'publication', 'trigger', 'origin', 'rows', 'schema', 'directory', 'topics', 'keys'] as const;
+export const REMNANT_KINDS = [
+  'slot',
+  'publication',
+  'trigger',
+  'origin',
+  'rows',
+  'schema',
+  'directory',
+  'topics',
+  'keys',
+  'backup',
+] as const;
 export type RemnantKind = (typeof REMNANT_KINDS)[number];
 
 /** How it goes: by `cleanup`, by `cleanup` when that is said, or by somebody's hand. */
@@ -32,7 +43,18 @@ export function remnantId({ place, kind, name }: Pick<Remnant, 'place' | 'kind' 
 
 /** In the order in which they go: what could still write or be written first, what says what was done last. */
 export function inOrderOfRemoval(remnants: readonly Remnant[]): Remnant[] {
-  const ORDER: readonly RemnantKind[] = ['slot', 'publication', 'trigger', 'origin', 'keys', 'topics', 'directory', 'rows', 'schema'];
+  const ORDER: readonly RemnantKind[] = [
+    'slot',
+    'publication',
+    'trigger',
+    'origin',
+    'keys',
+    'topics',
+    'directory',
+    'backup',
+    'rows',
+    'schema',
+  ];
   const rank = ({ kind, place }: Remnant): number => ORDER.indexOf(kind) + (place.startsWith('target') ? 0.5 : 0);
   return remnants.toSorted((a, b) => rank(a) - rank(b) || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
 }

@@ -59,14 +59,18 @@ function losses({ tables }: PlanDocument): number {
 }
 
 function scope(runbook: Runbook): Stage {
-  const { plan, hasChecks } = runbook;
+  const { plan, hasChecks, backup } = runbook;
   const command = commandOf(runbook);
   return {
     title: 'Scope and invariants',
     what: [
       `${count(plan.scope.tables, 'table')} move; ${plan.scope.leftOut.length === 0 ? 'no table of the source stays behind' : `${count(plan.scope.leftOut.length, 'table')} of the source stay behind`}.`,
     ],
-    commands: [command('check'), command('plan', '--format', 'html', '--out', 'plan.html')],
+    commands: [
+      command('check'),
+      command('plan', '--format', 'html', '--out', 'plan.html'),
+      ...(backup === undefined ? [] : [command('backup')]),
+    ],
     evidence: [
       [code('crossfade check'), ' ends with exit code 0.'],
       ...(plan.scope.leftOut.length === 0 ? [] : [[`What is left out is meant to be: ${plan.scope.leftOut.join(', ')}.`]]),
@@ -75,7 +79,12 @@ function scope(runbook: Runbook): Stage {
           ? 'The invariants of the file (checks:) are those that the business relies on.'
           : 'It is agreed that rows alone are compared: the file has no checks:.',
       ],
-      ['A backup of both sides exists and was restored once.'],
+      ...(backup === undefined
+        ? [['A backup of both sides exists and was restored once (the file asks for none: ', code('backup:'), ').'] satisfies Line]
+        : [
+            [`The ${backup.of} is saved and verified: ${backup.last ?? 'not done yet'}. crossfade up waits for it.`] satisfies Line,
+            [`It was restored once, and so was a backup of the ${backup.of === 'source' ? 'target' : 'source'}.`] satisfies Line,
+          ]),
     ],
     onFailure: ['mend what check names; each finding has its remedy. Nothing has been created yet.'],
   };
@@ -199,13 +208,15 @@ function flip(runbook: Runbook): Stage {
 }
 
 function reconciliation(runbook: Runbook): Stage {
-  const { plan, cleanupAfterMs } = runbook;
+  const { plan, cleanupAfterMs, observe } = runbook;
   const command = commandOf(runbook);
   const people = runbook.approvals.find(({ required }) => required.subject === 'signoff')?.required.of ?? ['NAME'];
   return {
     title: 'Reconciliation and sign-off',
     what: [
-      'Observe for 24 to 72 hours, with a busy day in it. Source and target go on being compared, and a rollback stays possible, until the sign-off.',
+      observe === undefined
+        ? 'Observe for 24 to 72 hours, with a busy day in it, and compare now and then (the file asks for no time: observe:). A rollback stays possible until the sign-off.'
+        : `Observe for ${duration(observe.forMs)}, with a busy day in it. crossfade up compares source and target every ${duration(observe.everyMs)}, and a rollback stays possible, until the sign-off.`,
     ],
     commands: [
       command('verify'),

@@ -22,6 +22,10 @@ export interface Runbook {
   readonly hasChecks: boolean;
   readonly hasSchemaSteps: boolean;
   readonly cleanupAfterMs: number;
+  /** Absent: the file asks for no time. */
+  readonly observe?: { readonly forMs: number; readonly everyMs: number };
+  /** What is known of the backup that the file asks for; absent: it asks for none. */
+  readonly backup?: { readonly of: 'source' | 'target'; readonly last: string | null };
   readonly triggers: readonly string[];
 }
 

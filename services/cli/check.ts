@@ -6,6 +6,7 @@ import { bySeverity } from '#schemas/finding.ts';
 import { draftMissingTables } from '#schemas/mapping/ddl.ts';
 import { deriveReverse, type ReverseDerivation } from '#schemas/mapping/reverse/derive-reverse.ts';
 import { reverseFindings } from '#schemas/mapping/reverse/reverse-findings.ts';
+import { backupStanding } from './check/backup.ts';
 import { runPreflight, type PreflightReport } from './check/run-preflight.ts';
 import { describeVolume } from './check/volume.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
@@ -34,11 +35,13 @@ async function run(context: CommandContext): Promise<Outcome> {
   const printsDdl = context.options.flag('ddl');
   if (printsDdl && file.targets !== undefined) throw new PipelineError('CF-1007', 'check --ddl needs --target where the file has several');
   if (printsDdl) postgresTarget(file, 'check --ddl');
-  const report = await runPreflight(file, dataDir);
+  const report = await runPreflight(file, dataDir, context.io.environment);
   if (printsDdl) return ddlOutcome(file, report);
+  // Where the target cannot be asked, that is told.
+  const saved = report.target === undefined || report.resumed ? [] : await backupStanding(file);
   const back = wayBack(file, report);
   const told = back === undefined ? [] : reverseFindings(file, back);
-  const findings = bySeverity([...report.findings, ...(await keptCatalogueFindings(path, report)), ...told]);
+  const findings = bySeverity([...report.findings, ...(await keptCatalogueFindings(path, report)), ...told, ...saved]);
   const counts = countOf(findings);
   const result = {
     name: file.name,

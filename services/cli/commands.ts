@@ -1,5 +1,6 @@
 /** The commands of this version, in the order of their use, and the names that later versions keep. */
 import { approveCommand } from './approve.ts';
+import { backupCommand } from './backup.ts';
 import { checkCommand } from './check.ts';
 import type { CommandSpec } from './command.ts';
 import { cleanupCommand } from './cleanup.ts';
@@ -33,6 +34,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   planCommand,
   testCommand,
   schemaCommand,
+  backupCommand,
   upCommand,
   readerCommand,
   transformerCommand,

@@ -114,14 +114,19 @@ export async function loadFile({ path, typed, env, offline }: FileAt): Promise<M
   throw new PipelineError(single.code, single.message, { ...single.place, remedy: single.remedy, details: { findings } });
 }
 
-/** A folder is meant from the file's own. */
+/** What the file names is meant from its own folder. */
 function withFolders(file: MigrationFile, path: string): MigrationFile {
-  if (file.schemaMigrations === undefined) return file;
-  const schemaMigrations = file.schemaMigrations.map(({ folder, ...entry }) => ({
+  const place = (given: string): string => (isAbsolute(given) ? given : join(dirname(path), given));
+  const schemaMigrations = file.schemaMigrations?.map(({ folder, ...entry }) => ({
     ...entry,
-    ...(folder !== undefined && { folder: isAbsolute(folder) ? folder : join(dirname(path), folder) }),
+    ...(folder !== undefined && { folder: place(folder) }),
   }));
-  return { ...file, schemaMigrations };
+  const { backup } = file;
+  return {
+    ...file,
+    ...(schemaMigrations !== undefined && { schemaMigrations }),
+    ...(backup?.file !== undefined && { backup: { ...backup, file: place(backup.file) } }),
+  };
 }
 
 export function dataDirOf(name: string, { common, io }: Pick<CommandContext, 'common' | 'io'>): string {

@@ -58,6 +58,7 @@ async function remove(client: pg.Client, { name }: RemnantPlace, remnant: Remnan
     case 'directory':
     case 'topics':
     case 'keys':
+    case 'backup':
       throw new PipelineError('CF-8502', `${remnant.kind} ${remnant.name} is not in a database`);
   }
 }

@@ -2,6 +2,8 @@
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import type { Logger } from '#services/runtime/service.ts';
+import type { CliIo } from '../command.ts';
+import { requireBackup } from './backup.ts';
 import { overError } from './require-not-over.ts';
 import { runPreflight } from './run-preflight.ts';
 
@@ -11,12 +13,12 @@ export interface ReadyInput {
   readonly dataDir?: string;
 }
 
-/** @throws PipelineError of the finding that decides, all errors in `details.findings`; CF-8504 */
+/** @throws PipelineError of the finding that decides, all errors in `details.findings`; CF-8504; CF-8602 where a backup is missing. */
 export async function requireReady(
   { file, dataDir }: ReadyInput,
-  { signal, log }: { readonly signal: AbortSignal; readonly log: Logger },
+  { signal, log, io }: { readonly signal: AbortSignal; readonly log: Logger; readonly io?: Pick<CliIo, 'environment'> },
 ): Promise<void> {
-  const report = await runPreflight(file, dataDir);
+  const report = await runPreflight(file, dataDir, io?.environment);
   signal.throwIfAborted();
   for (const finding of report.findings) {
     if (finding.severity === 'warning') log.warn({ code: finding.code, remedy: finding.remedy }, finding.message);
@@ -27,7 +29,11 @@ export async function requireReady(
     return undefined;
   });
   if (over !== undefined) throw over;
-  if (report.error === undefined) return;
+  if (report.error === undefined) {
+    // What has begun was saved before, or nobody asked for it then.
+    if (!report.resumed) await requireBackup(file);
+    return;
+  }
   const errors = report.findings.filter((finding) => finding.severity === 'error');
   throw new PipelineError(report.error.code, report.error.message, {
     ...report.error.place,

@@ -34,6 +34,7 @@ import { compileChecks } from '#schemas/reconcile/checks/compile-checks.ts';
 import { ownOrNobodysSql } from '#schemas/mapping/share.ts';
 import type { Catalog } from '#schemas/table.ts';
 import { type KeptTarget, readKeptTarget } from '#services/runtime/kept-target.ts';
+import { checkBackup } from './backup.ts';
 import { checkDataDirectory } from './data-directory.ts';
 import { checkKafka } from './kafka.ts';
 import { checkSchemaHistory, checkSchemaSteps, type Role } from './schema-history.ts';
@@ -70,8 +71,14 @@ interface Side<Facts> {
 /** Sessions beyond those of the chunks: the stream, watermarks, health, one to spare. */
 const EXTRA_SESSIONS = 4;
 
-/** `dataDir`: absent where no instance is to run here. */
-export async function runPreflight(file: MigrationFile, dataDir?: string): Promise<PreflightReport> {
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** `dataDir`: absent where no instance is to run here. `environment`: of programs that it asks. */
+export async function runPreflight(
+  file: MigrationFile,
+  dataDir?: string,
+  environment: Environment = process.env,
+): Promise<PreflightReport> {
   await using stack = new AsyncDisposableStack();
   const views = targetFiles(file);
   // In this order whichever server answered first: the same servers give the same report.
@@ -101,6 +108,10 @@ export async function runPreflight(file: MigrationFile, dataDir?: string): Promi
     checks.push(...(redis?.checks ?? []));
   }
   found.push(...(await runLogChecks(file, dataDir, { targets, source: source.side?.catalog })));
+  if (file.backup !== undefined && !resumed) {
+    found.push(...(await checkBackup(file, environment, { source: source.side?.catalog, target: targets[0]?.side?.catalog })));
+    checks.push('backup');
+  }
   const findings = bySeverity(withoutRepeats([...targets.flatMap(({ fit }) => fit.findings), ...found]));
   const error = decidingError(findings);
   const [{ fit, side }] = targets as [Looked];

@@ -1,4 +1,5 @@
 /** Gates that go by the file, and by what people did with it: plan, approvals, reads, what finds its way back, schema migrations. */
+import { readAudit } from '#connectors/target/postgres/audit.ts';
 import { readApprovals } from '#connectors/target/postgres/approvals.ts';
 import { FlagRecord } from '#connectors/target/postgres/flag-record.ts';
 import { readPlanRecord } from '#connectors/target/postgres/plan-record.ts';
@@ -7,6 +8,7 @@ import { readsOf } from '#schemas/flags/read-rules.ts';
 import type { ReverseTable } from '#schemas/mapping/reverse/derive-reverse.ts';
 import { describeLoss, isAccepted, lossyTables } from '#schemas/mapping/reverse/reverse-findings.ts';
 import { approvalGates } from '#schemas/migration/approvals.ts';
+import { backupGate } from '#schemas/migration/backup.ts';
 import { flipTo } from '#services/control/flip/ports.ts';
 import type { Gate, GateVerdict } from '#services/control/gates/gates.ts';
 import type { FlippedMigration } from '#services/control/postgres/flipped-migration.ts';
@@ -21,7 +23,7 @@ export interface FileGateParts {
 }
 
 export function fileGates(parts: FileGateParts): Gate[] {
-  return [reversibleGate(parts), planGate(parts), approvalsGate(parts), readsGate(parts), schemaGate(parts)];
+  return [reversibleGate(parts), ...savedGate(parts), planGate(parts), approvalsGate(parts), readsGate(parts), schemaGate(parts)];
 }
 
 /** What is written on the target and does not come back is accepted table by table, in the file. */
@@ -61,6 +63,23 @@ function planGate({ migration, sessions, planHash }: FileGateParts): Gate {
       return { evidence: `${now}${record.signed ? ', signed' : ''}, as it runs since ${record.since}` };
     },
   };
+}
+
+/** None where the file asks for no backup. */
+function savedGate({ migration }: FileGateParts): Gate[] {
+  const { backup: entry } = migration.file;
+  if (entry === undefined) return [];
+  return [
+    {
+      name: 'backup',
+      phases: ['begin'],
+      look: async ({ kind }): Promise<GateVerdict> => {
+        if (kind === 'rollback') return { isSkipped: true, evidence: 'asked at the cut-over' };
+        const { isOpen, evidence, remedy } = backupGate(entry, await readAudit(migration.urls.target, migration.name), Date.now());
+        return isOpen ? { evidence } : { closed: { code: 'CF-8602', remedy }, evidence };
+      },
+    },
+  ];
 }
 
 const HASH_SHOWN = 12;

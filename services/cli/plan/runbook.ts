@@ -8,6 +8,7 @@ import { approvalState } from '#schemas/migration/approvals.ts';
 import type { PlanDocument } from '#schemas/plan/plan-document.ts';
 import { actsOf } from '#schemas/report/acts.ts';
 import { describeTrigger } from '#schemas/triggers/describe-trigger.ts';
+import { describeBackup, lastBackup } from '#schemas/migration/backup.ts';
 import type { Runbook } from '#schemas/runbook/runbook.ts';
 import { DEFAULT_FILE } from '../migration-input.ts';
 
@@ -31,6 +32,13 @@ export async function readRunbook(file: MigrationFile, plan: PlanDocument): Prom
     hasChecks: (file.checks?.length ?? 0) > 0,
     hasSchemaSteps: (file.schemaSteps?.length ?? 0) > 0,
     cleanupAfterMs: file.cleanup?.afterMs ?? 0,
+    ...(file.observe !== undefined && { observe: file.observe }),
+    ...(file.backup !== undefined && { backup: { of: file.backup.of, last: savedBefore(file.backup.of, audit) } }),
     triggers: (file.triggers ?? []).map(describeTrigger),
   };
+}
+
+function savedBefore(of: 'source' | 'target', audit: Parameters<typeof lastBackup>[0]): string | null {
+  const last = lastBackup(audit, of);
+  return last === undefined ? null : describeBackup(of, last);
 }

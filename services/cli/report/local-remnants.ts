@@ -9,6 +9,27 @@ import type { Remnant } from '#schemas/report/remnant.ts';
 import { formatBytes } from '../render.ts';
 
 export async function readLocalRemnants(file: MigrationFile, dataDir: string): Promise<Remnant[]> {
+  return [...(await ownRemnants(file, dataDir)), ...(await savedRemnant(file))];
+}
+
+/** What a backup holds is not ours to take away. */
+async function savedRemnant({ backup }: MigrationFile): Promise<Remnant[]> {
+  const found = backup?.file === undefined ? undefined : await stat(backup.file).catch(() => undefined);
+  if (backup?.file === undefined || found === undefined) return [];
+  return [
+    {
+      place: 'here',
+      kind: 'backup',
+      name: backup.file,
+      detail: `${formatBytes(found.size)}: the ${backup.of} as crossfade backup saved it`,
+      holdsData: true,
+      fate: 'hand',
+      how: 'delete it when nobody needs it any more',
+    },
+  ];
+}
+
+async function ownRemnants(file: MigrationFile, dataDir: string): Promise<Remnant[]> {
   const bytes = await bytesIn(dataDir);
   const { kafka } = file.settings.log;
   return [
