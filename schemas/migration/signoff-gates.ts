@@ -3,6 +3,7 @@ import { approvalGates, type Approval, type RequiredApproval } from './approvals
 import { closedGate, type Gate, openGate } from './gate.ts';
 import type { Proof } from './last-proof.ts';
 import type { MigrationRow } from './migration-row.ts';
+import { observedGate, type Observed } from './observed-time.ts';
 
 export interface SignoffEvidence {
   readonly row: Pick<MigrationRow, 'state'> | undefined;
@@ -13,10 +14,14 @@ export interface SignoffEvidence {
   readonly proof: Proof | undefined;
   readonly nowMs: number;
   readonly noWayBack?: string | undefined;
+  /** Absent: the file asks for no time. */
+  readonly observed?: Omit<Observed, 'nowMs'> | undefined;
 }
 
 export function signoffGates({ row, ...evidence }: SignoffEvidence): Gate[] {
-  return [stateGate(row), cleanVerifyGate(evidence), ...approvalGates('signoff', evidence)];
+  const { observed, nowMs } = evidence;
+  const watched = observed === undefined || row?.state !== 'observing' ? [] : [observedGate({ ...observed, nowMs })];
+  return [stateGate(row), ...watched, cleanVerifyGate(evidence), ...approvalGates('signoff', evidence)];
 }
 
 function stateGate(row: SignoffEvidence['row']): Gate {

@@ -6,6 +6,7 @@ import type { AuditVerdict, AuditRecord } from '../migration/audit-record.ts';
 import { type DriftFinding, OPEN_STATES } from '../reconcile/drift-finding.ts';
 import type { ReportedAct } from './acts.ts';
 import { textIn } from './details.ts';
+import { maskValues } from './mask-values.ts';
 import type { ReportedIncident } from './report-document.ts';
 
 export interface IncidentFacts {
@@ -37,8 +38,9 @@ export function incidentsOf(facts: IncidentFacts): ReportedIncident[] {
     ...acts.flatMap(ofAct),
     ...audit.filter(({ event }) => event === 'forced-found').map(ofForced),
     ...audit.filter(({ event }) => event === 'trigger-fired').map(ofTrigger),
+    ...audit.flatMap(ofDoubt),
     ...findingGroups(findings),
-    ...held.map(({ from, error }) => now(`Table ${from} is held: ${error ?? 'the cause is not recorded'}`)),
+    ...held.map(({ from, error }) => now(`Table ${from} is held: ${error === null ? 'the cause is not recorded' : maskValues(error)}`)),
     ...(setAside !== null && setAside > 0 ? [now(`${setAside} rows are set aside (crossfade dlq list)`)] : []),
     ...(verdict.ok ? [] : [now(`The audit trail does not hold: ${verdict.why}`)]),
   ].toSorted((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
@@ -56,6 +58,15 @@ function ofAct(act: ReportedAct): ReportedIncident[] {
 
 function ofForced({ at, actor }: AuditRecord): ReportedIncident {
   return { at, what: `A rollback was forced while the target could not be reached (found by ${actor})`, isOver: true };
+}
+
+/** The first of those that found it; while the source serves, the running comparison has a finding of its own. */
+function ofDoubt({ at, event, details, seq }: AuditRecord, _i: number, audit: readonly AuditRecord[]): ReportedIncident[] {
+  if (event !== 'doubted' || details['serves'] !== 'target') return [];
+  const before = audit.findLast((one) => one.seq < seq && ['proved', 'doubted', 'decided'].includes(one.event));
+  if (before?.event === 'doubted') return [];
+  const isOver = audit.some((later) => later.seq > seq && (later.event === 'proved' || later.toState === 'following'));
+  return [{ at, what: `A comparison while the target served found ${textIn(details, 'differences') ?? 'some'} rows that differ`, isOver }];
 }
 
 function ofTrigger({ at, details }: AuditRecord): ReportedIncident {

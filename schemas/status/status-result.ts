@@ -79,6 +79,8 @@ const triggerStatusSchema = z.strictObject({
   name: z.string(),
   action: z.enum(['ask', 'rollback']),
   state: z.enum(['quiet', 'fired', 'unknown']),
+  /** Since the cut-over, whatever it says by now: what it asked for still waits for somebody's decision. */
+  hasFired: z.boolean(),
   value: z.number().nullable(),
   limit: z.number().nullable(),
   evidence: z.string(),

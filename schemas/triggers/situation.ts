@@ -1,6 +1,7 @@
 /** What state and audit trail say to the triggers. Guarantee: pure; armed and fired are of this epoch only, so a later cut-over begins anew. */
 import type { AuditRecord } from '../migration/audit-record.ts';
 import type { MigrationRow } from '../migration/migration-row.ts';
+import { lastCutover } from '../migration/observed-time.ts';
 import { blockIn, numberIn, textIn } from '../report/details.ts';
 
 export interface Situation {
@@ -17,9 +18,7 @@ export const FIRED_EVENT = 'trigger-fired';
 /** Undefined: the target does not serve, or something is under way, so there is nothing to watch. */
 export function situationOf(row: MigrationRow | undefined, audit: readonly AuditRecord[]): Situation | undefined {
   if (row?.state !== 'observing') return undefined;
-  const flip = audit.findLast(
-    ({ toState, fromState, event }) => toState === 'observing' && fromState !== 'observing' && event === 'finished',
-  );
+  const flip = lastCutover(audit);
   if (flip === undefined) return undefined;
   const since = audit.filter(({ seq }) => seq > flip.seq);
   const armed = since.findLast(({ event }) => event === ARMED_EVENT);

@@ -100,7 +100,7 @@ export interface Compare {
 }
 
 /** In the words of the migration. @throws PipelineError CF-6002 when another side serves afterwards */
-export async function compareNow(context: CommandContext, compare: Compare): Promise<VerifyResult> {
+export async function compareNow(context: Pick<CommandContext, 'log' | 'signal'>, compare: Compare): Promise<VerifyResult> {
   const { forward, serves, left } = compare.direction;
   const result = await compareDirection(context, compare);
   if ((await servingSide(forward.file)) !== serves)
@@ -109,7 +109,10 @@ export async function compareNow(context: CommandContext, compare: Compare): Pro
   return { ...turned(result), serves, ...(compare.tables === undefined && left.length > 0 && { left }) };
 }
 
-async function compareDirection(context: CommandContext, { direction, tables, checks }: Compare): Promise<VerifyResult> {
+async function compareDirection(
+  context: Pick<CommandContext, 'log' | 'signal'>,
+  { direction, tables, checks }: Compare,
+): Promise<VerifyResult> {
   const { file, targetRows, dataDir } = direction;
   const aligned = alignedBy(context, direction);
   if (file.target.redis !== undefined)
@@ -126,7 +129,7 @@ async function compareDirection(context: CommandContext, { direction, tables, ch
 type Aligned = Pick<VerifyOptions, 'sourceUrl' | 'mapping' | 'name' | 'slot' | 'publication' | 'logger' | 'log' | 'logReach'>;
 
 export function alignedBy(
-  { log: logger, signal }: CommandContext,
+  { log: logger, signal }: Pick<CommandContext, 'log' | 'signal'>,
   { file, dataDir, mapping }: Pick<CommandDirection, 'file' | 'dataDir' | 'mapping'>,
 ): Aligned & { readonly signal: AbortSignal } {
   const { name } = file;

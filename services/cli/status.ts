@@ -108,9 +108,10 @@ function describeTarget({ name, phase, serves, connected, lag, applied, deadLett
   return `${paint.bold(name)}  ${phase ?? 'unknown'}${by}, ${shown}, lag ${describeLag(lag)}${aside}${under}${away}`;
 }
 
-function describeTriggerStatus({ name, action, state, evidence }: TriggerStatus, paint: Paint): string {
+function describeTriggerStatus({ name, action, state, hasFired, evidence }: TriggerStatus, paint: Paint): string {
   const said = { quiet: state, fired: paint.red('has fired'), unknown: paint.yellow('sees too little') }[state];
-  return `${name} (${action === 'rollback' ? 'rolls back' : 'asks'}): ${said}: ${evidence}`;
+  const asks = hasFired && action === 'ask' ? '; it asks: crossfade rollback, or go on' : '';
+  return `${name} (${action === 'rollback' ? 'rolls back' : 'asks'}): ${said}${state !== 'fired' && hasFired ? ', and had fired' : ''}: ${evidence}${asks}`;
 }
 
 function outcomeOf(status: StatusResult, findings: readonly Finding[], { paint }: CommandContext): Outcome {

@@ -1,5 +1,6 @@
 /** What `crossfade up` asks of the composition root (services/up/up.ts). */
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import type { VerifyResult } from '#schemas/reconcile/verify-result.ts';
 import type { StatusResult } from '#schemas/status/status-result.ts';
 import type { Logger } from '#services/runtime/service.ts';
 
@@ -19,6 +20,8 @@ export interface RunUpOptions {
   readonly onProgress: (status: StatusResult) => void;
   /** For a trigger that rolls back by itself: begins a rollback, or finds it begun. Absent: it is only told that one is due. */
   readonly startRollback?: (reason: string) => Promise<void>;
+  /** A whole comparison while the target serves, recorded with the state. Undefined: it does not serve. Absent: none is made by itself. */
+  readonly prove?: (signal: AbortSignal) => Promise<Pick<VerifyResult, 'differences' | 'inconclusive'> | undefined>;
 }
 
 export interface UpResult {

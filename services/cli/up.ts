@@ -42,6 +42,7 @@ async function run(context: CommandContext): Promise<Outcome> {
       environment: context.io.environment,
       onProgress: (progress) => output.show(progress),
       startRollback: async (reason) => (await import('./flip/roll-back.ts')).rollBack(input.file, context, reason),
+      prove: async (signal) => (await import('./prove-now.ts')).proveNow(input, { log: context.log, signal }),
       ...(until !== undefined && { until }),
     });
     // Exit 0 says that it is caught up: a script that waits for that must not take a stop for it.

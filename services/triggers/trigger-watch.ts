@@ -32,6 +32,8 @@ export class TriggerWatch {
   readonly #logger: Logger;
   readonly #samples = new Map<string, Sample[]>();
   #verdicts: readonly TriggerVerdict[] = [];
+  /** In this epoch. */
+  #fired: ReadonlySet<string> = new Set();
   #lastRollbackMs = Number.NEGATIVE_INFINITY;
 
   constructor(triggers: readonly Trigger[], ports: TriggerPorts, logger: Logger) {
@@ -46,7 +48,11 @@ export class TriggerWatch {
   }
 
   status(): TriggerStatus[] {
-    return this.#verdicts.map((verdict) => ({ ...verdict, action: this.#triggers.find(({ name }) => name === verdict.name)!.action }));
+    return this.#verdicts.map((verdict) => ({
+      ...verdict,
+      action: this.#triggers.find(({ name }) => name === verdict.name)!.action,
+      hasFired: this.#fired.has(verdict.name),
+    }));
   }
 
   /** Until the signal fires. Never rejects. */
@@ -76,6 +82,7 @@ export class TriggerWatch {
     );
     const baselines = situation.baselines ?? (await this.#arm(situation, samples));
     this.#verdicts = this.#triggers.map((one) => judge(one, { samples: samples.get(one.name)!, ...at, baseline: baselines[one.name] }));
+    this.#fired = situation.fired;
     await this.#act(situation);
   }
 
@@ -110,6 +117,7 @@ export class TriggerWatch {
       const verdict = this.#verdicts.find(({ name }) => name === trigger.name)!;
       const isNew = verdict.state === 'fired' && !fired.has(trigger.name);
       if (isNew) {
+        this.#fired = new Set([...this.#fired, trigger.name]);
         const { value, limit, evidence } = verdict;
         await this.#ports.note(FIRED_EVENT, { trigger: trigger.name, epoch, action: trigger.action, value, limit, evidence });
         this.#logger.error({ trigger: trigger.name, action: trigger.action, evidence }, 'A rollback trigger has fired');

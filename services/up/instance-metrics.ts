@@ -33,6 +33,13 @@ export function registerMetrics(meter: Meter, status: () => StatusResult, { read
   meter.gauge({ name: 'reverse_lag_bytes', help: 'WAL of the target that the source does not show yet.' }, () =>
     known(status().reverse?.lagBytes),
   );
+  meter.labelled(
+    { name: 'trigger_fired', help: '1 once a rollback trigger has fired since the cut-over.', labels: ['trigger', 'action'] },
+    () => (status().triggers ?? []).map(({ name, action, hasFired }) => ({ labels: { trigger: name, action }, value: Number(hasFired) })),
+  );
+  meter.labelled({ name: 'trigger_blind', help: '1 while a rollback trigger sees too little to say anything.', labels: ['trigger'] }, () =>
+    (status().triggers ?? []).map(({ name, state }) => ({ labels: { trigger: name }, value: Number(state === 'unknown') })),
+  );
   meter.gauge({ name: 'rows_copied', help: 'Rows copied from chunks.' }, () => sum(status(), 'rowsCopied'));
   meter.gauge({ name: 'changes_applied', help: 'Row changes applied.' }, () => sum(status(), 'changesApplied'));
 }

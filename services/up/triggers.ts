@@ -6,6 +6,7 @@ import { noteAudit, readState } from '#connectors/target/postgres/migration-stat
 import { readOpenFindings } from '#connectors/target/postgres/reconcile-record.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { postgresTarget } from '#schemas/config/postgres-target.ts';
+import { lastProof } from '#schemas/migration/last-proof.ts';
 import { situationOf } from '#schemas/triggers/situation.ts';
 import type { Logger } from '#services/runtime/service.ts';
 import type { ReportedMinute } from '#services/triggers/feeds.ts';
@@ -32,8 +33,12 @@ export function triggerPorts({ file, actor, reports, startRollback }: Omit<Trigg
     note: async (event, details) => noteAudit(url, name, { actor, event, details }),
     reports,
     startRollback,
-    differingRows: async () =>
-      (await readOpenFindings(url, name)).filter(({ state }) => state !== 'suspected').reduce((sum, { rows }) => sum + rows, 0),
+    differingRows: async () => {
+      const open = (await readOpenFindings(url, name)).filter(({ state }) => state !== 'suspected');
+      // While the target serves, the running comparison is silent, and the whole one of `observe:` tells.
+      const found = lastProof(await readAudit(url, name))?.differences ?? 0;
+      return open.reduce((sum, { rows }) => sum + rows, 0) + found;
+    },
     targetAnswers: async () => {
       const client = await connect(url, { applicationName: 'crossfade triggers', role: 'target', connectTimeoutMs: 5_000 });
       await client.end().catch(() => undefined);

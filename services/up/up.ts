@@ -23,10 +23,12 @@ import { openTargets } from './open-targets.ts';
 import { keepTrimmed } from './keep-trimmed.ts';
 import { type ReverseService, reverseService } from './reverse/reverse-service.ts';
 import { ServingSide, sidesOf } from './reverse/serving-side.ts';
+import { keepProof } from './proof-keeper.ts';
 import { ServiceGroup } from './service-group.ts';
 import type { TargetSides } from './target-sides.ts';
 import { targetsStatus } from './targets-status.ts';
 import { installTestHooksFrom } from './test-hook-environment.ts';
+import { compareWhileObserving } from './observing-compare.ts';
 import { openTriggers } from './triggers.ts';
 import { watchMirrors } from './watch-mirrors.ts';
 
@@ -82,6 +84,11 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
   for (const monitor of running.monitors.values()) group.start((signal) => monitor.run(signal));
   if (options.file.target.postgres !== undefined) group.start((signal) => serving.watch(signal));
   if (triggers !== undefined) group.start((signal) => triggers.run(signal));
+  group.start((signal) => compareWhileObserving(options, signal));
+  const { mapping } = targets.all[0]!.migration;
+  group.start((signal) =>
+    keepProof({ file: options.file, mapping, logger: options.logger, compared: () => status().reconciliation }, signal),
+  );
   if (reverse !== undefined) group.start((signal) => reverse.run(signal));
   if (keeper !== undefined) group.start((signal) => keeper.run(signal));
   const reason = await group.firstOf(options.until === 'caught-up' ? caughtUp(running, group.signal) : undefined);

@@ -6,6 +6,7 @@ import { readMigrationFile } from '#schemas/config/read-migration-file.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import type { StatusResult } from '#schemas/status/status-result.ts';
 import { rollBack } from '#services/cli/flip/roll-back.ts';
+import { proveNow } from '#services/cli/prove-now.ts';
 import { silentLogger } from '#services/runtime/service.ts';
 import { readInstance } from '#services/runtime/instance-file.ts';
 import { runUp } from '#services/up/up.ts';
@@ -56,6 +57,7 @@ export async function startInstance(options: InstanceOptions, dataDir?: string):
     environment: {},
     onProgress: (status) => (last = status),
     startRollback: async (reason) => rollBack(file, { log, io: { environment: {} }, signal: stop.signal }, reason),
+    prove: async (signal) => proveNow({ file, dataDir: directory }, { log, signal }),
   });
   ran.catch(() => undefined);
   const end = async (): Promise<void> => {

@@ -138,7 +138,7 @@ function addFilter({ table, written }: ReverseInput, { where, columns, lost, set
       return `"${condition.column}" says which rows are moved, and is computed on the way`;
   }
   const witness = table.merge?.witness;
-  if (witness !== undefined) put(where, witness, { ...notNull(Object.hasOwn(where, witness) ? where[witness] : undefined), ...place });
+  if (witness !== undefined) put(where, witness, { ...besidesNull(Object.hasOwn(where, witness) ? where[witness] : undefined), ...place });
   if (table.deletes === undefined || table.deletes === 'ignore') return undefined;
   const { flag, at } = table.deletes;
   if (flag !== undefined) put(where, flag.column, { op: 'in', values: [flag.alive], ...place });
@@ -147,7 +147,7 @@ function addFilter({ table, written }: ReverseInput, { where, columns, lost, set
 }
 
 /** Besides what is asked of the column. */
-function notNull(asked: FilterEntry | undefined): FilterEntry {
+function besidesNull(asked: FilterEntry | undefined): FilterEntry {
   if (asked?.op === 'in') return { ...asked, values: asked.values.filter((value) => value !== null) };
   return { ...asked, op: 'not-in', values: [...(asked?.values ?? []).filter((value) => value !== null), null] };
 }

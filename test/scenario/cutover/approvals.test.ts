@@ -100,6 +100,13 @@ test('people sign the plan as it is; a changed one takes their word back', { tim
   };
   expect(changed.approvals[0]).toMatchObject({ missing: 2, outdated: [{ person: 'Ada Lovelace' }, { person: 'Grace Hopper' }] });
   expect(changed.approvals[0]!.outdated[0]!.plan).toBe((first.envelope.result as { plan: string }).plan);
+  // What changed since they signed is told, by what they signed and not by what somebody has kept.
+  const { plan } = first.envelope.result as { plan: string };
+  const line = 'public.a → public.a: "note" is note (text) → text: upper case, was note (text) → text: as it is.';
+  expect(changed).toMatchObject({ changes: { [plan]: [line] } });
+  expect((await stage.run('approve')).envelope.findings.map(({ message }) => message)).toEqual([
+    `since plan ${plan.slice(0, 12)}… was signed: ${line}`,
+  ]);
   expect((await readAudit(stage.target, NAME)).map(({ actor, event, details }) => [actor, event, details['reason']])).toEqual([
     ['Ada Lovelace', 'approved', 'looked at it'],
     ['Grace Hopper', 'approved', undefined],
@@ -135,6 +142,19 @@ test('status tells where the cut-over stands, and sign-off waits for its people'
     exitCode: 10,
     envelope: { error: { code: 'CF-8002', message: expect.stringContaining('nothing was compared whole') as string } },
   });
+  // A time that the file asks for is waited for, or ended with a reason; and what was accepted as one-way needs no comparison that nobody can make.
+  stage.write('approvals: { signoff: 2 }\nobserve: 24h\n', ', reverse: none');
+  expect(await stage.run('signoff', '--as', 'Ada', '--confirm', NAME)).toMatchObject({
+    exitCode: 10,
+    envelope: {
+      error: { code: 'CF-8002', message: expect.stringMatching(/is not signed off: observed: [^;]*the file asks for 1 d$/) as string },
+    },
+  });
+  expect(await stage.run('signoff', '--as', 'Ada', '--confirm', NAME, '--early', 'it is a test')).toMatchObject({
+    exitCode: 10,
+    envelope: { error: { code: 'CF-8004' } },
+  });
+  stage.write('approvals: { signoff: 2 }\n');
   await stage.move('proved');
   const first = await stage.run('signoff', '--as', 'Ada', '--confirm', NAME);
   expect(first).toMatchObject({

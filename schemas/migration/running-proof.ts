@@ -1,0 +1,21 @@
+/**
+ * What the running comparison says of the state, as `verify` does. Guarantee: pure; `proved` only when every part of every table was found equal since the state last changed, and
+ * nothing is open; `doubted` as soon as a difference is confirmed. While somebody acts, or the target serves, it says nothing.
+ */
+import type { ReconciliationStatus } from '../status/reconciliation-status.ts';
+import type { MigrationRow } from './migration-row.ts';
+
+export type Standing = Pick<MigrationRow, 'state' | 'serves' | 'act' | 'updatedAt'>;
+
+/** The state's times are of the target's clock, those of the comparison of this machine's. */
+const CLOCKS_APART_MS = 10_000;
+
+export function runningProof(row: Standing | undefined, compared: ReconciliationStatus | undefined): 'proved' | 'doubted' | undefined {
+  if (row === undefined || row.act !== undefined || row.serves !== 'source' || compared === undefined || compared.silent === true)
+    return undefined;
+  const { suspected, confirmed, repairing, proved, provedSince, inconclusive } = compared;
+  if (row.state === 'verified') return confirmed > 0 ? 'doubted' : undefined;
+  if (row.state !== 'following' || suspected + confirmed + repairing + inconclusive > 0 || proved !== 1 || provedSince === null)
+    return undefined;
+  return Date.parse(provedSince) > Date.parse(row.updatedAt) + CLOCKS_APART_MS ? 'proved' : undefined;
+}
