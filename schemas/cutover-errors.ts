@@ -195,6 +195,7 @@ export const cutoverErrors = {
     'operator',
     'This migration is over: begun again, it would copy over what was written since.',
     'A new migration takes another name. To forget this one: crossfade cleanup --confirm NAME --target-schema --data-directory (write the report first).',
+  ),
   'CF-8332': entry(
     10,
     'operator',

@@ -1,18 +1,10 @@
-/** The flags that a migration has pushed to Redis, once it is over. Guarantee: done again it changes nothing; whoever does not answer is told. */
+/** The flags that a migration has pushed to Redis, once it is over. Guarantee: it looks and changes nothing; a server that does not answer is told. */
 import { Redis } from 'ioredis';
 import { pushKey } from '#schemas/flags/push-names.ts';
 
 const ANSWER_MS = 5_000;
 
 export async function hasPushed(url: string, name: string): Promise<boolean> {
-  return asked(url, async (client) => (await client.exists(pushKey(name))) === 1);
-}
-
-export async function dropPushed(url: string, name: string): Promise<void> {
-  await asked(url, async (client) => client.del(pushKey(name)));
-}
-
-async function asked<T>(url: string, work: (client: Redis) => Promise<T>): Promise<T> {
   const client = new Redis(url, {
     connectionName: 'crossfade cleanup',
     protocol: 2,
@@ -27,7 +19,7 @@ async function asked<T>(url: string, work: (client: Redis) => Promise<T>): Promi
   });
   try {
     await client.connect();
-    return await work(client);
+    return (await client.exists(pushKey(name))) === 1;
   } catch (error) {
     throw cause ?? error;
   } finally {

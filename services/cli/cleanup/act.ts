@@ -4,7 +4,6 @@
  */
 import { rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { dropPushed } from '#connectors/flags/redis/pushed.ts';
 import { removeRemnant } from '#connectors/remnants/postgres/remove-remnant.ts';
 import { readRemnants, type RemnantPlace } from '#connectors/remnants/postgres/read-remnants.ts';
 import { type MigrationLease, takeMigrationLease } from '#connectors/target/postgres/migration-lease.ts';
@@ -111,7 +110,6 @@ async function removeOne(remnant: Remnant, { places, onFate }: CleanupRun): Prom
 async function tryToRemove(remnant: Remnant, { source, targets, file }: CleanupPlaces): Promise<Fate> {
   try {
     if (remnant.kind === 'directory') await rm(remnant.name, { recursive: true, force: true });
-    else if (remnant.kind === 'keys') await dropPushed(file.flags!.redis!, file.name);
     else
       await removeRemnant(
         [source, ...targets].find(({ place }) => place === remnant.place)!,

@@ -65,7 +65,15 @@ async function ownRemnants(file: MigrationFile, dataDir: string): Promise<Remnan
 
 async function pushedFlags({ name, flags }: MigrationFile): Promise<Remnant[]> {
   if (flags?.redis === undefined) return [];
-  const remnant = { place: 'redis', kind: 'keys', name: pushKey(name), holdsData: false, fate: 'cleanup' } as const;
+  const remnant = {
+    place: 'redis',
+    kind: 'keys',
+    name: pushKey(name),
+    holdsData: false,
+    fate: 'hand',
+    // Without it applications that still follow the flags take the source, which nobody follows any more.
+    how: `redis-cli DEL ${pushKey(name)}, once no application asks for its flags`,
+  } as const;
   try {
     return (await hasPushed(flags.redis, name)) ? [{ ...remnant, detail: 'the flags, for applications' }] : [];
   } catch (error) {
