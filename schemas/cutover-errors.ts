@@ -210,5 +210,12 @@ export const cutoverErrors = {
     'pg_dump is not there, or is older than the server.',
     "Install the client tools of the server's version or a later one, and put them first in PATH; or say how it is saved: backup: { command: … }.",
   ),
+  'CF-8340': entry(1, 'timed', 'Names of tables were swapped this very moment.', 'Give the command once more.'),
+  'CF-8341': entry(
+    10,
+    'operator',
+    'Gate names: what knows a table by more than its name would be left behind by a rename swap.',
+    'See docs/rename-swap.md; what is named is to be changed before.',
+  ),
   'CF-8503': entry(1, 'operator', 'A rollback trigger sees nothing.', 'Mend its feed: until then it says "unknown", and never fires.'),
 } as const satisfies Record<string, CatalogueEntry>;

@@ -36,6 +36,8 @@ export const FAILPOINTS = [
   'fence.quiet',
   'fence.locked',
   'fence.raised',
+  'fence.swap-locked',
+  'fence.swapped',
   'fence.commit',
   'fence.committed',
   'flip.leased',
@@ -100,6 +102,7 @@ export const GUARDS = [
   'state-lease', // the state is changed by whoever has lost the lease
   'fence-always', // the fence's triggers do not see sessions of replicas
   'lock-circle', // a fence that waits for a writer that waits for it does not give way
+  'names-standing', // a fence does not ask whether its tables still have the names that it knows
   'fence-overtaken', // a late lift takes down the fence of a later epoch
   'sequence-keys', // a sequence is set without looking at the keys that are taken
   'sequence-margin', // a sequence goes on right behind a value that may be handed out meanwhile

@@ -5,12 +5,12 @@
  *
  * Fences go by the migration's name: those of two migrations on one table do not disturb each other. All acts but `open` may be repeated.
  */
-export type Side = 'source' | 'target';
+import type pg from 'pg';
+import type { Renames, TableName } from '#schemas/mapping/compiled-mapping.ts';
 
-export interface TableName {
-  readonly schema: string;
-  readonly name: string;
-}
+export type { TableName } from '#schemas/mapping/compiled-mapping.ts';
+
+export type Side = 'source' | 'target';
 
 export interface FenceOptions {
   readonly url: string;
@@ -25,6 +25,18 @@ export interface FenceOptions {
   readonly lockTimeoutMs: number;
   /** How long the server keeps an idle holder: the budget of the block and a margin. */
   readonly holdMs: number;
+  /** Absent: the sides are two databases, or none takes the other one's names. */
+  readonly swap?: NameSwap;
+}
+
+/** Both sides are tables of one database, and the decision exchanges their names: then readers wait, too, from the lock to the COMMIT. */
+export interface NameSwap {
+  /** Of the other side, as they are named now: open from the COMMIT on. */
+  readonly others: readonly TableName[];
+  /** How the tables stood when the names above were read. Whoever acts on others than these is refused: CF-8340. */
+  readonly standing: Renames;
+  /** How they stand from the COMMIT on. */
+  readonly next: Renames;
 }
 
 export interface ColumnName extends TableName {
@@ -89,6 +101,10 @@ export interface HeldFence {
   rollback(): Promise<void>;
   /** Resolves when the session is gone without us: that is a rollback. Never rejects. */
   readonly lost: Promise<Error>;
+  /** Its own session, where nobody else can read the tables: not to be ended, and its transaction neither. */
+  readonly reader?: pg.Client;
+  /** Renames and opens all, for the COMMIT; the last thing before it. @throws PipelineError CF-8101, CF-8104 */
+  swapNames?(): Promise<void>;
 }
 
 /** none: no trigger of this migration. partly: some tables refuse writes and some do not. */
@@ -115,7 +131,7 @@ export interface Fences {
   readonly endSessions: (options: Pick<FenceOptions, 'url' | 'name' | 'side'>) => Promise<void>;
   /** Only ever raises (in the sequence's own direction) what is there. @throws PipelineError CF-8106 where it would leave the sequence's range */
   readonly setSequences: (
-    options: Pick<FenceOptions, 'url' | 'name' | 'side'>,
+    options: Pick<FenceOptions, 'url' | 'name' | 'side' | 'swap'>,
     starts: readonly SequenceStart[],
   ) => Promise<readonly SequenceChange[]>;
 }

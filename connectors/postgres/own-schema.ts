@@ -226,6 +226,15 @@ const STEPS: readonly string[] = [
      at timestamptz NOT NULL DEFAULT now(),
      PRIMARY KEY (name, hash)
    );`,
+  // Where tables stand after a rename swap, under the names of both directions.
+  `CREATE TABLE crossfade.renamed (
+     name text NOT NULL,
+     table_schema text NOT NULL,
+     table_name text NOT NULL,
+     now_schema text NOT NULL,
+     now_name text NOT NULL,
+     PRIMARY KEY (name, table_schema, table_name)
+   );`,
 ];
 
 const SCHEMA_LOCK = `pg_advisory_xact_lock(hashtextextended('crossfade schema', 0))`;

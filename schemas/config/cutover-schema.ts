@@ -55,6 +55,11 @@ const hooks = z.array(hook, expected('a list of hooks')).default([]);
 
 export const cutoverSettings = z.strictObject(
   {
+    strategy: oneOf(['flip', 'rename-swap'])
+      .optional()
+      .describe(
+        'flip (default): writes move to the other store; rename-swap: both are tables of one database, and the targets take the names of the sources.',
+      ),
     lag: duration('1s').describe('How long a marker may take to the other side before it is begun.'),
     lockTimeout: duration('1s').describe('Waiting for the locks of the fence, behind which writers wait.'),
     attempts: whole(1, 100).default(5).describe('Tries to get the locks, with a growing pause between them.'),
@@ -81,13 +86,14 @@ export const cutoverSettings = z.strictObject(
       })
       .prefault({}),
   },
-  expected('a block of times, reads, accept, hooks'),
+  expected('a block of strategy, times, reads, accept, hooks'),
 );
 
-export function buildCutover({ hooks: { before, after }, reads, ...settings }: z.output<typeof cutoverSettings>): CutoverEntry {
+export function buildCutover({ hooks: { before, after }, reads, strategy, ...settings }: z.output<typeof cutoverSettings>): CutoverEntry {
   return {
     ...settings,
     ...(reads !== undefined && { reads }),
+    ...(strategy === 'rename-swap' && { strategy }),
     hooks: { before: before.map(buildHook), after: after.map(buildHook) },
   };
 }

@@ -73,6 +73,8 @@ export interface BackupEntry {
 
 /** How a flip of who serves is made; times in milliseconds. */
 export interface CutoverEntry {
+  /** Absent: writes move to the other store. */
+  readonly strategy?: 'rename-swap';
   readonly lag: number;
   readonly lockTimeout: number;
   readonly attempts: number;

@@ -64,6 +64,8 @@ export type ExistingPolicy = 'refuse' | 'merge' | 'truncate';
 export interface TableMapping {
   readonly from: { readonly schema: string; readonly name: string };
   readonly to: { readonly schema: string; readonly name: string };
+  /** Other names that `from` bears while the other side serves: the log knows it by them, too. */
+  readonly formerly?: readonly TableName[];
   /** Written columns, in the source's order (so that rows of a table moved as it is pass without being taken apart). */
   readonly columns: readonly ColumnMapping[];
   /** Source columns that identify a row in the stream (design §2); empty = keyless. */
@@ -163,6 +165,22 @@ export interface CompiledMapping {
   /** sha256 of the canonical JSON of everything that changes a row's target form. */
   readonly hash: string;
   readonly tables: readonly TableMapping[];
+  /** Of a file whose cut-over swaps names: `tables` has those that they bear now, and here are those of the file. */
+  readonly renamed?: { readonly named: CompiledMapping; readonly renames: Renames };
+}
+
+export interface TableName {
+  readonly schema: string;
+  readonly name: string;
+}
+
+/** Where tables stand that are not where the file has them. */
+export type Renames = readonly Rename[];
+
+export interface Rename {
+  /** As the file has it. */
+  readonly named: TableName;
+  readonly now: TableName;
 }
 
 /** Columns of the source that a table's image is made of, filter and key left aside. */

@@ -4,12 +4,15 @@
  */
 import { createHash } from 'node:crypto';
 import type { MigrationFile } from '../config/migration-file.ts';
+import { asNamed } from '../mapping/renames.ts';
 import { tableId, type CompiledMapping, type TableMapping } from '../mapping/compiled-mapping.ts';
 
 const FORM = 1;
 
 export function planHash(file: MigrationFile, mapping: CompiledMapping): string {
-  const tables = mapping.tables.toSorted((a, b) => (tableId(a.from) < tableId(b.from) ? -1 : 1)).map(policiesOf);
+  const tables = asNamed(mapping)
+    .tables.toSorted((a, b) => (tableId(a.from) < tableId(b.from) ? -1 : 1))
+    .map(policiesOf);
   const meaning = {
     form: FORM,
     name: file.name,

@@ -6,6 +6,8 @@ export interface FlipStepAdvice {
   readonly writersWait: boolean;
   /** What has happened when it fails, and what is to be done. */
   readonly onFailure: string;
+  /** Of a rename swap only. */
+  readonly ofSwap?: true;
 }
 
 const NOTHING = 'Nothing has happened.';
@@ -60,6 +62,13 @@ export const FLIP_STEP_ADVICE: readonly FlipStepAdvice[] = [
     does: 'Sets sequences of the other side ahead.',
     writersWait: true,
     onFailure: `${BACKED_OUT} The message names the sequence.`,
+  },
+  {
+    step: 'swap',
+    does: 'Gives the names of the tables to the side that is to serve. Readers wait from the fence on, as writers do.',
+    writersWait: true,
+    onFailure: `${BACKED_OUT} The message names who has the tables, or which name is taken: begin again.`,
+    ofSwap: true,
   },
   {
     step: 'decide',

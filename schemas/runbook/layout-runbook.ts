@@ -83,7 +83,7 @@ function layoutPeople({ approvals, contacts, plan }: Runbook): Block[] {
   ];
 }
 
-function layoutFlipSteps({ acts }: Runbook): Block[] {
+function layoutFlipSteps({ acts, swapsNames }: Runbook): Block[] {
   const cutover = lastMeasured(acts, 'cutover');
   const rollback = lastMeasured(acts, 'rollback');
   const took = (act: ReportedAct | undefined, step: string): string => {
@@ -95,7 +95,7 @@ function layoutFlipSteps({ acts }: Runbook): Block[] {
     text(['Cut-over and rollback are the same act with the sides swapped. Times are of the last drill or flip here.']),
     table(
       ['Step', 'What it does', 'Cut-over', 'Rollback', 'When it fails'],
-      FLIP_STEP_ADVICE.map(({ step, does, writersWait, onFailure }) => [
+      FLIP_STEP_ADVICE.filter(({ ofSwap }) => ofSwap !== true || swapsNames === true).map(({ step, does, writersWait, onFailure }) => [
         [writersWait ? { strong: step } : step],
         [does],
         [took(cutover, step)],

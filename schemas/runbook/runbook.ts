@@ -21,6 +21,8 @@ export interface Runbook {
   readonly hasTests: boolean;
   readonly hasChecks: boolean;
   readonly hasSchemaSteps: boolean;
+  /** The cut-over is a rename swap. */
+  readonly swapsNames?: boolean;
   readonly cleanupAfterMs: number;
   /** Absent: the file asks for no time. */
   readonly observe?: { readonly forMs: number; readonly everyMs: number };

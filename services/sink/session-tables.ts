@@ -13,7 +13,9 @@ export class SessionTables implements Iterable<SinkTable> {
   replace(tables: readonly SinkTable[]): void {
     this.#list = tables;
     this.#byPair = new Map(tables.map((table) => [pairId(table.mapping), table]));
-    this.#bySource = Map.groupBy(tables, ({ mapping }) => tableId(mapping.from));
+    const named = tables.flatMap((table) => [table.mapping.from, ...(table.mapping.formerly ?? [])].map((name) => ({ name, table })));
+    const grouped = Map.groupBy(named, ({ name }) => tableId(name));
+    this.#bySource = new Map(Array.from(grouped, ([id, own]) => [id, own.map(({ table }) => table)]));
   }
 
   at(pair: number): SinkTable | undefined {

@@ -4,12 +4,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { renderCatalogues } from '#schemas/config/catalogue-file.ts';
 import { targetFiles } from '#schemas/config/target-files.ts';
 import { connect } from '#connectors/postgres/session.ts';
-import { readCatalog } from '#connectors/catalog/postgres.ts';
+import { type NamedCatalog, readNamedCatalog } from '#connectors/catalog/named-catalog.ts';
 import { readPlanRecord } from '#connectors/target/postgres/plan-record.ts';
 import { errorOf } from '#schemas/envelope.ts';
 import { invariant, PipelineError } from '#schemas/errors.ts';
 import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
-import { tableId, type CompiledMapping, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { tableId, type CompiledMapping, type Renames, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { presented, sameRenames, standing, swapsNames } from '#schemas/mapping/renames.ts';
 import { compileRedisMapping } from '#schemas/mapping/redis/compile-redis.ts';
 import { planHash } from '#schemas/plan/plan-hash.ts';
 import { requirePlan } from '#schemas/plan/require-plan.ts';
@@ -59,15 +60,17 @@ export async function readMigrations(
 ): Promise<readonly TargetMigration[]> {
   const views = targetFiles(file);
   const [source, ...targets] = await Promise.all([
-    read(file.source.postgres, 'source'),
-    ...views.map(async (view) => (view.target.postgres === undefined ? undefined : readTarget(view.target.postgres, keptOf(view)))),
+    read(file.source.postgres, 'source', file),
+    ...views.map(async (view) => (view.target.postgres === undefined ? undefined : readTarget(view, keptOf(view)))),
   ]);
   const isSigned = file.signedPlan !== undefined;
   const found = views.map((view, i): TargetMigration => {
-    const { catalog, kept } = targets[i] ?? {};
-    const migration = compile(view, { source, target: catalog, isSigned });
+    const { catalog, kept, renames = [] } = targets[i] ?? {};
+    if (kept === undefined && targets[i] !== undefined && !sameRenames(source.renames, renames))
+      throw new PipelineError('CF-8340', 'names of tables were swapped this very moment');
+    const migration = compile(view, { source: source.catalog, target: catalog, renames, isSigned });
     if (catalog === undefined) return { file: view, migration };
-    const away = kept === undefined ? undefined : awayTarget({ file: view, migration }, kept, { source, catalog });
+    const away = kept === undefined ? undefined : awayTarget({ file: view, migration }, kept, { source: source.catalog, catalog });
     return { file: view, migration, catalog, ...(away !== undefined && { away }) };
   });
   await requireSigned(file, found);
@@ -76,16 +79,17 @@ export async function readMigrations(
 
 interface TargetLook {
   readonly catalog: Catalog;
+  readonly renames: Renames;
   /** It is away: the catalogue is of before. */
   readonly kept?: KeptTarget;
 }
 
-async function readTarget(url: string, kept: KeptTarget | undefined): Promise<TargetLook> {
+async function readTarget(file: MigrationFile, kept: KeptTarget | undefined): Promise<TargetLook> {
   try {
-    return { catalog: await read(url, 'target') };
+    return await read(file.target.postgres!, 'target', file);
   } catch (error) {
     if (kept?.catalog === undefined || !isUnreachable(error)) throw error;
-    return { catalog: kept.catalog, kept };
+    return { catalog: kept.catalog, renames: [], kept };
   }
 }
 
@@ -103,7 +107,7 @@ function awayTarget(target: TargetMigration, { ordered }: KeptTarget, before: Re
 async function isBack(target: TargetMigration, { source, catalog }: Record<'source' | 'catalog', Catalog>): Promise<boolean> {
   const { file, migration } = target;
   try {
-    const now = await read(file.target.postgres!, 'target');
+    const { catalog: now } = await read(file.target.postgres!, 'target', file);
     if (renderCatalogues(file, { source, target: now }) !== renderCatalogues(file, { source, target: catalog }))
       throw new PipelineError('CF-5006', 'its tables have changed while it was away', { remedy: 'Start crossfade up again.' });
     if (!migration.plan.signed) await requireRecorded(target);
@@ -121,17 +125,20 @@ function isUnreachable(error: unknown): boolean {
 interface Found {
   readonly source: Catalog;
   readonly target: Catalog | undefined;
+  readonly renames: Renames;
   readonly isSigned: boolean;
 }
 
-function compile(file: MigrationFile, { source, target, isSigned }: Found): Migration {
-  const { mapping, findings } = target === undefined ? compileRedisMapping(file, source) : compileMapping(file, source, target);
-  if (mapping === undefined) {
+function compile(file: MigrationFile, { source, target, renames, isSigned }: Found): Migration {
+  const { mapping: ofFile, findings } =
+    target === undefined ? compileRedisMapping(file, source) : compileMapping(file, presented(source, renames), presented(target, renames));
+  if (ofFile === undefined) {
     const first = findings.find((finding) => finding.severity === 'error');
     invariant(first, 'a file that gives no mapping has an error');
     const error = errorOf(first);
     throw new PipelineError(error.code, error.message, { ...error.place, remedy: error.remedy, details: { findings } });
   }
+  const mapping = standing(ofFile, renames, swapsNames(file));
   const byId = new Map(source.tables.map((table) => [tableId(table), table]));
   const sourceOf = (table: TableMapping): CatalogTable => {
     const found = byId.get(tableId(table.from));
@@ -175,10 +182,10 @@ async function requireRecorded({ file: { name, target, targetName }, migration }
   }
 }
 
-async function read(url: string, role: 'source' | 'target'): Promise<Catalog> {
+async function read(url: string, role: 'source' | 'target', file: MigrationFile): Promise<NamedCatalog> {
   const client = await connect(url, { applicationName: 'crossfade', role });
   try {
-    return await readCatalog(client);
+    return await readNamedCatalog(client, file);
   } finally {
     await client.end();
   }

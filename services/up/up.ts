@@ -13,6 +13,8 @@ import type { RunUpOptions, UpResult } from '#services/cli/up-port.ts';
 import type { StatusResult } from '#schemas/status/status-result.ts';
 import { instanceToken } from '#services/runtime/instance-file.ts';
 import { createMeter } from '#services/runtime/metrics.ts';
+import { swapsNames } from '#schemas/mapping/renames.ts';
+import { runAcrossSwaps } from './across-swaps.ts';
 import { controlActions } from './actions.ts';
 import { assemble, type Running } from './assemble.ts';
 import { flipKeeper } from './flip-keeper.ts';
@@ -40,6 +42,10 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
   installTestHooksFrom(options.environment);
   const { kafka } = options.file.settings.log;
   if (kafka !== undefined) return (await import('./kafka/run-kafka-up.ts')).runKafkaUp(options, kafka);
+  return swapsNames(options.file) ? runAcrossSwaps(options, runInstance) : runInstance(options);
+}
+
+async function runInstance(options: RunUpOptions): Promise<UpResult> {
   await using stack = new AsyncDisposableStack();
   const log = await openEmbeddedLog({
     directory: join(options.dataDir, 'log'),

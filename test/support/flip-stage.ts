@@ -1,5 +1,5 @@
 /**
- * Two databases, a running instance between them, and the commands that flip it, as an operator gives them. Guarantee: ready when everything is copied
+ * Two databases (or two sets of tables in one), a running instance between them, and the commands that flip it, as an operator gives them. Guarantee: ready when everything is copied
  * and followed; all ends with `await using`.
  */
 import { spawn } from 'node:child_process';
@@ -16,6 +16,8 @@ import { type RunningInstance, startInstance } from './running-instance.ts';
 export interface FlipStageOptions {
   /** Both sides. */
   readonly ddl: string;
+  /** Source and target are tables of one database, which `rest` tells apart. */
+  readonly oneDatabase?: boolean;
   /** On the source, before the copy. */
   readonly rows?: string;
   /** YAML behind `target:`; all tables of public when absent. */
@@ -40,12 +42,15 @@ export interface FlipStage extends AsyncDisposable {
 
 const WAIT_MS = 60_000;
 
-export async function flipStage({ ddl, rows, rest = 'tables:\n  - from: public.*\n', version = 18 }: FlipStageOptions): Promise<FlipStage> {
+const ALL_OF_PUBLIC = 'tables:\n  - from: public.*\n';
+
+export async function flipStage(stageOptions: FlipStageOptions): Promise<FlipStage> {
+  const { ddl, rows, rest = ALL_OF_PUBLIC, version = 18, oneDatabase = false } = stageOptions;
   await using stack = new AsyncDisposableStack();
   const source = stack.use(await freshDatabase(version));
-  const target = stack.use(await freshDatabase(version));
+  const target = oneDatabase ? source : stack.use(await freshDatabase(version));
   await execute(source.url, ddl, ...(rows === undefined ? [] : [rows]));
-  await execute(target.url, ddl);
+  if (!oneDatabase) await execute(target.url, ddl);
   const directory = await mkdtemp(join(tmpdir(), 'crossfade-flip-'));
   stack.defer(async () => rm(directory, { recursive: true, force: true }));
   const file = join(directory, 'migration.yaml');

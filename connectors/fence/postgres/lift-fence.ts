@@ -5,11 +5,12 @@
 import type pg from 'pg';
 import type { FenceOptions, FenceState } from '#connectors/fence/fence.ts';
 import { echoDecision } from '#connectors/postgres/journal.ts';
+import { requireRenames } from '#connectors/postgres/renames.ts';
 import { quoteTable } from '#schemas/table.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import { lockOrder, lockQuietly, lockTables } from './lock-tables.ts';
 import { fenceSessionName, lockingFacts, withSession } from './session.ts';
-import { disabling, dropFunction, isAwake, readCarriers, readMembers, triggerNames } from './triggers.ts';
+import { disabling, dropFunction, isAwake, readAwake, readCarriers, readMembers, triggerNames } from './triggers.ts';
 import { withTries } from './tries.ts';
 
 /** DROP TRIGGER wants the table for itself: readers queue behind it, so it waits less. */
@@ -18,10 +19,12 @@ const DROP_LOCK_MS = 100;
 /** @throws PipelineError CF-8101 */
 export async function liftFence(options: FenceOptions, epoch: bigint): Promise<boolean> {
   return withSession(options, 'lifted', async (client) => {
+    // The COMMIT that swapped the names has opened it, and applications write there.
+    if (options.swap !== undefined && (await readAwake(client, options)).length === 0) return true;
     const { pid, safeLockMs: limitMs } = await lockingFacts(client);
     return withSession(options, 'lifted', async (observer) =>
       withTries(client, { lockMs: limitMs, what: `the fence on the ${options.side} could not be lifted` }, async () => {
-        const carriers = await readCarriers(client, options.name);
+        const carriers = await readCarriers(client, options);
         if (carriers.length === 0 && !(await hasJournal(client))) return true;
         if (carriers.length > 0) {
           const tables = await lockOrder(client, carriers);
@@ -30,7 +33,7 @@ export async function liftFence(options: FenceOptions, epoch: bigint): Promise<b
           await lockTables({ client, pid, observer, tables, isOnly: true, limitMs });
         }
         if (!(await isTaken(client, options, epoch))) return false;
-        const locked = await readCarriers(client, options.name);
+        const locked = await readCarriers(client, options);
         await client.query(['SET LOCAL statement_timeout = 0', ...locked.map((table) => disabling(table, table.triggers))].join(';\n'));
         return true;
       }),
@@ -63,9 +66,9 @@ async function isOvertaken(client: pg.ClientBase, { name }: FenceOptions, epoch:
 
 /** Nothing of the fence stays; a table at a time, for a short lock each. @throws PipelineError CF-8101 */
 export async function dropFence(options: FenceOptions): Promise<void> {
-  const names = triggerNames(options.name);
+  const names = triggerNames(options);
   return withSession(options, 'dropped', async (client) => {
-    for (const table of await readCarriers(client, options.name)) {
+    for (const table of await readCarriers(client, options)) {
       await withTries(
         client,
         { lockMs: DROP_LOCK_MS, what: `the fence's triggers on ${quoteTable(table)} could not be dropped` },
@@ -82,6 +85,7 @@ export async function dropFence(options: FenceOptions): Promise<void> {
 
 export async function fenceState(options: FenceOptions): Promise<FenceState> {
   return withSession(options, 'looked at', async (client) => {
+    if (options.swap !== undefined) await requireRenames(client, options.name, options.swap.standing);
     const members = await readMembers(client, options);
     const open = members.filter((member) => !isAwake(member)).map(({ schema, name }) => ({ schema, name }));
     if (open.length === 0) return { state: 'up', open };

@@ -37,13 +37,15 @@ export interface Locking {
   readonly isOnly: boolean;
   /** Of all tries together. */
   readonly limitMs: number;
+  /** Absent: readers go on. */
+  readonly mode?: 'ACCESS EXCLUSIVE';
 }
 
 /** Nobody but vacuum and DDL waits meanwhile. Longer than deadlock_timeout: an autovacuum gives way after that. */
 export const QUIET_LOCK_MS = 5_000;
 
 /** SHARE UPDATE EXCLUSIVE: lets writers through, and keeps vacuum and partitions that come or go. @throws PipelineError CF-8101 with who blocks */
-export async function lockQuietly({ client, pid, observer, tables, isOnly }: Omit<Locking, 'limitMs'>): Promise<void> {
+export async function lockQuietly({ client, pid, observer, tables, isOnly }: Omit<Locking, 'limitMs' | 'mode'>): Promise<void> {
   await client.query(`SET LOCAL lock_timeout = ${QUIET_LOCK_MS}; SET LOCAL statement_timeout = ${QUIET_LOCK_MS}`);
   const watch = new Watch({ observer, pid, seeksCircle: false }, QUIET_LOCK_MS);
   try {
@@ -57,9 +59,9 @@ export async function lockQuietly({ client, pid, observer, tables, isOnly }: Omi
   }
 }
 
-/** SHARE ROW EXCLUSIVE: keeps out whoever writes, and nobody who reads. @returns when the locks that are held now were asked for. @throws PipelineError CF-8101 with who blocks */
+/** SHARE ROW EXCLUSIVE, unless told otherwise: keeps out whoever writes, and nobody who reads. @returns when the locks that are held now were asked for. @throws PipelineError CF-8101 with who blocks */
 export async function lockTables(locking: Locking): Promise<number> {
-  const { client, limitMs } = locking;
+  const { client, limitMs, mode = 'SHARE ROW EXCLUSIVE' } = locking;
   const endMs = Date.now() + limitMs;
   let tables = locking.tables;
   for (let tried = 1; ; tried++) {
@@ -68,7 +70,7 @@ export async function lockTables(locking: Locking): Promise<number> {
     await client.query(`SAVEPOINT unlocked; SET LOCAL lock_timeout = ${leftMs}; SET LOCAL statement_timeout = ${leftMs}`);
     const watch = new Watch({ ...locking, seeksCircle: guarded('lock-circle') }, leftMs);
     try {
-      await client.query(`LOCK TABLE ${listed(tables, locking.isOnly)} IN SHARE ROW EXCLUSIVE MODE`);
+      await client.query(`LOCK TABLE ${listed(tables, locking.isOnly)} IN ${mode} MODE`);
       return askedAtMs;
     } catch (error) {
       if (!NOT_LOCKED.has(sqlState(error))) throw error;

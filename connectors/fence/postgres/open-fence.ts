@@ -7,12 +7,14 @@
  */
 import type pg from 'pg';
 import type { Decision, FenceOptions, HeldFence, SequenceValue } from '#connectors/fence/fence.ts';
+import { requireRenames } from '#connectors/postgres/renames.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { failpoint } from '#schemas/test-hooks.ts';
-import { lockOrder, lockQuietly, lockTables, QUIET_LOCK_MS } from './lock-tables.ts';
+import { type Locking, lockOrder, lockQuietly, lockTables, QUIET_LOCK_MS } from './lock-tables.ts';
 import { explained } from './refusal.ts';
 import { holdSequences, type HeldSequences, readSequences } from './sequences.ts';
 import { type LockSession, openLockSession, openSession } from './session.ts';
+import { endComparisons, swapNames } from './swap-names.ts';
 import { creations, enabling, isAwake, type Member, readMembers } from './triggers.ts';
 
 /** @throws PipelineError CF-2001 / CF-5001, CF-8101, CF-8102, CF-8103, CF-8104 */
@@ -36,26 +38,33 @@ async function hold(options: FenceOptions, epoch: bigint, session: LockSession):
     await writeJournal(client, options, epoch);
     const tables = await lockOrder(client, options.tables);
     await lockQuietly({ ...session, observer, tables, isOnly: false });
-    // From here on no partition comes or goes.
+    // From here on no partition comes or goes, nor a name.
+    if (options.swap !== undefined) await requireRenames(client, options.name, options.swap.standing);
     const members = await readMembers(client, options);
     const raising = members.flatMap((member) => raised(options, member));
     const sequences = await readSequences(client, options.tables);
     failpoint('fence.quiet');
-    const blockedAtMs = await lockTables({ ...session, observer, tables, isOnly: false, limitMs: lockMs });
+    if (options.swap !== undefined) await endComparisons(observer, options.tables);
+    const blockedAtMs = await lockTables({ ...session, observer, tables, isOnly: false, limitMs: lockMs, ...modeOf(options) });
     const lockWaitMs = Date.now() - blockedAtMs;
     failpoint('fence.locked');
     await client.query([`SET LOCAL lock_timeout = ${lockMs}`, `SET LOCAL statement_timeout = ${options.holdMs}`, ...raising].join(';\n'));
     const held = await holdSequences(client, sequences);
     failpoint('fence.raised');
-    return new OpenFence(client, { options, epoch, blockedAtMs, lockWaitMs, held });
+    return new OpenFence(client, { options, epoch, blockedAtMs, lockWaitMs, held, pid: session.pid, lockMs });
   } finally {
     await observer.end().catch(() => undefined);
   }
 }
 
+/** A lock that lets readers through cannot be made one that does not, where somebody who reads waits to write. */
+function modeOf({ swap }: FenceOptions): Pick<Locking, 'mode'> {
+  return swap === undefined ? {} : { mode: 'ACCESS EXCLUSIVE' };
+}
+
 function raised(options: FenceOptions, member: Member): readonly string[] {
   const made = creations(options, member);
-  return made.length === 0 && isAwake(member) ? [] : [...made, enabling(options.name, member)];
+  return made.length === 0 && isAwake(member) ? [] : [...made, enabling(options, member)];
 }
 
 /** Proves that this epoch can still be decided, and keeps anybody else from saying what became of it while we hold. */
@@ -78,6 +87,8 @@ interface FenceParts {
   readonly blockedAtMs: number;
   readonly lockWaitMs: number;
   readonly held: HeldSequences;
+  readonly pid: string;
+  readonly lockMs: number;
 }
 
 class OpenFence implements HeldFence {
@@ -104,6 +115,23 @@ class OpenFence implements HeldFence {
 
   async sequences(): Promise<readonly SequenceValue[]> {
     return this.#ask(async () => this.#parts.held.values(this.#client));
+  }
+
+  get reader(): pg.Client {
+    return this.#client;
+  }
+
+  async swapNames(): Promise<void> {
+    const { options, pid, lockMs } = this.#parts;
+    if (options.swap === undefined) return;
+    const observer = await openSession(options);
+    try {
+      await swapNames({ client: this.#client, pid, observer, options, swap: options.swap, lockMs });
+    } catch (error) {
+      throw explained(error, options.side, 'made to swap the names');
+    } finally {
+      await observer.end().catch(() => undefined);
+    }
   }
 
   async confirm(): Promise<void> {

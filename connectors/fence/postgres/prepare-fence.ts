@@ -11,6 +11,7 @@ import { quoteIdent, quoteTable } from '#schemas/table.ts';
 import { explained } from './refusal.ts';
 import { openLockSession } from './session.ts';
 import { readSequences } from './sequences.ts';
+import { prepareSwap } from './swap-names.ts';
 import { creations, disabling, ensureFunction, type Member, readMembers, readNew } from './triggers.ts';
 import { withTries } from './tries.ts';
 
@@ -21,6 +22,7 @@ export async function prepareFence(options: FenceOptions): Promise<Prepared> {
   try {
     await ensureSchema(client);
     await ensureFunction(client);
+    if (options.swap !== undefined) await prepareSwap(client, options, options.swap);
     const members = await readMembers(client, options);
     const sequences = await readSequences(client, options.tables);
     await checkRights(client, options, members);
@@ -58,7 +60,7 @@ async function makeTriggers(client: pg.Client, parts: { options: FenceOptions; m
   await withTries(client, { lockMs, what: `the triggers of ${quoteTable(member)} could not be made` }, async () => {
     await client.query(made.join(';\n'));
     // With the partitions' clones, at once: a committed trigger that is awake refuses writes.
-    const awake = await readNew(client, options.name, member);
+    const awake = await readNew(client, options, member);
     await client.query(awake.map((table) => disabling(table, table.triggers)).join(';\n'));
   });
 }

@@ -19,7 +19,7 @@ import { withSession } from './session.ts';
 const MARGIN_HELD = 32n;
 const MARGIN_UNHELD = 1_000n;
 
-type Place = Pick<FenceOptions, 'url' | 'name' | 'side'>;
+type Place = Pick<FenceOptions, 'url' | 'name' | 'side' | 'swap'>;
 
 /** @throws PipelineError CF-8106, CF-8102 */
 export async function setSequences(options: Place, starts: readonly SequenceStart[]): Promise<SequenceChange[]> {
@@ -29,7 +29,11 @@ export async function setSequences(options: Place, starts: readonly SequenceStar
     const changes: SequenceChange[] = [];
     for (const [i, one] of found.entries()) {
       const wanted = starts.filter(({ column }) => one.columns.some((own) => isSame(own, column)));
-      if (wanted.length > 0) changes.push(await setOne(client, { side: options.side, own: one, position: positions[i]!, wanted }));
+      // One that both sides take their values from goes on by itself, and is held while the names are swapped.
+      const isShared =
+        options.swap !== undefined && wanted.some(({ from }) => from !== undefined && isSameTable(from.sequence, one.sequence));
+      if (wanted.length > 0 && !isShared)
+        changes.push(await setOne(client, { side: options.side, own: one, position: positions[i]!, wanted }));
     }
     return changes;
   });
@@ -40,7 +44,11 @@ function tablesOf(starts: readonly SequenceStart[]): TableName[] {
 }
 
 function isSame(a: ColumnName, b: ColumnName): boolean {
-  return a.schema === b.schema && a.name === b.name && a.column === b.column;
+  return isSameTable(a, b) && a.column === b.column;
+}
+
+function isSameTable(a: TableName, b: TableName): boolean {
+  return a.schema === b.schema && a.name === b.name;
 }
 
 interface One {

@@ -31,8 +31,12 @@ export interface TriggerState {
   readonly isCurrent: boolean;
 }
 
-export function triggerNames(name: string): { readonly row: string; readonly statement: string } {
-  return { row: `crossfade_${name}_row`, statement: `crossfade_${name}_stm` };
+export type Fenced = Pick<FenceOptions, 'name' | 'side' | 'swap'>;
+
+/** Where both sides are in one database those of the target have names of their own. */
+export function triggerNames({ name, side, swap }: Fenced): { readonly row: string; readonly statement: string } {
+  const mark = swap !== undefined && side === 'target' ? 't' : '';
+  return { row: `crossfade_${name}_${mark}row`, statement: `crossfade_${name}_${mark}stm` };
 }
 
 const FUNCTION = 'crossfade.refuse_write()';
@@ -44,11 +48,22 @@ BEGIN
     HINT = 'Write there. Reading goes on here; nothing of this transaction was kept.';
 END`;
 
-/** Needs the schema; replaced only where it differs, since that would meet another one's replacement. */
+/** Needs the schema; replaced only where it differs, and by one at a time: both sides may be of one database. */
 export async function ensureFunction(client: pg.ClientBase): Promise<void> {
-  const found = await queryRow(client, `SELECT prosrc FROM pg_proc WHERE oid = to_regprocedure('${FUNCTION}')`);
-  if (found?.['prosrc'] === FUNCTION_BODY) return;
-  await client.query(`CREATE OR REPLACE FUNCTION ${FUNCTION} RETURNS trigger LANGUAGE plpgsql AS ${quoteLiteral(FUNCTION_BODY)}`);
+  const isThere = async (): Promise<boolean> => {
+    const found = await queryRow(client, `SELECT prosrc FROM pg_proc WHERE oid = to_regprocedure('${FUNCTION}')`);
+    return found?.['prosrc'] === FUNCTION_BODY;
+  };
+  if (await isThere()) return;
+  await client.query(`BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('crossfade fence', 0))`);
+  try {
+    if (!(await isThere()))
+      await client.query(`CREATE OR REPLACE FUNCTION ${FUNCTION} RETURNS trigger LANGUAGE plpgsql AS ${quoteLiteral(FUNCTION_BODY)}`);
+    await client.query('COMMIT');
+  } catch (error) {
+    await client.query('ROLLBACK').catch(() => undefined);
+    throw error;
+  }
 }
 
 /** Where no trigger needs it any more. */
@@ -79,9 +94,9 @@ const MEMBERS = `
 /** @returns of every table given and what hangs below it */
 export async function readMembers(
   client: pg.ClientBase,
-  options: Pick<FenceOptions, 'name' | 'tables' | 'servesElsewhere'>,
+  options: Fenced & Pick<FenceOptions, 'tables' | 'servesElsewhere'>,
 ): Promise<Member[]> {
-  const names = triggerNames(options.name);
+  const names = triggerNames(options);
   const args = Buffer.from(
     triggerArguments(options)
       .map((text) => `${text}\0`)
@@ -112,8 +127,8 @@ function triggerArguments({ name, servesElsewhere }: Pick<FenceOptions, 'name' |
 }
 
 /** Statements that make what is missing of a member's triggers, or says something else. CREATE OR REPLACE wakes a trigger that slept. */
-export function creations(options: Pick<FenceOptions, 'name' | 'servesElsewhere'>, member: Member): readonly string[] {
-  const names = triggerNames(options.name);
+export function creations(options: Fenced & Pick<FenceOptions, 'servesElsewhere'>, member: Member): readonly string[] {
+  const names = triggerNames(options);
   const exempt = [options.name, reverseName(options.name)].map(quoteLiteral).join(', ');
   const call = `WHEN (coalesce(pg_catalog.current_setting('crossfade.pipeline', true), '') NOT IN (${exempt}))
     EXECUTE FUNCTION ${FUNCTION.replace('()', '')}(${triggerArguments(options).map(quoteLiteral).join(', ')})`;
@@ -134,8 +149,8 @@ function isCurrent({ enabled, isCurrent: says }: TriggerState): boolean {
 }
 
 /** `ONLY`: each member is told by itself, since how far this recurses differs between versions. */
-export function enabling(name: string, member: TableName): string {
-  const names = triggerNames(name);
+export function enabling(fenced: Fenced, member: TableName): string {
+  const names = triggerNames(fenced);
   const how = guarded('fence-always') ? 'ENABLE ALWAYS' : 'ENABLE';
   return `ALTER TABLE ONLY ${quoteTable(member)} ${how} TRIGGER ${names.row}, ${how} TRIGGER ${names.statement}`;
 }
@@ -151,8 +166,8 @@ export interface Carrier extends TableName {
 }
 
 /** Also tables that the file no longer names, and partitions that were attached since. In the order of locking. */
-export async function readCarriers(client: pg.ClientBase, name: string): Promise<Carrier[]> {
-  const names = triggerNames(name);
+export async function readCarriers(client: pg.ClientBase, fenced: Fenced): Promise<Carrier[]> {
+  const names = triggerNames(fenced);
   const rows = await queryRows(
     client,
     `SELECT n.nspname AS schema, c.relname AS name, c.relispartition::text AS partition, string_agg(t.tgname, ',') AS triggers
@@ -169,9 +184,22 @@ export async function readCarriers(client: pg.ClientBase, name: string): Promise
   }));
 }
 
+/** Those of them that refuse writes. */
+export async function readAwake(client: pg.ClientBase, fenced: Fenced): Promise<TableName[]> {
+  const names = triggerNames(fenced);
+  const rows = await queryRows(
+    client,
+    `SELECT DISTINCT n.nspname AS schema, c.relname AS name
+       FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE t.tgfoid = to_regprocedure('${FUNCTION}') AND t.tgname IN ($1, $2) AND t.tgenabled <> 'D'`,
+    [names.row, names.statement],
+  );
+  return rows.map((row) => ({ schema: row['schema']!, name: row['name']! }));
+}
+
 /** Triggers of a table and its partitions that were just made: neither asleep nor woken by a fence. */
-export async function readNew(client: pg.ClientBase, name: string, table: TableName): Promise<Omit<Carrier, 'isPartition'>[]> {
-  const names = triggerNames(name);
+export async function readNew(client: pg.ClientBase, fenced: Fenced, table: TableName): Promise<Omit<Carrier, 'isPartition'>[]> {
+  const names = triggerNames(fenced);
   const rows = await queryRows(
     client,
     `SELECT n.nspname AS schema, c.relname AS name, string_agg(t.tgname, ',') AS triggers

@@ -78,15 +78,15 @@ const TRIGGERS = `
   SELECT n.nspname AS schema, c.relname AS table, t.tgname AS trigger, t.tgenabled::text AS enabled
     FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_proc f ON f.oid = t.tgfoid JOIN pg_namespace o ON o.oid = f.pronamespace
-   WHERE o.nspname = 'crossfade' AND NOT t.tgisinternal AND t.tgparentid = 0 AND t.tgname IN ($1, $2)
+   WHERE o.nspname = 'crossfade' AND NOT t.tgisinternal AND t.tgparentid = 0 AND t.tgname = ANY ($1::text[])
    ORDER BY 1, 2, 3`;
 
-export function fenceTriggers(name: string): readonly [row: string, statement: string] {
-  return [`crossfade_${name}_row`, `crossfade_${name}_stm`];
+function fenceTriggers(name: string): readonly string[] {
+  return ['', 't'].flatMap((mark) => [`crossfade_${name}_${mark}row`, `crossfade_${name}_${mark}stm`]);
 }
 
 async function triggers(client: pg.Client, { name, place }: RemnantPlace): Promise<Remnant[]> {
-  const rows = await queryRows(client, TRIGGERS, [...fenceTriggers(name)]);
+  const rows = await queryRows(client, TRIGGERS, [fenceTriggers(name)]);
   return rows.map((row) => ({
     place,
     kind: 'trigger',

@@ -4,6 +4,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
+import { requireRenames } from '#connectors/postgres/renames.ts';
 import { connect } from '#connectors/postgres/session.ts';
 import { invariant, PipelineError } from '#schemas/errors.ts';
 import { originMessage, originName } from '#schemas/frame/frame.ts';
@@ -113,6 +114,9 @@ async function takeOver(options: TargetOptions, client: pg.Client, open: () => P
   await ensureSchema(client);
   await lockMigration(client, options);
   const progress = await raiseEpoch(client, options);
+  // A swap raises it, too: either it comes later, and this sink commits nothing, or it is seen here.
+  const { name, renamed } = options.mapping;
+  if (renamed !== undefined) await requireRenames(client, name, renamed.renames);
   const rank = rankTables(options.mapping, options.tables);
   await registerTables(client, options, rank);
   const tables = await readTableProgress(client, options.mapping.name);

@@ -6,6 +6,7 @@
  */
 import type { MigrationFile, PipelineSettings, TableEntry } from '#schemas/config/migration-file.ts';
 import type { Catalog } from '#schemas/table.ts';
+import { asNamed, standing } from '../renames.ts';
 import { compileMapping } from '../compile-mapping.ts';
 import { pairId, tableId, type CompiledMapping, type TableMapping } from '../compiled-mapping.ts';
 import { FindingList } from '../finding-list.ts';
@@ -55,8 +56,9 @@ export function whyNoReverse(file: MigrationFile): string | undefined {
   return undefined;
 }
 
-/** `mapping`: the forward one, compiled from `file` and the same catalogues. */
-export function deriveReverse(file: MigrationFile, mapping: CompiledMapping, catalogs: ReverseCatalogs): ReverseDerivation {
+/** `forward`: the forward mapping, compiled from `file` and the same catalogues. */
+export function deriveReverse(file: MigrationFile, forward: CompiledMapping, catalogs: ReverseCatalogs): ReverseDerivation {
+  const mapping = asNamed(forward);
   const why = whyNoReverse(file);
   if (why !== undefined) return { tables: [], why };
   const written = new Map(
@@ -71,7 +73,9 @@ export function deriveReverse(file: MigrationFile, mapping: CompiledMapping, cat
   if (entries.length === 0) return { tables, why: 'none of its tables goes back' };
   const reverse = fileOf(file, entries, catalogs);
   const compiled = compileMapping(reverse, catalogs.target, catalogs.source);
-  if (compiled.mapping !== undefined) return { file: reverse, mapping: compiled.mapping, tables };
+  if (compiled.mapping !== undefined) {
+    return { file: reverse, mapping: standing(compiled.mapping, forward.renamed?.renames ?? [], forward.renamed !== undefined), tables };
+  }
   // Each by itself is right: it is what they are together that is not.
   const first = compiled.findings.find(({ severity }) => severity === 'error');
   return { tables, why: first?.message ?? 'its tables do not go back together' };
@@ -134,6 +138,8 @@ function fileOf(file: MigrationFile, tables: readonly TableEntry[], catalogs: Re
     tables,
     settings: settingsOf(file.settings, catalogs.target),
     ...(file.functions !== undefined && { functions: file.functions }),
+    // Names that its tables bear by turns.
+    ...(file.cutover?.strategy !== undefined && { cutover: file.cutover }),
   };
 }
 

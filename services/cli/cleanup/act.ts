@@ -10,6 +10,7 @@ import { type MigrationLease, takeMigrationLease } from '#connectors/target/post
 import { changeSettings } from '#connectors/target/postgres/migration-state.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { canBeAborted } from '#schemas/report/cleanup-gates.ts';
+import { swapsNames } from '#schemas/mapping/renames.ts';
 import { inOrderOfRemoval, type Remnant, remnantId } from '#schemas/report/remnant.ts';
 import { failpoint } from '#schemas/test-hooks.ts';
 import { readLocalRemnants } from '../report/local-remnants.ts';
@@ -28,7 +29,8 @@ export interface Asked {
 }
 
 export async function listRemnants({ source, targets, file, dataDir }: CleanupPlaces): Promise<Remnant[]> {
-  const there = await Promise.all([source, ...targets].map(readRemnants));
+  // Of one database everything is the target's: the audit trail is not the source's to drop.
+  const there = await Promise.all((swapsNames(file) ? targets : [source, ...targets]).map(readRemnants));
   return inOrderOfRemoval([...there.flat(), ...(await readLocalRemnants(file, dataDir))]);
 }
 
@@ -107,7 +109,7 @@ async function removeOne(remnant: Remnant, { places, onFate }: CleanupRun): Prom
   return fate;
 }
 
-async function tryToRemove(remnant: Remnant, { source, targets, file }: CleanupPlaces): Promise<Fate> {
+async function tryToRemove(remnant: Remnant, { source, targets }: CleanupPlaces): Promise<Fate> {
   try {
     if (remnant.kind === 'directory') await rm(remnant.name, { recursive: true, force: true });
     else

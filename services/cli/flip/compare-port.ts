@@ -1,4 +1,5 @@
 /** The comparison at the fence behind the flip's port, in either direction. Guarantee: what could not be judged is not called clean. */
+import type { Client } from 'pg';
 import { PipelineError } from '#schemas/errors.ts';
 import { listNames } from '#schemas/finding.ts';
 import { parseLsn } from '#schemas/lsn.ts';
@@ -29,8 +30,9 @@ export function comparePort(migration: FlippedMigration, logger: Logger): Compar
           await compare.refresh();
           return { keys: compare.keys, predictedMs: AROUND_MS + compare.keys * KEY_MS };
         },
-        finish: async ({ lsn }) => {
-          const result = await compare.finish({ marker: parseLsn(lsn) });
+        finish: async ({ lsn }, _signal, reader) => {
+          const source = reader as Client | undefined;
+          const result = await compare.finish({ marker: parseLsn(lsn), ...(source && { source }) });
           return verdictOf(result, result.keys);
         },
         close: async () => compare.close(),

@@ -3,6 +3,7 @@ import { hostname, userInfo } from 'node:os';
 import { FlagRecord } from '#connectors/target/postgres/flag-record.ts';
 import { changeSettings, readState } from '#connectors/target/postgres/migration-state.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import { PipelineError } from '#schemas/errors.ts';
 import { deriveReverse, type ReverseDerivation } from '#schemas/mapping/reverse/derive-reverse.ts';
 import { acceptedOneWay } from '#schemas/mapping/reverse/reverse-findings.ts';
 import { planHash } from '#schemas/plan/plan-hash.ts';
@@ -11,10 +12,11 @@ import type { FlipPorts } from '#services/control/flip/ports.ts';
 import { gatesPort } from '#services/control/gates/gates.ts';
 import { liftGate } from '#services/control/gates/lift-gate.ts';
 import { lagGate, reverseGate } from '#services/control/gates/path-gates.ts';
+import { namesGate } from '#services/control/gates/names-gate.ts';
 import { deadLettersGate, findingsGate, purityGate, tablesGate } from '#services/control/gates/table-gates.ts';
 import { transactionsGate } from '#services/control/gates/transactions-gate.ts';
 import { hooksPort } from '#services/control/hooks/run-hook.ts';
-import { fencePort } from '#services/control/postgres/fence-port.ts';
+import { addressOf, fencePort } from '#services/control/postgres/fence-port.ts';
 import { type FlippedMigration, flippedMigration } from '#services/control/postgres/flipped-migration.ts';
 import { pipePort } from '#services/control/postgres/pipe-port.ts';
 import { realClock } from '#services/control/postgres/real-clock.ts';
@@ -53,6 +55,11 @@ export async function openFlip(file: MigrationFile, context: FlipContext, by: st
     reverse.file !== undefined && reverse.mapping !== undefined ? { file: reverse.file, mapping: reverse.mapping } : undefined;
   const migration = flippedMigration(file, mapping, direction);
   const { urls, name, cutover } = migration;
+  if (migration.swap === undefined && addressOf(urls.source) === addressOf(urls.target)) {
+    throw new PipelineError('CF-8341', 'source and target are tables of one database: only names can be moved from one to the other', {
+      remedy: 'Say cutover: { strategy: rename-swap } in the file (docs/rename-swap.md).',
+    });
+  }
   const sessions = new SideSessions(urls, name);
   const pipe = pipePort(migration, sessions);
   const tables = { migration, sessions };
@@ -66,6 +73,7 @@ export async function openFlip(file: MigrationFile, context: FlipContext, by: st
     transactionsGate(tables),
     liftGate(tables),
     sequencesGate(tables),
+    ...(migration.swap === undefined ? [] : [namesGate(tables)]),
     ...fileGates({ ...tables, planHash: hash, reverseTables: reverse.tables }),
   ];
   const ports: FlipPorts = {

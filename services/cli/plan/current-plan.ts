@@ -11,7 +11,7 @@ import { type ResolvedTable, resolveTables } from '#schemas/mapping/resolve-tabl
 import { buildPlan } from '#schemas/plan/build-plan.ts';
 import type { PlanDocument } from '#schemas/plan/plan-document.ts';
 import type { Catalog } from '#schemas/table.ts';
-import { readCatalogs, readSourceCatalog } from '../catalogs.ts';
+import { readNamedCatalogs, readSourceCatalog } from '../catalogs.ts';
 import { VERSION } from '../version.ts';
 
 export interface CurrentPlan {
@@ -30,9 +30,10 @@ interface Both {
   readonly target: Catalog | undefined;
 }
 
-async function readBoth({ source, target }: MigrationFile): Promise<Both> {
-  if (target.postgres === undefined) return { source: await readSourceCatalog(source.postgres), target: undefined };
-  return readCatalogs({ source: source.postgres, target: target.postgres });
+async function readBoth(file: MigrationFile): Promise<Both> {
+  if (file.target.postgres === undefined) return { source: await readSourceCatalog(file.source.postgres), target: undefined };
+  const { source, target } = await readNamedCatalogs(file);
+  return { source, target };
 }
 
 interface Fitted {

@@ -10,6 +10,7 @@ import { actsOf } from '#schemas/report/acts.ts';
 import { describeTrigger } from '#schemas/triggers/describe-trigger.ts';
 import { describeBackup, lastBackup } from '#schemas/migration/backup.ts';
 import type { Runbook } from '#schemas/runbook/runbook.ts';
+import { swapsNames } from '#schemas/mapping/renames.ts';
 import { DEFAULT_FILE } from '../migration-input.ts';
 
 /** @throws PipelineError CF-5001; CF-5010 for Redis */
@@ -31,6 +32,7 @@ export async function readRunbook(file: MigrationFile, plan: PlanDocument): Prom
     hasTests: (file.tests?.length ?? 0) > 0,
     hasChecks: (file.checks?.length ?? 0) > 0,
     hasSchemaSteps: (file.schemaSteps?.length ?? 0) > 0,
+    swapsNames: swapsNames(file),
     cleanupAfterMs: file.cleanup?.afterMs ?? 0,
     ...(file.observe !== undefined && { observe: file.observe }),
     ...(file.backup !== undefined && { backup: { of: file.backup.of, last: savedBefore(file.backup.of, audit) } }),

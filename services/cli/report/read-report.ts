@@ -21,6 +21,7 @@ import type { PlanPlace } from '#schemas/plan/plan-document.ts';
 import { buildReport, type TableFacts } from '#schemas/report/build-report.ts';
 import type { Remnant } from '#schemas/report/remnant.ts';
 import type { ReportDocument, ReportedPlan } from '#schemas/report/report-document.ts';
+import { swapsNames } from '#schemas/mapping/renames.ts';
 import { readLastVerify } from '#services/runtime/last-verify.ts';
 import { VERSION } from '../version.ts';
 import { readLocalRemnants } from './local-remnants.ts';
@@ -138,7 +139,8 @@ export async function remnantsOf(
   const source = { url: file.source.postgres, name, side: 'source', place: 'source' } as const;
   const target = { url: postgresTarget(file, 'report'), name, side: 'target', place } as const;
   return [
-    ...(await optional('what is left on the source', async () => readRemnants(source), [])),
+    // Of one database it is all the target's.
+    ...(swapsNames(file) ? [] : await optional('what is left on the source', async () => readRemnants(source), [])),
     ...(await readRemnants(target)),
     ...(await readLocalRemnants(file, dataDir)),
   ];

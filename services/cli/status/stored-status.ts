@@ -23,7 +23,7 @@ import { phaseOfState } from '#schemas/migration/migration-row.ts';
 import type { MigrationState } from '#schemas/migration/transitions.ts';
 import { type StatusResult, type TableStatus, UNKNOWN_COPY } from '#schemas/status/status-result.ts';
 import { lastDrift } from '#services/runtime/last-verify.ts';
-import { readCatalogs, readSourceCatalog } from '../catalogs.ts';
+import { readNamedCatalogs, readSourceCatalog } from '../catalogs.ts';
 
 export interface StoredStatus {
   readonly status: StatusResult;
@@ -107,7 +107,7 @@ async function plannedTables(file: MigrationFile): Promise<TableStatus[]> {
 
 async function resolveFile(file: MigrationFile): Promise<readonly ResolvedTable[]> {
   if (file.target.postgres === undefined) return compileRedisMapping(file, await readSourceCatalog(file.source.postgres)).resolved;
-  const { source, target } = await readCatalogs({ source: file.source.postgres, target: file.target.postgres });
+  const { source, target } = await readNamedCatalogs(file);
   return resolveTables(file, source, target, new FindingList(file.path));
 }
 

@@ -153,7 +153,7 @@ async function untilDecision(parts: BlockParts, fence: OpenFence, blockedSince: 
     new PipelineError('CF-8306', `the final comparison was not done within ${settings.compareTimeoutMs} ms`);
   const verdict = await log.run(
     'final-compare',
-    async () => bounded(async (stop) => compare.finish(marker, stop), settings.compareTimeoutMs, compareLate),
+    async () => bounded(async (stop) => compare.finish(marker, stop, fence.reader), settings.compareTimeoutMs, compareLate),
     ({ summary }) => summary,
   );
   if (!verdict.clean && guarded('flip-compare'))
@@ -167,6 +167,7 @@ async function untilDecision(parts: BlockParts, fence: OpenFence, blockedSince: 
     (set) => (set.length === 0 ? 'there are none' : `${set.length} set`),
   );
   failpoint('flip.sequenced');
+  if (fence.swapNames !== undefined) await log.run('swap', async () => bounded(async () => fence.swapNames!()));
   const facts = { marker, compare: verdict, sequences, lockWaitMs: fence.lockWaitMs, blockedSince };
   // It proves, too, that the lease is still ours.
   await bounded(async () => tenure.apply('stepped', { actor: act.by, step: 'decide', details: certificateOf(facts) }));

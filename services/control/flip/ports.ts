@@ -37,6 +37,7 @@ export const FLIP_STEPS = [
   'purity',
   'final-compare',
   'sequences',
+  'swap',
   'decide',
   'open',
   'record',
@@ -103,6 +104,10 @@ export interface OpenFence {
   rollback(): Promise<void>;
   /** Resolves when its session is gone, which is a rollback. */
   readonly lost: Promise<Error>;
+  /** Where nobody else can read the fenced tables: its session, for the comparison. */
+  readonly reader?: unknown;
+  /** Where the sides exchange their names with the decision: all of it but the COMMIT. Readers wait until then. */
+  swapNames?(): Promise<void>;
 }
 
 /** The fence of one side. */
@@ -151,8 +156,8 @@ export interface OpenCompare {
   readonly before: CompareVerdict;
   /** Keeps what is left for `finish` small. @returns how long that would take, about */
   refresh(signal: AbortSignal): Promise<{ readonly keys: number; readonly predictedMs: number }>;
-  /** Both sides stand still: what changed since `before`, exactly. */
-  finish(at: Marker, signal: AbortSignal): Promise<CompareVerdict>;
+  /** Both sides stand still: what changed since `before`, exactly. `reader`: of the fence. */
+  finish(at: Marker, signal: AbortSignal, reader?: unknown): Promise<CompareVerdict>;
   close(): Promise<void>;
 }
 

@@ -28,7 +28,7 @@ const HOLDERS = `SELECT DISTINCT ON (a.pid, c.oid) a.pid::text AS pid, coalesce(
   ORDER BY a.pid, c.oid, l.mode DESC`;
 
 export interface LiftGateParts extends Pick<TableGateParts, 'sessions'> {
-  readonly migration: Pick<FlippedMigration, 'name'>;
+  readonly migration: Pick<FlippedMigration, 'name' | 'swap'>;
 }
 
 export function liftGate({ migration, sessions }: LiftGateParts): Gate {
@@ -37,7 +37,8 @@ export function liftGate({ migration, sessions }: LiftGateParts): Gate {
     look: async ({ kind }): Promise<GateVerdict> => {
       const to = flipTo(kind);
       return sessions.run(to, async (client) => {
-        const carriers = await readCarriers(client, migration.name);
+        const { name, swap } = migration;
+        const carriers = await readCarriers(client, { name, side: to, ...(swap !== undefined && { swap: swap[to] }) });
         if (carriers.length === 0) return { evidence: `the ${to} has no fence to be lifted` };
         const rows = await queryRows(client, HOLDERS, [carriers.map(quoteTable), OLD_SECONDS]);
         if (rows.length === 0) return { evidence: `nothing on the ${to} holds up the end of its fence` };

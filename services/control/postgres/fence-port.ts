@@ -14,15 +14,19 @@ const HOLD_MARGIN_MS = 5_000;
 const SETTLE_SETTINGS: Readonly<Record<string, string>> = { synchronous_commit: 'on', statement_timeout: '15000' };
 
 export function fencePort(migration: FlippedMigration, side: Side, fences: Fences = postgresFences): FencePort {
-  const { name, urls, settings, tables } = migration;
+  const { name, urls, settings, tables, swap } = migration;
   const options: FenceOptions = {
     url: urls[side],
     name,
     side,
     tables: tables[side],
-    servesElsewhere: `the ${otherSide(side)} (${addressOf(urls[otherSide(side)])})`,
+    servesElsewhere:
+      swap === undefined
+        ? `the ${otherSide(side)} (${addressOf(urls[otherSide(side)])})`
+        : `the tables of the ${otherSide(side)}, which have the names now`,
     lockTimeoutMs: settings.lockTimeoutMs,
     holdMs: settings.blockBudgetMs + HOLD_MARGIN_MS,
+    ...(swap !== undefined && { swap: swap[side] }),
   };
   return {
     prepare: async () => void (await fences.prepare(options)),
@@ -35,6 +39,7 @@ export function fencePort(migration: FlippedMigration, side: Side, fences: Fence
         commit: async (marker, details) => held.commit({ marker, details }),
         rollback: async () => held.rollback(),
         lost: held.lost,
+        ...(swap !== undefined && { reader: held.reader, swapNames: async () => held.swapNames?.() }),
       };
     },
     state: async () => (await fences.state(options)).state,
@@ -48,7 +53,7 @@ export function fencePort(migration: FlippedMigration, side: Side, fences: Fence
 }
 
 /** Host, port and database, for the message to a refused writer: never who connects. */
-function addressOf(url: string): string {
+export function addressOf(url: string): string {
   return maskUrl(url)
     .replace(/^[a-z]+:\/\//, '')
     .replace(/^[^@]*@/, '')

@@ -1,9 +1,10 @@
 /** What is flipped: the two sides of a migration as fences, markers and gates need them. Guarantee: pure. */
-import type { SequenceStart, SequenceValue, TableName } from '#connectors/fence/fence.ts';
+import type { NameSwap, SequenceStart, SequenceValue, TableName } from '#connectors/fence/fence.ts';
 import type { CutoverEntry, MigrationFile } from '#schemas/config/migration-file.ts';
 import { cutoverOf } from '#schemas/config/cutover-schema.ts';
 import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { asNamed, swappedNames } from '#schemas/mapping/renames.ts';
 import { otherSide, type Side } from '#schemas/migration/transitions.ts';
 import { quoteTable } from '#schemas/table.ts';
 import type { FlipSettings } from '../flip/settings.ts';
@@ -21,6 +22,8 @@ export interface FlippedMigration {
   readonly reverse: ReverseDirection | undefined;
   readonly urls: Readonly<Record<Side, string>>;
   readonly tables: Readonly<Record<Side, readonly TableName[]>>;
+  /** Of each side, for its fence. Absent: the sides do not exchange their names. */
+  readonly swap?: Readonly<Record<Side, NameSwap>>;
   readonly cutover: CutoverEntry;
   readonly settings: FlipSettings;
 }
@@ -28,13 +31,15 @@ export interface FlippedMigration {
 /** @throws PipelineError where the target is no PostgreSQL */
 export function flippedMigration(file: MigrationFile, mapping: CompiledMapping, reverse: ReverseDirection | undefined): FlippedMigration {
   const cutover = cutoverOf(file);
+  const tables = { source: tablesOf(mapping, 'from'), target: tablesOf(mapping, 'to') };
   return {
     file,
     name: file.name,
     mapping,
     reverse,
     urls: { source: file.source.postgres, target: postgresTarget(file, 'cutover') },
-    tables: { source: tablesOf(mapping, 'from'), target: tablesOf(mapping, 'to') },
+    tables,
+    ...(cutover.strategy === 'rename-swap' && { swap: swapOf(mapping, tables) }),
     cutover,
     settings: {
       lockTimeoutMs: cutover.lockTimeout,
@@ -45,6 +50,15 @@ export function flippedMigration(file: MigrationFile, mapping: CompiledMapping, 
       finishTimeoutMs: cutover.finishTimeout,
       fencesTarget: cutover.fenceTarget,
     },
+  };
+}
+
+/** Who loses the names comes by them: each side's fence brings about how the tables stand when the other one serves. */
+function swapOf(mapping: CompiledMapping, tables: Readonly<Record<Side, readonly TableName[]>>): Readonly<Record<Side, NameSwap>> {
+  const standing = mapping.renamed?.renames ?? [];
+  return {
+    source: { others: tables.target, standing, next: swappedNames(asNamed(mapping)) },
+    target: { others: tables.source, standing, next: [] },
   };
 }
 

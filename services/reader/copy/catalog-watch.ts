@@ -5,6 +5,7 @@
  */
 import type { CatalogState, CopySource, TableState } from '#connectors/source/copy-source.ts';
 import type { Relation } from '#schemas/pgoutput/message.ts';
+import { tableId } from '#schemas/mapping/compiled-mapping.ts';
 import { formatLsn, parseLsn, type Lsn } from '#schemas/lsn.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import type { Logger } from '#services/runtime/service.ts';
@@ -78,6 +79,8 @@ export class CatalogWatch {
     const { plan, record } = this.#options;
     const now = catalog.tables.find((candidate) => candidate.oid === table.oid);
     if (!now) return this.#options.hold(table, 'the table is gone from the source');
+    // A rename swap gave it the name that it bears by turns: everything begins anew with that.
+    if (table.formerly.includes(tableId(now))) return;
     if (now.schema !== table.schema || now.name !== table.name)
       return this.#options.hold(table, `the table was renamed to ${now.schema}.${now.name}`);
     const first = table.shapes.size === 0;

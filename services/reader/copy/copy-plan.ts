@@ -23,6 +23,8 @@ export type NextStep =
 
 export class CopyPlan {
   readonly #tables = new Map<string, CopyTable>();
+  /** The same tables by names that they have had. */
+  readonly #formerly = new Map<string, CopyTable>();
   readonly #order: CopyOrder;
   readonly #isFilled: boolean;
   #rank: ReadonlyMap<string, number> = new Map();
@@ -56,6 +58,7 @@ export class CopyPlan {
   /** Adds a table that is to be copied from its beginning, where its target is not filled. */
   add(table: CopyTable): void {
     this.#tables.set(table.id, table);
+    for (const id of table.formerly) this.#formerly.set(id, table);
     if (!this.#isFilled) table.jobs.push(initialJob(table));
     this.#sort();
   }
@@ -87,7 +90,8 @@ export class CopyPlan {
     if (record.t === 'visibility' || record.t === 'operator' || record.t === 'recopy-refused') return;
     // An append whose answer was lost may have left a record twice.
     if (record.t === 'recopy-asked' && !this.noteAsked(record.id)) return;
-    const table = this.#tables.get(tableId({ schema: record.schema, name: record.table }));
+    const id = tableId({ schema: record.schema, name: record.table });
+    const table = this.#tables.get(id) ?? this.#formerly.get(id);
     if (!table) return;
     if (record.t === 'table-seen') {
       this.#seen.set(table.id, record);

@@ -29,6 +29,8 @@ export class CopyTable {
   /** Equal key values have equal texts. */
   readonly hasExactKeys: boolean;
   readonly policy: ShapePolicy;
+  /** By `tableId`: other names that records have it under. */
+  readonly formerly: readonly string[];
   /** Tables that foreign keys of this one point at. */
   readonly parents: readonly string[];
   readonly bytes: number;
@@ -66,6 +68,7 @@ export class CopyTable {
       dropped: new Set(mappings.flatMap(({ dropped }) => dropped)),
       ignoresUnmapped: mappings.every(({ unmapped }) => unmapped === 'ignore'),
     };
+    this.formerly = mappings.flatMap(({ formerly = [] }) => formerly.map(tableId));
     this.parents = catalog.foreignKeys.map((key) => tableId({ schema: key.toSchema, name: key.toTable })).filter((id) => id !== this.id);
     this.bytes = Math.max(
       catalog.bytes,

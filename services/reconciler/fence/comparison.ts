@@ -57,6 +57,12 @@ export interface FenceResult extends VerifyResult {
   readonly milliseconds: number;
 }
 
+export interface FenceMoment {
+  readonly marker: Lsn;
+  /** The fence's own session, in its transaction, where it lets nobody else read the source's tables. */
+  readonly source?: pg.Client;
+}
+
 type Named = readonly [key: string, touch: Touch];
 
 export class Comparison {
@@ -181,13 +187,13 @@ export class Comparison {
     return judged;
   }
 
-  async finish(marker: Lsn): Promise<FenceResult> {
+  async finish({ marker, source }: FenceMoment): Promise<FenceResult> {
     const { lanes, tables, followed } = this.#parts;
     const startedAtMs = performance.now();
     const verdicts = new Map<FenceTable, TableVerdict>();
     if (await followed.reached(marker, this.#options.limits.reachMs)) {
       const work = share(tables, lanes.length);
-      await Promise.all(lanes.map(async (lane, i) => this.#finishLane(lane, work[i]!, { marker, verdicts })));
+      await Promise.all(lanes.map(async (lane, i) => this.#finishLane(lane, work[i]!, { marker, verdicts, ...(source && { source }) })));
     }
     const lost: Inconclusive = { cause: 'changed', message: `what has changed is not known any more: ${this.#whyLost()}` };
     const ordered = tables.map((table) => verdicts.get(table) ?? verdictWithout(table.probe, lost));
@@ -201,14 +207,14 @@ export class Comparison {
     };
   }
 
-  async #finishLane(lane: Lane, tables: readonly FenceTable[], { marker, verdicts }: Finishing): Promise<void> {
+  async #finishLane(lane: Lane, tables: readonly FenceTable[], { marker, verdicts, source }: Finishing): Promise<void> {
     const open = (some: readonly FenceTable[], reason: Inconclusive): void => {
       for (const table of some) verdicts.set(table, verdictWithout(table.probe, reason));
     };
     // Of the others nothing is read but what they are.
     const lock = tables.filter(({ touches }) => touches.keys.size > 0 || touches.whole !== undefined);
     try {
-      await lane.look({ tables, lock }, async (look) => {
+      await lane.look({ tables, lock, ...(source && { source }) }, async (look) => {
         if (look.applied < marker) {
           return open(tables, { cause: 'lag', message: `the target shows ${formatLsn(look.applied)} only, not yet ${formatLsn(marker)}` });
         }
@@ -253,8 +259,7 @@ export class Comparison {
   }
 }
 
-interface Finishing {
-  readonly marker: Lsn;
+interface Finishing extends FenceMoment {
   readonly verdicts: Map<FenceTable, TableVerdict>;
 }
 

@@ -40,7 +40,7 @@ import type { Logger } from '#services/runtime/service.ts';
 import { requireConsistent } from '../align.ts';
 import type { AskLogReach, OpenRawLog } from '../log-gap.ts';
 import { prepare } from '../verify.ts';
-import { Comparison, type FenceResult } from './comparison.ts';
+import { Comparison, type FenceMoment, type FenceResult } from './comparison.ts';
 import { FENCE_LIMITS, type FenceLimits } from './fence-limits.ts';
 import { FenceTable } from './fence-table.ts';
 import { Lane } from './lane.ts';
@@ -73,7 +73,7 @@ export interface FenceCompare extends AsyncDisposable {
    * The caller promises that no transaction writes the source's tables from before the marker until this has resolved, and that all that wrote them have their
    * commit records below it; that the WAL up to the marker is flushed, and the target has applied it. May be called again at a later marker.
    */
-  finish(at: { readonly marker: Lsn }): Promise<FenceResult>;
+  finish(at: FenceMoment): Promise<FenceResult>;
   close(): Promise<void>;
 }
 
@@ -112,7 +112,7 @@ export async function beginFenceCompare(given: FenceCompareOptions): Promise<Fen
       return comparison.keys;
     },
     refresh: async () => comparison.refresh(),
-    finish: async ({ marker }) => comparison.finish(marker),
+    finish: async (at) => comparison.finish(at),
     close: async () => kept.disposeAsync(),
     [Symbol.asyncDispose]: async () => kept.disposeAsync(),
   };

@@ -31,6 +31,8 @@ export interface Looked {
   readonly tables: readonly FenceTable[];
   /** Those whose rows are read. */
   readonly lock: readonly FenceTable[];
+  /** Reads the source instead of the lane's own: it has the tables, and is in a transaction that is not ended here. */
+  readonly source?: pg.Client;
 }
 
 export interface Look {
@@ -67,12 +69,12 @@ export class Lane implements AsyncDisposable {
   }
 
   /** @throws PipelineError CF-6002 where the target shows no source state. */
-  async look<T>({ tables, lock }: Looked, work: (look: Look) => Promise<T>): Promise<T> {
+  async look<T>({ tables, lock, source = this.#source }: Looked, work: (look: Look) => Promise<T>): Promise<T> {
     await this.#left;
     try {
-      const [here, there] = await both(this.#lookAtSource(tables, lock), this.#lookAtTarget(tables, lock));
+      const [here, there] = await both(this.#lookAtSource(source, tables, lock), this.#lookAtTarget(tables, lock));
       for (const [i, table] of tables.entries()) table.isNow({ source: here.shapes[i], target: there.shapes[i] }, here.written);
-      return await work({ ...here, ...there, scans: (table) => this.#scans(table) });
+      return await work({ ...here, ...there, scans: (table) => this.#scans(table, source) });
     } finally {
       // Nobody waits for it but the next look.
       this.#left = Promise.all([this.#source, this.#target].map(async (client) => client.query('ROLLBACK').catch(() => undefined)));
@@ -84,15 +86,17 @@ export class Lane implements AsyncDisposable {
   }
 
   async #lookAtSource(
+    client: pg.Client,
     tables: readonly FenceTable[],
     lock: readonly FenceTable[],
   ): Promise<Pick<Look, 'source' | 'written'> & { readonly shapes: (Shape | undefined)[] }> {
-    const client = this.#source;
     const names = tables.map(({ probe }) => probe.mapping.from);
-    await this.#begin(
-      client,
-      lock.map(({ probe }) => probe.mapping.from),
-    );
+    if (client !== this.#source) await client.query(`${BY_INDEX}; SET LOCAL row_security = off`);
+    else
+      await this.#begin(
+        client,
+        lock.map(({ probe }) => probe.mapping.from),
+      );
     const row = await queryRow(client, 'SELECT pg_current_snapshot()::text AS triple, pg_current_wal_insert_lsn()::text AS written');
     return { source: parseVisibility(row!['triple']!), written: parseLsn(row!['written']!), shapes: await readShapes(client, names) };
   }
@@ -121,7 +125,7 @@ export class Lane implements AsyncDisposable {
     );
   }
 
-  #scans(table: FenceTable): BothScans {
+  #scans(table: FenceTable, source: pg.Client): BothScans {
     const { probe } = table;
     const { plan } = this.#options;
     const renew = async (): Promise<void> => Promise.reject(new PipelineError('CF-6002', 'rows looked up by their key are read in one go'));
@@ -133,7 +137,7 @@ export class Lane implements AsyncDisposable {
       plan,
       renew,
     });
-    return { source: scan('source', this.#source), target: scan('target', this.#target) };
+    return { source: scan('source', source), target: scan('target', this.#target) };
   }
 }
 

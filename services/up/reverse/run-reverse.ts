@@ -5,11 +5,12 @@
 import { join } from 'node:path';
 import { openEmbeddedLog } from '#connectors/change-log/embedded/log.ts';
 import { connect } from '#connectors/postgres/session.ts';
-import { readCatalog } from '#connectors/catalog/postgres.ts';
+import { type NamedCatalog, readNamedCatalog } from '#connectors/catalog/named-catalog.ts';
 import type { Topic } from '#connectors/change-log/change-log.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
 import { tableId, type CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { presented, standing, swapsNames } from '#schemas/mapping/renames.ts';
 import { deriveReverse, whyNoReverse, type ReverseDerivation } from '#schemas/mapping/reverse/derive-reverse.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import type { Catalog } from '#schemas/table.ts';
@@ -34,6 +35,7 @@ export interface ReverseRun {
 interface Derived extends ReverseDerivation {
   readonly file: MigrationFile;
   readonly mapping: CompiledMapping;
+  /** As the server has it. */
   readonly target: Catalog;
 }
 
@@ -84,20 +86,25 @@ export async function runReverse({ options, serving, signal, onRunning }: Revers
 async function derive(forward: MigrationFile): Promise<Derived> {
   const why = whyNoReverse(forward);
   if (why !== undefined) throw new PipelineError('CF-8201', `${forward.name} has no way back: ${why}`);
-  const [source, target] = await Promise.all([catalogOf(forward.source.postgres, 'source'), catalogOf(forward.target.postgres!, 'target')]);
+  const [ofSource, ofTarget] = await Promise.all([
+    catalogOf(forward.source.postgres, 'source', forward),
+    catalogOf(forward.target.postgres!, 'target', forward),
+  ]);
+  const { renames } = ofTarget;
+  const [source, target] = [presented(ofSource.catalog, renames), presented(ofTarget.catalog, renames)];
   const compiled = compileMapping(forward, source, target);
   if (compiled.mapping === undefined)
     throw new PipelineError('CF-8201', `${forward.name} has no way back: file and catalogues do not fit any more`);
-  const derived = deriveReverse(forward, compiled.mapping, { source, target });
+  const derived = deriveReverse(forward, standing(compiled.mapping, renames, swapsNames(forward)), { source, target });
   const { file, mapping } = derived;
   if (file === undefined || mapping === undefined) throw new PipelineError('CF-8201', `${forward.name} has no way back: ${derived.why}`);
-  return { ...derived, file, mapping, target };
+  return { ...derived, file, mapping, target: ofTarget.catalog };
 }
 
-async function catalogOf(url: string, role: 'source' | 'target'): Promise<Catalog> {
+async function catalogOf(url: string, role: 'source' | 'target', file: MigrationFile): Promise<NamedCatalog> {
   const client = await connect(url, { applicationName: 'crossfade', role });
   try {
-    return await readCatalog(client);
+    return await readNamedCatalog(client, file);
   } finally {
     await client.end();
   }

@@ -27,7 +27,7 @@ export interface FlipKillsOptions {
 
 const RATE = 50;
 /** `flip.settled` is the recovery's own: struck there. */
-const POINTS = FAILPOINTS.filter((point) => /^(flip|fence)\./.test(point) && point !== 'flip.settled');
+const POINTS = FAILPOINTS.filter((point) => /^(flip|fence)\./.test(point) && point !== 'flip.settled' && !point.startsWith('fence.swap'));
 const DECIDED = ['fence.committed', 'flip.decided', 'flip.opened', 'flip.announced', 'flip.told'];
 
 export async function runFlipKills({ points, isFull, seed, say }: FlipKillsOptions): Promise<Record<string, number>> {
