@@ -53,6 +53,18 @@ export const cutoverErrors = {
   ),
   'CF-8402': entry(2, 'operator', 'This migration keeps no flags.', 'Flags need one PostgreSQL target: run crossfade up against it once.'),
   'CF-8403': entry(1, 'operator', 'The flags were changed meanwhile.', 'Look at them (crossfade flags get), then change them again.'),
+  'CF-8404': entry(
+    2,
+    'operator',
+    'The application does not write both stores in this migration.',
+    'Say it in the file: cutover: { strategy: dual-write }; then the first stage is set with crossfade flags set --stage.',
+  ),
+  'CF-8405': entry(
+    10,
+    'operator',
+    'The stage of dual writes is not shadow.',
+    'Move it with crossfade flags set --stage, one step at a time.',
+  ),
   'CF-8201': entry(
     2,
     'operator',

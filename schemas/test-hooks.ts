@@ -88,6 +88,8 @@ export const GUARDS = [
   'row-epoch', // a replaced reader's rows within a valid segment's range count
   'writer-epoch', // a reader does not notice that another one has begun a higher epoch
   'order-range', // rows that no segment names count
+  'written-ahead', // a row that the application wrote ahead of the stream counts as different
+  'conflict', // rows that others wrote are overwritten as if nobody had
   'blocked', // later changes of a key that was set aside reach the target
   'claim-ends', // a segment is taken before the mapped topics were read up to the claim's ends
   'table-tag', // what another file's transformer mapped and claimed counts

@@ -235,6 +235,8 @@ const STEPS: readonly string[] = [
      now_name text NOT NULL,
      PRIMARY KEY (name, table_schema, table_name)
    );`,
+  // Conflicts of dual writes, by kind and who won.
+  `ALTER TABLE crossfade.table_progress ADD COLUMN conflicts jsonb NOT NULL DEFAULT '{}';`,
 ];
 
 const SCHEMA_LOCK = `pg_advisory_xact_lock(hashtextextended('crossfade schema', 0))`;

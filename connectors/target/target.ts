@@ -7,6 +7,7 @@
  * Implementer promises: `apply` resolves once committed (or, for a part, once executed); a rejected row never takes others with it.
  */
 import type { Bookmark } from '#schemas/bookmark.ts';
+import type { ConflictName } from '#schemas/conflict.ts';
 import type { Lsn } from '#schemas/lsn.ts';
 import type { UnmappedLine } from '#schemas/frame/frame.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
@@ -49,6 +50,18 @@ export interface TableBatch {
   readonly changes: number;
   /** Every row exists that was not created in this batch; false while the table is copying. */
   readonly strict: boolean;
+  /** Where the file says what becomes of conflicts: of each entry. */
+  readonly seen?: ReadonlyMap<number, SeenRow>;
+}
+
+/** What a row of the target may be if nobody wrote it but who wrote the source: what the batch's changes found and what they left. */
+export interface SeenRow {
+  /** Whole rows, each as it was before or behind a change; the last one is the newest that there was. */
+  readonly images: readonly TupleRef[];
+  /** There was no row before the first change. */
+  readonly isNew: boolean;
+  /** There was no row at some time. */
+  readonly mayLack: boolean;
 }
 
 /** Commit time of a transaction: microseconds since 2000-01-01 UTC. */
@@ -82,6 +95,8 @@ export interface ChunkBatch {
   readonly truncate: boolean;
   /** The rows may exist on the target. */
   readonly mayExist: boolean;
+  /** Somebody asked for these rows again: they are written whatever the file says of conflicts. */
+  readonly recopied?: boolean;
   /** Of the chunk's transaction. */
   readonly time: PgMicros;
   /** Rows that could not be mapped, which are no lines: what is known of them by target column. */
@@ -147,6 +162,9 @@ export interface Round {
   readonly counts: readonly TableCounts[];
 }
 
+/** `update/target`: a kind and who won; see schemas/conflict.ts. */
+export type ConflictCounts = Readonly<Partial<Record<ConflictName, number>>>;
+
 /** Counters of one table since they were last written. */
 export interface TableCounts {
   readonly table: TableMapping;
@@ -176,6 +194,7 @@ export interface RoundOutcome {
   readonly missing: readonly { readonly table: TableMapping; readonly keys: readonly (readonly string[])[] }[];
   /** Tables whose chunk met rows that were there already. */
   readonly collided: readonly TableMapping[];
+  readonly conflicts?: ReadonlyMap<TableMapping, ConflictCounts>;
 }
 
 export interface TargetSession {
@@ -278,6 +297,8 @@ export interface TableProgress {
   readonly heldKey: string | undefined;
   readonly heldOffset: number | undefined;
   readonly heldLsn: Lsn | undefined;
+  /** Since the table was registered. */
+  readonly conflicts?: ConflictCounts;
 }
 
 /** Of a table that nothing is known of yet. */

@@ -55,10 +55,10 @@ const hooks = z.array(hook, expected('a list of hooks')).default([]);
 
 export const cutoverSettings = z.strictObject(
   {
-    strategy: oneOf(['flip', 'rename-swap'])
+    strategy: oneOf(['flip', 'rename-swap', 'dual-write'])
       .optional()
       .describe(
-        'flip (default): writes move to the other store; rename-swap: both are tables of one database, and the targets take the names of the sources.',
+        'flip (default): writes move to the other store; rename-swap: both are tables of one database, and the targets take the names of the sources; dual-write: the application writes both, in six stages.',
       ),
     lag: duration('1s').describe('How long a marker may take to the other side before it is begun.'),
     lockTimeout: duration('1s').describe('Waiting for the locks of the fence, behind which writers wait.'),
@@ -93,7 +93,7 @@ export function buildCutover({ hooks: { before, after }, reads, strategy, ...set
   return {
     ...settings,
     ...(reads !== undefined && { reads }),
-    ...(strategy === 'rename-swap' && { strategy }),
+    ...(strategy !== undefined && strategy !== 'flip' && { strategy }),
     hooks: { before: before.map(buildHook), after: after.map(buildHook) },
   };
 }

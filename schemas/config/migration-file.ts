@@ -74,7 +74,7 @@ export interface BackupEntry {
 /** How a flip of who serves is made; times in milliseconds. */
 export interface CutoverEntry {
   /** Absent: writes move to the other store. */
-  readonly strategy?: 'rename-swap';
+  readonly strategy?: 'rename-swap' | 'dual-write';
   readonly lag: number;
   readonly lockTimeout: number;
   readonly attempts: number;
@@ -170,6 +170,8 @@ export interface TableEntry {
   readonly truncates?: 'apply' | 'ignore' | 'halt';
   /** The entry says so, or the file's `sink` block and not the entry; absent = halt. */
   readonly onRowError?: 'set-aside';
+  /** Absent: nobody but the pipeline writes the target, and nothing is counted. */
+  readonly conflict?: ConflictEntry;
   /** Rows of the target are what an array of the source's row holds. */
   readonly explode?: ExplodeEntry;
   /** Absent: as the defaults say, where the target is Redis. */
@@ -182,6 +184,12 @@ export interface TableEntry {
   /** Place of `to`, where there is one. */
   readonly toPlace?: { readonly line: number; readonly column: number };
 }
+
+/** `version`: a column of the target. */
+export type ConflictEntry = { readonly line: number; readonly column: number } & (
+  | { readonly policy: 'source-wins' | 'target-wins' }
+  | { readonly policy: 'newer-wins'; readonly version: string }
+);
 
 /** `set`: keyed by source column; made of target columns. */
 export type ReverseEntry = { readonly line: number; readonly column: number } & (

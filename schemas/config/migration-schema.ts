@@ -7,6 +7,7 @@ import { cleanup, contacts, observe } from './afterwards-schema.ts';
 import { approvals } from './approvals-schema.ts';
 import { backup } from './backup-schema.ts';
 import { checks } from './checks-schema.ts';
+import { conflictOption } from './conflict-schema.ts';
 import { cutoverSettings } from './cutover-schema.ts';
 import { deletesOption, truncatesOption } from './deletes-schema.ts';
 import { explodeOption } from './explode-schema.ts';
@@ -98,6 +99,9 @@ const tableEntry = z.strictObject(
       .describe('Only rows whose columns have these values.'),
     deletes: deletesOption.describe('What becomes of the row when the source deletes it; hard (it goes) when absent.'),
     truncates: truncatesOption.describe('What a TRUNCATE of the source does; absent: apply, or ignore where deletes are ignored.'),
+    conflict: conflictOption.describe(
+      'Which row stays where the application writes the target too and it differs: source-wins, target-wins, or the newer one by a column of the target.',
+    ),
     existing: oneOf(['refuse', 'merge', 'truncate']).default('refuse').describe('What to do with rows that the target table already has.'),
     onRowError: oneOf(['halt', 'set-aside'])
       .optional()

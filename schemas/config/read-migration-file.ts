@@ -8,6 +8,7 @@ import type { SchemaMigrations } from '../schema-history/schema-tools.ts';
 import { buildApprovals } from './approvals-schema.ts';
 import { buildBackup } from './backup-schema.ts';
 import { buildChecks } from './checks-schema.ts';
+import { buildConflict } from './conflict-schema.ts';
 import { buildCutover } from './cutover-schema.ts';
 import { explainIssues } from './explain-issue.ts';
 import type { DeletesInput } from './deletes-schema.ts';
@@ -181,7 +182,7 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
 
 /** Several targets, or Redis, are applied to by one process; and only tables of Redis say how rows stand there. */
 function checkTargetKind(
-  { target, tables, log, reconcile, shadow }: ParsedMigration,
+  { target, tables, log, reconcile, shadow, cutover }: ParsedMigration,
   targets: readonly NamedTarget[] | undefined,
   wrong: (message: string, at: Path) => void,
 ): void {
@@ -193,8 +194,16 @@ function checkTargetKind(
     wrong('the log is held against source and target in one process only in this version: take `stream` out', ['reconcile', 'stream']);
   if (targets === undefined && target?.redis !== undefined && shadow.length > 0)
     wrong('queries are asked of PostgreSQL targets only: take `shadow` out', ['shadow']);
+  if (cutover.strategy === 'dual-write' && ((targets?.length ?? 1) > 1 || (targets?.[0]?.address ?? target)?.redis !== undefined))
+    wrong('dual writes need one target, PostgreSQL', ['cutover', 'strategy']);
+  if (reconcile.stream && tables.some(({ conflict }) => conflict !== undefined))
+    wrong('the log is held against a target that nobody else writes: take `stream` out, or `conflict`', ['reconcile', 'stream']);
   tables.forEach((table, i) => {
+    if (table.conflict !== undefined && log.kafka !== undefined)
+      wrong('conflicts are told in one process only in this version: take `kafka` out, or `conflict`', ['tables', i, 'conflict']);
     const own = targets?.find(({ name }) => name === (table.target ?? defaultTarget(targets)))?.address ?? (targets ? undefined : target);
+    if (own?.redis !== undefined && table.conflict !== undefined)
+      wrong('rows of Redis are not held against a change: take `conflict` out', ['tables', i, 'conflict']);
     if (own !== undefined && own.redis === undefined && table.redis !== undefined)
       wrong('the target is not Redis, so `redis` has no meaning here', ['tables', i, 'redis']);
   });
@@ -275,6 +284,7 @@ function buildTable(table: ParsedTable, index: number, source: YamlSource, wrong
     unmapped: table.unmapped,
     ...(table.where !== undefined && { where: buildFilters(table.where, [...at, 'where'], source) }),
     existing: table.existing,
+    ...buildConflict(table.conflict, source.keyPlace([...at, 'conflict'])),
     ...buildDeletes(table.deletes, source.keyPlace([...at, 'deletes'])),
     ...(table.truncates !== undefined && { truncates: table.truncates }),
     ...(table.explode !== undefined && { explode: buildExplode(table.explode, [...at, 'explode'], source) }),

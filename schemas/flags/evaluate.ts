@@ -3,6 +3,7 @@
  * in a test; rules are looked at in the order that read-rules.ts gives; `NAME.writes` is what the database says and has no rules.
  */
 import { bucketOf, isWithin } from './bucket.ts';
+import { type DualStage, stageBehaviour, stageThatHolds } from './dual-stages.ts';
 import { type FlagDocument, versionOf } from './flag-document.ts';
 import { answeringSide, qualified, type ReadStage, type RuleSet } from './read-rules.ts';
 
@@ -16,11 +17,11 @@ export interface EvaluationContext {
 }
 
 export type Reason = 'STATIC' | 'TARGETING_MATCH' | 'SPLIT';
-export type RuleName = 'writes' | 'kill' | 'with-writes' | 'tenant' | 'target-percent' | 'shadow-percent' | 'stage';
+export type RuleName = 'writes' | 'kill' | 'dual-write' | 'with-writes' | 'tenant' | 'target-percent' | 'shadow-percent' | 'stage';
 
 export interface Evaluation {
   readonly key: string;
-  readonly value: ReadStage;
+  readonly value: ReadStage | DualStage;
   readonly reason: Reason;
   readonly variant: string;
   readonly metadata: Readonly<Record<string, string | number | boolean>>;
@@ -36,13 +37,29 @@ export interface ReadDecision {
 /** For how long a value may be kept without asking again. */
 export const FLAG_TTL_MS = 500;
 
-export function flagKeys(name: string): readonly [reads: string, writes: string] {
-  return [`${name}.reads`, `${name}.writes`];
+/** `NAME.stage` is there where the application writes both stores. */
+export function flagKeys(document: FlagDocument): readonly string[] {
+  const [reads, writes, stage] = keysOf(document.name);
+  return [reads, writes, ...(stageOf(document) === undefined ? [] : [stage])];
+}
+
+function keysOf(name: string): readonly [reads: string, writes: string, stage: string] {
+  return [`${name}.reads`, `${name}.writes`, `${name}.stage`];
+}
+
+/** Of dual writes; undefined: none was ever set. */
+export function stageOf({ rules, serves }: Pick<FlagDocument, 'rules' | 'serves'>): DualStage | undefined {
+  return rules?.dual === undefined ? undefined : stageThatHolds(rules.dual, serves);
 }
 
 /** Undefined: there is no such flag. */
 export function evaluate(document: FlagDocument, key: string, context: EvaluationContext): Evaluation | undefined {
-  const [reads, writes] = flagKeys(document.name);
+  const [reads, writes, stage] = keysOf(document.name);
+  const dual = stageOf(document);
+  if (key === stage && dual !== undefined) {
+    const evaluation = answer(document, key, decideRead(document, context));
+    return { ...evaluation, value: dual, variant: dual, reason: 'STATIC' };
+  }
   if (key === writes) return answer(document, key, { stage: document.serves, rule: 'writes', reason: 'STATIC' });
   return key === reads ? answer(document, key, decideRead(document, context)) : undefined;
 }
@@ -68,8 +85,14 @@ function answer(document: FlagDocument, key: string, { stage, rule, reason, buck
   };
 }
 
-export function decideRead({ rules, serves }: FlagDocument, context: EvaluationContext): ReadDecision {
+export function decideRead(document: FlagDocument, context: EvaluationContext): ReadDecision {
+  const { rules, serves } = document;
   if (rules?.kill === true) return { stage: serves, rule: 'kill', reason: 'STATIC' };
+  const dual = stageOf(document);
+  if (dual !== undefined) {
+    const { answers, compares } = stageBehaviour(dual);
+    return { stage: compares ? 'shadow' : answers, rule: 'dual-write', reason: 'STATIC' };
+  }
   if (rules === undefined || rules.followsWrites) return { stage: serves, rule: 'with-writes', reason: 'STATIC' };
   const own = context.table === undefined ? undefined : at(rules.tables, qualified(context.table));
   return decideBy(own ?? rules.all, rules.salt, context);

@@ -1,5 +1,6 @@
 /** Documents and changes of flags that come from outside: a row, HTTP, Redis. Guarantee: nothing unknown passes. */
 import { z } from 'zod';
+import { DUAL_STAGES } from './dual-stages.ts';
 import type { FlagDocument } from './flag-document.ts';
 import { type ReadRules, READ_STAGES, type RulesChange } from './read-rules.ts';
 
@@ -19,6 +20,7 @@ export const readRulesSchema: z.ZodType<ReadRules> = z.strictObject({
   followsWrites: z.boolean(),
   all: ruleSet,
   tables: z.record(z.string(), ruleSet),
+  dual: z.enum(DUAL_STAGES).exactOptional(),
 });
 
 export const flagDocumentSchema: z.ZodType<FlagDocument> = z.strictObject({
@@ -41,4 +43,5 @@ export const rulesChangeSchema: z.ZodType<RulesChange> = z.union([
   z.strictObject({ kind: z.literal('reads'), reads: readsValue, table: unit.exactOptional(), tenant: unit.exactOptional() }),
   z.strictObject({ kind: z.literal('kill'), kill: z.boolean() }),
   z.strictObject({ kind: z.literal('follow-writes') }),
+  z.strictObject({ kind: z.literal('stage'), stage: z.enum(DUAL_STAGES) }),
 ]);

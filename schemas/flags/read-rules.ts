@@ -4,6 +4,7 @@
  *
  * The order of the rules, first match wins (evaluate.ts):
  *   1. `kill`: everybody reads where writes go.
+ *      `dual`: a stage of dual writes says it for everybody (dual-stages.ts).
  *   2. `followsWrites`, or no rules at all: the same, because no read flag was ever set.
  *   3. the table's own rules, where it has some, else those of all tables; within them
  *      a. the unit's name in `tenants`;
@@ -11,6 +12,8 @@
  *      c. its bucket below `shadowPercent`: shadow. The units that were shadowed first are the first that move;
  *      d. `stage`.
  */
+
+import type { DualStage } from './dual-stages.ts';
 
 export type Side = 'source' | 'target';
 export type ReadStage = Side | 'shadow';
@@ -35,6 +38,8 @@ export interface ReadRules {
   readonly all: RuleSet;
   /** By source table, `schema.table`. */
   readonly tables: Readonly<Record<string, RuleSet>>;
+  /** Of dual writes, as it was set; then it says where is read, and none of the rules above but `kill`. */
+  readonly dual?: DualStage;
 }
 
 export type RulesChange =
@@ -47,7 +52,8 @@ export type RulesChange =
       readonly tenant?: string;
     }
   | { readonly kind: 'kill'; readonly kill: boolean }
-  | { readonly kind: 'follow-writes' };
+  | { readonly kind: 'follow-writes' }
+  | { readonly kind: 'stage'; readonly stage: DualStage };
 
 /** `default` takes back what was said of a tenant, or of a table. */
 export type ReadsValue = ReadStage | 'default' | { readonly targetPercent: number } | { readonly shadowPercent: number };
@@ -59,6 +65,7 @@ export function changeRules(before: ReadRules | undefined, change: RulesChange, 
   const rules = before ?? { version: 0, salt: freshSalt, kill: false, followsWrites: true, all: NOBODY, tables: {} };
   const version = rules.version + 1;
   if (change.kind === 'kill') return { ...rules, version, kill: change.kill };
+  if (change.kind === 'stage') return { ...rules, version, dual: change.stage };
   if (change.kind === 'follow-writes') return { ...rules, version, followsWrites: true, kill: false, all: NOBODY, tables: {} };
   const changed = { ...rules, version, followsWrites: false };
   if (change.table === undefined) return { ...changed, all: changeSet(rules.all, change) };
@@ -101,7 +108,7 @@ export function rulesAfterFlip(before: ReadRules | undefined, serves: Side): Rea
 
 /** Where reads go under the rules: one side for everybody, or not. What the gate `reads` of a cut-over asks. */
 export function readsOf(rules: ReadRules | undefined, serves: Side): Side | 'mixed' {
-  if (rules === undefined || rules.followsWrites || rules.kill) return serves;
+  if (rules === undefined || rules.followsWrites || rules.kill || rules.dual !== undefined) return serves;
   const sides = new Set([rules.all, ...Object.values(rules.tables)].flatMap((set) => sidesOf(set, serves)));
   return sides.size === 1 ? [...sides][0]! : 'mixed';
 }

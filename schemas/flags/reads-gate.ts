@@ -4,6 +4,8 @@
  */
 import { PipelineError } from '../errors.ts';
 import type { StatusResult } from '../status/status-result.ts';
+import { type DualStage, moveBetween } from './dual-stages.ts';
+import { stageOf } from './evaluate.ts';
 import type { FlagDocument } from './flag-document.ts';
 import { type ReadRules, readsOf, type RulesChange, type Side } from './read-rules.ts';
 
@@ -19,11 +21,16 @@ export interface ReadsGateInput {
 /** @throws PipelineError CF-8401 with all that keeps it closed */
 export function requireReadsGate(input: ReadsGateInput): void {
   const reasons = closedReasons(input);
-  if (reasons.length > 0) throw new PipelineError('CF-8401', `reads may not go there yet: ${reasons.join('; ')}`, { details: { reasons } });
+  if (reasons.length === 0) return;
+  const what = input.change.kind === 'stage' ? `the stage may not become ${input.change.stage}` : 'reads may not go there';
+  throw new PipelineError('CF-8401', `${what} yet: ${reasons.join('; ')}`, { details: { reasons } });
 }
 
 export function closedReasons({ document, change, status }: ReadsGateInput): string[] {
-  const { serves } = document;
+  const { serves, rules } = document;
+  if (change.kind === 'stage') return stageReasons(stageOf(document) ?? 'off', change.stage, status);
+  if (rules?.dual !== undefined && change.kind === 'reads')
+    return ['the application writes both stores, and reads go by the stage: crossfade flags set --stage'];
   const side = sideAsked(change, document);
   if (side === undefined || side === serves) return [];
   if (side === 'source')
@@ -31,8 +38,25 @@ export function closedReasons({ document, change, status }: ReadsGateInput): str
   return targetReasons(status);
 }
 
+/** Back it may always go, one step. */
+function stageReasons(from: DualStage, to: DualStage, status: StatusResult): string[] {
+  const move = moveBetween(from, to);
+  if (move === 'none' || move === 'back') return [];
+  if (move === 'leap') return [`the stage is ${from}, and one step is made at a time`];
+  if (move === 'cutover') return ['from shadow to live is the cut-over: crossfade cutover'];
+  if (move === 'rollback') return ['from live back to shadow is the rollback: crossfade rollback'];
+  if (to === 'dualwrite' && status.phase === 'planned') return ['nothing follows the source yet: start crossfade up'];
+  // What still differs is found from this stage on.
+  if (to === 'shadow') return targetReasons({ ...status, drift: null });
+  if (to === 'rampdown' && status.drift !== 0)
+    return [
+      status.drift === null ? 'nobody has compared the stores: crossfade verify' : `the last comparison found ${status.drift} differences`,
+    ];
+  return [];
+}
+
 /** Where some unit is sent that was not there before. */
-function sideAsked(change: RulesChange, { serves, rules }: ReadsGateInput['document']): Side | undefined {
+function sideAsked(change: Exclude<RulesChange, { kind: 'stage' }>, { serves, rules }: ReadsGateInput['document']): Side | undefined {
   if (change.kind === 'follow-writes') return undefined;
   if (change.kind === 'kill') return change.kill || rules === undefined ? undefined : releasedSide({ ...rules, kill: false }, serves);
   const { reads, tenant, table } = change;

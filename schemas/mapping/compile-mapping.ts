@@ -8,6 +8,7 @@ import type { Finding } from '../errors.ts';
 import { didYouMean } from '../nearest-name.ts';
 import { quoteTable, type Catalog, type CatalogTable } from '../table.ts';
 import { compileColumns, type ColumnContext, type CompiledColumns } from './compile-columns.ts';
+import { compileConflict, refuseSharedConflicts, warnOfUncounted } from './compile-conflict.ts';
 import { compileDeletes, warnOfOrphans } from './compile-deletes.ts';
 import { childKey, compileExploded } from './compile-explode.ts';
 import { compileKey } from './compile-key.ts';
@@ -44,6 +45,8 @@ export function compileMapping(file: MigrationFile, source: Catalog, target: Cat
   const tables = compiledTables.map(([table]) => table);
   const joined = joinShares(tables, resolved, list);
   refuseSharedKeys(joined, resolved, list);
+  refuseSharedConflicts(joined, resolved, list);
+  warnOfUncounted(file, joined, list);
   if (file.settings.log.kafka !== undefined) refuseShares(joined, resolved, list);
   if (tables.length === 0 && list.errorCount === 0) list.error('CF-1008', 'the file matches no table', file.tables[0] ?? {});
   const findings = list.findings.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0));
@@ -73,7 +76,7 @@ function compileTable(resolved: ResolvedTable, shared: Omit<ColumnContext, 'reso
   if (fates === undefined) return undefined;
   if (entry.onRowError !== undefined && key.targetKey.length === 0) reportUnnamed(resolved, list);
   const fed = new Set(columns.map((column) => column.target));
-  return {
+  const table: TableMapping = {
     from: { schema: source.schema, name: source.name },
     to,
     columns,
@@ -88,6 +91,8 @@ function compileTable(resolved: ResolvedTable, shared: Omit<ColumnContext, 'reso
     unmapped: entry.unmapped,
     ...(entry.onRowError !== undefined && { onRowError: entry.onRowError }),
   };
+  const policy = compileConflict(table, resolved, list);
+  return policy && { ...table, ...policy };
 }
 
 /** Not built yet: rows of several tables under one id, ids beside constants, and children of rows that have ids. */

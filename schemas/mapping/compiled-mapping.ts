@@ -59,6 +59,9 @@ export interface SoftTime {
   readonly zoned: boolean;
 }
 
+/** Which row stays where others write the target too: the source's, the target's, or the newer by a column of the target (equal: the source's). */
+export type ConflictPolicy = 'source-wins' | 'target-wins' | { readonly version: string };
+
 export type ExistingPolicy = 'refuse' | 'merge' | 'truncate';
 
 export interface TableMapping {
@@ -88,6 +91,8 @@ export interface TableMapping {
   readonly deletes?: DeletePolicy;
   /** What a TRUNCATE of the source does: it takes the rows as their deletes would (absent), nothing, or it halts the table. */
   readonly truncates?: 'ignore' | 'halt';
+  /** Others may write the rows too; absent: whatever stands there is overwritten, and nothing is counted. */
+  readonly conflict?: ConflictPolicy;
   /** What becomes of a row that the target refuses: it halts its table (absent), or is set aside and blocks its key only. */
   readonly onRowError?: 'set-aside';
   /** Source columns that the file drops or ignores, or that are generated. */

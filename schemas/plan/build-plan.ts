@@ -176,10 +176,16 @@ function describeTable(table: TableMapping, { resolved, world, company }: TableI
       ...describeFates(table),
       onRowError: table.onRowError ?? 'halt',
       unmapped: table.unmapped ?? 'error',
+      ...(table.conflict !== undefined && { conflict: describeConflict(table.conflict) }),
     },
     ...(sharing !== undefined && { sharing }),
     ...(redis !== undefined && { redis: describeRedis(redis, entry.redis?.fromEnvironment === true) }),
   };
+}
+
+function describeConflict(policy: NonNullable<TableMapping['conflict']>): string {
+  if (typeof policy === 'object') return `the one that is newer by "${policy.version}" stays, the source's where they are equal`;
+  return policy === 'source-wins' ? "the source's stays" : "the target's stays";
 }
 
 function otherPrimaryKey({ targetKey, explode }: TableMapping, target: CatalogTable | undefined): readonly string[] {

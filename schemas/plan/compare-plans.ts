@@ -34,6 +34,7 @@ function compareTables(before: PlanTable, after: PlanTable): string[] {
     ...(['existing', 'deletes', 'truncates', 'onRowError', 'unmapped'] as const).flatMap((policy) =>
       changed(policy, before.policies[policy], after.policies[policy]),
     ),
+    ...changed('what becomes of conflicts', before.policies.conflict ?? 'not asked', after.policies.conflict ?? 'not asked'),
     ...changed('its form in Redis', JSON.stringify(before.redis ?? null), JSON.stringify(after.redis ?? null)),
     ...before.columns.filter(({ target }) => !now.has(target)).map(({ target }) => `${name}: nothing goes to "${target}" any more.`),
     ...after.columns.flatMap((column) => {

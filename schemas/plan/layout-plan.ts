@@ -173,7 +173,7 @@ const EXISTING = {
 } as const;
 
 function policyLines({ policies, redis }: PlanTable): Line[] {
-  const { existing, deletes, truncates, onRowError, unmapped } = policies;
+  const { existing, deletes, truncates, onRowError, unmapped, conflict } = policies;
   return [
     [`Rows that are on the target already: ${EXISTING[existing]} (`, code(`existing: ${existing}`), ').'],
     [`A row that the source deletes: ${deletes}. A TRUNCATE of the source: ${truncates}.`],
@@ -187,6 +187,9 @@ function policyLines({ policies, redis }: PlanTable): Line[] {
       code(`unmapped: ${unmapped}`),
       ').',
     ],
+    ...(conflict === undefined
+      ? []
+      : [[`A row that the application wrote on the target otherwise: ${conflict} (`, code('conflict'), ').']]),
     ...(redis === undefined ? [] : [redisLine(redis)]),
   ];
 }

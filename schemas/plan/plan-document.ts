@@ -144,6 +144,8 @@ export interface PlanPolicies {
   readonly truncates: string;
   readonly onRowError: 'halt' | 'set-aside';
   readonly unmapped: 'error' | 'ignore';
+  /** What becomes of a row that others wrote otherwise, in words; absent: it is overwritten, and not counted. */
+  readonly conflict?: string;
 }
 
 export interface PlanWarning {

@@ -1,6 +1,7 @@
 /** The seven stages of a runbook. Guarantee: each says what is done with which command, what is evidence that it is done, and what to do when it is not. */
 import { type Block, bytes, code, count, duration, figure, heading, type Line, text } from '../document/blocks.ts';
 import type { PlanDocument } from '../plan/plan-document.ts';
+import type { DualStage } from '../flags/dual-stages.ts';
 import { lastMeasured, type Runbook } from './runbook.ts';
 
 interface Stage {
@@ -171,14 +172,28 @@ function strategy(runbook: Runbook): Stage {
       'The drill does everything of the cut-over but its decision: writers wait, and go on where they were. ',
       drill?.blockMs === null || drill === undefined ? 'None was run yet.' : `The last one made them wait ${duration(drill.blockMs)}.`,
     ],
-    commands: [command('drill')],
+    commands: [...stageCommands(runbook, 'dualwrite', 'shadow'), command('drill')],
     evidence: [
+      ...(runbook.isDualWrite
+        ? [
+            [
+              'The application writes both stores and reads both; its conflicts (',
+              code(command('status', '--json')),
+              ') are explained, its queue of second writes is empty.',
+            ],
+          ]
+        : []),
       ['The time that the drill measured is one that writers can wait.'],
       ['Applications retry a write that was refused with SQLSTATE 25006, and find the store that serves by flag, DNS or configuration.'],
       ['Rollback triggers are set, and were rehearsed.'],
     ],
     onFailure: ['the table below says for each step what its failure means. Choose an hour with fewer long transactions, and drill again.'],
   };
+}
+
+/** Of dual writes. */
+function stageCommands(runbook: Runbook, ...names: readonly DualStage[]): Stage['commands'] {
+  return runbook.isDualWrite ? names.map((name) => commandOf(runbook)('flags', 'set', '--stage', name)) : [];
 }
 
 function flip(runbook: Runbook): Stage {
@@ -220,6 +235,7 @@ function reconciliation(runbook: Runbook): Stage {
     ],
     commands: [
       command('verify'),
+      ...stageCommands(runbook, 'rampdown', 'complete'),
       command('drill'),
       ...people.map((person) => command('signoff', '--as', `"${person}"`, '--confirm', plan.name)),
       command('report', '--format', 'html', '--out', 'report.html'),

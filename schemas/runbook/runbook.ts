@@ -23,6 +23,8 @@ export interface Runbook {
   readonly hasSchemaSteps: boolean;
   /** The cut-over is a rename swap. */
   readonly swapsNames?: boolean;
+  /** The application writes both stores, in stages. */
+  readonly isDualWrite: boolean;
   readonly cleanupAfterMs: number;
   /** Absent: the file asks for no time. */
   readonly observe?: { readonly forMs: number; readonly everyMs: number };

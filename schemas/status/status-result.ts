@@ -3,6 +3,7 @@
  * stdout. Guarantee: the shape is exact, unknown is null and never zero, and 64-bit positions are text.
  */
 import { z } from 'zod';
+import { CONFLICT_NAMES } from '../conflict.ts';
 import { reconciliationStatusSchema } from './reconciliation-status.ts';
 
 export const MIGRATION_PHASES = [
@@ -36,6 +37,8 @@ export const tableStatusSchema = z.strictObject({
   rowsEstimated: count,
   changesApplied: count,
   error: z.string().exactOptional(),
+  /** Where the file says what becomes of them, and there were some: by kind and who won, `update/target`. */
+  conflicts: z.partialRecord(z.enum(CONFLICT_NAMES), count).exactOptional(),
   /** Where the file names its targets. */
   target: z.string().exactOptional(),
 });

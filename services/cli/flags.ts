@@ -5,7 +5,8 @@
 import { userInfo } from 'node:os';
 import type { FlagStore } from '#connectors/flags/flags.ts';
 import { PipelineError } from '#schemas/errors.ts';
-import { decideRead, evaluate, type EvaluationContext, flagKeys } from '#schemas/flags/evaluate.ts';
+import { DUAL_STAGES, type DualStage } from '#schemas/flags/dual-stages.ts';
+import { decideRead, evaluate, type EvaluationContext, flagKeys, stageOf } from '#schemas/flags/evaluate.ts';
 import { type FlagDocument, revisionOf } from '#schemas/flags/flag-document.ts';
 import {
   qualified,
@@ -28,7 +29,8 @@ import { readStoredStatus } from './status/stored-status.ts';
 
 export const flagsCommand: CommandSpec = {
   name: 'flags',
-  about: 'Which store applications read: look at the flags, or send reads to the target step by step. Writes move with cutover only.',
+  about:
+    'Which store applications read: look at the flags, or send reads to the target step by step. Writes move with cutover only. Of dual writes: the stage.',
   examples: [
     ['crossfade flags get', 'the rules, and who serves'],
     ['crossfade flags get --key acme', 'what one tenant or user gets'],
@@ -36,6 +38,7 @@ export const flagsCommand: CommandSpec = {
     ['crossfade flags set --reads 10%', 'one in ten units reads the target; raising it later keeps these'],
     ['crossfade flags set --reads target --tenant acme', 'one tenant, whatever the percentage'],
     ['crossfade flags set --reads target --table public.orders', 'one table'],
+    ['crossfade flags set --stage shadow', 'dual writes: one step on or back; from shadow to live it is crossfade cutover'],
     ['crossfade flags set --kill', 'everybody reads where writes go, until --release'],
   ],
   configure: (command) => {
@@ -45,6 +48,7 @@ export const flagsCommand: CommandSpec = {
       .option('--reads <value>', 'set: source, shadow, target, N% (of units read the target), shadow:N% (read both), or default')
       .option('--tenant <name>', 'set: only this tenant or user')
       .option('--table <schema.table>', 'set: only this table of the source; get: as it is for this table')
+      .option('--stage <stage>', `set: of dual writes: ${DUAL_STAGES.join(', ')}`)
       .option('--kill', 'set: all reads go where writes go')
       .option('--release', 'set: takes --kill back')
       .option('--with-writes', 'set: gives up all rules; reads follow writes')
@@ -91,7 +95,7 @@ function get(document: FlagDocument, { options, paint }: CommandContext): Outcom
     return { summary: describe(document), result, text: `${lines.join('\n')}\n` };
   }
   const context: EvaluationContext = { ...(key !== undefined && { targetingKey: key }), ...(table !== undefined && { table }) };
-  const flags = flagKeys(document.name).flatMap((flag) => evaluate(document, flag, context) ?? []);
+  const flags = flagKeys(document).flatMap((flag) => evaluate(document, flag, context) ?? []);
   const { stage, rule } = decideRead(document, context);
   return {
     summary: `${key ?? 'a unit without a name'} reads ${stage}${table === undefined ? '' : ` in ${qualified(table)}`} (${rule}) and writes ${document.serves}`,
@@ -101,13 +105,18 @@ function get(document: FlagDocument, { options, paint }: CommandContext): Outcom
 
 function describe(document: FlagDocument): string {
   const { rules, serves } = document;
+  const dual = stageOf(document);
+  if (rules?.kill !== true && dual !== undefined) return `dual writes: ${dual}; ${serves} decides`;
   if (rules?.kill === true) return `reads are called back to where writes go: ${serves}`;
   if (rules === undefined || rules.followsWrites) return `reads follow writes: ${serves}`;
   const reads = readsOf(rules, serves);
   return `writes go to ${serves}, reads ${reads === 'mixed' ? 'to both by rule' : `are answered by ${reads}`}`;
 }
 
-function describeRules({ rules }: FlagDocument): string[] {
+function describeRules(document: FlagDocument): string[] {
+  const { rules } = document;
+  const dual = stageOf(document);
+  if (dual !== undefined) return [`  dual writes: ${dual}${rules?.kill === true ? ', but reads are killed: they go where writes go' : ''}`];
   if (rules === undefined || rules.followsWrites) return ['  reads follow writes: no read flag is set'];
   const sets: (readonly [string, RuleSet])[] = [['all tables', rules.all], ...Object.entries(rules.tables)];
   const rows = sets.map(([table, set]) => [
@@ -127,6 +136,7 @@ function describeRules({ rules }: FlagDocument): string[] {
 
 async function setFlags(context: CommandContext): Promise<Outcome> {
   const change = readChange(context.options);
+  if (change.kind === 'stage') await requireStrategy(context);
   const reason = context.options.text('reason');
   const actor = context.options.text('by') ?? userInfo().username;
   return withStore(context, async (store) => {
@@ -141,9 +151,16 @@ async function setFlags(context: CommandContext): Promise<Outcome> {
   });
 }
 
+/** @throws PipelineError CF-8404 */
+async function requireStrategy(context: CommandContext): Promise<void> {
+  const { file } = await loadWhole(context);
+  if (file.cutover?.strategy !== 'dual-write')
+    throw new PipelineError('CF-8404', `${file.name} is not migrated by dual writes, so it has no stages`);
+}
+
 /** Calling reads back must work however things stand. */
 function needsStatus(change: RulesChange): boolean {
-  return change.kind === 'reads' || (change.kind === 'kill' && !change.kill);
+  return change.kind === 'reads' || change.kind === 'stage' || (change.kind === 'kill' && !change.kill);
 }
 
 async function statusNow(context: CommandContext): Promise<StatusResult> {
@@ -156,19 +173,27 @@ async function statusNow(context: CommandContext): Promise<StatusResult> {
 /** @throws PipelineError CF-1007 */
 function readChange(options: Options): RulesChange {
   const reads = options.text('reads');
-  const given = [reads !== undefined, options.flag('kill'), options.flag('release'), options.flag('withWrites')];
+  const stage = options.text('stage');
+  const given = [reads !== undefined, stage !== undefined, options.flag('kill'), options.flag('release'), options.flag('withWrites')];
   if (given.filter(Boolean).length !== 1)
-    throw wrong('flags set changes one thing', 'Give one of --reads VALUE, --kill, --release, --with-writes.');
+    throw wrong('flags set changes one thing', 'Give one of --reads VALUE, --stage STAGE, --kill, --release, --with-writes.');
   const [tenant, table] = [options.text('tenant'), options.text('table')];
   if (reads === undefined) {
     if (tenant !== undefined || table !== undefined)
       throw wrong('--tenant and --table go with --reads', 'Leave them out: it is for everybody.');
+    if (stage !== undefined) return { kind: 'stage', stage: readStage(stage) };
     return options.flag('withWrites') ? { kind: 'follow-writes' } : { kind: 'kill', kill: options.flag('kill') };
   }
   const value = readValue(reads);
   if (tenant !== undefined && typeof value === 'object')
     throw wrong('a percentage is of all units that are not named', 'Leave --tenant out, or name a store.');
   return { kind: 'reads', reads: value, ...(tenant !== undefined && { tenant }), ...(table !== undefined && { table: qualified(table) }) };
+}
+
+function readStage(text: string): DualStage {
+  const stage = DUAL_STAGES.find((one) => one === text);
+  if (stage === undefined) throw wrong(`--stage ${JSON.stringify(text)} is not known`, `Give one of ${DUAL_STAGES.join(', ')}.`);
+  return stage;
 }
 
 function readValue(text: string): ReadsValue {

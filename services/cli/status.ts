@@ -114,6 +114,13 @@ function describeTriggerStatus({ name, action, state, hasFired, evidence }: Trig
   return `${name} (${action === 'rollback' ? 'rolls back' : 'asks'}): ${said}${state !== 'fired' && hasFired ? ', and had fired' : ''}: ${evidence}${asks}`;
 }
 
+/** Of dual writes: by kind, and how many of each the target won. */
+function describeConflicts({ from, conflicts = {} }: StatusResult['tables'][number]): string[] {
+  const all = Object.entries(conflicts);
+  if (all.length === 0) return [];
+  return [`  conflict ${from}: ${all.map(([name, rows]) => `${formatCount(rows)} ${name.replace('/', ', won by the ')}`).join('; ')}`];
+}
+
 function outcomeOf(status: StatusResult, findings: readonly Finding[], { paint }: CommandContext): Outcome {
   const { source, applied, lag } = status;
   const retained = source.slot.retainedBytes === null ? 'unknown' : formatBytes(source.slot.retainedBytes);
@@ -129,6 +136,7 @@ function outcomeOf(status: StatusResult, findings: readonly Finding[], { paint }
       ? []
       : [`  plan     ${status.plan.changed === true ? paint.yellow(describePlan(status.plan)) : describePlan(status.plan)}`]),
     ...(status.deadLetters > 0 ? [`  ${paint.red('aside')}    ${formatCount(status.deadLetters)} rows; see crossfade dlq list`] : []),
+    ...status.tables.flatMap(describeConflicts),
     ...(status.targets ?? []).map((target) => `  ${describeTarget(target, paint)}`),
     ...describeCopy(status.copy).map((line) => `  copy     ${paint.yellow(line)}`),
     ...(status.triggers ?? []).map((one) => `  trigger  ${describeTriggerStatus(one, paint)}`),

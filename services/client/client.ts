@@ -6,7 +6,8 @@
  * Nothing here but types and pure rules is shared with the rest of Crossfade. Node 20 and later.
  */
 import { compareAge, type FlagDocument, saysOther } from '#schemas/flags/flag-document.ts';
-import { decideRead, type EvaluationContext } from '#schemas/flags/evaluate.ts';
+import type { DualStage } from '#schemas/flags/dual-stages.ts';
+import { decideRead, type EvaluationContext, stageOf } from '#schemas/flags/evaluate.ts';
 import type { ReadStage, Side } from '#schemas/flags/read-rules.ts';
 import { type DocumentSource, httpSource, redisSource } from './document-source.ts';
 import { Reporter } from './reporter.ts';
@@ -26,7 +27,7 @@ export {
 } from './dual-write.ts';
 export { isFenced } from './fenced.ts';
 export { MemoryRetryQueue, type RetryItem, type RetryQueue } from './retry-queue.ts';
-export { DUAL_STAGES, type DualStage, stageBehaviour } from './stages.ts';
+export { DUAL_STAGES, type DualStage, stageBehaviour } from '#schemas/flags/dual-stages.ts';
 export type { ReadPair } from './shadow-read.ts';
 export type { WritePair } from './write-where.ts';
 
@@ -73,6 +74,8 @@ export interface CrossfadeClient {
   readFrom(unit?: Unit): ReadStage;
   /** For looking at only: write with `write`. */
   writeTo(): Side;
+  /** Of dual writes, for `createDualWriter`. Before any was heard, and where there are none: the one in which the store that serves is all there is. */
+  stage(): DualStage;
   read<T>(call: ReadCall<T>): Promise<T>;
   /** Each function is one whole transaction: it is run again elsewhere when the fence refused it, which has then rolled it back. */
   write<T>(call: WriteCall<T>): Promise<T>;
@@ -151,6 +154,11 @@ class FollowingClient implements CrossfadeClient {
 
   writeTo(): Side {
     return this.#document?.serves ?? 'source';
+  }
+
+  stage(): DualStage {
+    const dual = this.#document === undefined ? undefined : stageOf(this.#document);
+    return dual ?? (this.writeTo() === 'source' ? 'off' : 'complete');
   }
 
   async read<T>(call: ReadCall<T>): Promise<T> {

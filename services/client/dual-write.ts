@@ -1,20 +1,25 @@
 /**
- * Writes to two stores in six stages (stages.ts). Guarantee: the store that answers is written first, and if it refuses nothing is written elsewhere; if
- * the second fails, the write has succeeded, its key is queued, and `settle` makes the second store agree by the policy. Writes and settlements of one
- * key in this process come one after the other; those of other processes are met by `replacing`: a store that finds another row than that
+ * Writes to two stores in six stages (dual-stages.ts). Guarantee: the store that answers is written first, and if it refuses nothing is written elsewhere;
+ * if the second fails, the write has succeeded, its key is queued, and `settle` makes the second store agree by the policy. Writes and settlements of
+ * one key in this process come one after the other; those of other processes are met by `replacing`: a store that finds another row than that
  * says so, and the key is looked at again.
+ *
+ * Crossfade's fence has the last word: a first write that it refuses is made in the other store, whatever the stage said; a second one that it refuses
+ * is left to the pipeline, which carries the first. From `live` on the target wins a settlement, whatever the policy says of conflicts before.
  */
 import { canonicalValue } from '#schemas/flags/canonical-value.ts';
+import { type DualStage, stageBehaviour } from '#schemas/flags/dual-stages.ts';
 import type { Observation } from '#schemas/flags/observation.ts';
 import type { Side } from '#schemas/flags/read-rules.ts';
+import { isFenced } from './fenced.ts';
 import { MemoryRetryQueue, type RetryQueue } from './retry-queue.ts';
 import { type ShadowLimits, ShadowReads } from './shadow-read.ts';
-import { type DualStage, stageBehaviour } from './stages.ts';
+import { writeWhere } from './write-where.ts';
 
 /** One of the two, as the application reaches it. Each call is a transaction of its own. */
 export interface DualStore<Row> {
   get(key: string): Promise<Row | undefined>;
-  /** `replacing` is given by settlements only: false when the row there is another one by now (undefined: when there is one). */
+  /** `replacing` is given by settlements, and by second writes under `newerWins`: false when the row there is another one by now (undefined: when there is one). */
   put(key: string, row: Row, replacing?: { readonly row: Row | undefined }): Promise<boolean | void>;
   remove(key: string, replacing?: { readonly row: Row }): Promise<boolean | void>;
 }
@@ -38,6 +43,10 @@ export interface Conflict<Row> {
 export interface DualWriterOptions<Row> {
   /** Asked at each call, so it may come from a flag. */
   readonly stage: () => DualStage;
+  /** Makes `stage` say what holds now (`client.refresh`): asked before queued keys are settled, which wait while it rejects. */
+  readonly refresh?: () => Promise<void>;
+  /** How long a first write that met the fence may look for the store that serves; 5 s. */
+  readonly waitMs?: number;
   readonly source: DualStore<Row>;
   readonly target: DualStore<Row>;
   readonly policy: ConflictPolicy<Row>;
@@ -58,11 +67,19 @@ export interface DualWriter<Row> {
   settle(key: string): Promise<'equal' | 'settled'>;
   /** Settles what is queued, each key once. @returns how many are left */
   retry(): Promise<number>;
-  readonly counts: { readonly conflicts: number; readonly secondFailed: number; readonly lost: number; readonly waiting: number };
+  /** `carried`: second writes that the fence refused, and that the pipeline makes. */
+  readonly counts: {
+    readonly conflicts: number;
+    readonly carried: number;
+    readonly secondFailed: number;
+    readonly lost: number;
+    readonly waiting: number;
+  };
 }
 
 /** Another process writes the key as fast as it is settled. */
 const TRIES_MAX = 5;
+const WAIT_MS = 5_000;
 const SHADOW: ShadowLimits = { inFlight: 64, againMs: 200, againTimes: 2, timeoutMs: 5_000 };
 
 export async function createDualWriter<Row>(options: DualWriterOptions<Row>): Promise<DualWriter<Row>> {
@@ -75,6 +92,7 @@ class StagedWriter<Row> implements DualWriter<Row> {
   readonly #shadow: ShadowReads;
   readonly #turns = new Map<string, Promise<unknown>>();
   #conflicts = 0;
+  #carried = 0;
   #secondFailed = 0;
   #lost = 0;
 
@@ -85,7 +103,13 @@ class StagedWriter<Row> implements DualWriter<Row> {
   }
 
   get counts(): DualWriter<Row>['counts'] {
-    return { conflicts: this.#conflicts, secondFailed: this.#secondFailed, lost: this.#lost, waiting: this.#queue.size };
+    return {
+      conflicts: this.#conflicts,
+      carried: this.#carried,
+      secondFailed: this.#secondFailed,
+      lost: this.#lost,
+      waiting: this.#queue.size,
+    };
   }
 
   async read(key: string): Promise<Row | undefined> {
@@ -95,25 +119,68 @@ class StagedWriter<Row> implements DualWriter<Row> {
   }
 
   async write(key: string, row: Row): Promise<void> {
-    await this.#inTurn(key, async () => this.#both(key, async (store) => store.put(key, row)));
+    await this.#inTurn(key, async () =>
+      this.#both(
+        key,
+        async (store) => store.put(key, row),
+        async (store) => this.#putSecond(store, key, row),
+      ),
+    );
   }
 
   async remove(key: string): Promise<void> {
-    await this.#inTurn(key, async () => this.#both(key, async (store) => store.remove(key)));
+    const remove = async (store: DualStore<Row>): Promise<unknown> => store.remove(key);
+    await this.#inTurn(key, async () => this.#both(key, remove, remove));
   }
 
-  async #both(key: string, write: (store: DualStore<Row>) => Promise<boolean | void>): Promise<void> {
+  async #both(key: string, write: WriteTo<Row>, writeSecond: WriteTo<Row>): Promise<void> {
     const [first, second] = stageBehaviour(this.#options.stage()).writes;
-    await write(this.#options[first]);
+    const decided = await this.#writeFirst(first, write);
     if (second === undefined) return;
+    // The fence refused the first one; it is up as long as the pipeline goes that way.
+    if (decided !== first) {
+      this.#carried++;
+      return;
+    }
     try {
-      await write(this.#options[second]);
+      await writeSecond(this.#options[second]);
     } catch (error) {
+      if (isFenced(error)) {
+        this.#carried++;
+        return;
+      }
       this.#secondFailed++;
       const queued = await this.#queue.add(key).catch(() => false);
       if (!queued) this.#lost++;
       this.#options.onSecondFailed?.(key, error, queued);
     }
+  }
+
+  async #writeFirst(first: Side, write: WriteTo<Row>): Promise<Side> {
+    const { waitMs = WAIT_MS, refresh } = this.#options;
+    const at = (side: Side) => async (): Promise<Side> => {
+      await write(this.#options[side]);
+      return side;
+    };
+    return writeWhere(
+      { source: at('source'), target: at('target') },
+      { serves: () => first, refresh: async () => refresh?.(), waitMs, observed: () => undefined },
+    );
+  }
+
+  /** Under `newerWins` a second write that comes late does not take a newer one back. */
+  async #putSecond(store: DualStore<Row>, key: string, row: Row): Promise<void> {
+    const { policy } = this.#options;
+    if (typeof policy === 'string') {
+      await store.put(key, row);
+      return;
+    }
+    for (let tries = 0; tries < TRIES_MAX; tries++) {
+      const there = await store.get(key);
+      if (there !== undefined && policy.newerWins(there) > policy.newerWins(row)) return;
+      if ((await store.put(key, row, { row: there })) !== false) return;
+    }
+    throw new Error(`the second store could not be written at ${JSON.stringify(key)}: others write it all the time`);
   }
 
   async settle(key: string): Promise<'equal' | 'settled'> {
@@ -124,20 +191,31 @@ class StagedWriter<Row> implements DualWriter<Row> {
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       const [source, target] = await Promise.all([this.#options.source.get(key), this.#options.target.get(key)]);
       if (canonicalValue(source) === canonicalValue(target)) return tries === 0 ? 'equal' : 'settled';
-      const winner = winnerOf(this.#options.policy, source, target);
+      const winner = this.#winner(source, target);
       if (tries === 0) {
         this.#conflicts++;
         this.#options.onConflict?.({ key, source, target, winner });
       }
       const [row, replaced] = winner === 'source' ? [source, target] : [target, source];
       const loser = this.#options[winner === 'source' ? 'target' : 'source'];
-      const done = row === undefined ? await loser.remove(key, { row: replaced! }) : await loser.put(key, row, { row: replaced });
-      if (done !== false) return 'settled';
+      if (await isReplaced(loser, key, { row, replaced })) return 'settled';
     }
     throw new Error(`the two stores could not be made to agree on ${JSON.stringify(key)}: it is written all the time`);
   }
 
+  #winner(source: Row | undefined, target: Row | undefined): Side {
+    const { policy, stage } = this.#options;
+    const [decides] = stageBehaviour(stage()).writes;
+    return typeof policy === 'string' && decides === 'target' ? 'target' : winnerOf(policy, source, target);
+  }
+
   async retry(): Promise<number> {
+    if (this.#queue.size === 0) return 0;
+    try {
+      await this.#options.refresh?.();
+    } catch {
+      return this.#queue.size;
+    }
     for (let left = this.#queue.size; left > 0; left--) {
       const item = this.#queue.next();
       if (item === undefined) break;
@@ -160,6 +238,23 @@ class StagedWriter<Row> implements DualWriter<Row> {
     } finally {
       if (this.#turns.get(key) === settled) this.#turns.delete(key);
     }
+  }
+}
+
+type WriteTo<Row> = (store: DualStore<Row>) => Promise<unknown>;
+
+/** What a fence refuses the pipeline makes. */
+async function isReplaced<Row>(
+  store: DualStore<Row>,
+  key: string,
+  { row, replaced }: { readonly row: Row | undefined; readonly replaced: Row | undefined },
+): Promise<boolean> {
+  try {
+    const done = row === undefined ? await store.remove(key, { row: replaced! }) : await store.put(key, row, { row: replaced });
+    return done !== false;
+  } catch (error) {
+    if (isFenced(error)) return true;
+    throw error;
   }
 }
 

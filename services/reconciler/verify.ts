@@ -1,7 +1,8 @@
 /**
  * `verify`: source and target compared at one state while writes go on. Guarantee: `differences` counts only rows that differ at the
  * LSN named (proof: align.ts), whatever lag, load or crash; a table that could not be aligned is inconclusive, never equal. A new
- * attempt is a new alignment of the tables that were voided; a verdict is never improved by comparing again.
+ * attempt is a new alignment of the tables that were voided; a verdict is never improved by comparing again, but for tables that the application
+ * writes on both sides, of which no state can be named (written-ahead.ts).
  */
 import { PipelineError } from '#schemas/errors.ts';
 import type { CompiledMapping, RowFilter, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
@@ -20,6 +21,7 @@ import { align, type Alignment, type AlignOptions } from './align.ts';
 import { compareTable, verdictWithout } from './compare-table.ts';
 import { DEFAULT_LIMITS, type VerifyLimits } from './limits.ts';
 import type { AskLogReach, OpenRawLog } from './log-gap.ts';
+import { inBoth, mayBeAhead } from './written-ahead.ts';
 
 export interface VerifyOptions {
   readonly sourceUrl: string;
@@ -58,9 +60,10 @@ async function verifyNow(options: VerifyOptions): Promise<VerifyResult> {
   const verdicts = new Map<TableProbe, TableVerdict>();
   let pending: readonly TableProbe[] = probes;
   for (let attempt = 1; attempt <= limits.attempts && pending.length > 0; attempt++) {
-    for (const [probe, verdict] of await attemptOnce({ ...options, limits }, prepared, pending)) verdicts.set(probe, verdict);
-    pending = probes.filter((probe) => retryable(verdicts.get(probe)?.inconclusive?.cause));
-    if (pending.length > 0) options.logger.info({ attempt, tables: pending.length }, 'some tables could not be aligned');
+    for (const [probe, verdict] of await attemptOnce({ ...options, limits }, prepared, pending))
+      verdicts.set(probe, inBoth(verdicts.get(probe), verdict));
+    pending = probes.filter((probe) => retryable(verdicts.get(probe)?.inconclusive?.cause) || mayBeAhead(probe, verdicts.get(probe)));
+    if (pending.length > 0) options.logger.info({ attempt, tables: pending.length }, 'some tables are compared again');
   }
   const result = resultOf(probes.map((probe) => verdicts.get(probe)!));
   if (options.checks === undefined) return result;

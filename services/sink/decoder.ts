@@ -349,6 +349,7 @@ export class Decoder {
           ...chunk,
           truncate: header.truncate && !keepsUnmarked(table.mapping),
           mayExist: table.expectsRows(header.recopy),
+          recopied: header.recopy,
           time: this.#clock.time,
         },
         rows.length,

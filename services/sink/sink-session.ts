@@ -335,12 +335,12 @@ export class SinkSession {
 
   #outcome(outcome: RoundOutcome): void {
     for (const { table, key, message } of outcome.held) {
-      const held = this.#tables.get(table)!;
-      held.rejected(key, message);
+      this.#tables.get(table)!.rejected(key, message);
       this.#events.onHeld(table, message);
     }
     for (const { table, message } of outcome.setAside) this.#events.onSetAside(table, message);
     for (const table of outcome.collided) this.#tables.get(table)!.collided();
+    for (const [table, found] of outcome.conflicts ?? []) this.#tables.get(table)!.conflicted(found);
   }
 
   #tick(): void {

@@ -2,7 +2,7 @@
 import type { Offset } from '#connectors/change-log/change-log.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { mayOutlive } from '#schemas/mapping/kept-rows.ts';
-import type { TableProgress } from '#connectors/target/target.ts';
+import type { ConflictCounts, TableProgress } from '#connectors/target/target.ts';
 import type { Lane } from './lane.ts';
 import type { TableFold } from './table-fold.ts';
 
@@ -11,7 +11,7 @@ const WARY_CHUNKS = 4;
 
 /** What is kept of a table from its progress row, or from before the change-over. */
 type Known = Pick<TableProgress, 'state' | 'error' | 'heldKey' | 'rowsEstimated' | 'rowsCopied' | 'changesApplied'> &
-  Partial<Pick<TableProgress, 'heldOffset'>> &
+  Partial<Pick<TableProgress, 'heldOffset' | 'conflicts'>> &
   Partial<Pick<SinkTable, 'newRows' | 'newChanges' | 'awaitsRequest'>>;
 
 export class SinkTable {
@@ -23,6 +23,7 @@ export class SinkTable {
   rowsEstimated: number | undefined;
   rowsCopied: number;
   changesApplied: number;
+  conflicts: ConflictCounts;
   /** Counted since the last write to the target. */
   newRows: number;
   newChanges: number;
@@ -56,6 +57,7 @@ export class SinkTable {
     this.rowsEstimated = progress?.rowsEstimated;
     this.rowsCopied = progress?.rowsCopied ?? 0;
     this.changesApplied = progress?.changesApplied ?? 0;
+    this.conflicts = progress?.conflicts ?? {};
     this.newRows = progress?.newRows ?? 0;
     this.newChanges = progress?.newChanges ?? 0;
     this.skipBelow = start.skipBelow;
@@ -79,8 +81,14 @@ export class SinkTable {
 
   /** Undoes what a transaction in parts did to this object, for when the transaction turns out to be void. */
   remember(): () => void {
-    const { state, error, heldKey, rowsCopied, changesApplied, newRows, newChanges } = this;
-    return () => Object.assign(this, { state, error, heldKey, rowsCopied, changesApplied, newRows, newChanges });
+    const { state, error, heldKey, rowsCopied, changesApplied, newRows, newChanges, conflicts } = this;
+    return () => Object.assign(this, { state, error, heldKey, rowsCopied, changesApplied, newRows, newChanges, conflicts });
+  }
+
+  conflicted(found: ConflictCounts): void {
+    const sums = { ...this.conflicts };
+    for (const [name, rows] of Object.entries(found) as [keyof ConflictCounts, number][]) sums[name] = (sums[name] ?? 0) + rows;
+    this.conflicts = sums;
   }
 
   /** The target refused a row: what was gathered of the table meanwhile is not applied. */
@@ -107,7 +115,7 @@ export class SinkTable {
   /** True when the next chunk's rows should be expected on the target. */
   expectsRows(recopy: boolean): boolean {
     if (this.mapping.targetKey.length === 0) return false;
-    if (mayOutlive(this.mapping) || recopy || this.mapping.existing === 'merge') return true;
+    if (mayOutlive(this.mapping) || this.mapping.conflict !== undefined || recopy || this.mapping.existing === 'merge') return true;
     if (this.#wary === 0) return false;
     this.#wary--;
     return true;

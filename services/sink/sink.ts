@@ -9,7 +9,14 @@
 import type { Bookmarked } from '#connectors/change-log/bookmark.ts';
 import type { Topic } from '#connectors/change-log/change-log.ts';
 import type { DeadLetterTopic } from '#connectors/change-log/dead-letter-topic.ts';
-import { FinerGrainNeeded, SessionOutdated, type Position, type Target, type TargetStore } from '#connectors/target/target.ts';
+import {
+  FinerGrainNeeded,
+  SessionOutdated,
+  type ConflictCounts,
+  type Position,
+  type Target,
+  type TargetStore,
+} from '#connectors/target/target.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { formatLsn, type Lsn } from '#schemas/lsn.ts';
 import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
@@ -67,6 +74,7 @@ export interface SinkTableStatus {
   readonly rowsCopied: number;
   readonly rowsEstimated: number | undefined;
   readonly changesApplied: number;
+  readonly conflicts?: ConflictCounts;
   readonly error: string | undefined;
   readonly heldKey: string | undefined;
 }
@@ -290,6 +298,7 @@ class TargetSink implements Sink {
         rowsCopied: table.rowsCopied,
         rowsEstimated: table.rowsEstimated,
         changesApplied: table.changesApplied,
+        conflicts: table.conflicts,
         error: table.error,
         heldKey: table.heldKey,
       })),

@@ -14,12 +14,14 @@ import {
   type Layout,
   type PgMicros,
   type Place,
+  type SeenRow,
   type TableBatch,
   type TupleRef,
   type UnmappedEntry,
 } from '#connectors/target/target.ts';
 import { overlayTuple, relayTuple } from '#schemas/pgoutput/tuple.ts';
 import type { BoundRelation } from './bind-relation.ts';
+import { keyOfRow, see } from './seen-rows.ts';
 import { scanned, scanTuple, type RowKey } from './tuple-key.ts';
 
 /** Commit time of the transaction under way. */
@@ -48,10 +50,13 @@ export class TableFold implements TableBatch {
   changes = 0;
   truncate = false;
   truncatedAt: Place | undefined;
+  readonly seen = new Map<number, SeenRow>();
   readonly #entries = new Map<RowKey, number>();
   readonly #keyless: boolean;
   /** Deleted rows stay on the target. */
   readonly #keeps: boolean;
+  /** Others may write the rows too: what was seen of each is kept. */
+  readonly #isJudged: boolean;
   readonly #clock: CommitClock;
 
   constructor(bound: BoundRelation, strict: boolean, clock: CommitClock) {
@@ -60,6 +65,7 @@ export class TableFold implements TableBatch {
     this.strict = strict;
     this.#keyless = bound.layout.key.length === 0;
     this.#keeps = bound.table.deletes !== undefined;
+    this.#isJudged = bound.table.conflict !== undefined;
     this.#clock = clock;
     if (this.#keyless) this.counts = new Int32Array(FIRST_CAPACITY);
   }
@@ -67,7 +73,7 @@ export class TableFold implements TableBatch {
   /** Takes one insert, update or delete: the message at `m` in `b`. */
   add(bound: BoundRelation, b: Buffer, m: number): void {
     this.changes++;
-    if (bound.layout !== this.layout || bound.passes !== undefined || bound.image !== undefined || this.#keyless) {
+    if (bound.layout !== this.layout || bound.passes !== undefined || bound.image !== undefined || this.#keyless || this.#isJudged) {
       this.#addSlowly(bound, b, m);
       return;
     }
@@ -92,6 +98,7 @@ export class TableFold implements TableBatch {
     this.carries.clear();
     this.unmapped.clear();
     this.deletedAt.clear();
+    this.seen.clear();
     this.buffers = [];
     this.counts.fill(0);
     this.size = 0;
@@ -285,7 +292,15 @@ export class TableFold implements TableBatch {
     return { ...change, old: relay(change.old), next: relay(change.next) };
   }
 
-  #addMapped({ old, next }: Change, { enters, left }: Passes, isInsert: boolean): void {
+  #addMapped(change: Change, passes: Passes, isInsert: boolean): void {
+    // Before anything is folded: without the row before it a change cannot be told from what others wrote.
+    if (this.#isJudged && !isInsert && !change.oldWhole)
+      throw new UnmappableRow('CF-2008', `${this.table.from.schema}.${this.table.from.name} needs REPLICA IDENTITY FULL for its conflicts`);
+    this.#fold(change, passes, isInsert);
+    if (this.#isJudged) see(this.seen, change, (row) => this.#entries.get(keyOfRow(row, this.layout))!);
+  }
+
+  #fold({ old, next }: Change, { enters, left }: Passes, isInsert: boolean): void {
     if (this.#keyless) {
       if (left) this.#count(old!, -1);
       if (enters) this.#count(next!, 1);
@@ -338,10 +353,10 @@ function passesOf({ passes }: BoundRelation, { old, oldWhole, next }: Change, ke
  * The rows as they are mapped. Of one that goes, of a key alone, and of all without `passes` nothing is computed.
  * @throws UnmappableRow
  */
-function imageOf({ image, layout }: BoundRelation, change: Change, passes: Passes | undefined): Change {
+function imageOf({ image, layout, table }: BoundRelation, change: Change, passes: Passes | undefined): Change {
   if (image === undefined) return change;
   const { old, oldWhole, next } = change;
-  const counts = layout.key.length === 0 && passes?.left === true;
+  const counts = table.conflict !== undefined || (layout.key.length === 0 && passes?.left === true);
   return {
     old: old && (counts ? image.of(old) : image.keyOf(old)),
     oldWhole,

@@ -42,6 +42,16 @@ export function registerMetrics(meter: Meter, status: () => StatusResult, { read
   );
   meter.gauge({ name: 'rows_copied', help: 'Rows copied from chunks.' }, () => sum(status(), 'rowsCopied'));
   meter.gauge({ name: 'changes_applied', help: 'Row changes applied.' }, () => sum(status(), 'changesApplied'));
+  meter.labelled(
+    { name: 'conflicts', help: 'Rows that others had written otherwise, by kind and who won.', labels: ['table', 'kind', 'winner'] },
+    () =>
+      status().tables.flatMap(({ from, conflicts = {} }) =>
+        Object.entries(conflicts).map(([name, value]) => {
+          const [kind, winner] = name.split('/') as [string, string];
+          return { labels: { table: from, kind, winner }, value };
+        }),
+      ),
+  );
 }
 
 /** What an operator looks at first, from whoever has the status. `status`: undefined while it is not known. */

@@ -38,6 +38,7 @@ export function instanceStatus(parts: Parts): StatusResult {
       rowsCopied: rows?.rowsCopied ?? 0,
       rowsEstimated: Math.max(0, Math.round(chunks?.rowsEstimated ?? 0)),
       changesApplied: rows?.changesApplied ?? 0,
+      ...(rows?.conflicts !== undefined && Object.keys(rows.conflicts).length > 0 && { conflicts: rows.conflicts }),
       ...(error !== undefined && { error }),
     };
   });

@@ -10,7 +10,7 @@ import type { Topic } from '#connectors/change-log/change-log.ts';
 import { openEmbeddedLog } from '#connectors/change-log/embedded/log.ts';
 import { connect } from '#connectors/postgres/session.ts';
 import { postgresStore } from '#connectors/target/postgres/store.ts';
-import type { ColumnEntry, DeletesEntry, FilterEntry, MigrationFile, TableEntry } from '#schemas/config/migration-file.ts';
+import type { ColumnEntry, ConflictEntry, DeletesEntry, FilterEntry, MigrationFile, TableEntry } from '#schemas/config/migration-file.ts';
 import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
 import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { Catalog, CatalogTable } from '#schemas/table.ts';
@@ -43,6 +43,7 @@ export interface HarnessOptions {
   readonly deletes?: DeletesEntry;
   readonly truncates?: 'apply' | 'ignore' | 'halt';
   readonly exclude?: readonly string[];
+  readonly conflict?: ConflictEntry;
   /** What differs from `from: old.*, to: new.*`; one such entry when absent. */
   readonly entries?: readonly Partial<TableEntry>[];
   readonly sink?: Partial<SinkSettings['settings']['sink']>;
@@ -255,6 +256,7 @@ function migrationFile(options: HarnessOptions): MigrationFile {
       ...(options.onRowError !== undefined && { onRowError: options.onRowError }),
       ...(options.where !== undefined && { where: options.where }),
       ...(options.deletes !== undefined && { deletes: options.deletes }),
+      ...(options.conflict !== undefined && { conflict: options.conflict }),
       ...(options.truncates !== undefined && { truncates: options.truncates }),
       ...entry,
     })),

@@ -8,6 +8,7 @@ import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { FinerGrainNeeded, OP, type Round, type RoundOutcome, type TargetSession } from '#connectors/target/target.ts';
 import { BlockedChanges, type BlockedRows } from './blocked-rows.ts';
 import { applyCarefully } from './careful.ts';
+import { isJudged } from './conflicts.ts';
 import type { KeyAllocator } from './key-allocator.ts';
 import { writeHeld, type ProgressKeeper } from './progress.ts';
 import { screen } from './screen.ts';
@@ -223,12 +224,12 @@ export class RoundApplier implements TargetSession {
 }
 
 /**
- * Rows that could not be mapped need the careful way, and rows whose absent columns stand under another key, but for a key change that is
+ * Rows that could not be mapped need the careful way, rows that others write too, and rows whose absent columns stand under another key, but for a key change that is
  * applied as an update in place.
  */
 function needsCare(round: Round, ordered: boolean): boolean {
   for (const work of round.work) {
-    if (hasUnmapped(work)) return true;
+    if (hasUnmapped(work) || isJudged(work.table)) return true;
     if (work.kind !== 'fold' || work.carries.size === 0) continue;
     if (ordered && soleMove(work, round.grain === 'change') !== undefined) continue;
     if (work.ops.subarray(0, work.size).some((op) => (op & OP.carry) !== 0)) return true;

@@ -16,6 +16,7 @@ import { screen } from './screen.ts';
 import { setAsideDeletes, setAsideInBatch, setAsideInChunk, setAsideKeys, setsAside, type SetAside, type Stop } from './set-aside.ts';
 import { replaceAll, upsertAll, deleteKeys, type Findings } from './replace-rows.ts';
 import { attempted, run } from './attempt.ts';
+import { ConflictTally, isJudged, judgeBatch, judgeChunk } from './conflicts.ts';
 import { withoutUnmapped } from './unmapped-rows.ts';
 import {
   deleteAll,
@@ -32,22 +33,33 @@ import type { StatementError } from './wire.ts';
 /** Every use of a temporary table begins with emptying it: what an undone attempt left there is unknown. */
 const REUSE: WriteOptions = { expectations: [], dirty: { has: () => true, add: () => undefined }, single: false };
 
-export async function applyCarefully(options: ApplierOptions, round: Round, blocked: BlockedChanges): Promise<RoundOutcome> {
-  const findings: Findings = { held: [], missing: [], collided: [] };
-  const context: SetAside = { options, blocked, found: [] };
-  for (const work of distinctRuns(round.work)) await applyRun(context, work, findings);
-  return { ...findings, setAside: context.found };
+interface Context extends SetAside {
+  readonly tally: ConflictTally;
 }
 
-async function applyRun(context: SetAside, items: readonly Work[], findings: Findings): Promise<void> {
+export async function applyCarefully(options: ApplierOptions, round: Round, blocked: BlockedChanges): Promise<RoundOutcome> {
+  const findings: Findings = { held: [], missing: [], collided: [] };
+  const context: Context = { options, blocked, found: [], tally: new ConflictTally() };
+  for (const work of distinctRuns(round.work)) await applyRun(context, work, findings);
+  const { counts } = context.tally;
+  if (counts.size > 0) await run(options, () => context.tally.write(options.wire, options.name));
+  return { ...findings, setAside: context.found, ...(counts.size > 0 && { conflicts: counts }) };
+}
+
+async function applyRun(context: Context, items: readonly Work[], findings: Findings): Promise<void> {
   const { options } = context;
   const work = admitted(context, items, findings).toSorted((a, b) => options.rank(a.table) - options.rank(b.table));
   const truncated = work.filter((item): item is TableBatch => item.kind === 'fold' && item.truncate);
   const emptied = truncated.filter(({ table }) => options.sqlOf(table).soft === undefined).map(({ table }) => table);
   if (emptied.length > 0) await truncateCarefully(options, emptied);
   if (truncated.length > emptied.length) await run(options, () => writeSoftTruncates(options, truncated));
-  for (const item of work) await applyItem(context, item, findings);
-  if (options.ordered) await deleteLast(context, work, findings);
+  const written: Work[] = [];
+  for (const item of work) {
+    const judged = item.kind === 'fold' ? await judgeBatch(options, item, context.tally) : item;
+    await applyItem(context, judged, findings);
+    written.push(judged);
+  }
+  if (options.ordered) await deleteLast(context, written, findings);
 }
 
 /** What is left of tables that go on: of one held by an earlier run nothing goes further. */
@@ -94,11 +106,11 @@ async function truncateCarefully(options: ApplierOptions, tables: readonly Table
 /** A table that others refer to may not be truncated: its rows are deleted then. */
 const MAY_NOT_TRUNCATE = /^(0A000|42501)$/;
 
-async function applyItem(context: SetAside, item: Work, findings: Findings): Promise<void> {
+async function applyItem(context: Context, item: Work, findings: Findings): Promise<void> {
   const { options } = context;
   let refused: StatementError | undefined;
   if (item.kind === 'keys') refused = await attempted(options, async () => void (await run(options, () => writeDeletes(options, item))));
-  else if (item.kind === 'chunk') refused = await applyChunk(options, item, findings);
+  else if (item.kind === 'chunk') refused = await applyChunk(context, item, findings);
   else refused = await applyBatch(options, item, findings);
   if (item.kind === 'chunk' && item.truncate && MAY_NOT_TRUNCATE.test(refused?.sqlState ?? '')) {
     await truncateCarefully(options, [item.table]);
@@ -118,7 +130,8 @@ async function setAside(context: SetAside, item: Work, refused: StatementError, 
   return setAsideInBatch(context, item, refused, async (rest) => applyBatch(context.options, rest, findings));
 }
 
-async function applyChunk(options: ApplierOptions, chunk: ChunkBatch, findings: Findings): Promise<StatementError | undefined> {
+async function applyChunk({ options, tally }: Context, chunk: ChunkBatch, findings: Findings): Promise<StatementError | undefined> {
+  if (isJudged(chunk.table) && !chunk.truncate && chunk.recopied !== true) return judgeChunk(options, chunk, tally);
   const refused = await attempted(options, async () => void (await run(options, () => writeChunk(options, chunk, REUSE))));
   if (refused === undefined || chunk.mayExist || chunk.table.targetKey.length === 0) return refused;
   findings.collided.push(chunk.table);

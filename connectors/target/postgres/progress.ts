@@ -7,7 +7,17 @@ import { invariant, PipelineError } from '#schemas/errors.ts';
 import { formatLsn, parseLsn, type Lsn } from '#schemas/lsn.ts';
 import type { Pair, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { guarded } from '#schemas/test-hooks.ts';
-import type { Held, Mode, Position, Progress, Round, TableCounts, TableProgress, TableState } from '#connectors/target/target.ts';
+import type {
+  ConflictCounts,
+  Held,
+  Mode,
+  Position,
+  Progress,
+  Round,
+  TableCounts,
+  TableProgress,
+  TableState,
+} from '#connectors/target/target.ts';
 import type { StatementResult, Wire } from './wire.ts';
 
 const EPOCH_MS = (column: string): string => `(extract(epoch FROM ${column}) * 1000)::bigint::text`;
@@ -41,7 +51,7 @@ export async function readProgress(client: pg.ClientBase, name: string): Promise
 export async function readTableProgress(client: pg.ClientBase, name: string): Promise<readonly TableProgress[]> {
   const result = await client.query<Record<string, string | null>>(
     `SELECT source_schema, source_table, target_schema, target_table, state, log_offset::text, lsn::text, rows_copied::text,
-       rows_estimated::text, changes_applied::text, error, held_key, held_offset::text, held_lsn::text
+       rows_estimated::text, changes_applied::text, error, held_key, held_offset::text, held_lsn::text, conflicts::text
      FROM crossfade.table_progress WHERE name = $1 ORDER BY source_schema, source_table, target_schema, target_table`,
     [name],
   );
@@ -58,6 +68,7 @@ export async function readTableProgress(client: pg.ClientBase, name: string): Pr
     heldKey: row['held_key'] ?? undefined,
     heldOffset: optional(row['held_offset'], Number),
     heldLsn: optional(row['held_lsn'], parseLsn),
+    conflicts: JSON.parse(row['conflicts'] ?? '{}') as ConflictCounts,
   }));
 }
 

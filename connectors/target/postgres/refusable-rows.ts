@@ -1,7 +1,15 @@
 /** The rows of a batch or a chunk one by one, by number. Guarantee: nothing is changed; what is left out leaves the others as they were. */
 import { decodeTuple } from '#schemas/pgoutput/message.ts';
 import { copyFieldText, splitCopyLine } from '#schemas/value/copy-text.ts';
-import { OP, type ChunkBatch, type PgMicros, type TableBatch, type TupleRef, type UnmappedEntry } from '#connectors/target/target.ts';
+import {
+  OP,
+  type ChunkBatch,
+  type PgMicros,
+  type SeenRow,
+  type TableBatch,
+  type TupleRef,
+  type UnmappedEntry,
+} from '#connectors/target/target.ts';
 import { blockedKey, type RowValues } from './blocked-rows.ts';
 import { keyText } from './encode.ts';
 
@@ -38,11 +46,14 @@ export function withoutEntries(batch: TableBatch, dropped: ReadonlySet<number>):
   });
   const unmapped = new Map<number, UnmappedEntry>();
   const deletedAt = new Map<number, PgMicros>();
+  const seen = new Map<number, SeenRow>();
   kept.forEach((entry, i) => {
     const why = batch.unmapped.get(entry);
     if (why !== undefined) unmapped.set(i, why);
     const time = batch.deletedAt.get(entry);
     if (time !== undefined) deletedAt.set(i, time);
+    const row = batch.seen?.get(entry);
+    if (row !== undefined) seen.set(i, row);
   });
   return {
     kind: 'fold',
@@ -61,6 +72,7 @@ export function withoutEntries(batch: TableBatch, dropped: ReadonlySet<number>):
     truncatedTime: batch.truncatedTime,
     changes: batch.changes,
     strict: batch.strict,
+    seen,
   };
 }
 

@@ -4,6 +4,7 @@ import { readApprovals } from '#connectors/target/postgres/approvals.ts';
 import { FlagRecord } from '#connectors/target/postgres/flag-record.ts';
 import { readPlanRecord } from '#connectors/target/postgres/plan-record.ts';
 import { listNames } from '#schemas/finding.ts';
+import { stageOf } from '#schemas/flags/evaluate.ts';
 import { readsOf } from '#schemas/flags/read-rules.ts';
 import type { ReverseTable } from '#schemas/mapping/reverse/derive-reverse.ts';
 import { describeLoss, isAccepted, lossyTables } from '#schemas/mapping/reverse/reverse-findings.ts';
@@ -109,7 +110,8 @@ function readsGate({ migration }: FileGateParts): Gate {
     look: async ({ kind, drill }): Promise<GateVerdict> => {
       if (kind === 'rollback' || drill)
         return { isSkipped: true, evidence: drill ? 'a drill moves nobody' : 'reads may stay where they are' };
-      const { reads } = migration.cutover;
+      const { reads, strategy } = migration.cutover;
+      if (strategy === 'dual-write') return stageVerdict(migration);
       if (reads === 'with-writes') return { evidence: 'reads flip with the writes, as the file says' };
       const record = new FlagRecord(migration.urls.target, migration.name);
       try {
@@ -124,6 +126,18 @@ function readsGate({ migration }: FileGateParts): Gate {
       }
     },
   };
+}
+
+/** From then on both stores are read, so all that is left to flip is who decides. */
+async function stageVerdict({ urls, name }: FlippedMigration): Promise<GateVerdict> {
+  const record = new FlagRecord(urls.target, name);
+  try {
+    const stage = stageOf(await record.read()) ?? 'off';
+    const evidence = `dual writes: ${stage}`;
+    return stage === 'shadow' ? { evidence } : { closed: { code: 'CF-8405' }, evidence };
+  } finally {
+    await record.close();
+  }
 }
 
 function schemaGate({ migration, sessions }: FileGateParts): Gate {

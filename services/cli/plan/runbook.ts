@@ -33,6 +33,7 @@ export async function readRunbook(file: MigrationFile, plan: PlanDocument): Prom
     hasChecks: (file.checks?.length ?? 0) > 0,
     hasSchemaSteps: (file.schemaSteps?.length ?? 0) > 0,
     swapsNames: swapsNames(file),
+    isDualWrite: file.cutover?.strategy === 'dual-write',
     cleanupAfterMs: file.cleanup?.afterMs ?? 0,
     ...(file.observe !== undefined && { observe: file.observe }),
     ...(file.backup !== undefined && { backup: { of: file.backup.of, last: savedBefore(file.backup.of, audit) } }),

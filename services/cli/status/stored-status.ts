@@ -200,6 +200,7 @@ function tableStatus(table: TableProgress): TableStatus {
     rowsCopied: table.rowsCopied,
     rowsEstimated: Math.max(0, table.rowsEstimated ?? 0),
     changesApplied: table.changesApplied,
+    ...(table.conflicts !== undefined && Object.keys(table.conflicts).length > 0 && { conflicts: table.conflicts }),
     ...(table.error !== undefined && { error: table.heldKey === undefined ? table.error : `${table.error} (key ${table.heldKey})` }),
   };
 }

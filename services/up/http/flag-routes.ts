@@ -53,6 +53,8 @@ export async function registerFlagRoutes(app: FastifyInstance, options: FlagRout
       const { change, actor, reason } = parseBody(changeBody, request.body);
       await flags.refresh();
       const document = known(flags);
+      if (change.kind === 'stage' && document.rules?.dual === undefined)
+        throw new PipelineError('CF-8404', 'no stage of dual writes was ever set, and only crossfade flags set --stage sets the first one');
       requireReadsGate({ document, change, status: await options.status() });
       const changed = await flags.change(change, { actor, ...(reason !== undefined && { reason }) }, versionAsked(request, document));
       return { ...changed, revision: revisionOf(changed) };

@@ -50,7 +50,7 @@ function evaluateOne(flags: FlagService, request: FastifyRequest, reply: Fastify
   if ('code' in read) return refuse(reply, 400, { key, ...read });
   const evaluation = evaluate(document, key, read);
   if (evaluation === undefined)
-    return refuse(reply, 404, { key, code: 'FLAG_NOT_FOUND', details: `the flags are ${flagKeys(document.name).join(', ')}` });
+    return refuse(reply, 404, { key, code: 'FLAG_NOT_FOUND', details: `the flags are ${flagKeys(document).join(', ')}` });
   return reply.send(marked(flags, evaluation));
 }
 
@@ -59,7 +59,7 @@ function evaluateAll({ flags, ...options }: OfrepOptions, request: FastifyReques
   if (document === undefined) return unknownYet(reply);
   const read = readContext(request.body);
   if ('code' in read) return refuse(reply, 400, read);
-  const values = flagKeys(document.name).flatMap((key) => evaluate(document, key, read) ?? []);
+  const values = flagKeys(document).flatMap((key) => evaluate(document, key, read) ?? []);
   const body = JSON.stringify({
     flags: values.map((evaluation) => marked(flags, evaluation)),
     metadata: { epoch: document.epoch, revision: revisionOf(document) },

@@ -1,5 +1,9 @@
-import { expect, test } from 'vitest';
-import { changeRules, type ReadsValue, type RulesChange, type Side } from '#schemas/flags/read-rules.ts';
+import { describe, expect, test } from 'vitest';
+import { DUAL_STAGES, type DualStage, stageBehaviour } from '#schemas/flags/dual-stages.ts';
+import { decideRead, evaluate, flagKeys, stageOf } from '#schemas/flags/evaluate.ts';
+import type { FlagDocument } from '#schemas/flags/flag-document.ts';
+import { flagDocumentSchema } from '#schemas/flags/flag-schema.ts';
+import { changeRules, type ReadRules, readsOf, type ReadsValue, type RulesChange, type Side } from '#schemas/flags/read-rules.ts';
 import { closedReasons, requireReadsGate } from '#schemas/flags/reads-gate.ts';
 import type { StatusResult } from '#schemas/status/status-result.ts';
 
@@ -65,4 +69,56 @@ test('releasing reads is sending them where the rules do', () => {
   const status = { ...READY, phase: 'copying' as const };
   expect(closedReasons({ document: { serves: 'source', rules }, change, status })).toHaveLength(1);
   expect(closedReasons({ document: { serves: 'source' }, change, status })).toEqual([]);
+});
+
+describe('a stage of dual writes', () => {
+  const rules = (dual: DualStage): ReadRules => changeRules(undefined, { kind: 'stage', stage: dual }, 'salt');
+  const at = (dual: DualStage, to: DualStage, serves: Side = 'source', status: Partial<StatusResult> = {}): readonly string[] =>
+    closedReasons({ document: { serves, rules: rules(dual) }, change: { kind: 'stage', stage: to }, status: { ...READY, ...status } });
+
+  test('moves one step, across the flip by the flip only', () => {
+    for (const from of DUAL_STAGES) {
+      const serves = stageBehaviour(from).answers;
+      for (const to of DUAL_STAGES) {
+        const isOpen = at(from, to, serves, { drift: 0 }).length === 0;
+        const by = Math.abs(DUAL_STAGES.indexOf(to) - DUAL_STAGES.indexOf(from));
+        expect(isOpen, `${from} to ${to}`).toBe(by <= 1 && stageBehaviour(to).answers === serves);
+      }
+    }
+    expect(at('shadow', 'live')).toEqual([expect.stringContaining('crossfade cutover')]);
+    expect(at('live', 'shadow', 'target')).toEqual([expect.stringContaining('crossfade rollback')]);
+  });
+
+  test('goes on with the copy done, and after the flip with a comparison that was clean; back however things stand', () => {
+    for (const status of NOT_READY.filter(({ drift }) => drift === undefined)) {
+      expect(at('dualwrite', 'shadow', 'source', status)).not.toEqual([]);
+      expect(at('shadow', 'dualwrite', 'source', status)).toEqual([]);
+    }
+    expect(at('dualwrite', 'shadow', 'source', { drift: 3 })).toEqual([]);
+    expect(at('off', 'dualwrite', 'source', { phase: 'planned' })).not.toEqual([]);
+    for (const drift of [null, 2]) expect(at('live', 'rampdown', 'target', { drift })).not.toEqual([]);
+    expect(at('rampdown', 'live', 'target', { drift: 2 })).toEqual([]);
+  });
+
+  test('is what the flip says of it, and reads go by it', () => {
+    const document = (dual: DualStage, serves: Side): FlagDocument => ({ name: 'shop', epoch: 1, state: 1, serves, rules: rules(dual) });
+    for (const dual of DUAL_STAGES) {
+      const { answers } = stageBehaviour(dual);
+      expect(stageOf(document(dual, answers))).toBe(dual);
+      expect(stageOf(document(dual, 'source'))).toBe(answers === 'source' ? dual : 'shadow');
+      expect(stageOf(document(dual, 'target'))).toBe(answers === 'target' ? dual : 'live');
+      for (const serves of ['source', 'target'] as const) {
+        const one = document(dual, serves);
+        const { compares, answers: answering } = stageBehaviour(stageOf(one)!);
+        expect(answering).toBe(serves);
+        expect(decideRead(one, {})).toMatchObject({ stage: compares ? 'shadow' : serves, rule: 'dual-write' });
+        expect(readsOf(one.rules, serves)).toBe(serves);
+        expect(evaluate(one, 'shop.stage', {})).toMatchObject({ value: stageOf(one)!, metadata: { read_from: serves, write_to: serves } });
+        expect(flagDocumentSchema.parse(one)).toEqual(one);
+      }
+    }
+    const plain: FlagDocument = { name: 'shop', epoch: 1, state: 1, serves: 'source' };
+    expect([flagKeys(plain), evaluate(plain, 'shop.stage', {})]).toEqual([['shop.reads', 'shop.writes'], undefined]);
+    expect(closedReasons({ document: document('shadow', 'source'), change: reads('target'), status: READY })).not.toEqual([]);
+  });
 });

@@ -8,7 +8,7 @@ import {
   type DualWriterOptions,
 } from '#services/client/dual-write.ts';
 import { MemoryRetryQueue } from '#services/client/retry-queue.ts';
-import { DUAL_STAGES, type DualStage } from '#services/client/stages.ts';
+import { DUAL_STAGES, type DualStage } from '#schemas/flags/dual-stages.ts';
 import { seeded, seedFromEnvironment } from '#test/support/random.ts';
 
 interface Row {
@@ -99,7 +99,7 @@ test('the first store decides: what it refuses is written nowhere', async () => 
   stage.source.isAway = true;
   await expect(stage.writer.write('k', { v: 1 })).rejects.toThrow('source is away');
   expect(stage.log).toEqual(['source put k']);
-  expect(stage.writer.counts).toEqual({ conflicts: 0, secondFailed: 0, lost: 0, waiting: 0 });
+  expect(stage.writer.counts).toEqual({ conflicts: 0, carried: 0, secondFailed: 0, lost: 0, waiting: 0 });
 });
 
 test('a second write that fails is queued once, and settled when the store is back', async () => {
@@ -154,6 +154,65 @@ test('a row that another process writes while it is settled is not overwritten w
   };
   expect(await stage.writer.settle('k')).toBe('settled');
   expect(stage.target.rows.get('k')).toEqual({ v: 5 });
+});
+
+/** As the database says it; `until`: how many writes it refuses. */
+function fence(shelf: Shelf, times = Infinity): void {
+  const put = shelf.put.bind(shelf);
+  let left = times;
+  shelf.put = async (...args) => {
+    if (left-- > 0) throw Object.assign(new Error('Crossfade: the other store serves now'), { code: '25006' });
+    return put(...args);
+  };
+}
+
+describe('the fence has the last word', () => {
+  test('a first write that it refuses is made in the other store, and the pipeline carries it back', async () => {
+    const stage = await open();
+    stage.at = 'shadow';
+    fence(stage.source);
+    await stage.writer.write('k', { v: 1 });
+    expect([stage.source.rows.get('k'), stage.target.rows.get('k')]).toEqual([undefined, { v: 1 }]);
+    expect(stage.writer.counts).toMatchObject({ carried: 1, secondFailed: 0, waiting: 0 });
+  });
+
+  test('a second write that it refuses is the pipeline’s', async () => {
+    const stage = await open();
+    stage.at = 'live';
+    fence(stage.source);
+    await stage.writer.write('k', { v: 1 });
+    expect(stage.target.rows.get('k')).toEqual({ v: 1 });
+    expect(stage.writer.counts).toMatchObject({ carried: 1, secondFailed: 0, waiting: 0 });
+  });
+
+  test('a key that was queued before the flip does not take back what the target has since', async () => {
+    const stage = await open('source-wins', { refresh: async () => void (stage.at = 'live') });
+    stage.target.isAway = true;
+    await stage.writer.write('k', { v: 1 });
+    stage.target.isAway = false;
+    stage.target.rows.set('k', { v: 2 });
+    fence(stage.source);
+    expect(await stage.writer.retry()).toBe(0);
+    expect(stage.target.rows.get('k')).toEqual({ v: 2 });
+  });
+
+  test('what is queued waits while nobody knows the stage', async () => {
+    const stage = await open('source-wins', { refresh: async () => Promise.reject(new Error('nobody answers')) });
+    stage.target.isAway = true;
+    await stage.writer.write('k', { v: 1 });
+    stage.target.isAway = false;
+    expect(await stage.writer.retry()).toBe(1);
+    expect(stage.target.rows.size).toBe(0);
+  });
+});
+
+test('newerWins: a second write that comes late leaves the newer row', async () => {
+  const stage = await open({ newerWins: ({ v }) => v });
+  stage.target.rows.set('k', { v: 5 });
+  await stage.writer.write('k', { v: 3 });
+  expect([stage.source.rows.get('k'), stage.target.rows.get('k')]).toEqual([{ v: 3 }, { v: 5 }]);
+  await stage.writer.write('k', { v: 6 });
+  expect(stage.target.rows.get('k')).toEqual({ v: 6 });
 });
 
 test('a full queue is told, and the write has still succeeded', async () => {

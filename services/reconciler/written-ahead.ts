@@ -1,0 +1,47 @@
+/**
+ * Tables that the application writes on both sides (`conflict` in the file). There the target may be ahead of the state that it is compared at, by a write
+ * of the application's own that the stream has not brought yet, and nothing says of a row of the target how far ahead it is. So a row counts as
+ * different only if it differs in each of several comparisons, every one of a later state. Guarantee: what differs for good is found each
+ * time and counted; a comparison that names not all that differs takes nothing away from the one after it.
+ */
+import { guarded } from '#schemas/test-hooks.ts';
+import type { DifferenceSample, TableVerdict } from '#schemas/reconcile/verify-result.ts';
+import type { TableProbe } from '#connectors/probe/postgres/table-scan.ts';
+
+function differencesOf({ missing, extra, different }: TableVerdict): number {
+  return missing + extra + different;
+}
+
+/** Whether another comparison may tell more. */
+export function mayBeAhead({ mapping }: TableProbe, verdict: TableVerdict | undefined): boolean {
+  return mapping.conflict !== undefined && verdict !== undefined && differencesOf(verdict) > 0 && guarded('written-ahead');
+}
+
+/** `now`: of a later state than `before`. */
+export function inBoth(before: TableVerdict | undefined, now: TableVerdict): TableVerdict {
+  if (before === undefined || before.inconclusive !== undefined || now.inconclusive !== undefined) return now;
+  if (!namesAll(before) || !namesAll(now)) return now;
+  const known = new Set(before.sample.map(idOf));
+  const sample = now.sample.filter((one) => known.has(idOf(one)));
+  const count = (kind: DifferenceSample['kind']): number => sample.filter((one) => one.kind === kind).length;
+  const held = sample.filter(({ cause }) => cause === 'held').length;
+  const { held: _held, ...rest } = now;
+  return {
+    ...rest,
+    missing: count('missing'),
+    extra: count('extra'),
+    different: count('different'),
+    ...(held > 0 && { held }),
+    sample,
+    ...(now.ranges !== undefined && sample.length === 0 && { ranges: now.ranges.map((range) => ({ ...range, differences: 0 })) }),
+  };
+}
+
+function namesAll(verdict: TableVerdict): boolean {
+  return verdict.sample.length === differencesOf(verdict);
+}
+
+/** A row may differ in another way by now: it differs all the same. */
+function idOf({ key }: DifferenceSample): string {
+  return JSON.stringify(key);
+}

@@ -1,0 +1,41 @@
+import { afterEach, expect, test } from 'vitest';
+import type { TableProbe } from '#connectors/probe/postgres/table-scan.ts';
+import type { DifferenceSample, TableVerdict } from '#schemas/reconcile/verify-result.ts';
+import { installTestHooks } from '#schemas/test-hooks.ts';
+import { inBoth, mayBeAhead } from '#services/reconciler/written-ahead.ts';
+
+function verdict(sample: readonly DifferenceSample[], more: Partial<TableVerdict> = {}): TableVerdict {
+  const count = (kind: DifferenceSample['kind']): number => sample.filter((one) => one.kind === kind).length;
+  const counts = { missing: count('missing'), extra: count('extra'), different: count('different') };
+  return { from: 'public.a', to: 'public.a', rowsSource: 9, rowsTarget: 9, ...counts, sample, lsn: '0/1', ...more };
+}
+
+const at = (id: number, kind: DifferenceSample['kind'] = 'different'): DifferenceSample => ({ key: { id: String(id) }, kind, columns: [] });
+
+test('what differs only once is ahead, what differs again is different, as it now is', () => {
+  const now = inBoth(verdict([at(1), at(2), at(3, 'missing')]), verdict([at(2), at(3, 'extra'), at(4)], { lsn: '0/2' }));
+  expect(now).toEqual(verdict([at(2), at(3, 'extra')], { lsn: '0/2' }));
+  const ranges = [{ rows: 9, differences: 1 }] as unknown as NonNullable<TableVerdict['ranges']>;
+  expect(inBoth(verdict([at(1)]), verdict([at(2)], { ranges }))).toEqual(verdict([], { ranges: [{ rows: 9, differences: 0 }] as never }));
+});
+
+test('a comparison that names not all, or says nothing, takes nothing away', () => {
+  const after = verdict([at(2)]);
+  expect(inBoth(undefined, after)).toBe(after);
+  expect(inBoth(verdict([at(1)], { different: 5_000 }), after)).toBe(after);
+  expect(inBoth(verdict([], { inconclusive: { cause: 'lag', message: '' } }), after)).toBe(after);
+  const many = verdict([at(1)], { different: 5_000 });
+  expect(inBoth(verdict([at(2)]), many)).toBe(many);
+});
+
+afterEach(() => installTestHooks({}));
+
+test('only a table with a policy is compared again, and only where something differs', () => {
+  const probe = { mapping: { conflict: 'source-wins' } } as unknown as TableProbe;
+  expect(mayBeAhead(probe, verdict([at(1)]))).toBe(true);
+  expect(mayBeAhead(probe, verdict([]))).toBe(false);
+  expect(mayBeAhead(probe, undefined)).toBe(false);
+  expect(mayBeAhead({ mapping: {} } as unknown as TableProbe, verdict([at(1)]))).toBe(false);
+  installTestHooks({ disabledGuards: ['written-ahead'] });
+  expect(mayBeAhead(probe, verdict([at(1)]))).toBe(false);
+});
