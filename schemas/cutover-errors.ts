@@ -229,5 +229,6 @@ export const cutoverErrors = {
     'Gate names: what knows a table by more than its name would be left behind by a rename swap.',
     'See docs/rename-swap.md; what is named is to be changed before.',
   ),
+  'CF-8335': entry(10, 'operator', 'Gate waves: another wave is in flight, or newly cut over.', 'Wait for it, or roll it back.'),
   'CF-8503': entry(1, 'operator', 'A rollback trigger sees nothing.', 'Mend its feed: until then it says "unknown", and never fires.'),
 } as const satisfies Record<string, CatalogueEntry>;

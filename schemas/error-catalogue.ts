@@ -104,6 +104,12 @@ export const catalogue = {
     'Look what it was for; `crossfade resume` then copies the table again as the source has it now.',
   ),
   'CF-4005': entry(1, 'operator', 'A test of the mapping failed.', 'Mend the mapping, or what the test expects.'),
+  'CF-4007': entry(
+    2,
+    'operator',
+    'Units of different waves may get the same key.',
+    'Put the unit into the key, or make the keys of both stores differ and name the table under waves.distinct.',
+  ),
   'CF-4006': entry(
     10,
     'operator',

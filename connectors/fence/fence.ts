@@ -3,22 +3,30 @@
  * time-out or the death of whoever holds it lets the queued writers go on without an error); from `commit` on every writer but our own sinks
  * is refused with SQLSTATE 25006, in any session, however old its snapshot or its plan. Readers are never blocked by any act here.
  *
+ * Of a table of which only some rows move, only writers of those are refused, and whoever truncates it; the others wait while it is locked.
  * Fences go by the migration's name: those of two migrations on one table do not disturb each other. All acts but `open` may be repeated.
  */
 import type pg from 'pg';
-import type { Renames, TableName } from '#schemas/mapping/compiled-mapping.ts';
+import type { Renames, RowFilter, TableName } from '#schemas/mapping/compiled-mapping.ts';
 
 export type { TableName } from '#schemas/mapping/compiled-mapping.ts';
 
 export type Side = 'source' | 'target';
+
+/** A root or plain table; partitions and inheriting tables of any depth go with it. */
+export interface FencedTable extends TableName {
+  /** Writers of these rows alone are refused, and whoever truncates; absent: all writers. */
+  readonly rows?: RowFilter | undefined;
+}
 
 export interface FenceOptions {
   readonly url: string;
   /** The migration's. Sessions that say it, or its `reverseName`, in `crossfade.pipeline` are exempt. */
   readonly name: string;
   readonly side: Side;
-  /** Roots and plain tables; partitions and inheriting tables of any depth go with them. */
-  readonly tables: readonly TableName[];
+  /** Other pipelines that may go on writing: a row that changes its unit is written by both waves' sinks, in any order. */
+  readonly exempt?: readonly string[];
+  readonly tables: readonly FencedTable[];
   /** Who serves instead, for the refused writer: `the target (new.example:5432/shop)`. */
   readonly servesElsewhere: string;
   /** How long writers may queue behind us before the lock is had; never more than 0.8 times the server's deadlock_timeout (1 s by default). */

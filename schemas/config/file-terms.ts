@@ -1,6 +1,9 @@
 /** Pieces of the file's grammar that several blocks share. Guarantee: what stands in the file is never repeated in a message. */
 import { z } from 'zod';
 
+/** PostgreSQL cuts names at 63 bytes; the slot, the publication and temporary tables add to it. */
+export const NAME_LENGTH_MAX = 48;
+
 /** Zod's error option: what stands there instead is never repeated, it may be a secret. */
 export function expected(what: string): { error: (issue: { input?: unknown }) => string } {
   return { error: (issue) => (issue.input === undefined ? `is missing; expected ${what}` : `expected ${what}`) };

@@ -9,7 +9,7 @@ import { draftEntries, type EntryDraft } from './init/draft-entries.ts';
 import { matchTables, type OpenTable, type TableMatches } from './init/match-tables.ts';
 import { ask, comment, QUESTION, renderEntry, renderGlob, scalar } from './init/render-entries.ts';
 import type { MigrationFile } from './migration-file.ts';
-import { NAME_LENGTH_MAX } from './migration-schema.ts';
+import { NAME_LENGTH_MAX } from './file-terms.ts';
 import { readMigrationFile } from './read-migration-file.ts';
 
 export interface InitOptions {

@@ -53,6 +53,10 @@ export interface MigrationFile {
   readonly functions?: UserFunctions;
   /** Absent: the defaults (`cutoverOf`). */
   readonly cutover?: CutoverEntry;
+  /** What moves one after another; absent: everything at once. Work on the file of one wave (`waveFile`). */
+  readonly waves?: WavesEntry;
+  /** This file is that of one wave. */
+  readonly wave?: WaveOf;
   /** Hash of the plan that people signed, where a command was given one: what is done is bound to it. With several targets that of the whole. */
   readonly signedPlan?: string;
 }
@@ -69,6 +73,36 @@ export interface BackupEntry {
   readonly timeoutMs: number;
   /** At the cut-over; absent: however old. */
   readonly maxAgeMs?: number;
+}
+
+export interface WavesEntry {
+  /** Source column that tells whose a row is. */
+  readonly by: string;
+  /** Source tables in which it is called otherwise. */
+  readonly columns: readonly { readonly table: string; readonly column: string }[];
+  /** In the order in which they are meant to move. */
+  readonly waves: readonly WaveEntry[];
+  /** Source tables (globs) that belong to no unit. */
+  readonly shared: readonly string[];
+  /** Source tables (globs) whose keys never meet, whichever store makes them. */
+  readonly distinct: readonly string[];
+  /** No other wave is cut over for so long. */
+  readonly observationMs: number;
+  readonly line: number;
+  readonly column: number;
+}
+
+export interface WaveEntry {
+  readonly name: string;
+  /** `*`: all that no other wave names. Null: rows without a unit. */
+  readonly units: readonly (string | null)[] | '*';
+}
+
+export interface WaveOf {
+  readonly name: string;
+  /** Name of the whole migration. */
+  readonly of: string;
+  readonly waves: WavesEntry;
 }
 
 /** How a flip of who serves is made; times in milliseconds. */
@@ -163,6 +197,8 @@ export interface TableEntry {
   readonly refs?: Readonly<Record<string, RefEntry>>;
   readonly unmapped: 'error' | 'ignore';
   readonly where?: Readonly<Record<string, FilterEntry>>;
+  /** Column of `where` by which also the rows of the target are told that are its own; absent: all of them are. */
+  readonly scope?: string;
   readonly existing: 'refuse' | 'merge' | 'truncate';
   /** Absent: a row that the source deletes goes. */
   readonly deletes?: DeletesEntry;

@@ -11,7 +11,7 @@ import { conflictOption } from './conflict-schema.ts';
 import { cutoverSettings } from './cutover-schema.ts';
 import { deletesOption, truncatesOption } from './deletes-schema.ts';
 import { explodeOption } from './explode-schema.ts';
-import { expected, flag, oneOf, sqlName, whole } from './file-terms.ts';
+import { expected, flag, NAME_LENGTH_MAX, oneOf, sqlName, whole } from './file-terms.ts';
 import { keyOption, refsOption } from './key-schema.ts';
 import { reconcileSettings } from './reconcile-schema.ts';
 import { redisTable, redisUrl } from './redis-schema.ts';
@@ -23,9 +23,8 @@ import { setEntries } from './step-schema.ts';
 import { postgresUrl, targetAddress, targetOfEntry, targetsByName } from './target-schema.ts';
 import { mappingTests } from './test-schema.ts';
 import { triggers } from './triggers-schema.ts';
+import { waves } from './waves-schema.ts';
 
-/** PostgreSQL cuts names at 63 bytes; the slot, the publication and temporary tables add to it. */
-export const NAME_LENGTH_MAX = 48;
 export const NAME_PATTERN: RegExp = /^[a-z][a-z0-9_]*$/;
 
 const BYTES_PATTERN = /^(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|TiB|kB|MB|GB|TB)?$/;
@@ -245,6 +244,7 @@ export const migrationSchema = z.strictObject(
     triggers,
     observe,
     backup,
+    waves: waves.describe('Tenants or regions that move one after another, each with a cut-over and a rollback of its own.'),
     log: z
       .strictObject({
         retainBytes: bytes.prefault('1GiB').describe('Applied changes kept on disk for a target that is restored.'),

@@ -34,6 +34,7 @@ import { targetIssues, type TargetInput } from './target-schema.ts';
 import { buildShadow, keepsTextInShadow } from './shadow-schema.ts';
 import { buildTests, keepsTextInTests } from './test-schema.ts';
 import { buildTriggers } from './triggers-schema.ts';
+import { buildWaves, keepsTextInWaves } from './waves-schema.ts';
 import { readYaml, type Path, type Place, type YamlSource } from './yaml-source.ts';
 
 export interface MigrationText {
@@ -100,7 +101,7 @@ function isAt(one: Finding, { line, column }: { readonly line: number; readonly 
 
 /** Within `where`, for values under `set` and those of soft deletes, a number or a boolean is the text that stands there: 7.50 is not 7.5. */
 function isTextValue(path: Path): boolean {
-  if (keepsTextInTests(path) || keepsTextInShadow(path)) return true;
+  if (keepsTextInTests(path) || keepsTextInShadow(path) || keepsTextInWaves(path)) return true;
   if (path[0] !== 'tables' || path.length < 4) return false;
   if (path[2] === 'deletes') return path[4] === 'value' || path[4] === 'alive';
   if (path[2] === 'reverse') return path[3] === 'set' && keepsTextInSet(path.slice(5));
@@ -175,6 +176,9 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
     ...(parsed.triggers.length > 0 && { triggers: buildTriggers(parsed.triggers) }),
     ...(parsed.observe !== undefined && { observe: parsed.observe }),
     ...(parsed.backup !== undefined && { backup: buildBackup(parsed.backup) }),
+    ...(parsed.waves !== undefined && {
+      waves: buildWaves(parsed.waves, parsed.name, { wrong, place: source.keyPlace(['waves']) }),
+    }),
     ...(parsed.tests.length > 0 && { tests: buildTests(parsed.tests, { source, path, wrong }) }),
   };
   return { file, findings };
@@ -182,7 +186,7 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
 
 /** Several targets, or Redis, are applied to by one process; and only tables of Redis say how rows stand there. */
 function checkTargetKind(
-  { target, tables, log, reconcile, shadow, cutover }: ParsedMigration,
+  { target, tables, log, reconcile, shadow, cutover, waves }: ParsedMigration,
   targets: readonly NamedTarget[] | undefined,
   wrong: (message: string, at: Path) => void,
 ): void {
@@ -190,6 +194,12 @@ function checkTargetKind(
     wrong('several targets take their rows from the embedded log in this version: take `kafka` out', ['log', 'kafka']);
   else if (log.kafka !== undefined && (targets?.[0]?.address ?? target)?.redis !== undefined)
     wrong('a Redis target takes its rows from the embedded log in this version: take `kafka` out', ['log', 'kafka']);
+  if (waves !== undefined && (log.kafka !== undefined || targets !== undefined || target?.redis !== undefined))
+    wrong('waves move into one PostgreSQL target, by the embedded log, in this version', ['waves']);
+  if (waves !== undefined && (cutover.strategy === 'rename-swap' || cutover.strategy === 'dual-write'))
+    wrong(`waves move by the strategy flip in this version, not by ${cutover.strategy}`, ['waves']);
+  if (waves !== undefined && tables.some(({ conflict }) => conflict !== undefined))
+    wrong('rows of a wave are written by one store at a time: take `conflict` out', ['waves']);
   if (log.kafka !== undefined && reconcile.stream)
     wrong('the log is held against source and target in one process only in this version: take `stream` out', ['reconcile', 'stream']);
   if (targets === undefined && target?.redis !== undefined && shadow.length > 0)

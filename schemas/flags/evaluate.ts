@@ -1,11 +1,13 @@
 /**
  * A flag's value for one context. Guarantee: total and pure: the same document, key and context give the same answer in a server, in the client and
- * in a test; rules are looked at in the order that read-rules.ts gives; `NAME.writes` is what the database says and has no rules.
+ * in a test; rules are looked at in the order that read-rules.ts gives; `NAME.writes` is what the database says and has no rules. Where a migration moves
+ * in waves, a unit gets what its wave says.
  */
 import { bucketOf, isWithin } from './bucket.ts';
 import { type DualStage, stageBehaviour, stageThatHolds } from './dual-stages.ts';
-import { type FlagDocument, versionOf } from './flag-document.ts';
+import { documentOf, type FlagDocument, versionOf, type WaveFlags } from './flag-document.ts';
 import { answeringSide, qualified, type ReadStage, type RuleSet } from './read-rules.ts';
+import { isTableOf } from './table-glob.ts';
 
 export interface EvaluationContext {
   /** The tenant or user: what sticks. Absent: no rule by unit or percentage matches. */
@@ -55,16 +57,40 @@ export function stageOf({ rules, serves }: Pick<FlagDocument, 'rules' | 'serves'
 /** Undefined: there is no such flag. */
 export function evaluate(document: FlagDocument, key: string, context: EvaluationContext): Evaluation | undefined {
   const [reads, writes, stage] = keysOf(document.name);
+  const wave = waveOf(document, context);
+  const serves = wave?.serves ?? document.serves;
+  const about = { document, key, wave };
   const dual = stageOf(document);
   if (key === stage && dual !== undefined) {
-    const evaluation = answer(document, key, decideRead(document, context));
+    const evaluation = answer(about, decideRead(document, context));
     return { ...evaluation, value: dual, variant: dual, reason: 'STATIC' };
   }
-  if (key === writes) return answer(document, key, { stage: document.serves, rule: 'writes', reason: 'STATIC' });
-  return key === reads ? answer(document, key, decideRead(document, context)) : undefined;
+  if (key === writes) return answer(about, { stage: serves, rule: 'writes', reason: wave === undefined ? 'STATIC' : 'TARGETING_MATCH' });
+  return key === reads ? answer(about, decideRead(document, context)) : undefined;
 }
 
-function answer(document: FlagDocument, key: string, { stage, rule, reason, bucket }: ReadDecision): Evaluation {
+/** The one that the context belongs to. Undefined: the migration has none, or none of them has the unit. */
+export function waveOf({ waves }: Pick<FlagDocument, 'waves'>, { tenant, targetingKey, table }: EvaluationContext): WaveFlags | undefined {
+  if (waves === undefined) return undefined;
+  const name = table === undefined ? undefined : qualified(table);
+  const ofTable = name && waves.find(({ tables = [] }) => tables.some((pattern) => isTableOf(pattern, name)));
+  if (ofTable) return ofTable;
+  const whole = waves.filter(({ tables }) => tables === undefined);
+  for (const unit of [tenant, targetingKey]) {
+    const found = unit === undefined ? undefined : whole.find(({ units }) => units !== '*' && units.includes(unit));
+    if (found !== undefined) return found;
+  }
+  return (tenant ?? targetingKey) === undefined ? undefined : whole.find(({ units }) => units === '*');
+}
+
+interface Asked {
+  readonly document: FlagDocument;
+  readonly key: string;
+  readonly wave: WaveFlags | undefined;
+}
+
+function answer({ document, key, wave }: Asked, { stage, rule, reason, bucket }: ReadDecision): Evaluation {
+  const serves = wave?.serves ?? document.serves;
   const rate = stage === 'shadow' ? 1 : 0;
   return {
     key,
@@ -74,9 +100,10 @@ function answer(document: FlagDocument, key: string, { stage, rule, reason, buck
     metadata: {
       epoch: document.epoch,
       version: versionOf(document),
-      read_from: answeringSide(stage, document.serves),
-      write_to: document.serves,
+      read_from: answeringSide(stage, serves),
+      write_to: serves,
       rule,
+      ...(wave !== undefined && { wave: wave.name }),
       shadow_rate: rate,
       check_rate: rate,
       ttl_ms: FLAG_TTL_MS,
@@ -86,7 +113,8 @@ function answer(document: FlagDocument, key: string, { stage, rule, reason, buck
 }
 
 export function decideRead(document: FlagDocument, context: EvaluationContext): ReadDecision {
-  const { rules, serves } = document;
+  const wave = waveOf(document, context);
+  const { rules, serves } = wave === undefined ? document : documentOf(document, wave);
   if (rules?.kill === true) return { stage: serves, rule: 'kill', reason: 'STATIC' };
   const dual = stageOf(document);
   if (dual !== undefined) {

@@ -23,12 +23,21 @@ export const readRulesSchema: z.ZodType<ReadRules> = z.strictObject({
   dual: z.enum(DUAL_STAGES).exactOptional(),
 });
 
+const waveFlags = z.strictObject({
+  name: z.string(),
+  units: z.union([z.literal('*'), z.array(z.string().nullable())]),
+  tables: z.array(z.string()).exactOptional(),
+  serves: z.enum(['source', 'target']),
+  rules: readRulesSchema.exactOptional(),
+});
+
 export const flagDocumentSchema: z.ZodType<FlagDocument> = z.strictObject({
   name: z.string(),
   epoch: z.int().min(0),
   state: z.int().min(0),
   serves: z.enum(['source', 'target']),
   rules: readRulesSchema.exactOptional(),
+  waves: z.array(waveFlags).exactOptional(),
 });
 
 const unit = z.string().min(1).max(1_000);

@@ -16,6 +16,7 @@ import { pairId, type CompiledMapping, type Explode, type TableMapping } from '.
 import { FindingList } from './finding-list.ts';
 import { resolveTables, type ResolvedTable } from './resolve-tables.ts';
 import { compileFilter } from './row-filter.ts';
+import { compileScope } from './row-scope.ts';
 import { joinShares, refuseShares } from './share.ts';
 import { SurrogateKeys } from './surrogate-keys.ts';
 import { showTable } from './table-pattern.ts';
@@ -76,6 +77,7 @@ function compileTable(resolved: ResolvedTable, shared: Omit<ColumnContext, 'reso
   if (fates === undefined) return undefined;
   if (entry.onRowError !== undefined && key.targetKey.length === 0) reportUnnamed(resolved, list);
   const fed = new Set(columns.map((column) => column.target));
+  const scope = compileScope(context, columns, steps);
   const table: TableMapping = {
     from: { schema: source.schema, name: source.name },
     to,
@@ -83,6 +85,7 @@ function compileTable(resolved: ResolvedTable, shared: Omit<ColumnContext, 'reso
     ...key,
     overridesIdentity: target.columns.some((column) => column.identity === 'a' && fed.has(column.name)),
     ...(filter !== undefined && { filter }),
+    ...(scope !== undefined && { scope }),
     ...(steps !== undefined && { steps }),
     ...(children !== undefined && { explode: children }),
     existing: entry.existing,

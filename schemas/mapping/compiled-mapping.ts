@@ -78,6 +78,8 @@ export interface TableMapping {
   /** Some target identity column is GENERATED ALWAYS: inserts say OVERRIDING SYSTEM VALUE. */
   readonly overridesIdentity: boolean;
   readonly filter?: RowFilter;
+  /** Rows of the target that are its own; absent: as `share` says. */
+  readonly scope?: RowScope;
   /** Constants that tell this pair's rows of the target from those of other source tables; absent: all rows are its own. */
   readonly share?: readonly ShareColumn[];
   /** Other source tables feed other columns of the same rows; absent: a row of the target is one row of this source table. */
@@ -125,6 +127,14 @@ export type ArrayKind = 'json' | 'jsonb' | 'array';
 export interface ExplodedPart extends ColumnMapping {
   /** Of an element that is a JSON object; absent: the element itself. */
   readonly path?: readonly string[];
+}
+
+/** Told by a column that source and target have in common. */
+export interface RowScope {
+  /** Source column; the condition on it is one of `TableMapping.filter`. */
+  readonly by: string;
+  /** The same condition on the target's column. */
+  readonly rows: RowFilter;
 }
 
 /** A column of the target's key that the file sets to a constant. */

@@ -10,6 +10,7 @@ import { pairId, tableId } from './compiled-mapping.ts';
 import type { FindingList } from './finding-list.ts';
 import { didYouMeanTable } from './suggest-table.ts';
 import { withSurrogate } from './surrogate-entry.ts';
+import { waveTables } from './wave-tables.ts';
 import {
   fillPattern,
   isGlob,
@@ -22,7 +23,7 @@ import {
 } from './table-pattern.ts';
 
 export interface ResolvedTable {
-  /** What the file says of this table, with what `key` makes of its columns. */
+  /** What the file says of this table, with what `key` makes of its columns, and its wave of the rows. */
   readonly entry: TableEntry;
   /** As it stands in the file, for all the tables that it matches. */
   readonly written: TableEntry;
@@ -65,7 +66,7 @@ export function resolveTables(file: MigrationFile, source: Catalog, target: Cata
       resolved.push({ entry, written: claim.entry, source: table, to, ...counterpart });
     }
   }
-  return resolved;
+  return file.wave === undefined ? resolved : waveTables(file.wave, resolved, list);
 }
 
 function targetName(to: NamePattern | undefined, table: CatalogTable): ResolvedTable['to'] {

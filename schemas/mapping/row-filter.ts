@@ -127,7 +127,8 @@ export function compileFilter({ entry, source }: ResolvedTable, list: FindingLis
   return conditions.length === 0 ? undefined : { conditions };
 }
 
-function compileCondition(column: CatalogColumn, filter: FilterEntry, list: FindingList): FilterCondition | undefined {
+/** Undefined where the column's type, or a value, is none to compare by (reported). */
+export function compileCondition(column: CatalogColumn, filter: FilterEntry, list: FindingList): FilterCondition | undefined {
   const plain = underDomain(column);
   const canonical = canonicalOf(column);
   const onlyNull = filter.values.every((value) => value === null);

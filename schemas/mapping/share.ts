@@ -7,7 +7,7 @@ import { quoteIdent, quoteLiteral, type CatalogColumn, type CatalogTable } from 
 import { isComputed, pairId, tableId, type ColumnMapping, type ShareColumn, type TableMapping } from './compiled-mapping.ts';
 import type { FindingList } from './finding-list.ts';
 import type { ResolvedTable } from './resolve-tables.ts';
-import { canonicalOf } from './row-filter.ts';
+import { canonicalOf, filterSql } from './row-filter.ts';
 import { showTable } from './table-pattern.ts';
 import type { TableSteps } from './steps/table-steps.ts';
 import { underDomain } from './type-fit.ts';
@@ -50,8 +50,9 @@ export function shareOf(
 type ColumnSql = (column: string) => string;
 
 /** SQL for "this pair has a row here"; `columnSql` gives a column's quoted (and qualified) name. Undefined: it has every row. */
-export function shareSql({ share, merge }: TableMapping, columnSql: ColumnSql = quoteIdent): string | undefined {
+export function shareSql({ share, merge, scope }: TableMapping, columnSql: ColumnSql = quoteIdent): string | undefined {
   if (merge !== undefined) return `${columnSql(merge.witness)} IS NOT NULL`;
+  if (scope !== undefined) return filterSql(scope.rows, columnSql);
   return share?.map(({ target, type, value }) => `${columnSql(target)} = ${quoteLiteral(value)}::${type}`).join(' AND ');
 }
 

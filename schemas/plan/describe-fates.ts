@@ -36,10 +36,10 @@ function shown(value: string | null, { type }: SoftFlag): string {
   return type === 'boolean' ? String(value === 't') : value;
 }
 
-function describeTruncates({ truncates, share, merge }: TableMapping, marks: boolean): string {
+function describeTruncates({ truncates, share, merge, scope }: TableMapping, marks: boolean): string {
   if (truncates === 'ignore') return 'it changes nothing on the target';
   if (truncates === 'halt') return 'it halts the table';
   if (merge !== undefined) return 'it does the same to all rows';
-  if (share !== undefined) return 'its rows go from the target table, those of others stay';
+  if (share !== undefined || scope !== undefined) return 'its rows go from the target table, those of others stay';
   return marks ? 'it marks all rows of the target as deleted' : 'it empties the target table too';
 }

@@ -28,9 +28,9 @@ export function layoutStages(runbook: Runbook): Block[] {
 }
 
 /** `crossfade verify -f shop.yaml --target a`. */
-function commandOf({ isDefaultFile, file, target }: Runbook): (command: string, ...rest: readonly string[]) => string {
+function commandOf({ isDefaultFile, file, target, wave }: Runbook): (command: string, ...rest: readonly string[]) => string {
   const shown = /^[\w./-]+$/.test(file) ? file : `'${file.replaceAll("'", String.raw`'\''`)}'`;
-  const ownFile = isDefaultFile ? [] : ['-f', shown];
+  const ownFile = [...(isDefaultFile ? [] : ['-f', shown]), ...(wave === undefined ? [] : ['--wave', wave])];
   return (command, ...rest) => {
     const ownTarget = target === undefined || OF_ALL_TARGETS.has(command) ? [] : ['--target', target];
     return ['crossfade', command, ...ownFile, ...ownTarget, ...rest].join(' ');

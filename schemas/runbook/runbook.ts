@@ -10,6 +10,8 @@ export interface Runbook {
   /** Commands need no `-f` for it. */
   readonly isDefaultFile: boolean;
   readonly target: string | undefined;
+  /** Of a file that moves in waves. */
+  readonly wave: string | undefined;
   readonly writtenAt: string;
   readonly plan: PlanDocument;
   readonly state: MigrationState | null;

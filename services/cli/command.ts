@@ -27,6 +27,8 @@ export interface CommonOptions {
   /** Absolute, or as typed; undefined = the default name in the working directory. */
   readonly file?: string;
   readonly data?: string;
+  /** Of a file that moves in waves the one to act on. */
+  readonly wave?: string;
   readonly json: boolean;
 }
 

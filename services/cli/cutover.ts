@@ -2,6 +2,7 @@
 import { PipelineError } from '#schemas/errors.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
 import { flipOptions, runFlip } from './flip/run-flip.ts';
+import { waveOption } from './migration-input.ts';
 import { loadSignedTarget } from './plan/signed-plan.ts';
 
 export const cutoverCommand: CommandSpec = {
@@ -25,7 +26,7 @@ async function run(context: CommandContext): Promise<Outcome> {
   const dryRun = context.options.flag('dryRun');
   if (!dryRun && context.options.text('confirm') !== file.name) {
     throw new PipelineError('CF-8309', `the cut-over of ${file.name} has to be confirmed by its name`, {
-      remedy: `crossfade cutover --confirm ${file.name}; look first: crossfade cutover --dry-run`,
+      remedy: `crossfade cutover${waveOption(file)} --confirm ${file.name}; look first: crossfade cutover${waveOption(file)} --dry-run`,
     });
   }
   return runFlip(file, { command: 'cutover', kind: 'cutover', drill: false, dryRun }, context);

@@ -8,6 +8,7 @@ import type { Command } from 'commander';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { readMigrationFile } from '#schemas/config/read-migration-file.ts';
 import { targetFiles } from '#schemas/config/target-files.ts';
+import { waveFile } from '#schemas/config/wave-file.ts';
 import { FILE_BYTES_MAX } from '#schemas/config/yaml-source.ts';
 import { errorOf } from '#schemas/envelope.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
@@ -32,6 +33,11 @@ export interface TargetsInput extends MigrationInput {
 
 export function targetOption(command: Command): void {
   command.option('--target <name>', 'of a file with several targets only this one');
+}
+
+/** As it is typed behind a command. */
+export function waveOption({ wave }: Pick<MigrationFile, 'wave'>): string {
+  return wave === undefined ? '' : ` --wave ${wave.name}`;
 }
 
 /** For commands that know several targets. @throws PipelineError CF-1002 to CF-1007 */
@@ -81,15 +87,27 @@ export async function loadMigration(
   return { ...input, file: oneOf(targetFiles(input.file)) };
 }
 
-/** With all its targets. @throws PipelineError CF-1002 to CF-1006; where there are several faults they are in `details.findings`. */
+/** With all its targets; of a file with waves, that of the one named. @throws PipelineError CF-1002 to CF-1006; where there are several faults they are in `details.findings`. */
 export async function loadWhole(
   { common, io }: Pick<CommandContext, 'common' | 'io'>,
   { offline = false }: { readonly offline?: boolean } = {},
 ): Promise<MigrationInput> {
-  const typed = common.file ?? DEFAULT_FILE;
-  const path = isAbsolute(typed) ? typed : join(io.directory, typed);
-  const file = await loadFile({ path, typed, env: io.environment, offline });
+  const { path } = placeOf({ common, io });
+  const file = waveFile(await loadWritten({ common, io }, { offline }), common.wave);
   return { file, path, dataDir: dataDirOf(file.name, { common, io }) };
+}
+
+/** As it is written, with all its targets and waves. @throws PipelineError as `loadWhole` */
+export async function loadWritten(
+  context: Pick<CommandContext, 'common' | 'io'>,
+  { offline = false }: { readonly offline?: boolean } = {},
+): Promise<MigrationFile> {
+  return loadFile({ ...placeOf(context), env: context.io.environment, offline });
+}
+
+function placeOf({ common, io }: Pick<CommandContext, 'common' | 'io'>): Pick<FileAt, 'path' | 'typed'> {
+  const typed = common.file ?? DEFAULT_FILE;
+  return { path: isAbsolute(typed) ? typed : join(io.directory, typed), typed };
 }
 
 export interface FileAt {
@@ -130,7 +148,9 @@ function withFolders(file: MigrationFile, path: string): MigrationFile {
 }
 
 export function dataDirOf(name: string, { common, io }: Pick<CommandContext, 'common' | 'io'>): string {
-  const dir = common.data ?? join('.crossfade', name);
+  const { data, wave } = common;
+  // Each wave has an instance of its own.
+  const dir = data === undefined ? join('.crossfade', name) : wave === undefined ? data : join(data, wave);
   return isAbsolute(dir) ? dir : join(io.directory, dir);
 }
 

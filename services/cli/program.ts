@@ -38,6 +38,7 @@ function addCommand(program: Command, spec: CommandSpec, io: CliIo | undefined, 
     .description(spec.about)
     .option('-f, --file <file>', 'the migration file (default: migration.yaml)')
     .option('--data <dir>', 'data directory (default: .crossfade/NAME)')
+    .option('--wave <wave>', 'of a file with waves: the one to act on')
     .addOption(jsonOption())
     .addOption(new Option('--log-level <level>', 'what to log on stderr').choices(LOG_LEVELS));
   spec.configure?.(command);

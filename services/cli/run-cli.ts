@@ -79,8 +79,13 @@ function contextOf({ program, command, args, io, signal, paint }: Parsed): Comma
 }
 
 function commonOptions(options: Options): CommonOptions {
-  const [file, data] = [options.text('file'), options.text('data')];
-  return { json: options.flag('json'), ...(file !== undefined && { file }), ...(data !== undefined && { data }) };
+  const [file, data, wave] = [options.text('file'), options.text('data'), options.text('wave')];
+  return {
+    json: options.flag('json'),
+    ...(file !== undefined && { file }),
+    ...(data !== undefined && { data }),
+    ...(wave !== undefined && { wave }),
+  };
 }
 
 function logLevel(given: string | undefined, io: CliIo): LogLevel {

@@ -3,6 +3,7 @@ import { connect } from '#connectors/postgres/session.ts';
 import { applySchemaSteps, readStepStates, rollBackSchemaSteps } from '#connectors/target/postgres/schema-steps.ts';
 import type { SchemaStepEntry } from '#schemas/config/migration-file.ts';
 import { postgresTarget } from '#schemas/config/postgres-target.ts';
+import { wholeName } from '#schemas/config/wave-file.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
 import { loadTarget, targetOption } from './migration-input.ts';
@@ -38,7 +39,7 @@ async function run(context: CommandContext): Promise<Outcome> {
       remedy: `Say one of: ${ACTIONS.join(', ')}.`,
     });
   const { file } = await loadTarget(context);
-  const all: Steps = { url: postgresTarget(file, `schema ${action}`), name: file.name, steps: file.schemaSteps ?? [] };
+  const all: Steps = { url: postgresTarget(file, `schema ${action}`), name: wholeName(file), steps: file.schemaSteps ?? [] };
   if (all.steps.length === 0) return { summary: 'the file has no schemaSteps', result: { steps: [] } };
   if (action === 'status') return status(all);
   return action === 'apply' ? apply(all) : rollBack(all);

@@ -17,7 +17,7 @@ import { signoffGates } from '#schemas/migration/signoff-gates.ts';
 import { readFit } from './catalogs.ts';
 import { personOf, readSubject, sign, type Subject } from './approvals/signed-subject.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
-import { targetOption } from './migration-input.ts';
+import { targetOption, waveOption } from './migration-input.ts';
 import { loadSignedTarget, planOption } from './plan/signed-plan.ts';
 
 export const signoffCommand: CommandSpec = {
@@ -44,7 +44,7 @@ async function run(context: CommandContext): Promise<Outcome> {
   const { file } = await loadSignedTarget(context);
   if (context.options.text('confirm') !== file.name) {
     throw new PipelineError('CF-1007', 'after a sign-off there is no rollback: it has to be confirmed', {
-      remedy: `Type the migration's name: crossfade signoff --as "${person}" --confirm ${file.name}`,
+      remedy: `Type the migration's name: crossfade signoff${waveOption(file)} --as "${person}" --confirm ${file.name}`,
     });
   }
   const reason = context.options.text('reason');

@@ -11,6 +11,7 @@ import { describeReconciliation, findingsOf } from './status/describe-reconcilia
 import type { Paint } from './paint.ts';
 import { formatBytes, formatCount } from './render.ts';
 import { withFlip } from './status/state-of-flip.ts';
+import { wavesOverview } from './status/waves-overview.ts';
 import { readStoredStatus } from './status/stored-status.ts';
 
 export const statusCommand: CommandSpec = {
@@ -25,6 +26,8 @@ export const statusCommand: CommandSpec = {
 };
 
 async function run(context: CommandContext): Promise<Outcome> {
+  const overview = await wavesOverview(context);
+  if (overview !== undefined) return overview;
   const running = await askInstance(context);
   if (running !== undefined) {
     return outcomeOf(await withPlanNow(await flipped(running, context), context), await differingRows(running, context), context);

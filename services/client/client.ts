@@ -7,7 +7,7 @@
  */
 import { compareAge, type FlagDocument, saysOther } from '#schemas/flags/flag-document.ts';
 import type { DualStage } from '#schemas/flags/dual-stages.ts';
-import { decideRead, type EvaluationContext, stageOf } from '#schemas/flags/evaluate.ts';
+import { decideRead, type EvaluationContext, stageOf, waveOf } from '#schemas/flags/evaluate.ts';
 import type { ReadStage, Side } from '#schemas/flags/read-rules.ts';
 import { type DocumentSource, httpSource, redisSource } from './document-source.ts';
 import { Reporter } from './reporter.ts';
@@ -72,8 +72,8 @@ export interface CrossfadeClient {
   /** Resolves with the first document; false after `timeoutMs` without one. */
   ready(timeoutMs?: number): Promise<boolean>;
   readFrom(unit?: Unit): ReadStage;
-  /** For looking at only: write with `write`. */
-  writeTo(): Side;
+  /** For looking at only: write with `write`. The unit is needed where the migration moves in waves. */
+  writeTo(unit?: Unit): Side;
   /** Of dual writes, for `createDualWriter`. Before any was heard, and where there are none: the one in which the store that serves is all there is. */
   stage(): DualStage;
   read<T>(call: ReadCall<T>): Promise<T>;
@@ -105,8 +105,8 @@ class FollowingClient implements CrossfadeClient {
   readonly #shadow: ShadowReads;
   readonly #waiting = new Set<() => void>();
   #document: FlagDocument | undefined;
-  /** Where a fence sent us, until something newer is heard: only spares the detour. */
-  #learnt: Side | undefined;
+  /** By wave: where a fence sent us, until something newer is heard. Only spares the detour. */
+  readonly #learnt = new Map<string, Side>();
 
   constructor(options: ClientOptions) {
     this.#options = options;
@@ -152,8 +152,9 @@ class FollowingClient implements CrossfadeClient {
     return this.#document === undefined ? 'source' : decideRead(this.#document, contextOf(unit)).stage;
   }
 
-  writeTo(): Side {
-    return this.#document?.serves ?? 'source';
+  writeTo(unit: Unit = {}): Side {
+    if (this.#document === undefined) return 'source';
+    return waveOf(this.#document, contextOf(unit))?.serves ?? this.#document.serves;
   }
 
   stage(): DualStage {
@@ -162,16 +163,21 @@ class FollowingClient implements CrossfadeClient {
   }
 
   async read<T>(call: ReadCall<T>): Promise<T> {
-    return this.#shadow.read(call, { stage: this.readFrom(call), serves: this.writeTo() }, reported(call));
+    return this.#shadow.read(call, { stage: this.readFrom(call), serves: this.writeTo(call) }, reported(call));
   }
 
   async write<T>(call: WriteCall<T>): Promise<T> {
+    const wave = this.#document === undefined ? undefined : waveOf(this.#document, contextOf(call));
+    const learnt = wave?.name ?? '';
+    // Of a call without a unit nothing is learnt of the next one's.
+    const learns = wave !== undefined || this.#document?.waves === undefined;
     return writeWhere(call, {
-      serves: () => this.#learnt ?? this.writeTo(),
+      serves: () => this.#learnt.get(learnt) ?? this.writeTo(call),
       refresh: async () => this.refresh(),
       waitMs: call.waitMs ?? WAIT_MS,
       observed: (side, ms, error) => {
-        if (error === undefined) this.#learnt = side === this.writeTo() ? undefined : side;
+        if (error === undefined && side === this.writeTo(call)) this.#learnt.delete(learnt);
+        else if (error === undefined && learns) this.#learnt.set(learnt, side);
         this.#reporter.add({
           op: 'write',
           stage: side,
@@ -195,7 +201,7 @@ class FollowingClient implements CrossfadeClient {
     const before = this.#document;
     if (before !== undefined && compareAge(document, before) <= 0) return;
     this.#document = document;
-    this.#learnt = undefined;
+    this.#learnt.clear();
     for (const heard of this.#waiting) heard();
     if (before === undefined || saysOther(before, document)) this.#options.onChange?.(document);
   }

@@ -17,6 +17,8 @@ const STALE_MS = 3_000;
 export interface FlagService {
   /** Undefined: nothing was ever known of them here. */
   readonly document: FlagDocument | undefined;
+  /** Of a migration in waves, the one that `change` is of. */
+  readonly wave?: string | undefined;
   /** It was not confirmed for some seconds. */
   readonly isStale: boolean;
   /** Looks at once. Rejects while the store is away. */
@@ -31,6 +33,7 @@ export interface FlagServiceOptions {
   readonly logger: Logger;
   /** Of a former start. */
   readonly kept?: FlagDocument | undefined;
+  readonly wave?: string | undefined;
 }
 
 export class PolledFlags implements FlagService {
@@ -47,6 +50,10 @@ export class PolledFlags implements FlagService {
 
   get document(): FlagDocument | undefined {
     return this.#document;
+  }
+
+  get wave(): string | undefined {
+    return this.#options.wave;
   }
 
   get isStale(): boolean {

@@ -2,7 +2,10 @@
 import { randomBytes } from 'node:crypto';
 import type { FlagStore } from '#connectors/flags/flags.ts';
 import { FlagRecord } from '#connectors/target/postgres/flag-record.ts';
-import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import type { MigrationFile, WaveOf } from '#schemas/config/migration-file.ts';
+import { waveNames } from '#schemas/config/wave-file.ts';
+import { SHARED_WAVE, waveName } from '#schemas/config/wave-name.ts';
+import type { FlagDocument, WaveFlags } from '#schemas/flags/flag-document.ts';
 
 export function openFlagStore(url: string, name: string): FlagStore {
   const record = new FlagRecord(url, name);
@@ -18,6 +21,38 @@ export function openFlagStore(url: string, name: string): FlagStore {
       }),
     close: async () => record.close(),
   };
+}
+
+/** Of all waves of a migration in one document; what is changed is one wave's. */
+export function openWaveStore(url: string, wave: WaveOf): FlagStore {
+  const record = new FlagRecord(url, wave.of);
+  const own = openFlagStore(url, waveName(wave.of, wave.name));
+  const read = async (): Promise<FlagDocument> => {
+    const documents = await record.readAll(waveNames(wave.waves).map((name) => waveName(wave.of, name)));
+    return joinWaves(wave, documents);
+  };
+  return {
+    read,
+    change: async (change, by, ifVersion) => {
+      await own.change(change, by, ifVersion);
+      return read();
+    },
+    close: async () => {
+      await Promise.all([record.close(), own.close()]);
+    },
+  };
+}
+
+/** Each part of a document's age only goes up, so their sums do. */
+function joinWaves({ of, waves }: WaveOf, documents: readonly FlagDocument[]): FlagDocument {
+  const sum = (part: 'epoch' | 'state'): number => documents.reduce((all, document) => all + document[part], 0);
+  const parts = waveNames(waves).map((name, i): WaveFlags => {
+    const { serves, rules } = documents[i]!;
+    const shared = name === SHARED_WAVE && { tables: waves.shared };
+    const units = waves.waves.find((one) => one.name === name)?.units ?? [];
+    return { name, units, ...shared, serves, ...(rules !== undefined && { rules }) };
+  });
+  return { name: of, epoch: sum('epoch'), state: sum('state'), serves: 'source', waves: parts };
 }
 
 /** Undefined: nothing keeps them. */

@@ -25,17 +25,13 @@ import type { Offset, Topic } from '#connectors/change-log/change-log.ts';
 import type { CopyHooks, CopyRecords } from './copy/copy-port.ts';
 import { BatchWriter } from './batch-writer.ts';
 import type { RelationRecord } from './control-records.ts';
-import { OriginScreen, type ForeignWrites } from './left-out.ts';
+import { type Leaving, OriginScreen, type RowOwner } from './left-out.ts';
 
-export interface FollowOptions {
+export interface FollowOptions extends Leaving {
   readonly name: string;
   readonly raw: Topic;
   readonly progress: Topic;
   readonly copy: CopyHooks;
-  /** Migrations whose sinks write here: their transactions are left out. */
-  readonly ignoreOrigins?: readonly string[];
-  /** Absent: all that others write is taken. */
-  readonly foreign?: ForeignWrites;
   /** Commits at or below this are in the log already. */
   readonly lastCommit: Lsn;
   /** Exclusive end of that commit, or the slot's confirmed LSN at the start. */
@@ -63,6 +59,8 @@ export class Follower {
   #leavesOut = false;
   /** Whether it does is known: rows have come. */
   #isDecided = false;
+  /** Whether rows of ours are taken is known. */
+  #isAnswered = false;
   /** By relation, where somebody counts what others write. */
   #foreign: Map<string, number> | undefined;
   #hasOurMessage = false;
@@ -165,8 +163,11 @@ export class Follower {
 
   #onRows(message: Buffer): void {
     const { foreign } = this.#options;
-    const isFirst = !this.#isDecided;
     this.#isDecided = true;
+    // For nobody, whoever serves and whatever is being copied: nothing is asked, counted or given up for them.
+    if (this.#ownerOf(message) === 'others') return;
+    const isFirst = !this.#isAnswered;
+    this.#isAnswered = true;
     if (!isFirst || foreign === undefined || this.#leavesOut || this.#skipping || foreign.areTaken() || !guarded('foreign')) {
       this.#change(message);
       return;
@@ -183,7 +184,7 @@ export class Follower {
     const { copy } = this.#options;
     const isTruncate = message[0] === TAG.truncate;
     if (this.#leavesOut) {
-      for (const oid of isTruncate ? decodeTruncate(message).oids : [relationOid(message)]) this.#leaveOut(oid);
+      for (const oid of isTruncate ? decodeTruncate(message).oids : [relationOid(message)]) this.#leaveOut(oid, message);
       return;
     }
     if (isTruncate) {
@@ -201,13 +202,20 @@ export class Follower {
   }
 
   /** A chunk that is being read cannot be completed by a change that the log does not get. */
-  #leaveOut(oid: number): void {
-    if (this.#foreign !== undefined) {
+  #leaveOut(oid: number, message: Buffer): void {
+    if (this.#foreign !== undefined && this.#ownerOf(message) === 'ours') {
       const { schema, name } = this.#relation(oid);
       const table = `${schema}.${name}`;
       this.#foreign.set(table, (this.#foreign.get(table) ?? 0) + 1);
     }
     if (this.#options.copy.isTracked(oid)) this.#options.copy.onLeftOut(oid);
+  }
+
+  #ownerOf(message: Buffer): RowOwner {
+    const { whose } = this.#options;
+    if (whose === undefined || message[0] === TAG.truncate) return 'ours';
+    const relation = this.#relations.get(relationOid(message));
+    return relation === undefined ? 'unknown' : whose(relation, message);
   }
 
   /** One record of the open transaction. Begin is written with the first one, so empty transactions leave nothing. */
@@ -228,6 +236,7 @@ export class Follower {
     this.#hasOurMessage = false;
     this.#leavesOut = false;
     this.#isDecided = false;
+    this.#isAnswered = false;
     this.#foreign = undefined;
     this.#skipping = begin.commitLsn <= this.#lastCommit;
     this.#commitLsn = begin.commitLsn;
@@ -239,7 +248,7 @@ export class Follower {
     const commit = decodeCommit(message);
     this.#receivedEnd = maxLsn(this.#receivedEnd, commit.endLsn);
     const changes = this.#foreign;
-    if (changes !== undefined) {
+    if (changes !== undefined && changes.size > 0) {
       const end = Buffer.from(message);
       // Before anything newer: a start that reads the transaction again knows by its place that it was counted.
       this.#meanwhile(this.#options.foreign!.leftOut({ commitLsn: commit.commitLsn, changes }), () =>

@@ -6,7 +6,7 @@
  */
 import { decodeOriginMessage, originName } from '#schemas/frame/frame.ts';
 import type { Lsn } from '#schemas/lsn.ts';
-import { decodeOrigin, type LogicalMessage } from '#schemas/pgoutput/message.ts';
+import { decodeOrigin, type LogicalMessage, type Relation } from '#schemas/pgoutput/message.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 
 /** Migrations whose sinks write here. */
@@ -32,7 +32,21 @@ export class OriginScreen {
   }
 }
 
-/** How many row changes of each relation a transaction had that was left out. */
+/** Whose the rows of a change are, before and after it. */
+export type RowOwner = 'ours' | 'others' | 'unknown';
+export type WhoseRows = (relation: Relation, message: Buffer) => RowOwner;
+
+/** What of the stream is not for the log. */
+export interface Leaving {
+  /** Migrations whose sinks write here: their transactions are left out. */
+  readonly ignoreOrigins?: readonly string[] | undefined;
+  /** Absent: all that others write is taken. */
+  readonly foreign?: ForeignWrites | undefined;
+  /** Of tables of which only some rows are moved; absent: all are ours. */
+  readonly whose?: WhoseRows | undefined;
+}
+
+/** How many changes of our rows a transaction had, by relation, that was left out. */
 export interface LeftOut {
   readonly commitLsn: Lsn;
   /** By `schema.table` as the stream names it (a leaf by its own name). */

@@ -23,7 +23,7 @@ import type { CopyHooks } from './copy/copy-port.ts';
 import type { DurableRecord, EpochRecord } from './control-records.ts';
 import { appendControl, Follower } from './follow.ts';
 import type { HeldStream } from './held-stream.ts';
-import type { ForeignWrites } from './left-out.ts';
+import type { Leaving } from './left-out.ts';
 import { checkIdentity, checkSlot, recoverLog, type RecoveredLog } from './recover.ts';
 import { SourcePreparation } from './source-preparation.ts';
 import { SourceSession } from './source-session.ts';
@@ -39,17 +39,13 @@ const STATUS_EVERY_MS = 3_000;
 const TICK_MS = 250;
 const HEALTH_EVERY_MS = 2_000;
 
-export interface ReaderOptions {
+export interface ReaderOptions extends Leaving {
   readonly name: string;
   readonly url: string;
   readonly raw: Topic;
   readonly progress: Topic;
   readonly tables: readonly CatalogTable[];
   readonly settings: PipelineSettings;
-  /** Migrations whose sinks write to this server: their transactions are left out. */
-  readonly ignoreOrigins?: readonly string[];
-  /** Absent: all that others write is taken. */
-  readonly foreign?: ForeignWrites;
   /** Of a shared log it is opened only when nobody else can add to its records any more. */
   readonly copy: CopyHooks | (() => Promise<CopyHooks>);
   /** Highest LSN that the target shows; undefined before the change-over. For the check of a fail-over. */
@@ -280,8 +276,9 @@ export class Reader implements Service {
       raw: this.#options.raw,
       progress: this.#options.progress,
       copy,
-      ...(this.#options.ignoreOrigins !== undefined && { ignoreOrigins: this.#options.ignoreOrigins }),
-      ...(this.#options.foreign !== undefined && { foreign: this.#options.foreign }),
+      ignoreOrigins: this.#options.ignoreOrigins,
+      foreign: this.#options.foreign,
+      whose: this.#options.whose,
       lastCommit: log.lastCommit,
       durableEnd: log.durableEnd,
       pause: () => {

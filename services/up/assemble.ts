@@ -6,9 +6,11 @@ import type { RunUpOptions } from '#services/cli/up-port.ts';
 import { createCopier, type Copier } from '#services/reader/copy/copier.ts';
 import { copierTablesOf } from './copier-tables.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
-import type { ForeignWrites } from '#services/reader/left-out.ts';
+import type { ForeignWrites, WhoseRows } from '#services/reader/left-out.ts';
 import { Reader } from '#services/reader/reader.ts';
+import { otherSinks } from '#schemas/config/wave-file.ts';
 import { reverseName } from '#schemas/mapping/reverse/reverse-name.ts';
+import { ownerOf } from './own-rows.ts';
 import { type TargetMonitor, targetMonitor } from './target-monitor.ts';
 import type { ServingSide } from './reverse/serving-side.ts';
 import type { TargetSide } from './target-side.ts';
@@ -44,6 +46,7 @@ export interface Direction {
   /** Migrations whose sinks write to the source of this direction. */
   readonly ignoreOrigins: readonly string[];
   readonly foreign: ForeignWrites;
+  readonly whose: WhoseRows;
   /** Rows may be copied over those of the other side: this side serves. */
   readonly mayCopy: () => Promise<boolean>;
   /** Nothing is copied when it begins: the other side has it all. */
@@ -88,7 +91,8 @@ export async function assemble(
     progress,
     tables: [...new Set(targets.all.flatMap(({ migration }) => migration.sourceTables))],
     settings,
-    ignoreOrigins: direction?.ignoreOrigins ?? [reverseName(name)],
+    ignoreOrigins: direction?.ignoreOrigins ?? [reverseName(name), ...otherSinks(options.file)],
+    ...whoseRows(options.file, targets, direction),
     ...(direction !== undefined && { foreign: direction.foreign }),
     copy: copier.hooks,
     appliedLsn: () => targets.highestLsn(),
@@ -106,6 +110,13 @@ export async function assemble(
     for (const leaves of known) monitor.learn(...leaves);
   }
   return { raw, targets, copier, reader, monitors, mayCopy, streaming: streaming.promise };
+}
+
+/** Of a wave; what is filtered otherwise may be others' business today and ours tomorrow. */
+function whoseRows({ wave }: MigrationFile, { all }: TargetSides, direction: Direction | undefined): { readonly whose?: WhoseRows } {
+  if (direction !== undefined) return { whose: direction.whose };
+  const { migration } = all[0]!;
+  return wave === undefined ? {} : { whose: ownerOf(migration.mapping, migration.sourceTables) };
 }
 
 /** There are journals that say who serves. */

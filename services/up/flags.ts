@@ -8,7 +8,7 @@ import { messageOf } from '#schemas/errors.ts';
 import { fixedFlags, type FlagService, PolledFlags } from '#services/flags/flag-service.ts';
 import { keepFlags, readKeptFlags } from '#services/flags/keep-document.ts';
 import { Observations } from '#services/flags/observations.ts';
-import { flagsUrl, openFlagStore } from '#services/flags/open-store.ts';
+import { flagsUrl, openFlagStore, openWaveStore } from '#services/flags/open-store.ts';
 import { keepPushed } from '#services/flags/push-loop.ts';
 import type { Logger } from '#services/runtime/service.ts';
 
@@ -31,8 +31,10 @@ export async function openFlags({ file, dataDir, logger, environment }: RunningF
   const common = { observations: new Observations(), flagsToken: environment['CROSSFADE_FLAGS_TOKEN'] };
   const url = flagsUrl(file);
   if (url === undefined) return { ...common, flags: fixedFlags(file.name), run: async () => undefined };
-  const store = openFlagStore(url, file.name);
-  const flags = new PolledFlags({ store, logger, kept: readKeptFlags(dataDir, file.name) });
+  const { wave } = file;
+  const store = wave === undefined ? openFlagStore(url, file.name) : openWaveStore(url, wave);
+  const kept = readKeptFlags(dataDir, wave?.of ?? file.name);
+  const flags = new PolledFlags({ store, logger, kept, wave: wave?.name });
   const keep = (): void => {
     if (flags.document === undefined) return;
     keepFlags(dataDir, flags.document).catch((error: unknown) => logger.warn({ error: messageOf(error) }, 'The flags could not be kept'));

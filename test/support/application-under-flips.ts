@@ -18,9 +18,10 @@ export interface RunningApplication extends AsyncDisposable {
 export function startApplication(
   urls: { readonly source: string; readonly target: string },
   journal: string,
-  rate: number,
+  rate: number | { readonly rate: number; readonly tenant: string },
 ): RunningApplication {
-  const child = spawn(process.execPath, [PROGRAM, urls.source, urls.target, journal, String(rate)], {
+  const told = typeof rate === 'number' ? [String(rate)] : [String(rate.rate), rate.tenant];
+  const child = spawn(process.execPath, [PROGRAM, urls.source, urls.target, journal, ...told], {
     stdio: ['ignore', 'ignore', 'inherit'],
   });
   const ended = once(child, 'exit');

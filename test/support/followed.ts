@@ -51,7 +51,7 @@ export async function turn(): Promise<void> {
   for (let i = 0; i < 20; i++) await Promise.resolve();
 }
 
-export interface FollowedOptions extends Pick<FollowOptions, 'ignoreOrigins' | 'foreign'> {
+export interface FollowedOptions extends Pick<FollowOptions, 'ignoreOrigins' | 'foreign' | 'whose'> {
   readonly lastCommit?: bigint;
   readonly copy?: Partial<CopyHooks>;
 }

@@ -1,7 +1,7 @@
 /**
  * An application as a process of its own: writes at a rate to the store that takes them, follows SQLSTATE 25006 to the other one, and reads from both
  * all the while. Guarantee: a line stands in its journal for every write whose COMMIT was answered, none for any other; what fails otherwise is a
- * line, too. `node following-application.ts SOURCE TARGET JOURNAL RATE`; SIGTERM ends it when the writes under way are answered.
+ * line, too. `node following-application.ts SOURCE TARGET JOURNAL RATE [TENANT]`: with a tenant it keeps to that one's rows. SIGTERM ends it when the writes under way are answered.
  */
 import { createWriteStream } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -9,6 +9,15 @@ import pg from 'pg';
 
 export const APPLICATION_DDL = `CREATE TABLE app_order (id bigserial PRIMARY KEY, token text NOT NULL UNIQUE, amount int NOT NULL DEFAULT 0);
   CREATE TABLE app_line (order_id bigint NOT NULL, line int NOT NULL, note text, PRIMARY KEY (order_id, line))`;
+
+/** The same of several tenants, who count up one sequence. */
+export const TENANTS_DDL = `CREATE TABLE app_order (tenant_id text NOT NULL, id bigserial, token text NOT NULL, amount int NOT NULL DEFAULT 0,
+    PRIMARY KEY (tenant_id, id), UNIQUE (tenant_id, token));
+  CREATE TABLE app_line (tenant_id text NOT NULL, order_id bigint NOT NULL, line int NOT NULL, note text,
+    PRIMARY KEY (tenant_id, order_id, line)) PARTITION BY HASH (order_id);
+  CREATE TABLE app_line_0 PARTITION OF app_line FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+  CREATE TABLE app_line_1 PARTITION OF app_line FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+  ALTER TABLE app_order REPLICA IDENTITY FULL; ALTER TABLE app_line_0 REPLICA IDENTITY FULL; ALTER TABLE app_line_1 REPLICA IDENTITY FULL`;
 
 export type JournalLine =
   /** Acknowledged. `ms`: from the first try to the answer. */
@@ -25,6 +34,8 @@ export type JournalLine =
 type Side = 'source' | 'target';
 
 const WORKERS = 8;
+/** Several tenants' applications share the servers. */
+const TENANT_WORKERS = 2;
 const READ_EVERY_MS = 25;
 const BOUNCE_MS = 5;
 
@@ -33,6 +44,8 @@ interface Application {
   readonly rate: number;
   readonly tell: (line: JournalLine) => void;
   readonly stop: AbortSignal;
+  readonly tenant: string | undefined;
+  readonly workers: number;
   /** Where the last write went. */
   side: Side;
 }
@@ -60,14 +73,27 @@ class Connections {
   }
 }
 
+const WHOLE = {
+  order: 'INSERT INTO app_order (token) VALUES ($1) RETURNING id',
+  lines: 'INSERT INTO app_line (order_id, line, note) VALUES ($1, 1, $2), ($1, 2, $2)',
+  amount: 'UPDATE app_order SET amount = amount + 1 WHERE id IN ($1::bigint, $1::bigint - 7)',
+} as const;
+const OF_TENANT: Readonly<Record<keyof typeof WHOLE, string>> = {
+  order: 'INSERT INTO app_order (token, tenant_id) VALUES ($1, $2) RETURNING id',
+  lines: 'INSERT INTO app_line (order_id, line, note, tenant_id) VALUES ($1, 1, $2, $3), ($1, 2, $2, $3)',
+  amount: `${WHOLE.amount} AND tenant_id = $2`,
+};
+
 /** One transaction of three statements, as applications have them. */
-async function write(client: pg.Client, token: string): Promise<void> {
+async function write(client: pg.Client, token: string, tenant: string | undefined): Promise<void> {
+  const { order, lines, amount } = tenant === undefined ? WHOLE : OF_TENANT;
+  const own = tenant === undefined ? [] : [tenant];
   try {
     await client.query('BEGIN');
-    const made = await client.query<{ id: string }>('INSERT INTO app_order (token) VALUES ($1) RETURNING id', [token]);
+    const made = await client.query<{ id: string }>(order, [token, ...own]);
     const { id } = made.rows[0]!;
-    await client.query('INSERT INTO app_line (order_id, line, note) VALUES ($1, 1, $2), ($1, 2, $2)', [id, token]);
-    await client.query('UPDATE app_order SET amount = amount + 1 WHERE id IN ($1::bigint, $1::bigint - 7)', [id]);
+    await client.query(lines, [id, token, ...own]);
+    await client.query(amount, [id, ...own]);
     await client.query('COMMIT');
   } catch (error) {
     await client.query('ROLLBACK').catch(() => undefined);
@@ -77,8 +103,8 @@ async function write(client: pg.Client, token: string): Promise<void> {
 
 async function writer(app: Application, worker: number): Promise<void> {
   const connections = new Connections(app.urls);
-  const everyMs = (WORKERS * 1000) / app.rate;
-  let due = performance.now() + (everyMs * worker) / WORKERS;
+  const everyMs = (app.workers * 1000) / app.rate;
+  let due = performance.now() + (everyMs * worker) / app.workers;
   for (let i = 0; !app.stop.aborted; i++) {
     await delay(Math.max(0, due - performance.now()));
     // What was missed while writers waited is not made up for: users do not either.
@@ -93,7 +119,7 @@ async function writeOne(app: Application, connections: Connections, token: strin
   for (let bounced = 0; ; bounced++) {
     const { side } = app;
     try {
-      await write(await connections.get(side), token);
+      await write(await connections.get(side), token, app.tenant);
       app.tell({ kind: 'write', at: Date.now(), token, side, ms: Math.round(performance.now() - began), bounced });
       return;
     } catch (error) {
@@ -121,7 +147,7 @@ async function reader(app: Application, side: Side): Promise<void> {
   await connections.end();
 }
 
-async function main([source = '', target = '', journal = '', rate = '100']: readonly string[]): Promise<void> {
+async function main([source = '', target = '', journal = '', rate = '100', tenant]: readonly string[]): Promise<void> {
   const out = createWriteStream(journal, { flags: 'a' });
   const stop = new AbortController();
   process.once('SIGTERM', () => stop.abort());
@@ -130,9 +156,11 @@ async function main([source = '', target = '', journal = '', rate = '100']: read
     rate: Number(rate),
     tell: (line) => void out.write(`${JSON.stringify(line)}\n`),
     stop: stop.signal,
+    tenant,
+    workers: tenant === undefined ? WORKERS : TENANT_WORKERS,
     side: 'source',
   };
-  const writers = Array.from({ length: WORKERS }, async (_, worker) => writer(app, worker));
+  const writers = Array.from({ length: app.workers }, async (_, worker) => writer(app, worker));
   await Promise.all([...writers, reader(app, 'source'), reader(app, 'target')]);
   out.end();
 }

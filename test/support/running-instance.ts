@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readMigrationFile } from '#schemas/config/read-migration-file.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import { waveFile } from '#schemas/config/wave-file.ts';
 import type { StatusResult } from '#schemas/status/status-result.ts';
 import { rollBack } from '#services/cli/flip/roll-back.ts';
 import { proveNow } from '#services/cli/prove-now.ts';
@@ -16,6 +17,8 @@ export interface InstanceOptions {
   readonly target: string;
   /** YAML behind `target:`; the smallest file's tables when absent. */
   readonly rest?: string;
+  /** Of a file with waves. */
+  readonly wave?: string;
 }
 
 export interface RunningInstance extends AsyncDisposable {
@@ -28,12 +31,12 @@ export interface RunningInstance extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-export function fileFor({ source, target, rest = 'tables:\n  - from: public.*\n' }: InstanceOptions): MigrationFile {
+export function fileFor({ source, target, wave, rest = 'tables:\n  - from: public.*\n' }: InstanceOptions): MigrationFile {
   const kind = /^rediss?:/.test(target) ? 'redis' : 'postgres';
   const text = `crossfade: 1\nname: scenario\nsource: { postgres: "${source}" }\ntarget: { ${kind}: "${target}" }\n${rest}`;
   const { file, findings } = readMigrationFile({ path: 'scenario.yaml', text, env: {} });
   if (!file) throw new Error(findings.map((finding) => finding.message).join('; '));
-  return file;
+  return waveFile(file, wave);
 }
 
 export async function newDataDir(): Promise<string> {

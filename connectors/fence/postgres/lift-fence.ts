@@ -10,7 +10,7 @@ import { quoteTable } from '#schemas/table.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import { lockOrder, lockQuietly, lockTables } from './lock-tables.ts';
 import { fenceSessionName, lockingFacts, withSession } from './session.ts';
-import { disabling, dropFunction, isAwake, readAwake, readCarriers, readMembers, triggerNames } from './triggers.ts';
+import { disabling, dropFunction, isAwake, isOwnTrigger, readAwake, readCarriers, readMembers } from './triggers.ts';
 import { withTries } from './tries.ts';
 
 /** DROP TRIGGER wants the table for itself: readers queue behind it, so it waits less. */
@@ -66,16 +66,14 @@ async function isOvertaken(client: pg.ClientBase, { name }: FenceOptions, epoch:
 
 /** Nothing of the fence stays; a table at a time, for a short lock each. @throws PipelineError CF-8101 */
 export async function dropFence(options: FenceOptions): Promise<void> {
-  const names = triggerNames(options);
   return withSession(options, 'dropped', async (client) => {
     for (const table of await readCarriers(client, options)) {
       await withTries(
         client,
         { lockMs: DROP_LOCK_MS, what: `the fence's triggers on ${quoteTable(table)} could not be dropped` },
         async () => {
-          await client.query(`DROP TRIGGER IF EXISTS ${names.statement} ON ${quoteTable(table)}`);
-          // A partition's goes with its parent's.
-          if (!table.isPartition) await client.query(`DROP TRIGGER IF EXISTS ${names.row} ON ${quoteTable(table)}`);
+          for (const trigger of table.triggers.filter((one) => isOwnTrigger(options, one, table)))
+            await client.query(`DROP TRIGGER IF EXISTS ${trigger} ON ${quoteTable(table)}`);
         },
       );
     }

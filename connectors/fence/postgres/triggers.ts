@@ -4,39 +4,79 @@
  *
  * The statement triggers refuse also what would change no row: an UPDATE that finds nothing here might find its row where the writes are. The row
  * triggers see what has no statement: a native subscription's apply worker. Who is exempt stands in their WHEN, so our own sinks pay no call.
+ *
+ * Where only some rows are fenced (a wave's), the statement trigger is of TRUNCATE alone, and the row triggers have the rows in their WHEN: no other
+ * row's writer pays a call. They look at what is asked for (BEFORE) and at what came of it (AFTER): a trigger of the application's may give a row
+ * another unit.
  */
 import type pg from 'pg';
-import type { FenceOptions, TableName } from '#connectors/fence/fence.ts';
+import type { FencedTable, FenceOptions, TableName } from '#connectors/fence/fence.ts';
 import { queryRow, queryRows } from '#connectors/postgres/session.ts';
+import type { RowFilter } from '#schemas/mapping/compiled-mapping.ts';
 import { reverseName } from '#schemas/mapping/reverse/reverse-name.ts';
-import { quoteLiteral, quoteTable } from '#schemas/table.ts';
+import { filterSql } from '#schemas/mapping/row-filter.ts';
+import { quoteIdent, quoteLiteral, quoteTable } from '#schemas/table.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 
 /** One root, plain table, partition or inheriting table. */
 export interface Member extends TableName {
   readonly isRoot: boolean;
-  /** A partition's row trigger is its parent's, cloned. */
+  /** A partition's row triggers are its parent's, cloned. */
   readonly isPartition: boolean;
   readonly isForeign: boolean;
   readonly owner: string;
   readonly mayAlter: boolean;
+  /** Undefined: all of them. */
+  readonly rows: RowFilter | undefined;
+  /** Of all row triggers together. */
   readonly row: TriggerState;
   readonly statement: TriggerState;
 }
 
 export interface TriggerState {
-  /** pg_trigger.tgenabled: A always · D disabled · O, R as an ordinary one. Undefined: there is none. */
+  /** pg_trigger.tgenabled: A always · D disabled · O, R as an ordinary one, or not all alike. Undefined: none is there. */
   readonly enabled: string | undefined;
   /** It says what it should. */
   readonly isCurrent: boolean;
 }
 
+const STATEMENT = 'stm';
+
+interface RowTrigger {
+  readonly suffix: string;
+  readonly events: string;
+  /** Rows whose unit counts; none: every row is refused. */
+  readonly looksAt: readonly ('OLD' | 'NEW')[];
+}
+
+const EVERY_ROW: readonly RowTrigger[] = [{ suffix: 'row', events: 'BEFORE INSERT OR UPDATE OR DELETE', looksAt: [] }];
+const SOME_ROWS: readonly RowTrigger[] = [
+  { suffix: 'ins', events: 'BEFORE INSERT', looksAt: ['NEW'] },
+  { suffix: 'upd', events: 'BEFORE UPDATE', looksAt: ['OLD', 'NEW'] },
+  { suffix: 'del', events: 'BEFORE DELETE', looksAt: ['OLD'] },
+  { suffix: 'new', events: 'AFTER INSERT OR UPDATE', looksAt: ['NEW'] },
+];
+
+function rowTriggers({ rows }: Pick<FencedTable, 'rows'>): readonly RowTrigger[] {
+  return rows === undefined ? EVERY_ROW : SOME_ROWS;
+}
+
 export type Fenced = Pick<FenceOptions, 'name' | 'side' | 'swap'>;
 
 /** Where both sides are in one database those of the target have names of their own. */
-export function triggerNames({ name, side, swap }: Fenced): { readonly row: string; readonly statement: string } {
+function triggerName({ name, side, swap }: Fenced, suffix: string): string {
   const mark = swap !== undefined && side === 'target' ? 't' : '';
-  return { row: `crossfade_${name}_${mark}row`, statement: `crossfade_${name}_${mark}stm` };
+  return `crossfade_${name}_${mark}${suffix}`;
+}
+
+/** Of whatever kind the fence is. */
+function triggerNames(fenced: Fenced): readonly string[] {
+  return [STATEMENT, ...[...EVERY_ROW, ...SOME_ROWS].map(({ suffix }) => suffix)].map((suffix) => triggerName(fenced, suffix));
+}
+
+/** A partition's row triggers go with its parent's. */
+export function isOwnTrigger(fenced: Fenced, trigger: string, { isPartition }: Pick<Carrier, 'isPartition'>): boolean {
+  return !isPartition || trigger === triggerName(fenced, STATEMENT);
 }
 
 const FUNCTION = 'crossfade.refuse_write()';
@@ -71,77 +111,111 @@ export async function dropFunction(client: pg.ClientBase): Promise<void> {
   await client.query(`DO $$ BEGIN DROP FUNCTION IF EXISTS ${FUNCTION}; EXCEPTION WHEN dependent_objects_still_exist THEN NULL; END $$`);
 }
 
-/** $1, $2: roots. $3, $4: names of the triggers. $5: their arguments, as tgargs has them. In the order of locking. */
+/** $1, $2: roots. $3: names of the triggers. In the order of locking. */
 const MEMBERS = `
-  WITH RECURSIVE member (oid, root) AS (
-    SELECT c.oid, true FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  WITH RECURSIVE member (oid, root, is_root) AS (
+    SELECT c.oid, c.oid, true FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE (n.nspname, c.relname) IN (SELECT u.s, u.t FROM unnest($1::text[], $2::text[]) AS u (s, t))
     UNION
-    SELECT i.inhrelid, false FROM member m JOIN pg_inherits i ON i.inhparent = m.oid
+    SELECT i.inhrelid, m.root, false FROM member m JOIN pg_inherits i ON i.inhparent = m.oid
   ), trigger AS (
-    SELECT t.tgrelid, t.tgname, t.tgenabled::text AS enabled, (encode(t.tgargs, 'hex') = $5)::text AS current
-      FROM pg_trigger t WHERE t.tgfoid = to_regprocedure('${FUNCTION}')
+    SELECT t.tgrelid, json_agg(json_build_array(t.tgname, t.tgenabled, encode(t.tgargs, 'hex')))::text AS triggers
+      FROM pg_trigger t WHERE t.tgfoid = to_regprocedure('${FUNCTION}') AND t.tgname = ANY ($3::text[]) GROUP BY t.tgrelid
   )
-  SELECT n.nspname AS schema, c.relname AS name, bool_or(m.root)::text AS root, c.relispartition::text AS partition,
+  SELECT n.nspname AS schema, c.relname AS name, bool_or(m.is_root)::text AS root, c.relispartition::text AS partition,
          (c.relkind = 'f')::text AS foreign, pg_get_userbyid(c.relowner) AS owner, pg_has_role(c.relowner, 'USAGE')::text AS mine,
-         max(r.enabled) AS row_enabled, max(r.current) AS row_current, max(s.enabled) AS statement_enabled, max(s.current) AS statement_current
+         json_agg(json_build_array(rn.nspname, rc.relname))::text AS roots, max(t.triggers) AS triggers
     FROM member m JOIN pg_class c ON c.oid = m.oid JOIN pg_namespace n ON n.oid = c.relnamespace
-    LEFT JOIN trigger r ON r.tgrelid = c.oid AND r.tgname = $3
-    LEFT JOIN trigger s ON s.tgrelid = c.oid AND s.tgname = $4
+    JOIN pg_class rc ON rc.oid = m.root JOIN pg_namespace rn ON rn.oid = rc.relnamespace
+    LEFT JOIN trigger t ON t.tgrelid = c.oid
    GROUP BY c.oid, n.nspname, c.relname, c.relispartition, c.relkind, c.relowner
    ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`;
 
+type Told = Fenced & Pick<FenceOptions, 'servesElsewhere' | 'exempt'>;
+/** Name, tgenabled, tgargs. */
+type Found = readonly [name: string, enabled: string, args: string];
+
 /** @returns of every table given and what hangs below it */
-export async function readMembers(
-  client: pg.ClientBase,
-  options: Fenced & Pick<FenceOptions, 'tables' | 'servesElsewhere'>,
-): Promise<Member[]> {
-  const names = triggerNames(options);
-  const args = Buffer.from(
-    triggerArguments(options)
-      .map((text) => `${text}\0`)
-      .join(''),
-  ).toString('hex');
-  const rows = await queryRows(client, MEMBERS, [
-    options.tables.map(({ schema }) => schema),
-    options.tables.map(({ name }) => name),
-    names.row,
-    names.statement,
-    args,
-  ]);
-  return rows.map((row) => ({
-    schema: row['schema']!,
-    name: row['name']!,
-    isRoot: row['root'] === 'true',
-    isPartition: row['partition'] === 'true',
-    isForeign: row['foreign'] === 'true',
-    owner: row['owner']!,
-    mayAlter: row['mine'] === 'true',
-    row: { enabled: row['row_enabled'] ?? undefined, isCurrent: row['row_current'] === 'true' },
-    statement: { enabled: row['statement_enabled'] ?? undefined, isCurrent: row['statement_current'] === 'true' },
-  }));
+export async function readMembers(client: pg.ClientBase, options: Told & Pick<FenceOptions, 'tables'>): Promise<Member[]> {
+  const { tables } = options;
+  const values = [tables.map((table) => table.schema), tables.map((table) => table.name), triggerNames(options)];
+  const found = await queryRows(client, MEMBERS, values);
+  return found.map((row) => {
+    const roots = (JSON.parse(row['roots']!) as (readonly [string, string])[]).map(([schema, table]) =>
+      quoteTable({ schema, name: table }),
+    );
+    const rows = rowsOf(tables.filter((table) => roots.includes(quoteTable(table))));
+    const isForeign = row['foreign'] === 'true';
+    const triggers = JSON.parse(row['triggers'] ?? '[]') as Found[];
+    const stateOf = (suffixes: readonly string[]): TriggerState =>
+      together(
+        suffixes.map((suffix) => triggers.find(([its]) => its === triggerName(options, suffix))),
+        hexOf(triggerArguments(options, rows)),
+      );
+    const ofRows = stateOf(rowTriggers({ rows }).map(({ suffix }) => suffix));
+    return {
+      schema: row['schema']!,
+      name: row['name']!,
+      isRoot: row['root'] === 'true',
+      isPartition: row['partition'] === 'true',
+      isForeign,
+      owner: row['owner']!,
+      mayAlter: row['mine'] === 'true',
+      rows,
+      row: ofRows,
+      statement: statementEvents({ rows, isForeign }).length > 0 ? stateOf([STATEMENT]) : ofRows,
+    };
+  });
 }
 
-function triggerArguments({ name, servesElsewhere }: Pick<FenceOptions, 'name' | 'servesElsewhere'>): readonly string[] {
-  return [name, servesElsewhere];
+/** What hangs below several tables is fenced whole, unless there is one answer. */
+function rowsOf(tables: readonly FencedTable[]): RowFilter | undefined {
+  const [first, ...others] = tables;
+  return others.every(({ rows }) => JSON.stringify(rows) === JSON.stringify(first?.rows)) ? first?.rows : undefined;
+}
+
+function together(found: readonly (Found | undefined)[], args: string): TriggerState {
+  const enabled = new Set(found.map((one) => one?.[1]));
+  return { enabled: enabled.size === 1 ? [...enabled][0] : 'O', isCurrent: found.every((one) => one?.[2] === args) };
+}
+
+/** As tgargs has them. */
+function hexOf(texts: readonly string[]): string {
+  return Buffer.from(texts.map((text) => `${text}\0`).join('')).toString('hex');
+}
+
+/** What stands in the WHEN is among them only so that triggers of other rows are known as such. */
+function triggerArguments({ name, servesElsewhere, exempt = [] }: Told, rows: RowFilter | undefined): string[] {
+  return [name, servesElsewhere, ...(rows === undefined ? [] : [rowsSql(rows, 'row'), exempt.join()])];
+}
+
+function rowsSql(rows: RowFilter, alias: string): string {
+  return filterSql(rows, (column) => `${alias}.${quoteIdent(column)}`);
 }
 
 /** Statements that make what is missing of a member's triggers, or says something else. CREATE OR REPLACE wakes a trigger that slept. */
-export function creations(options: Fenced & Pick<FenceOptions, 'servesElsewhere'>, member: Member): readonly string[] {
-  const names = triggerNames(options);
-  const exempt = [options.name, reverseName(options.name)].map(quoteLiteral).join(', ');
-  const call = `WHEN (coalesce(pg_catalog.current_setting('crossfade.pipeline', true), '') NOT IN (${exempt}))
-    EXECUTE FUNCTION ${FUNCTION.replace('()', '')}(${triggerArguments(options).map(quoteLiteral).join(', ')})`;
+export function creations(options: Told, member: Member): readonly string[] {
+  const exempt = [options.name, reverseName(options.name), ...(options.exempt ?? [])].map(quoteLiteral).join(', ');
+  const others = `coalesce(pg_catalog.current_setting('crossfade.pipeline', true), '') NOT IN (${exempt})`;
+  const call = `EXECUTE FUNCTION ${FUNCTION.replace('()', '')}(${triggerArguments(options, member.rows).map(quoteLiteral).join(', ')})`;
+  const create = (suffix: string, events: string, rest: string): string =>
+    `CREATE OR REPLACE TRIGGER ${triggerName(options, suffix)} ${events} ON ${quoteTable(member)} ${rest} ${call}`;
   const made: string[] = [];
-  if (!member.isPartition && !isCurrent(member.row))
-    made.push(`CREATE OR REPLACE TRIGGER ${names.row} BEFORE INSERT OR UPDATE OR DELETE ON ${quoteTable(member)} FOR EACH ROW ${call}`);
-  if (!isCurrent(member.statement)) {
-    const truncate = member.isForeign ? '' : ' OR TRUNCATE';
-    made.push(
-      `CREATE OR REPLACE TRIGGER ${names.statement} BEFORE INSERT OR UPDATE OR DELETE${truncate} ON ${quoteTable(member)} FOR EACH STATEMENT ${call}`,
-    );
+  if (!member.isPartition && !isCurrent(member.row)) {
+    for (const { suffix, events, looksAt } of rowTriggers(member)) {
+      const ours = looksAt.map((alias) => `(${rowsSql(member.rows!, alias)})`).join(' OR ');
+      made.push(create(suffix, events, `FOR EACH ROW WHEN (${others}${ours === '' ? '' : ` AND (${ours})`})`));
+    }
   }
+  const events = statementEvents(member);
+  if (!isCurrent(member.statement) && events.length > 0)
+    made.push(create(STATEMENT, `BEFORE ${events.join(' OR ')}`, `FOR EACH STATEMENT WHEN (${others})`));
   return made;
+}
+
+/** A foreign table cannot have one of TRUNCATE. */
+function statementEvents({ rows, isForeign }: Pick<Member, 'rows' | 'isForeign'>): readonly string[] {
+  return [...(rows === undefined ? ['INSERT', 'UPDATE', 'DELETE'] : []), ...(isForeign ? [] : ['TRUNCATE'])];
 }
 
 function isCurrent({ enabled, isCurrent: says }: TriggerState): boolean {
@@ -149,10 +223,10 @@ function isCurrent({ enabled, isCurrent: says }: TriggerState): boolean {
 }
 
 /** `ONLY`: each member is told by itself, since how far this recurses differs between versions. */
-export function enabling(fenced: Fenced, member: TableName): string {
-  const names = triggerNames(fenced);
+export function enabling(fenced: Fenced, member: Member): string {
   const how = guarded('fence-always') ? 'ENABLE ALWAYS' : 'ENABLE';
-  return `ALTER TABLE ONLY ${quoteTable(member)} ${how} TRIGGER ${names.row}, ${how} TRIGGER ${names.statement}`;
+  const suffixes = [...rowTriggers(member).map(({ suffix }) => suffix), ...(statementEvents(member).length > 0 ? [STATEMENT] : [])];
+  return `ALTER TABLE ONLY ${quoteTable(member)} ${suffixes.map((suffix) => `${how} TRIGGER ${triggerName(fenced, suffix)}`).join(', ')}`;
 }
 
 export function disabling(table: TableName, triggers: readonly string[]): string {
@@ -167,14 +241,13 @@ export interface Carrier extends TableName {
 
 /** Also tables that the file no longer names, and partitions that were attached since. In the order of locking. */
 export async function readCarriers(client: pg.ClientBase, fenced: Fenced): Promise<Carrier[]> {
-  const names = triggerNames(fenced);
   const rows = await queryRows(
     client,
     `SELECT n.nspname AS schema, c.relname AS name, c.relispartition::text AS partition, string_agg(t.tgname, ',') AS triggers
        FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE t.tgfoid = to_regprocedure('${FUNCTION}') AND t.tgname IN ($1, $2)
+      WHERE t.tgfoid = to_regprocedure('${FUNCTION}') AND t.tgname = ANY ($1::text[])
       GROUP BY c.oid, n.nspname, c.relname, c.relispartition ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
-    [names.row, names.statement],
+    [triggerNames(fenced)],
   );
   return rows.map((row) => ({
     schema: row['schema']!,
@@ -186,28 +259,26 @@ export async function readCarriers(client: pg.ClientBase, fenced: Fenced): Promi
 
 /** Those of them that refuse writes. */
 export async function readAwake(client: pg.ClientBase, fenced: Fenced): Promise<TableName[]> {
-  const names = triggerNames(fenced);
   const rows = await queryRows(
     client,
     `SELECT DISTINCT n.nspname AS schema, c.relname AS name
        FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE t.tgfoid = to_regprocedure('${FUNCTION}') AND t.tgname IN ($1, $2) AND t.tgenabled <> 'D'`,
-    [names.row, names.statement],
+      WHERE t.tgfoid = to_regprocedure('${FUNCTION}') AND t.tgname = ANY ($1::text[]) AND t.tgenabled <> 'D'`,
+    [triggerNames(fenced)],
   );
   return rows.map((row) => ({ schema: row['schema']!, name: row['name']! }));
 }
 
 /** Triggers of a table and its partitions that were just made: neither asleep nor woken by a fence. */
 export async function readNew(client: pg.ClientBase, fenced: Fenced, table: TableName): Promise<Omit<Carrier, 'isPartition'>[]> {
-  const names = triggerNames(fenced);
   const rows = await queryRows(
     client,
     `SELECT n.nspname AS schema, c.relname AS name, string_agg(t.tgname, ',') AS triggers
        FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE t.tgfoid = to_regprocedure('${FUNCTION}') AND t.tgname IN ($1, $2) AND t.tgenabled = 'O'
-        AND c.oid IN (SELECT $3::regclass UNION SELECT relid FROM pg_partition_tree($3::regclass))
+      WHERE t.tgfoid = to_regprocedure('${FUNCTION}') AND t.tgname = ANY ($1::text[]) AND t.tgenabled = 'O'
+        AND c.oid IN (SELECT $2::regclass UNION SELECT relid FROM pg_partition_tree($2::regclass))
       GROUP BY c.oid, n.nspname, c.relname`,
-    [names.row, names.statement, quoteTable(table)],
+    [triggerNames(fenced), quoteTable(table)],
   );
   return rows.map((row) => ({ schema: row['schema']!, name: row['name']!, triggers: row['triggers']!.split(',') }));
 }

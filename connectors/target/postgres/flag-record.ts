@@ -3,7 +3,7 @@
  * are one transaction, under the row's lock; reading never waits for a cut-over, and never makes the row.
  */
 import type pg from 'pg';
-import { connect, queryRow } from '#connectors/postgres/session.ts';
+import { connect, queryRows } from '#connectors/postgres/session.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import { type FlagDocument, versionOf } from '#schemas/flags/flag-document.ts';
 import { readRulesSchema } from '#schemas/flags/flag-schema.ts';
@@ -38,6 +38,11 @@ export class FlagRecord {
 
   /** @throws PipelineError CF-5001, or what the server says */
   async read(): Promise<FlagDocument> {
+    return (await this.readAll([this.#name]))[0]!;
+  }
+
+  /** Of migrations on this target, as one moment has them. @throws as `read` */
+  async readAll(names: readonly string[]): Promise<FlagDocument[]> {
     this.#client ??= connect(this.#url, {
       applicationName: `crossfade ${this.#name} flags`,
       role: 'target',
@@ -49,7 +54,7 @@ export class FlagRecord {
       timer = setTimeout(() => reject(new Error(`the target has not answered in ${READ_MS} ms`)), READ_MS);
     });
     try {
-      return await Promise.race([client.then(async (opened) => readFlags(opened, this.#name)), late]);
+      return await Promise.race([client.then(async (opened) => readFlags(opened, names)), late]);
     } catch (error) {
       if (this.#client === client) this.#client = undefined;
       void client.then(destroy, () => undefined);
@@ -65,7 +70,7 @@ export class FlagRecord {
     try {
       await ensureState(client, this.#name);
       await changeFlags(client, this.#name, change);
-      return await readFlags(client, this.#name);
+      return (await readFlags(client, [this.#name]))[0]!;
     } finally {
       await client.end().catch(() => undefined);
     }
@@ -83,15 +88,23 @@ function destroy(client: pg.Client): void {
   (client as unknown as { readonly connection: { readonly stream: { destroy(): void } } }).connection.stream.destroy();
 }
 
-async function readFlags(client: pg.Client, name: string): Promise<FlagDocument> {
-  const beginning: FlagDocument = { name, epoch: 0, state: 0, serves: 'source' };
-  if ((await client.query(`SELECT WHERE to_regclass('crossfade.migration') IS NOT NULL`)).rowCount === 0) return beginning;
-  const row = await queryRow(
-    client,
-    'SELECT serves, epoch::text AS epoch, version::text AS version, reads::text AS reads FROM crossfade.migration WHERE name = $1',
-    [name],
+async function readFlags(client: pg.Client, names: readonly string[]): Promise<FlagDocument[]> {
+  const isThere = (await client.query(`SELECT WHERE to_regclass('crossfade.migration') IS NOT NULL`)).rowCount === 1;
+  const rows = isThere ? await queryRows(client, FLAGS, [names]) : [];
+  return names.map((name) =>
+    flagsOf(
+      name,
+      rows.find((row) => row['name'] === name),
+    ),
   );
-  if (row === undefined) return beginning;
+}
+
+const FLAGS = `SELECT name, serves, epoch::text AS epoch, version::text AS version, reads::text AS reads
+  FROM crossfade.migration WHERE name = ANY ($1::text[])`;
+
+/** Without a row nothing was ever begun. */
+function flagsOf(name: string, row: Readonly<Record<string, string | null>> | undefined): FlagDocument {
+  if (row === undefined) return { name, epoch: 0, state: 0, serves: 'source' };
   const rules = rulesOf(row['reads'] ?? null);
   return {
     name,
@@ -109,7 +122,7 @@ function rulesOf(json: string | null): ReadRules | undefined {
 async function changeFlags(client: pg.Client, name: string, { change, actor, reason, ifVersion, freshSalt }: FlagChange): Promise<void> {
   await inState(client, name, async (row) => {
     const before = row.reads === undefined ? undefined : readRulesSchema.parse(row.reads);
-    const version = versionOf({ name, epoch: 0, state: 0, serves: row.serves, ...(before !== undefined && { rules: before }) });
+    const version = versionOf(before === undefined ? {} : { rules: before });
     if (ifVersion !== undefined && ifVersion !== version)
       throw new PipelineError('CF-8403', `the read flags are at version ${version}, not at ${ifVersion}`);
     const rules = changeRules(before, change, freshSalt);

@@ -254,7 +254,7 @@ export class TableSql {
 
   /** All rows, where they are softly deleted. Parameter: the time. */
   deleteAllSoftly(): string {
-    return `UPDATE ${this.name} SET ${this.#deadSet('$1::timestamptz')} WHERE ${aliveSql(this.soft!)}`;
+    return `UPDATE ${this.name} SET ${this.#deadSet('$1::timestamptz')} WHERE ${aliveSql(this.soft!)}${this.#own()}`;
   }
 
   /** Rows of the stage that the target does not have. */

@@ -28,6 +28,8 @@ interface Parts {
   readonly set: Record<string, SetEntry>;
   readonly where: Record<string, FilterEntry>;
   readonly lost: LostColumn[];
+  /** Column of `where`. */
+  scope?: string;
 }
 
 export function reverseEntry(input: ReverseInput): ReverseEntryMade {
@@ -50,7 +52,7 @@ export function reverseEntry(input: ReverseInput): ReverseEntryMade {
   return { entry: entryOf(input, parts), lost: parts.lost };
 }
 
-function entryOf({ table, written: { line, column } }: ReverseInput, { columns, set, where }: Parts): TableEntry {
+function entryOf({ table, written: { line, column } }: ReverseInput, { columns, set, where, scope }: Parts): TableEntry {
   return {
     from: showTable(table.to),
     to: showTable(table.from),
@@ -58,6 +60,7 @@ function entryOf({ table, written: { line, column } }: ReverseInput, { columns, 
     columns,
     ...(Object.keys(set).length > 0 && { set }),
     ...(Object.keys(where).length > 0 && { where }),
+    ...(scope !== undefined && { scope }),
     unmapped: 'ignore',
     existing: 'merge',
     ...(table.truncates !== undefined && { truncates: table.truncates }),
@@ -127,10 +130,12 @@ function stepsBack(column: CatalogColumn, from: CatalogColumn, world: TypeWorld)
  * that were softly deleted are not there on the source, nor are those of which only other source tables have their part.
  * @returns why it cannot be told
  */
-function addFilter({ table, written }: ReverseInput, { where, columns, lost, set }: Parts, declared: object): string | undefined {
+function addFilter({ table, written }: ReverseInput, parts: Parts, declared: object): string | undefined {
+  const { where, columns, lost, set } = parts;
   const place = { line: written.line, column: written.column };
   for (const condition of table.filter?.conditions ?? []) {
     const mapped = Object.entries(columns).find(([, { to }]) => to === condition.column);
+    if (mapped !== undefined && condition.column === table.scope?.by) parts.scope = mapped[0];
     if (mapped !== undefined) put(where, mapped[0], { ...conditionOf(condition), ...secretOf(written, condition.column), ...place });
     else if (lost.some(({ column }) => column === condition.column))
       return `"${condition.column}" says which rows are moved, and is lost on the way`;

@@ -3,7 +3,7 @@
  * origin that its sink has there. Guarantee: as long as a name may be, and different for different migrations.
  */
 import { createHash } from 'node:crypto';
-import { NAME_LENGTH_MAX } from '#schemas/config/migration-schema.ts';
+import { NAME_LENGTH_MAX } from '#schemas/config/file-terms.ts';
 
 const SUFFIX = '_reverse';
 const DIGEST_LENGTH = 8;

@@ -7,6 +7,7 @@ import { migrationFiles } from '#connectors/schema-history/folder.ts';
 import { readSchemaHistories, type SchemaHistory } from '#connectors/schema-history/postgres/read-history.ts';
 import { readStepStates } from '#connectors/target/postgres/schema-steps.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import { wholeName } from '#schemas/config/wave-file.ts';
 import { findingOf } from '#schemas/envelope.ts';
 import { PipelineError, type Finding } from '#schemas/errors.ts';
 import { errorFinding, listNames, warningFinding } from '#schemas/finding.ts';
@@ -71,7 +72,7 @@ async function checkDeclared(entry: SchemaMigrations, histories: readonly Schema
 export async function checkSchemaSteps(client: pg.ClientBase, file: MigrationFile): Promise<Finding[]> {
   const { schemaSteps: steps = [] } = file;
   if (steps.length === 0) return [];
-  const states = await readStepStates(client, file.name, steps);
+  const states = await readStepStates(client, wholeName(file), steps);
   const open = steps.filter(({ name }) => states.get(name) !== 'done').map(({ name }) => name);
   if (open.length === 0) return [];
   return [

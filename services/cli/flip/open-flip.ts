@@ -14,6 +14,7 @@ import { liftGate } from '#services/control/gates/lift-gate.ts';
 import { lagGate, reverseGate } from '#services/control/gates/path-gates.ts';
 import { namesGate } from '#services/control/gates/names-gate.ts';
 import { deadLettersGate, findingsGate, purityGate, tablesGate } from '#services/control/gates/table-gates.ts';
+import { wavesGates } from '#services/control/gates/waves-gate.ts';
 import { transactionsGate } from '#services/control/gates/transactions-gate.ts';
 import { hooksPort } from '#services/control/hooks/run-hook.ts';
 import { addressOf, fencePort } from '#services/control/postgres/fence-port.ts';
@@ -74,6 +75,7 @@ export async function openFlip(file: MigrationFile, context: FlipContext, by: st
     liftGate(tables),
     sequencesGate(tables),
     ...(migration.swap === undefined ? [] : [namesGate(tables)]),
+    ...wavesGates(tables),
     ...fileGates({ ...tables, planHash: hash, reverseTables: reverse.tables }),
   ];
   const ports: FlipPorts = {

@@ -21,6 +21,7 @@ export async function readRunbook(file: MigrationFile, plan: PlanDocument): Prom
     file: file.path,
     isDefaultFile: file.path === DEFAULT_FILE,
     target: file.targetName,
+    wave: file.wave?.name,
     writtenAt: new Date().toISOString(),
     plan,
     state: row?.state ?? null,

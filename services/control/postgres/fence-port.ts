@@ -4,6 +4,7 @@ import { postgresFences } from '#connectors/fence/postgres/fences.ts';
 import { settleEpoch } from '#connectors/postgres/journal.ts';
 import { ensureSchema } from '#connectors/postgres/own-schema.ts';
 import { connect, maskUrl } from '#connectors/postgres/session.ts';
+import { otherSinks } from '#schemas/config/wave-file.ts';
 import { otherSide, type Side } from '#schemas/migration/transitions.ts';
 import { quoteTable } from '#schemas/table.ts';
 import type { FencePort, OpenFence } from '../flip/ports.ts';
@@ -19,6 +20,7 @@ export function fencePort(migration: FlippedMigration, side: Side, fences: Fence
     url: urls[side],
     name,
     side,
+    exempt: otherSinks(migration.file),
     tables: tables[side],
     servesElsewhere:
       swap === undefined

@@ -1,5 +1,5 @@
 /** What is flipped: the two sides of a migration as fences, markers and gates need them. Guarantee: pure. */
-import type { NameSwap, SequenceStart, SequenceValue, TableName } from '#connectors/fence/fence.ts';
+import type { FencedTable, NameSwap, SequenceStart, SequenceValue, TableName } from '#connectors/fence/fence.ts';
 import type { CutoverEntry, MigrationFile } from '#schemas/config/migration-file.ts';
 import { cutoverOf } from '#schemas/config/cutover-schema.ts';
 import { postgresTarget } from '#schemas/config/postgres-target.ts';
@@ -21,7 +21,7 @@ export interface FlippedMigration {
   readonly mapping: CompiledMapping;
   readonly reverse: ReverseDirection | undefined;
   readonly urls: Readonly<Record<Side, string>>;
-  readonly tables: Readonly<Record<Side, readonly TableName[]>>;
+  readonly tables: Readonly<Record<Side, readonly FencedTable[]>>;
   /** Of each side, for its fence. Absent: the sides do not exchange their names. */
   readonly swap?: Readonly<Record<Side, NameSwap>>;
   readonly cutover: CutoverEntry;
@@ -62,8 +62,16 @@ function swapOf(mapping: CompiledMapping, tables: Readonly<Record<Side, readonly
   };
 }
 
-function tablesOf({ tables }: CompiledMapping, end: 'from' | 'to'): TableName[] {
-  return [...new Map(tables.map((table) => [quoteTable(table[end]), { schema: table[end].schema, name: table[end].name }])).values()];
+function tablesOf({ tables }: CompiledMapping, end: 'from' | 'to'): FencedTable[] {
+  return [...new Map(tables.map((table) => [quoteTable(table[end]), fencedTable(table, end)])).values()];
+}
+
+/** Of a wave all rows of its units: also those that another condition of the file leaves where they are. */
+function fencedTable({ scope, filter, ...table }: TableMapping, end: 'from' | 'to'): FencedTable {
+  const { schema, name } = table[end];
+  if (scope === undefined) return { schema, name };
+  const conditions = filter!.conditions.filter(({ column }) => column === scope.by);
+  return { schema, name, rows: end === 'to' ? scope.rows : { conditions } };
 }
 
 /** Name of the pipeline that brings changes away from a side: its slot, and its progress on the other one. Undefined: there is none. */

@@ -38,6 +38,7 @@ function shapeRefusal(mapping: TableMapping): string | undefined {
   if (mapping.sourceKey.length === 0 || mapping.targetKey.length === 0) return 'it has no key, by which digests could be kept';
   if (mapping.explode !== undefined) return 'its rows are the elements of an array';
   if (mapping.merge !== undefined || mapping.share !== undefined) return 'several source tables share the target table';
+  if (mapping.scope !== undefined) return 'rows of others stand in the target table';
   if (keepsUnmarked(mapping)) return 'the target keeps rows that the source deletes, and nothing tells them from others';
   return undefined;
 }

@@ -6,7 +6,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { PipelineError } from '#schemas/errors.ts';
-import { type FlagDocument, revisionOf, versionOf } from '#schemas/flags/flag-document.ts';
+import { documentOf, type FlagDocument, revisionOf, versionOf } from '#schemas/flags/flag-document.ts';
 import { rulesChangeSchema } from '#schemas/flags/flag-schema.ts';
 import { requireReadsGate } from '#schemas/flags/reads-gate.ts';
 import { observationsSchema } from '#schemas/flags/observation-schema.ts';
@@ -53,11 +53,13 @@ export async function registerFlagRoutes(app: FastifyInstance, options: FlagRout
       const { change, actor, reason } = parseBody(changeBody, request.body);
       await flags.refresh();
       const document = known(flags);
-      if (change.kind === 'stage' && document.rules?.dual === undefined)
+      const own = changed(document, flags.wave);
+      if (change.kind === 'stage' && own.rules?.dual === undefined)
         throw new PipelineError('CF-8404', 'no stage of dual writes was ever set, and only crossfade flags set --stage sets the first one');
-      requireReadsGate({ document, change, status: await options.status() });
-      const changed = await flags.change(change, { actor, ...(reason !== undefined && { reason }) }, versionAsked(request, document));
-      return { ...changed, revision: revisionOf(changed) };
+      requireReadsGate({ document: own, change, status: await options.status() });
+      requireSeen(request, document);
+      const next = await flags.change(change, { actor, ...(reason !== undefined && { reason }) }, versionOf(own));
+      return { ...next, revision: revisionOf(next) };
     });
   });
 }
@@ -77,9 +79,14 @@ function sendDocument(flags: FlagService, request: FastifyRequest, reply: Fastif
 }
 
 /** @throws PipelineError CF-8403 when what the caller saw is not what holds */
-function versionAsked(request: FastifyRequest, document: FlagDocument): number {
+function requireSeen(request: FastifyRequest, document: FlagDocument): void {
   const asked = request.headers['if-match'];
   if (asked !== undefined && asked !== '*' && asked.replaceAll('"', '') !== revisionOf(document))
     throw new PipelineError('CF-8403', `the flags are at ${revisionOf(document)}, not at ${asked}`);
-  return versionOf(document);
+}
+
+/** What a change is of: this instance's wave, or all. */
+function changed(document: FlagDocument, wave: string | undefined): FlagDocument {
+  const own = document.waves?.find(({ name }) => name === wave);
+  return own === undefined ? document : documentOf(document, own);
 }

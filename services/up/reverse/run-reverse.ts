@@ -13,6 +13,7 @@ import { tableId, type CompiledMapping } from '#schemas/mapping/compiled-mapping
 import { presented, standing, swapsNames } from '#schemas/mapping/renames.ts';
 import { deriveReverse, whyNoReverse, type ReverseDerivation } from '#schemas/mapping/reverse/derive-reverse.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import { otherSinks } from '#schemas/config/wave-file.ts';
 import type { Catalog } from '#schemas/table.ts';
 import type { RunUpOptions } from '#services/cli/up-port.ts';
 import { assemble, type Running } from '../assemble.ts';
@@ -21,6 +22,7 @@ import { openTargets } from '../open-targets.ts';
 import { ServiceGroup } from '../service-group.ts';
 import { beginReverse, type ReverseLog } from './begin-reverse.ts';
 import { ForeignGate } from './foreign-gate.ts';
+import { ownerOf } from '../own-rows.ts';
 import type { ServingSide } from './serving-side.ts';
 
 export interface ReverseRun {
@@ -67,8 +69,9 @@ export async function runReverse({ options, serving, signal, onRunning }: Revers
     stack,
     serving,
     direction: {
-      ignoreOrigins: [options.file.name],
+      ignoreOrigins: [options.file.name, ...otherSinks(options.file)],
       foreign,
+      whose: ownerOf(mapping, tables),
       mayCopy: async () => (await serving.ask()) === 'target',
       isFilled: true,
     },

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { bucketOf, isWithin } from '#schemas/flags/bucket.ts';
-import { decideRead, evaluate } from '#schemas/flags/evaluate.ts';
-import { compareAge, type FlagDocument } from '#schemas/flags/flag-document.ts';
+import { decideRead, evaluate, type EvaluationContext } from '#schemas/flags/evaluate.ts';
+import { compareAge, type FlagDocument, saysOther, versionOf } from '#schemas/flags/flag-document.ts';
 import { flagDocumentSchema } from '#schemas/flags/flag-schema.ts';
 import {
   answeringSide,
@@ -183,4 +183,36 @@ test('after a flip everybody reads from the store that serves, whatever the rule
     expect(flipped.version).toBe(rules.version + 1);
     expect(readsOf(flipped, serves === 'source' ? 'target' : 'source')).toBe(serves);
   }
+});
+
+describe('waves', () => {
+  const document: FlagDocument = {
+    ...documentOf(undefined),
+    waves: [
+      { name: 'acme', units: ['acme'], serves: 'target' },
+      { name: 'eu', units: ['globex', 'initech'], serves: 'source', rules: after(reads('target', { tenant: 'initech' })) },
+      { name: 'rest', units: '*', serves: 'target' },
+      { name: 'shared', units: [], tables: ['public.currenc*'], serves: 'source' },
+    ],
+  };
+  const writes = (context: EvaluationContext): unknown => evaluate(document, 'shop.writes', context)?.value;
+
+  test('a unit gets what its wave says: the tenant before the user, the table that belongs to nobody before both', () => {
+    expect([{ targetingKey: 'acme' }, { targetingKey: 'ada', tenant: 'globex' }, { targetingKey: 'umbrella' }, {}].map(writes)).toEqual([
+      'target',
+      'source',
+      'target',
+      'source',
+    ]);
+    expect(writes({ tenant: 'acme', table: 'currency' })).toBe('source');
+    expect(decideRead(document, { targetingKey: 'initech' }).stage).toBe('target');
+    expect(evaluate(document, 'shop.reads', { targetingKey: 'acme' })?.metadata).toMatchObject({ wave: 'acme', write_to: 'target' });
+  });
+
+  test('pass the schema, and tell of each wave that changed', () => {
+    expect(flagDocumentSchema.parse(document)).toEqual(document);
+    const [acme, ...others] = document.waves!;
+    const moved = { ...document, state: document.state + 1, waves: [{ ...acme!, serves: 'source' as const }, ...others] };
+    expect([compareAge(moved, document) > 0, saysOther(document, moved), versionOf(document)]).toEqual([true, true, 1]);
+  });
 });

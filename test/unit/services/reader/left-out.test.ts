@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { originMessage, originName } from '#schemas/frame/frame.ts';
 import { installTestHooks } from '#schemas/test-hooks.ts';
-import type { ForeignWrites, LeftOut } from '#services/reader/left-out.ts';
+import type { ForeignWrites, LeftOut, RowOwner } from '#services/reader/left-out.ts';
 import { follow, send, turn } from '#test/support/followed.ts';
 import { begin, commit, insert, logicalMessage, origin, ourMessage, relation, truncate } from '#test/support/frames.ts';
 
@@ -119,6 +119,18 @@ describe('what others write while the other side serves', () => {
     send(follower, begin(120n), ROW, commit(120n, 130n));
     await raw.settle(0);
     expect([raw.tags, foreign.questions.length, foreign.counted]).toEqual([['BIC', 'BIC'], 1, []]);
+  });
+
+  test("is nobody's question where the rows are others', and is not counted where that cannot be told", async () => {
+    const foreign = new Asked();
+    const owners: RowOwner[] = ['others', 'others', 'others', 'unknown', 'unknown', 'unknown'];
+    const { follower, raw } = follow({ foreign, whose: () => owners.shift()! });
+    send(follower, begin(100n), R, ROW, ROW, commit(100n, 110n));
+    send(follower, begin(120n), ROW, ROW, commit(120n, 130n));
+    expect([raw.tags, foreign.questions.length]).toEqual([[], 1]);
+    foreign.questions[0]!.resolve(false);
+    await turn();
+    expect([raw.tags, foreign.counted, owners]).toEqual([[], [], ['unknown']]);
   });
 
   test('is asked about neither for a marker nor for what the other direction wrote', () => {
