@@ -51,7 +51,7 @@ export const observe: z.ZodOptional<z.ZodType<Observe>> = z
   );
 
 /** Times in milliseconds. */
-interface Observe {
+export interface Observe {
   readonly forMs: number;
   readonly everyMs: number;
 }
