@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test, vi } from 'vitest';
 import { connect } from '#connectors/postgres/session.ts';
 import { applySchemaSteps, readStepStates, rollBackSchemaSteps } from '#connectors/target/postgres/schema-steps.ts';
 import type { SchemaStepEntry } from '#schemas/config/migration-file.ts';
@@ -117,6 +117,9 @@ async function killedAt(point: Failpoint, work: 'applySchemaSteps' | 'rollBackSc
     stdio: ['ignore', 'inherit', 'inherit'],
   });
   expect(await once(child, 'exit')).toEqual([null, 'SIGKILL']);
+  // Its session's lock goes when the server has noticed.
+  const left = `SELECT FROM pg_stat_activity WHERE application_name = 'crossfade schema' AND datname = current_database()`;
+  await vi.waitFor(async () => expect(await sql(left)).toEqual([]), { timeout: 10_000, interval: 10 });
 }
 
 test.for(['step.begun', 'step.run'] as const)('killed at %s, the next run ends what it began', async (point) => {

@@ -51,8 +51,9 @@ export async function readProgress(client: pg.ClientBase, name: string): Promise
 export async function readTableProgress(client: pg.ClientBase, name: string): Promise<readonly TableProgress[]> {
   const result = await client.query<Record<string, string | null>>(
     `SELECT source_schema, source_table, target_schema, target_table, state, log_offset::text, lsn::text, rows_copied::text,
-       rows_estimated::text, changes_applied::text, error, held_key, held_offset::text, held_lsn::text, conflicts::text
-     FROM crossfade.table_progress WHERE name = $1 ORDER BY source_schema, source_table, target_schema, target_table`,
+       rows_estimated::text, changes_applied::text, error, held_key, held_offset::text, held_lsn::text,
+       to_jsonb(p) ->> 'conflicts' AS conflicts -- who looks before the sink has taken over may find it without this column
+     FROM crossfade.table_progress p WHERE name = $1 ORDER BY source_schema, source_table, target_schema, target_table`,
     [name],
   );
   return result.rows.map((row) => ({

@@ -13,7 +13,20 @@ const WAIT = { timeout: 30_000, interval: 20 };
 const NAME = 'shop';
 const LONG_MS = 600_000;
 
-const take = async (url: string, holder = 'test'): Promise<MigrationLease> => takeMigrationLease({ url, name: NAME, holder });
+const take = async (url: string, holder = 'test'): Promise<MigrationLease> => takeMigrationLease({ url, name: NAME, holder, waitMs: 0 });
+
+test('one who holds it for a record and no act is waited for', async () => {
+  await using database = await freshDatabase();
+  const { url } = database;
+  const first = await take(url);
+  const second = takeMigrationLease({ url, name: NAME, holder: 'operator' });
+  const waits = `SELECT FROM pg_stat_activity WHERE application_name = 'crossfade ${NAME} control' AND pid <> (SELECT lease_backend FROM crossfade.migration)`;
+  await vi.waitFor(async () => expect(await execute(url, waits)).not.toEqual([]), WAIT);
+  await first.release();
+  const lease = await second;
+  expect(lease.row.lease?.holder).toBe('operator');
+  await lease.release();
+});
 
 test.for(VERSIONS)('PostgreSQL %i: of operators that come at once one acts, and the others are told who', async (version) => {
   await using database = await freshDatabase(version);

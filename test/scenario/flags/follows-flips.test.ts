@@ -70,9 +70,16 @@ test('rules by tenant and table, and the kill switch', async () => {
   await stage.flags('set', '--reads', 'shadow');
   await stage.flags('set', '--reads', 'source', '--tenant', 'late');
   await stage.flags('set', '--reads', 'target', '--table', 'a');
-  await until(async () => sdk.getStringValue('scenario.reads', '', { targetingKey: 'acme', table: 'public.a' }), 'target');
   const values = async (context: object): Promise<string> => sdk.getStringValue('scenario.reads', '', { targetingKey: 'acme', ...context });
-  expect([await values({}), await values({ tenant: 'late' }), await values({ table: 'public.b' })]).toEqual(['shadow', 'source', 'shadow']);
+  await vi.waitFor(async () => {
+    const seen = [
+      await values({}),
+      await values({ tenant: 'late' }),
+      await values({ table: 'public.b' }),
+      await values({ table: 'public.a' }),
+    ];
+    expect(seen).toEqual(['shadow', 'source', 'shadow', 'target']);
+  }, SOON);
   expect((await stage.flags('get', '--key', 'late', '--table', 'a')).result).toMatchObject({
     flags: [{ value: 'source' }, { value: 'source' }],
   });
