@@ -171,6 +171,18 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
         ...named(entry.target ?? defaultTarget(targets, 'postgres')),
       })),
     }),
+    ...buildSurroundings(parsed, { source, wrong }),
+    ...(parsed.tests.length > 0 && { tests: buildTests(parsed.tests, { source, path, wrong }) }),
+  };
+  return { file, findings };
+}
+
+/** What stands around the move: people, watching, saving, waves. */
+function buildSurroundings(
+  parsed: ParsedMigration,
+  { source, wrong }: { readonly source: YamlSource; readonly wrong: (message: string, at: Path) => void },
+): Pick<MigrationFile, 'contacts' | 'cleanup' | 'triggers' | 'observe' | 'backup' | 'waves'> {
+  return {
     ...(parsed.contacts !== undefined && { contacts: parsed.contacts }),
     ...(parsed.cleanup !== undefined && { cleanup: { afterMs: parsed.cleanup.after } }),
     ...(parsed.triggers.length > 0 && { triggers: buildTriggers(parsed.triggers) }),
@@ -179,9 +191,7 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
     ...(parsed.waves !== undefined && {
       waves: buildWaves(parsed.waves, parsed.name, { wrong, place: source.keyPlace(['waves']) }),
     }),
-    ...(parsed.tests.length > 0 && { tests: buildTests(parsed.tests, { source, path, wrong }) }),
   };
-  return { file, findings };
 }
 
 /** Several targets, or Redis, are applied to by one process; and only tables of Redis say how rows stand there. */
