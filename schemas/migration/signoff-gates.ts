@@ -32,9 +32,10 @@ function stateGate(row: SignoffEvidence['row']): Gate {
 
 const FRESH_MS = 24 * 60 * 60 * 1000;
 
-/** `noWayBack`: why the two cannot be compared since the target serves. */
+/** `noWayBack`: why the two cannot be compared since the target serves; what was found nevertheless still counts. */
 export function cleanVerifyGate({ proof, nowMs, noWayBack }: Pick<SignoffEvidence, 'proof' | 'nowMs' | 'noWayBack'>): Gate {
-  if (noWayBack !== undefined) return openGate('verify', `nothing to compare, for nothing goes back: ${noWayBack}`);
+  const isKnownToDiffer = proof !== undefined && proof.differences > 0;
+  if (noWayBack !== undefined && !isKnownToDiffer) return openGate('verify', `nothing to compare, for nothing goes back: ${noWayBack}`);
   const remedy = 'Run crossfade verify; rows that differ are mended by crossfade repair.';
   if (proof === undefined) return closedGate('verify', 'nothing was compared whole since the target serves', remedy);
   const { differences, at } = proof;

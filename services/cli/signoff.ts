@@ -6,15 +6,17 @@ import { hostname } from 'node:os';
 import { readAudit } from '#connectors/target/postgres/audit.ts';
 import { takeMigrationLease } from '#connectors/target/postgres/migration-lease.ts';
 import { readState } from '#connectors/target/postgres/migration-state.ts';
+import { cutoverOf } from '#schemas/config/cutover-schema.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import { errorFinding } from '#schemas/finding.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { deriveReverse, whyNoReverse } from '#schemas/mapping/reverse/derive-reverse.ts';
+import { acceptedOneWay } from '#schemas/mapping/reverse/reverse-findings.ts';
 import type { Gate } from '#schemas/migration/gate.ts';
 import { lastProof } from '#schemas/migration/last-proof.ts';
 import { lastCutover } from '#schemas/migration/observed-time.ts';
 import { signoffGates } from '#schemas/migration/signoff-gates.ts';
-import { readFit } from './catalogs.ts';
+import { type MappingFit, readFit } from './catalogs.ts';
 import { personOf, readSubject, sign, type Subject } from './approvals/signed-subject.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
 import { targetOption, waveOption } from './migration-input.ts';
@@ -84,14 +86,13 @@ async function gatesOf({ file, url, approvals, planHash }: Subject, early: strin
   });
 }
 
-/** Of the file as a whole, or of each of its tables, which the cut-over had accepted. */
 async function whyNothingGoesBack(file: MigrationFile): Promise<string | undefined> {
-  const why = whyNoReverse(file);
-  if (why !== undefined) return why;
-  const { mapping, source, target } = await readFit(file);
-  if (target === undefined) return undefined;
-  const back = deriveReverse(file, mapping, { source, target });
-  return back.file === undefined ? back.why : undefined;
+  return whyNoReverse(file) ?? whyAllIsOneWay(file, await readFit(file));
+}
+
+/** Of each table by itself, which the cut-over had accepted. A way back that merely cannot be derived excuses nobody from the comparison. */
+export function whyAllIsOneWay(file: MigrationFile, { mapping, source, target }: MappingFit): string | undefined {
+  return target === undefined ? undefined : acceptedOneWay(deriveReverse(file, mapping, { source, target }), cutoverOf(file).accept);
 }
 
 interface Signing {

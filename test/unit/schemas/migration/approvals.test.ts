@@ -74,6 +74,7 @@ test('nothing is signed off that is not observed, or that nobody has looked at',
   expect(isOpen({ proof, nowMs: nowMs + 23 * HOUR_MS })).toBe(true);
   expect(isOpen({ proof, nowMs: nowMs + 23 * HOUR_MS + 1 })).toBe(false);
   expect(isOpen({ proof: undefined, nowMs, noWayBack: 'the file says so' })).toBe(true);
+  expect(isOpen({ proof: { ...proof, differences: 2 }, nowMs, noWayBack: 'the file says so' })).toBe(false);
 });
 
 test('a proof is of the side that serves now, until something differs', () => {
