@@ -19,7 +19,7 @@ import { writeWhere } from './write-where.ts';
 /** One of the two, as the application reaches it. Each call is a transaction of its own. */
 export interface DualStore<Row> {
   get(key: string): Promise<Row | undefined>;
-  /** `replacing` is given by settlements, and by second writes under `newerWins`: false when the row there is another one by now (undefined: when there is one). */
+  /** `replacing` is given by settlements, and by second writes and removals under `newerWins`: false when the row there is another one by now (undefined: when there is one). */
   put(key: string, row: Row, replacing?: { readonly row: Row | undefined }): Promise<boolean | void>;
   remove(key: string, replacing?: { readonly row: Row }): Promise<boolean | void>;
 }
@@ -129,11 +129,16 @@ class StagedWriter<Row> implements DualWriter<Row> {
   }
 
   async remove(key: string): Promise<void> {
-    const remove = async (store: DualStore<Row>): Promise<unknown> => store.remove(key);
-    await this.#inTurn(key, async () => this.#both(key, remove, remove));
+    await this.#inTurn(key, async () =>
+      this.#both(
+        key,
+        async (store) => store.remove(key),
+        async (store, first) => this.#removeSecond(store, first, key),
+      ),
+    );
   }
 
-  async #both(key: string, write: WriteTo<Row>, writeSecond: WriteTo<Row>): Promise<void> {
+  async #both(key: string, write: WriteTo<Row>, writeSecond: WriteSecond<Row>): Promise<void> {
     const [first, second] = stageBehaviour(this.#options.stage()).writes;
     const decided = await this.#writeFirst(first, write);
     if (second === undefined) return;
@@ -143,7 +148,7 @@ class StagedWriter<Row> implements DualWriter<Row> {
       return;
     }
     try {
-      await writeSecond(this.#options[second]);
+      await writeSecond(this.#options[second], this.#options[first]);
     } catch (error) {
       if (isFenced(error)) {
         this.#carried++;
@@ -180,7 +185,24 @@ class StagedWriter<Row> implements DualWriter<Row> {
       if (there !== undefined && policy.newerWins(there) > policy.newerWins(row)) return;
       if ((await store.put(key, row, { row: there })) !== false) return;
     }
-    throw new Error(`the second store could not be written at ${JSON.stringify(key)}: others write it all the time`);
+    throw alwaysWritten(key);
+  }
+
+  /**
+   * Under `newerWins` a second removal that comes late leaves a row that was written since: whoever writes puts it into the first store first, so that it
+   * is seen there, if it is read after the one that is to go.
+   */
+  async #removeSecond(store: DualStore<Row>, first: DualStore<Row>, key: string): Promise<void> {
+    if (typeof this.#options.policy === 'string') {
+      await store.remove(key);
+      return;
+    }
+    for (let tries = 0; tries < TRIES_MAX; tries++) {
+      const there = await store.get(key);
+      if (there === undefined || (await first.get(key)) !== undefined) return;
+      if ((await store.remove(key, { row: there })) !== false) return;
+    }
+    throw alwaysWritten(key);
   }
 
   async settle(key: string): Promise<'equal' | 'settled'> {
@@ -242,6 +264,11 @@ class StagedWriter<Row> implements DualWriter<Row> {
 }
 
 type WriteTo<Row> = (store: DualStore<Row>) => Promise<unknown>;
+type WriteSecond<Row> = (store: DualStore<Row>, first: DualStore<Row>) => Promise<unknown>;
+
+function alwaysWritten(key: string): Error {
+  return new Error(`the second store could not be written at ${JSON.stringify(key)}: others write it all the time`);
+}
 
 /** What a fence refuses the pipeline makes. */
 async function isReplaced<Row>(

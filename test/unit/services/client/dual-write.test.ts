@@ -215,6 +215,36 @@ test('newerWins: a second write that comes late leaves the newer row', async () 
   expect(stage.target.rows.get('k')).toEqual({ v: 6 });
 });
 
+test('newerWins: a second removal that comes late leaves what another process wrote since', async () => {
+  const stage = await open({ newerWins: ({ v }) => v });
+  await stage.writer.write('k', { v: 1 });
+  const remove = stage.source.remove.bind(stage.source);
+  stage.source.remove = async (...args) => {
+    const removed = await remove(...args);
+    for (const { rows } of [stage.source, stage.target]) rows.set('k', { v: 2 });
+    return removed;
+  };
+  await stage.writer.remove('k');
+  expect([stage.source.rows.get('k'), stage.target.rows.get('k')]).toEqual([{ v: 2 }, { v: 2 }]);
+});
+
+test('newerWins: a second removal takes what is there if the first store has nothing, also where it has been written at that moment', async () => {
+  const stage = await open({ newerWins: ({ v }) => v });
+  stage.target.rows.set('k', { v: 7 });
+  await stage.writer.remove('k');
+  expect(stage.target.rows.size).toBe(0);
+  await stage.writer.write('k', { v: 8 });
+  const get = stage.source.get.bind(stage.source);
+  stage.source.get = async (key) => {
+    const row = await get(key);
+    stage.source.get = get;
+    for (const { rows } of [stage.source, stage.target]) rows.set(key, { v: 9 });
+    return row;
+  };
+  await stage.writer.remove('k');
+  expect([stage.source.rows.get('k'), stage.target.rows.get('k')]).toEqual([{ v: 9 }, { v: 9 }]);
+});
+
 test('a full queue is told, and the write has still succeeded', async () => {
   const told: boolean[] = [];
   const queue = await MemoryRetryQueue.open({ max: 1 });
