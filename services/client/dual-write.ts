@@ -1,11 +1,13 @@
 /**
  * Writes to two stores in six stages (dual-stages.ts). Guarantee: the store that answers is written first, and if it refuses nothing is written elsewhere;
- * if the second fails, the write has succeeded, its key is queued, and `settle` makes the second store agree by the policy. Writes and settlements of
+ * if the second fails, the write has succeeded, its key is queued, and `retry` makes the second store agree: what was acknowledged is not taken back, unless
+ * `newerWins` finds a newer row in the second. `settle` goes by the policy. Writes and settlements of
  * one key in this process come one after the other; those of other processes are met by `replacing`: a store that finds another row than that
  * says so, and the key is looked at again.
  *
  * Crossfade's fence has the last word: a first write that it refuses is made in the other store, whatever the stage said; a second one that it refuses
- * is left to the pipeline, which carries the first. From `live` on the target wins a settlement, whatever the policy says of conflicts before.
+ * is left to the pipeline, which carries the first. From `live` on the target wins a settlement, whatever the policy says of conflicts before, but for
+ * two rows of which `newerWins` finds the source's newer.
  */
 import { canonicalValue } from '#schemas/flags/canonical-value.ts';
 import { type DualStage, stageBehaviour } from '#schemas/flags/dual-stages.ts';
@@ -63,9 +65,9 @@ export interface DualWriter<Row> {
   read(key: string): Promise<Row | undefined>;
   write(key: string, row: Row): Promise<void>;
   remove(key: string): Promise<void>;
-  /** Makes both stores agree on a key. */
+  /** Makes both stores agree on a key, by the policy. */
   settle(key: string): Promise<'equal' | 'settled'>;
-  /** Settles what is queued, each key once. @returns how many are left */
+  /** Settles what is queued, each key once, as the store that was written first has it. @returns how many are left */
   retry(): Promise<number>;
   /** `carried`: second writes that the fence refused, and that the pipeline makes. */
   readonly counts: {
@@ -209,11 +211,12 @@ class StagedWriter<Row> implements DualWriter<Row> {
     return this.#inTurn(key, async () => this.#agree(key));
   }
 
-  async #agree(key: string): Promise<'equal' | 'settled'> {
+  /** `isOwn`: the first store acknowledged a write of this key here, and the second one lacks it. */
+  async #agree(key: string, isOwn = false): Promise<'equal' | 'settled'> {
     for (let tries = 0; tries < TRIES_MAX; tries++) {
-      const [source, target] = await Promise.all([this.#options.source.get(key), this.#options.target.get(key)]);
+      const { source, target } = await this.#readBoth(key);
       if (canonicalValue(source) === canonicalValue(target)) return tries === 0 ? 'equal' : 'settled';
-      const winner = this.#winner(source, target);
+      const winner = this.#winner(source, target, isOwn);
       if (tries === 0) {
         this.#conflicts++;
         this.#options.onConflict?.({ key, source, target, winner });
@@ -225,10 +228,23 @@ class StagedWriter<Row> implements DualWriter<Row> {
     throw new Error(`the two stores could not be made to agree on ${JSON.stringify(key)}: it is written all the time`);
   }
 
-  #winner(source: Row | undefined, target: Row | undefined): Side {
+  /** The store that decides last: what others have written to both since is then seen in it, and not taken for a row that has to go. */
+  async #readBoth(key: string): Promise<{ readonly source: Row | undefined; readonly target: Row | undefined }> {
+    const { source, target, stage } = this.#options;
+    if (stageBehaviour(stage()).writes[0] === 'source') {
+      const second = await target.get(key);
+      return { source: await source.get(key), target: second };
+    }
+    const second = await source.get(key);
+    return { source: second, target: await target.get(key) };
+  }
+
+  #winner(source: Row | undefined, target: Row | undefined, isOwn: boolean): Side {
     const { policy, stage } = this.#options;
     const [decides] = stageBehaviour(stage()).writes;
-    return typeof policy === 'string' && decides === 'target' ? 'target' : winnerOf(policy, source, target);
+    const isByVersion = typeof policy !== 'string' && source !== undefined && target !== undefined;
+    if (!isByVersion && (isOwn || decides === 'target')) return decides;
+    return winnerOf(policy, source, target);
   }
 
   async retry(): Promise<number> {
@@ -242,7 +258,7 @@ class StagedWriter<Row> implements DualWriter<Row> {
       const item = this.#queue.next();
       if (item === undefined) break;
       try {
-        await this.settle(item.key);
+        await this.#inTurn(item.key, async () => this.#agree(item.key, true));
         await this.#queue.done(item.key);
       } catch {
         this.#queue.failed(item.key);
