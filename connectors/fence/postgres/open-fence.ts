@@ -6,7 +6,7 @@
  * and partitions that come or go away and lets writers through; then SHARE ROW EXCLUSIVE, from the request of which on writers queue.
  */
 import type pg from 'pg';
-import type { Decision, FenceOptions, HeldFence, SequenceValue } from '#connectors/fence/fence.ts';
+import type { Decision, FenceOptions, HeldFence, NameSwap, SequenceValue } from '#connectors/fence/fence.ts';
 import { requireRenames } from '#connectors/postgres/renames.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { failpoint } from '#schemas/test-hooks.ts';
@@ -98,6 +98,7 @@ class OpenFence implements HeldFence {
   readonly #client: pg.Client;
   readonly #parts: FenceParts;
   #isOver = false;
+  #isSwapping = false;
 
   constructor(client: pg.Client, parts: FenceParts) {
     this.#client = client;
@@ -122,11 +123,21 @@ class OpenFence implements HeldFence {
   }
 
   async swapNames(): Promise<void> {
-    const { options, pid, lockMs } = this.#parts;
+    const { options } = this.#parts;
     if (options.swap === undefined) return;
+    this.#isSwapping = true;
+    try {
+      await this.#swapNames(options, options.swap);
+    } finally {
+      this.#isSwapping = false;
+    }
+  }
+
+  async #swapNames(options: FenceOptions, swap: NameSwap): Promise<void> {
+    const { pid, lockMs } = this.#parts;
     const observer = await openSession(options);
     try {
-      await swapNames({ client: this.#client, pid, observer, options, swap: options.swap, lockMs });
+      await swapNames({ client: this.#client, pid, observer, options, swap, lockMs });
     } catch (error) {
       throw explained(error, options.side, 'made to swap the names');
     } finally {
@@ -169,6 +180,11 @@ class OpenFence implements HeldFence {
 
   async rollback(): Promise<void> {
     this.#isOver = true;
+    if (this.#isSwapping) {
+      // Behind a ROLLBACK the swap's next statement would be a transaction of its own: on a session that ends now there is none.
+      void this.#client.end().catch(() => undefined);
+      throw this.#gone(new Error('it was given up while the names were swapped'));
+    }
     try {
       await this.#client.query('ROLLBACK');
     } catch (error) {

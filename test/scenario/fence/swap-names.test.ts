@@ -111,6 +111,25 @@ test('a swap that is rolled back has swapped nothing', async () => {
   expect(await postgresFences.state(there(world))).toMatchObject({ state: 'down' });
 });
 
+test('a swap that is given up in its middle does nothing more, be its statement answered or not', async () => {
+  await using world = await fenceWorld(18);
+  await makeSuccessors(world);
+  await exchange(there(world), 1n);
+  await postgresFences.prepare(back(world));
+  const fence = await postgresFences.open(back(world), 2n);
+  const caller = await world.session();
+  await caller.query('BEGIN');
+  await caller.query(`SELECT nextval('shop_old.bill_id_seq')`);
+  const swapped = outcomeOf(fence.swapNames!());
+  await world.waiting('crossfade shop fence');
+  const undone = outcomeOf(fence.rollback());
+  await caller.query('COMMIT');
+  const outcomes = [await undone, await swapped];
+  await postgresFences.endSessions(back(world));
+  expect(await world.query(`SELECT count(*)::text AS n FROM crossfade.renamed WHERE name = 'shop'`)).toEqual([{ n: '4' }]);
+  expect(outcomes).toEqual(['CF-8104', 'CF-8104']);
+});
+
 test('guard names-standing: without it one that knows other names fences the table that serves', async () => {
   installTestHooks({ disabledGuards: ['names-standing'] });
   await using world = await fenceWorld(18);
