@@ -1,11 +1,12 @@
 /**
  * What the lift behind the decision would wait for: VACUUM and ANALYZE of somebody's, CREATE INDEX CONCURRENTLY, DDL, and long transactions of writers, on tables
- * that carry the fence of the side that will serve. Guarantee: names who it is, never what is run. An autovacuum gives way by itself, unless it has to
+ * that carry the fence of the side that will serve, or get the other one's names. Guarantee: names who it is, never what is run. An autovacuum gives way by itself, unless it has to
  * prevent a wraparound; where nothing was ever fenced there is nothing to be lifted.
  */
 import { readCarriers } from '#connectors/fence/postgres/triggers.ts';
 import { queryRows } from '#connectors/postgres/session.ts';
 import { listNames } from '#schemas/finding.ts';
+import { otherSide } from '#schemas/migration/transitions.ts';
 import { quoteTable } from '#schemas/table.ts';
 import { flipTo } from '../flip/ports.ts';
 import type { FlippedMigration } from '../postgres/flipped-migration.ts';
@@ -20,7 +21,8 @@ const HOLDERS = `SELECT DISTINCT ON (a.pid, c.oid) a.pid::text AS pid, coalesce(
   FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
   JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE l.locktype = 'relation' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    AND c.oid = ANY (SELECT to_regclass(t)::oid FROM unnest($1::text[]) AS t)
+    AND c.oid = ANY (SELECT to_regclass(t)::oid FROM unnest($1::text[] || $3::text[]) AS t
+                     UNION SELECT p.relid FROM unnest($3::text[]) AS t, pg_partition_tree(to_regclass(t)) AS p)
     AND (l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')
          OR l.mode = 'RowExclusiveLock' AND a.xact_start < clock_timestamp() - $2 * interval '1 s')
     AND (a.backend_type <> 'autovacuum worker' OR a.query LIKE '%(to prevent wraparound)')
@@ -39,8 +41,9 @@ export function liftGate({ migration, sessions }: LiftGateParts): Gate {
       return sessions.run(to, async (client) => {
         const { name, swap } = migration;
         const carriers = await readCarriers(client, { name, side: to, ...(swap !== undefined && { swap: swap[to] }) });
-        if (carriers.length === 0) return { evidence: `the ${to} has no fence to be lifted` };
-        const rows = await queryRows(client, HOLDERS, [carriers.map(quoteTable), OLD_SECONDS]);
+        const renamed = swap?.[otherSide(to)].others ?? [];
+        if (carriers.length + renamed.length === 0) return { evidence: `the ${to} has no fence to be lifted` };
+        const rows = await queryRows(client, HOLDERS, [carriers.map(quoteTable), OLD_SECONDS, renamed.map(quoteTable)]);
         if (rows.length === 0) return { evidence: `nothing on the ${to} holds up the end of its fence` };
         const seen = rows.map(
           ({ pid, application, role, mode, table, age }) =>

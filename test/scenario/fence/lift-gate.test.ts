@@ -15,6 +15,10 @@ describe.each([14, 18] as const)('on PostgreSQL %i', (version) => {
     await other.query(`SET application_name = 'nightly'; SET crossfade.pipeline = 'shop'; BEGIN`);
     await other.query('LOCK TABLE ONLY shop.bill_b1 IN SHARE UPDATE EXCLUSIVE MODE');
     expect(await look()).toEqual({ evidence: 'the source has no fence to be lifted' });
+    // Which get names: they are locked though nothing was ever fenced.
+    const side = { others: [{ schema: 'shop', name: 'bill' }], standing: [], next: [] };
+    const swapping = liftGate({ migration: { name: 'shop', swap: { source: { ...side, others: [] }, target: side } }, sessions });
+    expect(await swapping.look({ kind: 'rollback', drill: false, phase: 'begin' })).toMatchObject({ closed: { code: 'CF-8334' } });
     await other.query('COMMIT');
 
     await raiseFence(world.options, 1n);
