@@ -9,10 +9,12 @@ import type pg from 'pg';
 import type { Decision, FenceOptions, HeldFence, NameSwap, SequenceValue } from '#connectors/fence/fence.ts';
 import { requireRenames } from '#connectors/postgres/renames.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
+import { listNames } from '#schemas/finding.ts';
+import { quoteTable } from '#schemas/table.ts';
 import { failpoint } from '#schemas/test-hooks.ts';
 import { type Locking, lockOrder, lockQuietly, lockTables, QUIET_LOCK_MS } from './lock-tables.ts';
 import { explained } from './refusal.ts';
-import { holdSequences, type HeldSequences, readSequences } from './sequences.ts';
+import { holdSequences, type HeldSequences, readSequences, type Sequence } from './sequences.ts';
 import { type LockSession, openLockSession, openSession } from './session.ts';
 import { endComparisons, swapNames } from './swap-names.ts';
 import { creations, enabling, isAwake, type Member, readMembers } from './triggers.ts';
@@ -39,7 +41,7 @@ async function hold(options: FenceOptions, epoch: bigint, session: LockSession):
     const tables = await lockOrder(client, options.tables);
     await lockQuietly({ ...session, observer, tables, isOnly: false });
     // From here on no partition comes or goes, nor a name.
-    if (options.swap !== undefined) await requireRenames(client, options.name, options.swap.standing);
+    if (options.swap !== undefined) await keepStanding(session, observer, options, options.swap);
     const members = await readMembers(client, options);
     const raising = members.flatMap((member) => raised(options, member));
     const sequences = await readSequences(client, options.tables);
@@ -49,12 +51,32 @@ async function hold(options: FenceOptions, epoch: bigint, session: LockSession):
     const lockWaitMs = Date.now() - blockedAtMs;
     failpoint('fence.locked');
     await client.query([`SET LOCAL lock_timeout = ${lockMs}`, `SET LOCAL statement_timeout = ${options.holdMs}`, ...raising].join(';\n'));
-    const held = await holdSequences(client, sequences);
+    const held = await holdSequences(client, sequences, options.swap !== undefined);
+    if (options.swap !== undefined) requireMovable(sequences, held);
     failpoint('fence.raised');
     return new OpenFence(client, { options, epoch, blockedAtMs, lockWaitMs, held, pid: session.pid, lockMs });
   } finally {
     await observer.end().catch(() => undefined);
   }
+}
+
+/** Of what gets the names: whoever vacuums or alters it is waited for now, while writers go on, and not when it is to be renamed. */
+async function keepStanding(session: LockSession, observer: pg.Client, { name }: FenceOptions, swap: NameSwap): Promise<void> {
+  await requireRenames(session.client, name, swap.standing);
+  await lockQuietly({ ...session, observer, tables: await lockOrder(session.client, swap.others), isOnly: false });
+}
+
+/**
+ * What a table owns goes along with it, and cannot while a transaction that has called it waits for the table: that one would be ended for a deadlock,
+ * or we be kept until our time is up. It goes on as soon as we give way.
+ */
+function requireMovable(sequences: readonly Sequence[], held: HeldSequences): void {
+  const kept = sequences.filter((one) => one.isOwned && !held.has(one)).map(({ sequence }) => quoteTable(sequence));
+  if (kept.length === 0) return;
+  throw new PipelineError(
+    'CF-8101',
+    `a transaction that is open has called ${listNames(kept, 5)}: the swap of names cannot lock the sequence`,
+  );
 }
 
 /** A lock that lets readers through cannot be made one that does not, where somebody who reads waits to write. */

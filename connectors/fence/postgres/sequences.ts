@@ -22,6 +22,8 @@ export interface Sequence {
   readonly mayAlter: boolean;
   /** A transaction that is open has called it. */
   readonly isBusy: boolean;
+  /** By a column of these tables: it goes where its table goes. */
+  readonly isOwned: boolean;
 }
 
 /** How long one may be waited for that became busy since we looked; far below any deadlock_timeout. */
@@ -43,6 +45,8 @@ const SEQUENCES = `
          q.seqmax::text AS max, q.seqcycle::text AS cycles, pg_get_userbyid(c.relowner) AS owner, pg_has_role(c.relowner, 'USAGE')::text AS mine,
          EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'relation' AND l.relation = c.oid AND l.pid <> pg_backend_pid()
                     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND l.mode <> 'AccessShareLock')::text AS busy,
+         EXISTS (SELECT FROM pg_depend o JOIN col ON col.oid = o.refobjid WHERE o.classid = 'pg_class'::regclass AND o.objid = c.oid
+                    AND o.refclassid = 'pg_class'::regclass AND o.deptype IN ('a', 'i'))::text AS owned,
          json_agg(json_build_object('schema', used.nspname, 'name', used.relname, 'column', used.attname)
                   ORDER BY used.nspname, used.relname, used.attnum)::text AS columns
     FROM used JOIN pg_sequence q ON q.seqrelid = used.sequence JOIN pg_class c ON c.oid = q.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -62,19 +66,26 @@ export async function readSequences(client: pg.ClientBase, tables: readonly Tabl
     owner: row['owner']!,
     mayAlter: row['mine'] === 'true',
     isBusy: row['busy'] === 'true',
+    isOwned: row['owned'] === 'true',
   }));
 }
 
 export interface HeldSequences {
   values(client: pg.ClientBase): Promise<SequenceValue[]>;
+  has(sequence: Sequence): boolean;
 }
 
-/** In a transaction, under its table locks. */
-export async function holdSequences(client: pg.ClientBase, found: readonly Sequence[]): Promise<HeldSequences> {
-  const free = found.filter(({ mayAlter, isBusy }) => mayAlter && !isBusy);
-  const isHeld = free.length > 0 && (await alterAll(client, free));
-  const held = new Set(isHeld ? free : []);
+/**
+ * In a transaction, under its table locks.
+ * @param move that the tables' own ones are to be moved: they are tried however busy they were before the locks
+ */
+export async function holdSequences(client: pg.ClientBase, found: readonly Sequence[], move: boolean): Promise<HeldSequences> {
+  const moved = found.filter(({ isOwned }) => move && isOwned);
+  const free = found.filter((one) => !moved.includes(one) && one.mayAlter && !one.isBusy);
+  const held = new Set<Sequence>();
+  for (const some of [moved, free]) if (some.length > 0 && (await alterAll(client, some))) some.forEach((one) => held.add(one));
   return {
+    has: (sequence) => held.has(sequence),
     values: async (now) => {
       const positions = await readPositions(now, found);
       return found.map((one, i) => ({

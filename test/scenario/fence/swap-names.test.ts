@@ -105,10 +105,30 @@ test('a swap that is rolled back has swapped nothing', async () => {
   const before = await world.query(OID);
   await postgresFences.prepare(there(world));
   const fence = await postgresFences.open(there(world), 1n);
+  const keeper = await world.session();
+  await keeper.query('BEGIN');
+  expect(await outcomeOf(keeper.query('LOCK TABLE shop.bill_new_a IN SHARE UPDATE EXCLUSIVE MODE NOWAIT'))).toBe('55P03');
+  await keeper.query('ROLLBACK');
   await fence.swapNames!();
   await fence.rollback();
   expect(await world.query(OID)).toEqual(before);
   expect(await postgresFences.state(there(world))).toMatchObject({ state: 'down' });
+});
+
+test('whoever has called a sequence that goes along, and waits for its table, goes first', async () => {
+  await using world = await fenceWorld(18);
+  await makeSuccessors(world);
+  await postgresFences.prepare(there(world));
+  const caller = await world.session();
+  await caller.query('BEGIN');
+  await caller.query(`SELECT nextval('shop.customer_id_seq')`);
+  await expect(postgresFences.open(there(world), 1n)).rejects.toMatchObject({
+    code: 'CF-8101',
+    message: expect.stringContaining('"shop"."customer_id_seq"') as string,
+  });
+  await caller.query(`INSERT INTO shop.customer VALUES (DEFAULT, 'first'); COMMIT`);
+  await exchange(there(world), 1n);
+  expect(await world.query(`SELECT name FROM shop_old.customer WHERE name = 'first'`)).toHaveLength(1);
 });
 
 test('a swap that is given up in its middle does nothing more, be its statement answered or not', async () => {
@@ -134,8 +154,9 @@ test('guard names-standing: without it one that knows other names fences the tab
   installTestHooks({ disabledGuards: ['names-standing'] });
   await using world = await fenceWorld(18);
   const owner = await makeSuccessors(world);
-  await exchange(there(world), 1n);
-  await raiseFence(there(world), 2n);
+  const known = there(world);
+  await exchange(known, 1n);
+  await raiseFence({ ...known, swap: { ...known.swap!, others: [old('customer')] } }, 2n);
   expect(await outcomeOf(owner.query('INSERT INTO shop.bill (day) VALUES (25)'))).toBe('25006');
 });
 
