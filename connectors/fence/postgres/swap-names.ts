@@ -52,7 +52,7 @@ export async function swapNames({ client, pid, observer, options, swap, lockMs }
   failpoint('fence.swap-locked');
   await client.query(`SET LOCAL statement_timeout = ${options.holdMs}`);
   const opened = await readCarriers(client, { ...options, side: otherSide(options.side) });
-  const moves = movesOf(options, swap);
+  const moves = movesOf(options.tables, swap);
   const shared = await readShared(client, options.tables, swap.others);
   const place = (table: TableName): TableName => moves.find(({ from }) => tableId(from) === tableId(table))?.to ?? table;
   await client.query(
@@ -84,8 +84,8 @@ interface Move {
   readonly to: TableName;
 }
 
-/** What gives its name away goes before what takes it. */
-function movesOf({ tables }: FenceOptions, { standing, next }: NameSwap): readonly Move[] {
+/** From where the tables are to where they will be. What gives its name away goes before what takes it. */
+export function movesOf(tables: readonly TableName[], { standing, next }: NameSwap): readonly Move[] {
   const named = new Map([...standing, ...next].map((one) => [tableId(one.named), one.named]));
   const placeIn = (renames: Renames, table: TableName): TableName =>
     renames.find((one) => tableId(one.named) === tableId(table))?.now ?? table;

@@ -132,21 +132,40 @@ export async function leftByNames(client: pg.ClientBase, name: string, pairs: re
   };
 }
 
-/** Relations that already have the names which those that leave, and what goes along with them, get. */
-export async function occupiedNames(
-  client: pg.ClientBase,
-  moves: readonly { readonly table: TableName; readonly schema: string }[],
-): Promise<string[]> {
-  const rows = await queryRows(
-    client,
-    `SELECT DISTINCT o.oid::regclass::text AS name
-       FROM unnest($1::text[], $2::text[]) AS m (name, schema) CROSS JOIN LATERAL (
-         SELECT m.name::regclass::oid AS oid UNION SELECT indexrelid FROM pg_index WHERE indrelid = m.name::regclass
-         UNION SELECT objid FROM pg_depend WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass AND refobjid = m.name::regclass AND deptype IN ('a', 'i')
-       ) AS own JOIN pg_class c ON c.oid = own.oid JOIN pg_class o ON o.relname = c.relname AND o.oid <> c.oid
-       JOIN pg_namespace n ON n.oid = o.relnamespace AND n.nspname = m.schema ORDER BY 1`,
-    [moves.map(({ table }) => quoteTable(table)), moves.map(({ schema }) => schema)],
-  );
+export interface RenamedTable {
+  readonly from: TableName;
+  readonly to: TableName;
+  /** Loses its name: moved before those that get one. */
+  readonly isLeaving: boolean;
+}
+
+const OCCUPIED = `
+  WITH moved AS (
+    SELECT c.oid, c.relname, n.nspname, m.* FROM unnest($1::text[], $2::text[], $3::text[], $4::bool[]) AS m (name, to_schema, to_name, leaving)
+      JOIN pg_class c ON c.oid = m.name::regclass JOIN pg_namespace n ON n.oid = c.relnamespace
+  ), own AS (
+    SELECT m.oid AS root, m.oid FROM moved m UNION SELECT m.oid, i.indexrelid FROM moved m JOIN pg_index i ON i.indrelid = m.oid
+    UNION SELECT m.oid, d.objid FROM moved m JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
+                 AND d.refobjid = m.oid AND d.deptype IN ('a', 'i') JOIN pg_class c ON c.oid = d.objid AND c.relkind IN ('S', 'i', 'I')
+  ), wanted AS (
+    SELECT own.oid, m.to_schema AS schema, c.relname AS name, m.leaving
+      FROM moved m JOIN own ON own.root = m.oid JOIN pg_class c ON c.oid = own.oid WHERE m.to_schema <> m.nspname
+    UNION SELECT m.oid, m.to_schema, m.to_name, m.leaving FROM moved m WHERE m.to_name <> m.relname
+  )
+  SELECT DISTINCT o.oid::regclass::text AS name
+    FROM wanted w JOIN pg_class o ON o.relname = w.name AND o.oid <> w.oid JOIN pg_namespace n ON n.oid = o.relnamespace AND n.nspname = w.schema
+   WHERE w.leaving OR NOT EXISTS (SELECT FROM own JOIN moved m ON m.oid = own.root
+                                   WHERE own.oid = o.oid AND m.leaving AND (m.to_schema <> m.nspname OR o.oid = m.oid AND m.to_name <> m.relname))
+   ORDER BY 1`;
+
+/** Relations that already have the names which tables of a swap, and what goes along with them, get; but for those that give theirs away before. */
+export async function occupiedNames(client: pg.ClientBase, moves: readonly RenamedTable[]): Promise<string[]> {
+  const rows = await queryRows(client, OCCUPIED, [
+    moves.map(({ from }) => quoteTable(from)),
+    moves.map(({ to }) => to.schema),
+    moves.map(({ to }) => to.name),
+    moves.map(({ isLeaving }) => isLeaving),
+  ]);
   return rows.map((row) => row['name']!);
 }
 

@@ -1,4 +1,5 @@
 /** Whether the names of both sides can be exchanged. Guarantee: open only when nothing that the catalogues show would follow the wrong table afterwards. */
+import { movesOf } from '#connectors/fence/postgres/swap-names.ts';
 import { listNames } from '#schemas/finding.ts';
 import { tableId, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { otherSide, type Side } from '#schemas/migration/transitions.ts';
@@ -6,7 +7,7 @@ import { quoteTable } from '#schemas/table.ts';
 import { flipTo } from '../flip/ports.ts';
 import type { FlippedMigration } from '../postgres/flipped-migration.ts';
 import type { Gate, GateVerdict } from './gates.ts';
-import { databaseIdentity, leftByNames, type LeftByNames, occupiedNames, type SwappedPair } from './left-by-names.ts';
+import { databaseIdentity, leftByNames, type LeftByNames, occupiedNames, type RenamedTable, type SwappedPair } from './left-by-names.ts';
 import type { TableGateParts } from './table-gates.ts';
 
 const SHOWN = 5;
@@ -25,7 +26,7 @@ export function namesGate(parts: TableGateParts): Gate {
       if (here !== there) return { closed, evidence: 'source and target are two databases: names are swapped within one only' };
       const pairs = migration.mapping.tables.map((table) => pairOf(table, otherSide(flipTo(kind))));
       return await sessions.run('source', async (client): Promise<GateVerdict> => {
-        const occupied = await occupiedNames(client, retiring(migration, kind === 'cutover'));
+        const occupied = await occupiedNames(client, renamedBy(migration, otherSide(flipTo(kind))));
         if (occupied.length > 0) return { closed, evidence: `there is already ${listNames(occupied, SHOWN)}` };
         return verdictOf(await leftByNames(client, migration.name, pairs));
       });
@@ -37,12 +38,11 @@ function pairOf({ from, to }: TableMapping, leaving: Side): SwappedPair {
   return leaving === 'source' ? { leaving: from, coming: to } : { leaving: to, coming: from };
 }
 
-/** Where those go that lose their names; on the way back each goes where it came from. */
-function retiring({ swap }: FlippedMigration, isCutover: boolean): { readonly table: TableMapping['from']; readonly schema: string }[] {
-  if (!isCutover || swap === undefined) return [];
-  const { others, next } = swap.source;
-  const targets = new Set(others.map(tableId));
-  return next.flatMap(({ named: table, now: { schema } }) => (targets.has(tableId(table)) ? [] : [{ table, schema }]));
+/** As the fence of the side that loses the names will move them. */
+function renamedBy({ swap, tables }: FlippedMigration, leaving: Side): RenamedTable[] {
+  if (swap === undefined) return [];
+  const left = new Set(tables[leaving].map(tableId));
+  return movesOf(tables[leaving], swap[leaving]).map((move) => ({ ...move, isLeaving: left.has(tableId(move.from)) }));
 }
 
 function verdictOf({ dependents, grants, otherColumns, otherTriggers }: LeftByNames): GateVerdict {

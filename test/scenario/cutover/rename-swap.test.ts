@@ -71,6 +71,9 @@ test(
     await until(async () => !(await isBusy(url)), 'somebody to finish it');
     expect(await oidOf(url, 'public_old.orders')).toBe(before);
     await until(async () => (await execute(url, `SELECT FROM public_old.orders WHERE token = 'at once'`)).length === 1, 'the way back');
+    await execute(url, 'CREATE INDEX orders_pkey ON orders (amount); CREATE VIEW orders_new AS SELECT 1 AS n');
+    expect(await namesGate(stage, 'rollback')).toBe('there is already public.orders_new, public.orders_pkey');
+    await execute(url, 'DROP INDEX orders_pkey; DROP VIEW orders_new');
     await flipped(stage, 'rollback');
     expect(await oidOf(url, 'public.orders')).toBe(before);
     await execute(url, `INSERT INTO orders (customer_id, token, amount) VALUES (1, 'back again', 1)`);
@@ -96,8 +99,8 @@ async function flipped(stage: FlipStage, ...act: readonly string[]): Promise<{ r
   return result!;
 }
 
-async function namesGate(stage: FlipStage): Promise<string> {
-  const { run, envelope } = await stage.command(...CUTOVER);
+async function namesGate(stage: FlipStage, ...act: readonly string[]): Promise<string> {
+  const { run, envelope } = await stage.command(...(act.length === 0 ? CUTOVER : act));
   expect(run.exitCode).toBe(10);
   const { gates } = envelope.result as { gates: { gate: string; state: string; evidence: string }[] };
   return gates.find(({ gate, state }) => gate === 'names' && state === 'closed')?.evidence ?? '';
