@@ -95,7 +95,7 @@ export interface ChunkBatch {
   readonly truncate: boolean;
   /** The rows may exist on the target. */
   readonly mayExist: boolean;
-  /** Somebody asked for these rows again: they are written whatever the file says of conflicts. */
+  /** A re-copy that was asked for: it is written whatever the file says of conflicts. */
   readonly recopied?: boolean;
   /** Of the chunk's transaction. */
   readonly time: PgMicros;

@@ -41,6 +41,8 @@ export interface ChunkRowsHeader {
   readonly truncate: boolean;
   /** True when this belongs to a re-copy: the rows may exist on the target. */
   readonly recopy: boolean;
+  /** Of a re-copy that was asked for: written whatever the file says of conflicts. Absent: the first copy, also where it reads a chunk again. */
+  readonly asked?: boolean;
   /** True on the last frame of its chunk. */
   readonly last: boolean;
   /** Rows of it that could not be mapped: they are not among the lines. */

@@ -349,7 +349,7 @@ export class Decoder {
           ...chunk,
           truncate: header.truncate && !keepsUnmarked(table.mapping),
           mayExist: table.expectsRows(header.recopy),
-          recopied: header.recopy,
+          recopied: header.asked === true,
           time: this.#clock.time,
         },
         rows.length,

@@ -16,6 +16,7 @@ export interface ChunkIdentity {
   readonly columns: readonly string[];
   readonly keyColumns: readonly string[];
   readonly recopy: boolean;
+  readonly asked: boolean;
 }
 
 export interface Piece {
@@ -58,6 +59,7 @@ export function rowsFrame(
     columns: id.columns,
     rows: rows.rows,
     recopy: id.recopy,
+    ...(id.asked && { asked: true }),
     ...flags,
   };
   return [encodeChunkHeader(header), ...rows.parts];

@@ -302,6 +302,7 @@ function framesOf(attempt: Attempt): CopyRecords {
     columns: attempt.columns,
     keyColumns: table.keyColumns,
     recopy: chunk.kind === 'keys' || chunk.repeated,
+    asked: chunk.kind === 'keys' || chunk.job.kind !== 'initial',
   };
   if (chunk.kind === 'replace') return replaceFrames(id, { rows: rows.spool, snapshot: rows.snapshot, kept: attempt.kept ?? [] });
   const frames = chunkFrames(id, rows.spool, attempt.window);

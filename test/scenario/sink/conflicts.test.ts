@@ -121,10 +121,19 @@ describe.each(NAMES)('%s', (policy) => {
       'newer-wins': { 'copy/source': 1, 'copy/target': 1 },
     }[policy];
     expect(await countsOf(harness)).toEqual(counted);
-    await harness.log.transaction(chunkFrame({ ...header, recopy: true }, rows));
+    // The first copy reads a chunk again after a restart: nobody asked for its rows.
+    await harness.rows(`UPDATE new.item SET ver = 9, name = 'theirs' WHERE id = 4`);
+    await harness.log.transaction(chunkFrame({ ...header, recopy: true }, rows.slice(3)));
+    await harness.applied();
+    const isKept = policy !== 'source-wins';
+    expect((await rowsOf(harness)).map((row) => row[2])).toEqual(['same', older, newer, isKept ? 'theirs' : 'copied']);
+    const won = isKept ? 'copy/target' : 'copy/source';
+    const again = { ...counted, [won]: ((counted as Partial<Record<ConflictName, number>>)[won] ?? 0) + 1 };
+    expect(await countsOf(harness)).toEqual(again);
+    await harness.log.transaction(chunkFrame({ ...header, recopy: true, asked: true }, rows));
     await harness.applied();
     expect((await rowsOf(harness)).map((row) => row[2])).toEqual(['same', 'copied', 'copied', 'copied']);
-    expect(await countsOf(harness)).toEqual(counted);
+    expect(await countsOf(harness)).toEqual(again);
   });
 });
 
