@@ -21,6 +21,7 @@ import {
 } from '#connectors/target/target.ts';
 import { overlayTuple, relayTuple } from '#schemas/pgoutput/tuple.ts';
 import type { BoundRelation } from './bind-relation.ts';
+import type { RowImage } from './row-image.ts';
 import { keyOfRow, see } from './seen-rows.ts';
 import { scanned, scanTuple, type RowKey } from './tuple-key.ts';
 
@@ -339,6 +340,8 @@ interface Passes {
 interface Change {
   readonly old: TupleRef | undefined;
   readonly oldWhole: boolean;
+  /** The mapping makes nothing of the old row, so it never stood on the target; what `old` has of it is its key. */
+  readonly oldUnmapped?: boolean;
   readonly next: TupleRef | undefined;
 }
 
@@ -356,12 +359,24 @@ function passesOf({ passes }: BoundRelation, { old, oldWhole, next }: Change, ke
 function imageOf({ image, layout, table }: BoundRelation, change: Change, passes: Passes | undefined): Change {
   if (image === undefined) return change;
   const { old, oldWhole, next } = change;
-  const counts = table.conflict !== undefined || (layout.key.length === 0 && passes?.left === true);
+  const isJudged = passes !== undefined && table.conflict !== undefined;
+  const counts = layout.key.length === 0 && passes?.left === true;
   return {
-    old: old && (counts ? image.of(old) : image.keyOf(old)),
+    ...(isJudged ? judgedOld(image, old) : { old: old && (counts ? image.of(old) : image.keyOf(old)) }),
     oldWhole,
     next: next && (passes?.enters === true ? image.of(next) : image.keyOf(next)),
   };
+}
+
+/** One that the mapping makes nothing of may be mended or go: that is no reason to refuse the change. */
+function judgedOld(image: RowImage, old: TupleRef | undefined): Pick<Change, 'old' | 'oldUnmapped'> {
+  if (old === undefined) return { old };
+  try {
+    return { old: image.of(old) };
+  } catch (error) {
+    if (!(error instanceof UnmappableRow)) throw error;
+    return { old: image.keyOf(old), oldUnmapped: true };
+  }
 }
 
 /** With an old row that is whole the new one has no absent columns. */

@@ -164,6 +164,34 @@ test('a change without its former row halts the table instead of being taken for
   expect(harness.held).toEqual([{ table: 'item', message: expect.stringContaining('REPLICA IDENTITY FULL') }]);
 });
 
+/** Only some names have one on the target. */
+const mapped: NonNullable<HarnessOptions['set']> = {
+  name: { from: ['name'], steps: [{ step: { map: { values: { good: 'fine' }, else: 'fail' } }, ...place }], ...place },
+};
+
+test('a row that the mapping made nothing of never stood on the target: it is mended or goes, and what others wrote there is a conflict', async () => {
+  await using database = await freshDatabase();
+  await using harness = await open(database.url, 'target-wins', { set: mapped, existing: 'merge' });
+  const item = harness.table('item');
+  await harness.follow(item);
+  await harness.rows(`INSERT INTO new.item VALUES (2, 1, 'theirs', NULL), (4, 1, 'theirs', NULL)`);
+  harness.start();
+  const bad = (id: string): Value[] => [id, '1', 'bad', null];
+  const changes = ['1', '2'].map((id) => item.updateFrom(bad(id), [id, '2', 'good', null], 'O'));
+  await harness.log.transaction(item.relation, ...changes, item.deleteFull(...bad('3')), item.deleteFull(...bad('4')));
+  await harness.applied();
+  expect(await rowsOf(harness)).toEqual([
+    ['1', '2', 'fine', null],
+    ['2', '1', 'theirs', null],
+    ['4', '1', 'theirs', null],
+  ]);
+  expect(await countsOf(harness)).toEqual({ 'update/target': 1, 'delete/target': 1 });
+  // One that is no better holds its table, not the sink.
+  await harness.log.transaction(item.updateFrom(bad('5'), ['5', '2', 'worse', null], 'O'));
+  await harness.applied();
+  expect(harness.held).toEqual([{ table: 'item', message: expect.stringContaining('none of the 1 that are listed') }]);
+});
+
 test('without the guard the target’s row is overwritten without a word', async () => {
   installTestHooks({ disabledGuards: ['conflict'] });
   await using database = await freshDatabase();
