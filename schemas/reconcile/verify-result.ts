@@ -69,6 +69,8 @@ export interface TableVerdict {
   /** Rows that may have expired: the file lets them (Redis, `ttl`), and they are not there. No differences. Absent: none. */
   readonly expired?: number;
   readonly sample: readonly DifferenceSample[];
+  /** Rows that differed in the last comparison only, where the target may be ahead: no differences, and not equal either. Absent: none. */
+  readonly unsettled?: readonly DifferenceSample[];
   /**
    * Target columns that were held against what the mapping's own function makes of the source, not against SQL of verify's own: a fault of
    * that function shows in them on both sides alike. Absent: none.

@@ -2,7 +2,8 @@
  * Tables that the application writes on both sides (`conflict` in the file). There the target may be ahead of the state that it is compared at, by a write
  * of the application's own that the stream has not brought yet, and nothing says of a row of the target how far ahead it is. So a row counts as
  * different only if it differs in each of several comparisons, every one of a later state. Guarantee: what differs for good is found each
- * time and counted; a comparison that names not all that differs takes nothing away from the one after it.
+ * time and counted; a comparison that names not all that differs takes nothing away from the one after it; what is taken away is named, for nothing
+ * has shown yet that it is equal.
  */
 import { guarded } from '#schemas/test-hooks.ts';
 import type { DifferenceSample, TableVerdict } from '#schemas/reconcile/verify-result.ts';
@@ -23,6 +24,7 @@ export function inBoth(before: TableVerdict | undefined, now: TableVerdict): Tab
   if (!namesAll(before) || !namesAll(now)) return now;
   const known = new Set(before.sample.map(idOf));
   const sample = now.sample.filter((one) => known.has(idOf(one)));
+  const unsettled = now.sample.filter((one) => !known.has(idOf(one)));
   const count = (kind: DifferenceSample['kind']): number => sample.filter((one) => one.kind === kind).length;
   const held = sample.filter(({ cause }) => cause === 'held').length;
   const { held: _held, ...rest } = now;
@@ -33,6 +35,7 @@ export function inBoth(before: TableVerdict | undefined, now: TableVerdict): Tab
     different: count('different'),
     ...(held > 0 && { held }),
     sample,
+    ...(unsettled.length > 0 && { unsettled }),
     ...(now.ranges !== undefined && sample.length === 0 && { ranges: now.ranges.map((range) => ({ ...range, differences: 0 })) }),
   };
 }

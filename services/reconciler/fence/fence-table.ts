@@ -55,5 +55,10 @@ export class FenceTable {
     const keys = verdict.sample.flatMap(({ sourceKey }) => (sourceKey === undefined ? [] : [JSON.stringify(sourceKey)]));
     if (keys.length < differ) this.touches.touchWhole(`${differ} of its rows differed`, everSeen);
     else for (const key of keys) if (!this.touches.keys.has(key)) this.touches.touch(key, everSeen);
+    for (const { sourceKey } of verdict.unsettled ?? []) {
+      const key = sourceKey && JSON.stringify(sourceKey);
+      if (key === undefined) this.touches.touchWhole('a row of the target may be ahead', everSeen);
+      else if (!this.touches.keys.has(key)) this.touches.touch(key, everSeen);
+    }
   }
 }

@@ -1,7 +1,9 @@
 import { afterEach, expect, test } from 'vitest';
 import type { TableProbe } from '#connectors/probe/postgres/table-scan.ts';
 import type { DifferenceSample, TableVerdict } from '#schemas/reconcile/verify-result.ts';
+import { toLsn } from '#schemas/lsn.ts';
 import { installTestHooks } from '#schemas/test-hooks.ts';
+import { FenceTable } from '#services/reconciler/fence/fence-table.ts';
 import { inBoth, mayBeAhead } from '#services/reconciler/written-ahead.ts';
 
 function verdict(sample: readonly DifferenceSample[], more: Partial<TableVerdict> = {}): TableVerdict {
@@ -14,9 +16,21 @@ const at = (id: number, kind: DifferenceSample['kind'] = 'different'): Differenc
 
 test('what differs only once is ahead, what differs again is different, as it now is', () => {
   const now = inBoth(verdict([at(1), at(2), at(3, 'missing')]), verdict([at(2), at(3, 'extra'), at(4)], { lsn: '0/2' }));
-  expect(now).toEqual(verdict([at(2), at(3, 'extra')], { lsn: '0/2' }));
+  expect(now).toEqual(verdict([at(2), at(3, 'extra')], { lsn: '0/2', unsettled: [at(4)] }));
   const ranges = [{ rows: 9, differences: 1 }] as unknown as NonNullable<TableVerdict['ranges']>;
-  expect(inBoth(verdict([at(1)]), verdict([at(2)], { ranges }))).toEqual(verdict([], { ranges: [{ rows: 9, differences: 0 }] as never }));
+  expect(inBoth(verdict([at(1)]), verdict([at(2)], { ranges }))).toEqual(
+    verdict([], { ranges: [{ rows: 9, differences: 0 }] as never, unsettled: [at(2)] }),
+  );
+});
+
+test('what may be ahead is looked at again at the fence', () => {
+  const table = new FenceTable({ mapping: {} } as unknown as TableProbe, { source: {}, target: {} } as never, 10);
+  const keyed = (id: number): DifferenceSample => ({ ...at(id), sourceKey: [String(id)] });
+  for (const id of [1, 2]) table.touches.touch(JSON.stringify([String(id)]), { xid: id, lsn: toLsn(5n) });
+  table.comparedWhole(inBoth(verdict([keyed(1)]), verdict([keyed(2), keyed(3)])), toLsn(9n));
+  expect([[...table.touches.keys.keys()], table.touches.whole]).toEqual([['["2"]', '["3"]'], undefined]);
+  table.comparedWhole(inBoth(verdict([at(1)]), verdict([at(2)])), toLsn(10n));
+  expect(table.touches.whole).toBeDefined();
 });
 
 test('a comparison that names not all, or says nothing, takes nothing away', () => {
