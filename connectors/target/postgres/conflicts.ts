@@ -8,7 +8,7 @@
 import { conflictOf, type ConflictName } from '#schemas/conflict.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
-import { OP, type ChunkBatch, type SeenRow, type TableBatch } from '#connectors/target/target.ts';
+import { OP, type ChunkBatch, type SeenRow, type TableBatch, type TupleRef } from '#connectors/target/target.ts';
 import type { ApplierOptions } from './apply.ts';
 import { attempted, run } from './attempt.ts';
 import { ConflictSql } from './conflict-sql.ts';
@@ -59,9 +59,15 @@ export async function judgeBatch(options: ApplierOptions, batch: TableBatch, tal
   if (!isJudged(batch.table) || batch.seen === undefined || batch.seen.size === 0) return batch;
   const conflicts = new Map<number, ConflictName>();
   const dropped = new Set<number>();
+  let seen: Seen = batch.seen;
   for (let tries = 0; tries < TRIES_MAX; tries++) {
-    const verdicts = await look(options, batch);
-    // A value that the target does not take: the usual ways say so, and of which row.
+    let verdicts = await look(options, batch, seen);
+    if (verdicts === undefined) {
+      const taken = await takenImages(options, batch, [...seen]);
+      seen = new Map(taken);
+      verdicts = taken && (await look(options, batch, seen));
+    }
+    // A value that is to be written and that the target does not take: the usual ways say so, and of which row.
     if (verdicts === undefined) return batch;
     for (const [entry, name] of verdicts.conflicts) conflicts.set(entry, name);
     if (verdicts.absent.length === 0) break;
@@ -77,20 +83,46 @@ export async function judgeBatch(options: ApplierOptions, batch: TableBatch, tal
   return withoutEntries(batch, dropped);
 }
 
+type Seen = ReadonlyMap<number, SeenRow>;
+
 /** Undefined: the target refused what was to be held against its rows. */
-async function look(options: ApplierOptions, batch: TableBatch): Promise<Verdicts | undefined> {
+async function look(options: ApplierOptions, batch: TableBatch, seen: Seen): Promise<Verdicts | undefined> {
   let results: readonly StatementResult[] = [];
   const refused = await attempted(options, async () => {
-    results = await run(options, () => writeLook(options, batch));
+    results = await run(options, () => writeLook(options, batch, seen));
   });
-  return refused === undefined ? verdictsOf(batch, results) : undefined;
+  return refused === undefined ? verdictsOf(batch, seen, results) : undefined;
 }
 
-function verdictsOf(batch: TableBatch, results: readonly StatementResult[]): Verdicts {
+/**
+ * Without the images that the target's types refuse: they cannot stand there. Of a row that goes nothing is left then, and it is not judged.
+ * Undefined: a row that is to be written is refused.
+ */
+async function takenImages(
+  options: ApplierOptions,
+  batch: TableBatch,
+  rows: readonly (readonly [number, SeenRow])[],
+): Promise<readonly (readonly [number, SeenRow])[] | undefined> {
+  if ((await look(options, batch, new Map(rows))) !== undefined) return rows;
+  if (rows.length > 1) {
+    const half = rows.length >> 1;
+    const first = await takenImages(options, batch, rows.slice(0, half));
+    const second = first && (await takenImages(options, batch, rows.slice(half)));
+    return second && [...first, ...second];
+  }
+  const [entry, row] = rows[0]!;
+  const images: TupleRef[] = [];
+  for (const image of row.images)
+    if ((await look(options, batch, new Map([[entry, { ...row, images: [image] }]]))) !== undefined) images.push(image);
+  if (images.at(-1) === row.images.at(-1)) return [[entry, { ...row, images, mayLack: true }]];
+  return (batch.ops[entry]! & OP.kind) === OP.delete ? [] : undefined;
+}
+
+function verdictsOf(batch: TableBatch, all: Seen, results: readonly StatementResult[]): Verdicts {
   const rows = new Map(results.at(-1)!.rows.map(([entry, isExpected, isNewer]) => [Number(entry), { isExpected, isNewer }]));
   const conflicts = new Map<number, ConflictName>();
   const absent: number[] = [];
-  for (const [entry, seen] of batch.seen!) {
+  for (const [entry, seen] of all) {
     const deletes = (batch.ops[entry]! & OP.kind) === OP.delete;
     const row = rows.get(entry);
     const name = conflictOf(batch.table.conflict!, {
@@ -106,12 +138,12 @@ function verdictsOf(batch: TableBatch, results: readonly StatementResult[]): Ver
   return { conflicts, absent };
 }
 
-function writeLook(options: ApplierOptions, batch: TableBatch): void {
+function writeLook(options: ApplierOptions, batch: TableBatch, all: Seen): void {
   const { wire } = options;
   const sql = new ConflictSql(options.sqlOf(batch.table));
   for (const statement of sql.prepare()) wire.execute(statement);
   wire.copyStart(sql.copy(tupleColumns(batch.layout), true));
-  for (const [entry, seen] of batch.seen!) writeImages(wire, batch, entry, seen);
+  for (const [entry, seen] of all) writeImages(wire, batch, entry, seen);
   wire.copyEnd();
   for (const statement of sql.complete()) wire.execute(statement);
   wire.execute(sql.lock());

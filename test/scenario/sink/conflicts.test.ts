@@ -192,6 +192,25 @@ test('a row that the mapping made nothing of never stood on the target: it is me
   expect(harness.held).toEqual([{ table: 'item', message: expect.stringContaining('none of the 1 that are listed') }]);
 });
 
+test('a row that the target’s types do not take never stood there: the rest of its batch is judged all the same', async () => {
+  await using database = await freshDatabase();
+  const targetDdl = 'ALTER TABLE item ALTER COLUMN ver TYPE smallint';
+  const columns = { ver: { cast: 'smallint', drop: false, ...place } };
+  await using harness = await open(database.url, 'target-wins', { targetDdl, columns, existing: 'merge' });
+  const item = harness.table('item');
+  await harness.follow(item);
+  await harness.rows(`INSERT INTO new.item VALUES (2, 1, 'their', NULL), (3, 1, 'their', NULL)`);
+  harness.start();
+  const high = (id: string): Value[] => [id, '99999', 'a', null];
+  const mended = ['1', '2'].map((id) => item.updateFrom(high(id), [id, '2', 'short', null], 'O'));
+  const update = item.updateFrom(['3', '1', 'a', null], ['3', '2', 'b', null], 'O');
+  await harness.log.transaction(item.relation, ...mended, update, item.deleteFull(...high('4')));
+  await harness.applied();
+  expect((await rowsOf(harness)).map((row) => row[2])).toEqual(['short', 'their', 'their']);
+  expect(await countsOf(harness)).toEqual({ 'update/target': 2 });
+  expect(harness.held).toEqual([]);
+});
+
 test('without the guard the target’s row is overwritten without a word', async () => {
   installTestHooks({ disabledGuards: ['conflict'] });
   await using database = await freshDatabase();
