@@ -90,8 +90,13 @@ async function makePrivate(path: string): Promise<void> {
 
 function withoutPassword(url: string): { readonly bare: string; readonly password: string } {
   const parsed = new URL(url);
-  const password = decodeURIComponent(parsed.password);
+  const parts = parsed.search.slice(1).split('&');
+  const isPassword = (part: string): boolean => new URLSearchParams(part).has('password');
+  // As our own sessions read it: one in the query goes before one of the user.
+  const password = new URLSearchParams(parts.findLast(isPassword)).get('password') || decodeURIComponent(parsed.password);
   parsed.password = '';
+  // As text: written anew it would have + for blanks, which libpq does not know.
+  parsed.search = parts.filter((part) => !isPassword(part)).join('&');
   return { bare: parsed.href, password };
 }
 
