@@ -10,6 +10,7 @@ import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { warningFinding } from '#schemas/finding.ts';
+import { swapsNames } from '#schemas/mapping/renames.ts';
 import { reverseName } from '#schemas/mapping/reverse/reverse-name.ts';
 import { lastDecision } from '#schemas/migration/recovery.ts';
 import type { CommandContext, Outcome } from '../command.ts';
@@ -28,6 +29,12 @@ interface LeftBehind {
 /** @throws PipelineError CF-8309, CF-8312 */
 export async function forceRollback(file: MigrationFile, { options }: CommandContext): Promise<Outcome> {
   const { name } = file;
+  // It lifts a fence and moves no names: nothing could be written by any.
+  if (swapsNames(file)) {
+    throw new PipelineError('CF-8312', 'source and target are tables of one database: it cannot be lost on one side only', {
+      remedy: 'Use crossfade rollback: it gives the names back.',
+    });
+  }
   const client = await connect(file.source.postgres, {
     applicationName: `crossfade ${name} forced rollback`,
     role: 'source',
