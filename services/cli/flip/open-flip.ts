@@ -10,6 +10,7 @@ import { planHash } from '#schemas/plan/plan-hash.ts';
 import { followWrites } from '#services/control/flip/follow-writes.ts';
 import type { FlipPorts } from '#services/control/flip/ports.ts';
 import { gatesPort } from '#services/control/gates/gates.ts';
+import { databaseIdentity } from '#services/control/gates/left-by-names.ts';
 import { liftGate } from '#services/control/gates/lift-gate.ts';
 import { lagGate, reverseGate } from '#services/control/gates/path-gates.ts';
 import { namesGate } from '#services/control/gates/names-gate.ts';
@@ -17,7 +18,7 @@ import { deadLettersGate, findingsGate, purityGate, tablesGate } from '#services
 import { wavesGates } from '#services/control/gates/waves-gate.ts';
 import { transactionsGate } from '#services/control/gates/transactions-gate.ts';
 import { hooksPort } from '#services/control/hooks/run-hook.ts';
-import { addressOf, fencePort } from '#services/control/postgres/fence-port.ts';
+import { fencePort } from '#services/control/postgres/fence-port.ts';
 import { type FlippedMigration, flippedMigration } from '#services/control/postgres/flipped-migration.ts';
 import { pipePort } from '#services/control/postgres/pipe-port.ts';
 import { realClock } from '#services/control/postgres/real-clock.ts';
@@ -56,12 +57,9 @@ export async function openFlip(file: MigrationFile, context: FlipContext, by: st
     reverse.file !== undefined && reverse.mapping !== undefined ? { file: reverse.file, mapping: reverse.mapping } : undefined;
   const migration = flippedMigration(file, mapping, direction);
   const { urls, name, cutover } = migration;
-  if (migration.swap === undefined && addressOf(urls.source) === addressOf(urls.target)) {
-    throw new PipelineError('CF-8341', 'source and target are tables of one database: only names can be moved from one to the other', {
-      remedy: 'Say cutover: { strategy: rename-swap } in the file (docs/rename-swap.md).',
-    });
-  }
-  const sessions = new SideSessions(urls, name);
+  await using stack = new AsyncDisposableStack();
+  const sessions = stack.use(new SideSessions(urls, name));
+  if (migration.swap === undefined) await requireTwoDatabases(sessions);
   const pipe = pipePort(migration, sessions);
   const tables = { migration, sessions };
   const gates = [
@@ -92,7 +90,17 @@ export async function openFlip(file: MigrationFile, context: FlipContext, by: st
     flags: { announce: async () => followWrites(cutover, () => new FlagRecord(urls.target, name), { by, freshSalt: randomUUID() }) },
     hooks: hooksPort({ name, ...cutover.hooks, environment: context.io.environment }),
   };
-  return { migration, ports, planHash: hash, reverse, [Symbol.asyncDispose]: async () => sessions[Symbol.asyncDispose]() };
+  const kept = stack.move();
+  return { migration, ports, planHash: hash, reverse, [Symbol.asyncDispose]: async () => kept.disposeAsync() };
+}
+
+/** Asked of the servers: one database can have many addresses, and many one. @throws PipelineError CF-8341 */
+async function requireTwoDatabases(sessions: SideSessions): Promise<void> {
+  const [source, target] = await Promise.all([sessions.run('source', databaseIdentity), sessions.run('target', databaseIdentity)]);
+  if (source !== target) return;
+  throw new PipelineError('CF-8341', 'source and target are tables of one database: only names can be moved from one to the other', {
+    remedy: 'Say cutover: { strategy: rename-swap } in the file (docs/rename-swap.md).',
+  });
 }
 
 async function wantReverse({ file, reverse, urls, name }: FlippedMigration, actor: string): Promise<boolean> {

@@ -55,7 +55,7 @@ export function fencePort(migration: FlippedMigration, side: Side, fences: Fence
 }
 
 /** Host, port and database, for the message to a refused writer: never who connects. */
-export function addressOf(url: string): string {
+function addressOf(url: string): string {
   return maskUrl(url)
     .replace(/^[a-z]+:\/\//, '')
     .replace(/^[^@]*@/, '')
