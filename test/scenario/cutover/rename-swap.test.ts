@@ -1,6 +1,8 @@
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { execute } from '#test/support/application.ts';
+import { execute, openSession } from '#test/support/application.ts';
+import { envelopeOf, runInProcess } from '#test/support/command-line.ts';
 import { type FlipStage, flipStage, until } from '#test/support/flip-stage.ts';
 import { SWAPPED_DDL } from '#test/support/swapped-application.ts';
 import { missingTokens, startSwapped } from '#test/support/swapping.ts';
@@ -49,6 +51,7 @@ test(
     await using stage = await flipStage({ ddl: SWAPPED_DDL, rest: REST, oneDatabase: true, version });
     const url = stage.source;
     const before = await oidOf(url, 'public.orders');
+    expect(await flipOtherwise(stage)).toMatchObject({ code: 'CF-8341', message: expect.stringContaining('one database') as string });
     await execute(
       url,
       `CREATE VIEW dear AS SELECT * FROM orders WHERE amount > 100; CREATE TABLE note (order_id bigint REFERENCES orders);
@@ -58,8 +61,12 @@ test(
       /foreign key note_order_id_fkey of public\.note refers to public\.orders, view public\.dear reads public\.orders/,
     );
     await execute(url, 'DROP VIEW dear; DROP TABLE note');
+    // A comparison of ours that takes its time: it keeps nobody, the fence ends it.
+    await using comparing = await openSession(url);
+    await comparing.query(`SET application_name = 'crossfade verify'; BEGIN; SELECT FROM orders LIMIT 1`);
     expect(await namesGate(stage)).toMatch(/1 privileges/);
     await execute(url, `GRANT SELECT ON orders_new TO clerk_${process.pid}`);
+    await until(async () => isOld(url), 'the comparison to be older than the gate lets anybody be');
     const drill = await stage.command('drill');
     expect(drill.run.exitCode, drill.run.stdout + drill.run.stderr).toBe(0);
     expect(await oidOf(url, 'public.orders')).toBe(before);
@@ -104,6 +111,25 @@ async function namesGate(stage: FlipStage, ...act: readonly string[]): Promise<s
   expect(run.exitCode).toBe(10);
   const { gates } = envelope.result as { gates: { gate: string; state: string; evidence: string }[] };
   return gates.find(({ gate, state }) => gate === 'names' && state === 'closed')?.evidence ?? '';
+}
+
+/** By a file without the strategy, whose target is the same database at another address. */
+async function flipOtherwise({ source, directory }: FlipStage): Promise<unknown> {
+  const other = new URL(source);
+  other.searchParams.set('host', other.hostname);
+  other.hostname = 'elsewhere';
+  const file = join(directory, 'otherwise.yaml');
+  await writeFile(
+    file,
+    `crossfade: 1\nname: scenario\nsource: { postgres: "${source}" }\ntarget: { postgres: "${other.href}" }\n${REST.replace(/cutover:.*/, '')}`,
+  );
+  const run = await runInProcess(['cutover', '--dry-run', '-f', file, '--json'], { environment: {} });
+  return envelopeOf(run).error;
+}
+
+async function isOld(url: string): Promise<boolean> {
+  const old = `SELECT FROM pg_stat_activity WHERE application_name = 'crossfade verify' AND datname = current_database() AND xact_start < clock_timestamp() - interval '6 s'`;
+  return (await execute(url, old)).length > 0;
 }
 
 async function oidOf(url: string, table: string): Promise<string | undefined> {
