@@ -1,6 +1,12 @@
-/** The preflight of a process that is about to run. Guarantee: errors stop it before anything is created; warnings are logged. */
+/**
+ * The preflight of a process that is about to run. Guarantee: errors stop it before anything is created; warnings are logged. Where a rename swap has happened, only
+ * what is over is told: the file's names are those of before.
+ */
+import { readRenames } from '#connectors/postgres/renames.ts';
+import { connect } from '#connectors/postgres/session.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { PipelineError } from '#schemas/errors.ts';
+import { swapsNames } from '#schemas/mapping/renames.ts';
 import type { Logger } from '#services/runtime/service.ts';
 import type { CliIo } from '../command.ts';
 import { requireBackup } from './backup.ts';
@@ -18,6 +24,11 @@ export async function requireReady(
   { file, dataDir }: ReadyInput,
   { signal, log, io }: { readonly signal: AbortSignal; readonly log: Logger; readonly io?: Pick<CliIo, 'environment'> },
 ): Promise<void> {
+  if (swapsNames(file) && (await areNamesSwapped(file))) {
+    const over = await overError(file);
+    if (over !== undefined) throw over;
+    return;
+  }
   const report = await runPreflight(file, dataDir, io?.environment);
   signal.throwIfAborted();
   for (const finding of report.findings) {
@@ -40,4 +51,14 @@ export async function requireReady(
     remedy: report.error.remedy,
     details: { findings: errors },
   });
+}
+
+/** The tables were found fit before the cut-over that did it. @throws PipelineError CF-2001 */
+async function areNamesSwapped({ source, name }: MigrationFile): Promise<boolean> {
+  const client = await connect(source.postgres, { applicationName: 'crossfade check', role: 'source' });
+  try {
+    return (await readRenames(client, name)).length > 0;
+  } finally {
+    await client.end();
+  }
 }

@@ -1,6 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { requireReady } from '#services/cli/check/require-ready.ts';
+import { silentLogger } from '#services/runtime/service.ts';
 import { execute, openSession } from '#test/support/application.ts';
 import { envelopeOf, runInProcess } from '#test/support/command-line.ts';
 import { type FlipStage, flipStage, until } from '#test/support/flip-stage.ts';
@@ -40,6 +42,8 @@ test(
     await expect(execute(url, 'DELETE FROM public_old.orders WHERE false')).rejects.toMatchObject({ code: '25006' });
     const { envelope } = await stage.command('verify', '--rows-only');
     expect(envelope.result).toMatchObject({ serves: 'target', differences: 0, inconclusive: 0 });
+    // The file has the names of before: up is begun again all the same.
+    await requireReady({ file: stage.instance().file }, { signal: new AbortController().signal, log: silentLogger });
   },
 );
 
