@@ -21,12 +21,14 @@ insert into tbl_giro select i, i, 1000 from generate_series(1, 20000) i;
     insert into tbl_savings select i, i, 5000 from generate_series(1, 20000) i;
 insert into tbl_ord (cust_id, state, placed, total, remark)
     select 1 + floor(random() * 20000)::int, (array['new','paid','sent','cancelled']::order_state[])[1 + i % 4],
-      timestamp '2024-10-27 01:00:00' + i * interval '7 minutes', 0, case when i % 3 > 0 then (array[E'plain', E'tab\there', E'two\nlines\r\nand more', E'back\\slash \\\\ and \\N', E'\\.', E'quote '' and "double"', E'😀 emoji 👩‍👩‍👧 and שלום', E'', E'  spaces  ', E'{"looks": "like json"}', E'{a,"b",\\N}'])[1 + (i) % 11] end
+      -- There and back: nobody orders in an hour that the clocks leave out.
+      (timestamp '2024-10-27 01:00:00' + i * interval '7 minutes') at time zone 'Europe/Berlin' at time zone 'Europe/Berlin', 0,
+      case when i % 3 > 0 then (array[E'plain', E'tab\there', E'two\nlines\r\nand more', E'back\\slash \\\\ and \\N', E'\\.', E'quote '' and "double"', E'😀 emoji 👩‍👩‍👧 and שלום', E'', E'  spaces  ', E'{"looks": "like json"}', E'{a,"b",\\N}'])[1 + (i) % 11] end
     from generate_series(1, 36000) i;
     insert into tbl_ord_pos (ord_id, pos, cat_code, qty, price)
     select i, p, 'cat-' || (1 + (i * 7 + p) % 240), 1 + (i + p) % 9, round((random() * 500)::numeric, 4)
     from generate_series(1, 36000) i, generate_series(1, 1 + i % 3) p;
-    update tbl_ord o set total = s.total from (select ord_id, sum(qty * price) as total from tbl_ord_pos where ord_id % 2 = 0 group by ord_id) s where s.ord_id = o.ord_id;
+    update tbl_ord o set total = s.total from (select ord_id, round(sum(qty * price), 2) as total from tbl_ord_pos where ord_id % 2 = 0 group by ord_id) s where s.ord_id = o.ord_id;
 insert into tbl_doc select i, 'Document ' || i, 0, (select string_agg(md5(i::text || g), ' ') from generate_series(1, 260 + i % 80) g),
       case when i % 2 = 0 then decode(repeat(md5(i::text), 10), 'hex') end
     from generate_series(1, 1500) i;
