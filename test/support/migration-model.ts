@@ -163,14 +163,18 @@ export class MigrationModel {
     return true;
   }
 
-  /** A standby takes the place of the side that has decided last, and has not got that yet; of the target, nor what the state has become since. */
+  /**
+   * A standby takes the place of the side that has decided last, and has not got that yet, nor anything behind it: a log is lost from its end. Of the
+   * target, nor what the state has become since. Of a side only its last decision is lost: no echo covers two.
+   */
   failOver(): void {
     const latest = this.#latest;
     if (latest === undefined || this.away !== undefined || this.standing.epoch !== latest.epoch) return;
     const { side, epoch, before } = latest;
     this.#latest = undefined;
     this.failOvers++;
-    this.journals[side] = this.journals[side].filter((row) => row.epoch !== epoch);
+    const journal = this.journals[side];
+    journal.length = journal.findIndex((row) => row.epoch === epoch);
     [this.open[side], this.away] = [true, side];
     if (side === 'target') [this.standing, this.holder] = [before, undefined];
     if (this.transactions[side] !== undefined) this.transactions[side].isAlive = false;
@@ -185,6 +189,7 @@ export class MigrationModel {
       const epoch = (highest > this.standing.epoch ? highest : this.standing.epoch) + 1n;
       this.journals[side].push({ epoch, serves: otherSide(side), isVoid: false });
       this.open[side] = false;
+      this.#keep(side);
     }
     this.away = undefined;
     this.applied[side] = this.written[side]; // what was not carried is given up: a person said so
@@ -202,6 +207,12 @@ export class MigrationModel {
     const epoch = highestEpoch({ source: this.journals.source, target: [] }) + 1n;
     this.journals.source.push({ epoch, serves: 'source', isVoid: false });
     this.open.source = true;
+    this.#keep('source');
+  }
+
+  /** A decision came behind the last one, on the same side. */
+  #keep(side: Side): void {
+    if (this.#latest?.side === side) this.#latest = undefined;
   }
 
   /** Always, but for the time in which a side is away. */
