@@ -1,11 +1,29 @@
 /** `npm test`. Quiet when green; each file in a process of its own, so a server it forgot ends with it. */
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
+import { LONG_TESTS } from './test/long-tests.ts';
 import { canStart } from './test/scenario/kafka/compose-project.ts';
 
 const COMPOSE = 'test/scenario/kafka/compose-up.test.ts';
 const leftOut = (await canStart()) ? [] : [COMPOSE];
 if (leftOut.length > 0)
   process.stdout.write('docker compose up: not run here (needs an engine that has the images of docker-compose.yml)\n');
+if (process.env['CROSSFADE_TESTS'] === 'short') {
+  const covered = LONG_TESTS.filter(({ isCoveredBy }) => isCoveredBy !== undefined).map(({ file }) => file);
+  leftOut.push(...covered);
+  process.stdout.write(`${covered.length} long files (test/long-tests.ts): left out, npm test -- --all runs them\n`);
+}
+
+/** What takes longest begins first, whatever the cache knows. */
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = new Map(LONG_TESTS.map(({ file }, index) => [file, index]));
+    const rankOf = ({ moduleId, project }: TestSpecification): number =>
+      rank.get(moduleId.slice(project.config.root.length + 1)) ?? LONG_TESTS.length;
+    // oxlint-disable-next-line unicorn/no-array-sort -- it is the sequencer's
+    return (await super.sort(files)).toSorted((a, b) => rankOf(a) - rankOf(b));
+  }
+}
 
 export default defineConfig({
   test: {
@@ -14,6 +32,7 @@ export default defineConfig({
     globalSetup: 'test/support/kafka/global-setup.ts', // holds the Kafka that the files share; starts nothing by itself
     pool: 'forks',
     maxWorkers: 2, // two cores are what a small machine has; every scenario starts servers of its own
+    sequence: { sequencer: LongestFirst },
     testTimeout: 60_000,
     hookTimeout: 60_000,
     teardownTimeout: 20_000,

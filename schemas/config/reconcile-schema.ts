@@ -6,7 +6,7 @@ import { reconcileStream } from './reconcile-stream.ts';
 export const reconcileSettings = z.strictObject(
   {
     enabled: flag().default(true).describe('Compare source and target while the instance runs.'),
-    budgetPercent: whole(1, 100).default(4).describe('Share of the time that comparing may take.'),
+    budgetPercent: whole(1, 100).default(10).describe('Share of the time that comparing may take.'),
     startAfterSeconds: whole(0, 86_400).default(15).describe('How long after the copy the first comparison begins.'),
     sweepHours: whole(1, 24).default(6).describe('Rows that do not change are compared again after this.'),
     stream: reconcileStream,

@@ -9,7 +9,7 @@ import { startWriters } from '../corruptions/writers.ts';
 import { requireVerified } from '../proof-stage.ts';
 import type { Figures, Proof } from '../proof.ts';
 
-/** With the default of 4 % a round of all tables is followed by twenty-four times its length of rest: too long where a round takes more than a second. */
+/** With the default of 10 % a round of all tables is followed by nine times its length of rest: too long where a round takes more than a second. */
 const FULL = { rows: 200_000, perSecond: 1_000, budgetPercent: 50, corruptions: 200, seconds: 600, perWave: 20 };
 const SMALL = { rows: 30_000, perSecond: 500, budgetPercent: 100, corruptions: 16, seconds: 0, perWave: 16 };
 const DETECTED_MS_MAX = 10_000;
