@@ -3,7 +3,7 @@
  * commit LSN lies below what is applied is dropped (guard `duplicate`); tables that are held, waiting or not mapped are passed over.
  */
 import type { Offset } from '#connectors/change-log/change-log.ts';
-import { PipelineError } from '#schemas/errors.ts';
+import { invariant, PipelineError } from '#schemas/errors.ts';
 import {
   decodeChunkRows,
   decodeOurMessage,
@@ -341,6 +341,11 @@ export class Decoder {
     for (const table of this.#options.tablesOf({ schema: header.schema, name: header.table })) {
       if ((only !== undefined && table !== only) || table.state === 'held' || offset < table.skipBelow) continue;
       if (table.awaitsChunk && header.truncate) table.state = 'copying';
+      // Else its rows would come and its changes be passed over.
+      invariant(
+        table.state !== 'waiting' || table.awaitsChunk,
+        `the copy of ${header.schema}.${header.table} was announced before its rows`,
+      );
       const chunk = projectChunk(table.mapping, header, rows);
       table.lane.push(
         {

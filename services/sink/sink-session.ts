@@ -286,8 +286,10 @@ export class SinkSession {
   #tableState(unit: FrameUnit): void {
     const frame = decodeJsonFrame<TableStateFrame>(unit.frame);
     this.#decoder.passed(unit.offset);
-    for (const table of this.#tables.of({ schema: frame.schema, name: frame.table }))
-      if (unit.offset >= table.skipBelow) this.#announced(table, frame);
+    const tables = this.#tables.of({ schema: frame.schema, name: frame.table }).filter(({ skipBelow }) => unit.offset >= skipBelow);
+    for (const table of tables) this.#announced(table, frame);
+    // Not before each of them has it: a commit says so of all tables of its lane.
+    for (const { lane } of tables) lane.kick();
   }
 
   #announced(table: SinkTable, { state, rowsEstimated, error }: TableStateFrame): void {
@@ -303,7 +305,6 @@ export class SinkSession {
     });
     table.error = error;
     table.rowsEstimated = rowsEstimated ?? table.rowsEstimated;
-    table.lane.kick();
   }
 
   /** All lanes stand at the copy-complete record: from here one session shows whole source states. */
@@ -323,9 +324,7 @@ export class SinkSession {
       () => 0,
     );
     this.#decoder.forgetRoutes();
-    const markers = this.#markers;
-    this.#markers = [];
-    this.#events.onCommitted(position, markers, true);
+    this.#events.onCommitted(position, this.#markers.splice(0), true);
   }
 
   async #drain(): Promise<void> {

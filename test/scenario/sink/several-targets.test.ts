@@ -1,9 +1,10 @@
 /** One source table to several targets: each has rows, state and rows set aside of its own, and one commit shows the same state in all. */
-import { describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import type { ColumnEntry, TableEntry } from '#schemas/config/migration-file.ts';
 import { connect } from '#connectors/postgres/session.ts';
 import { encodeJsonFrame, FRAME } from '#schemas/frame/frame.ts';
 import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { installTestHooks } from '#schemas/test-hooks.ts';
 import { chunkFrame, relationFrame } from '#test/support/sink-frames.ts';
 import { plainRole } from '#test/support/plain-role.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
@@ -40,6 +41,8 @@ async function started(harness: SinkHarness): Promise<ReturnType<SinkHarness['ta
 }
 
 const stateOf = (harness: SinkHarness): string[] => harness.sink.status().tables.map(({ to, state }) => `${to.name} ${state}`);
+
+afterEach(() => installTestHooks({}));
 
 describe.each(['embedded', 'kafka'] as const)('over the %s log', (log) => {
   test('every change reaches each target by its own columns and filter', async () => {
@@ -230,4 +233,43 @@ test('where foreign keys are checked, a key change is one in each target: the un
   ];
   for (const target of ['customer', 'address']) expect(await harness.rows(`SELECT * FROM new.${target} ORDER BY id`), target).toEqual(rows);
   expect(harness.held).toEqual([]);
+});
+
+/** The sink ends in front of its n-th transaction, as in a crash. */
+async function endsBefore(harness: SinkHarness, n: number): Promise<void> {
+  let begun = 0;
+  installTestHooks({
+    onFailpoint: (at) => {
+      if (at === 'sink.begin' && ++begun === n) throw new Error('struck');
+    },
+  });
+  harness.start();
+  await expect(harness.running).rejects.toThrow('struck');
+  installTestHooks({});
+}
+
+test.each([1, 2, 3])('what a crash in front of commit %i of the copy leaves is gone on with in each target alike', async (n) => {
+  await using database = await freshDatabase();
+  await using harness = await split(database.url, { log: 'embedded' });
+  const person = harness.table('person');
+  const chunk = { schema: 'old', table: 'person', columns: ['id', 'name', 'town', 'active'] };
+  const [ann, bob, cid] = [
+    [1, 'Ann', 'Ulm', 't'],
+    [2, 'Bob', 'Bonn', 't'],
+    [3, 'Cid', 'Kiel', 't'],
+  ] as const;
+  await harness.log.state(person.table, 'copying');
+  await harness.log.transaction(person.relation, chunkFrame(chunk, [ann, bob]));
+  await harness.log.transaction(person.insert(...cid));
+  await endsBefore(harness, n);
+  // The reader crashed, too, and did not get to know that its chunk is durable: it reads it again, and till then announces nothing.
+  await harness.log.transaction(person.deleteFull(...ann));
+  await harness.log.state(person.table, 'copying');
+  await harness.log.transaction(chunkFrame({ ...chunk, recopy: true }, [bob, cid]));
+  await harness.log.state(person.table, 'following');
+  await harness.log.copyComplete();
+  harness.start();
+  await harness.applied();
+  expect(await harness.rows('SELECT id FROM new.customer ORDER BY id')).toEqual([['2'], ['3']]);
+  expect(await harness.rows('SELECT person_id FROM new.address ORDER BY 1')).toEqual([['2'], ['3']]);
 });
