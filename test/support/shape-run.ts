@@ -73,14 +73,32 @@ export async function runShape(shape: Shape | FiledShape, after: (run: ShapeRun)
   };
   const verifying = verify();
   for (let i = 0; i < 10; i++) await write();
-  const verified = await verifying;
-  expect(verified.code, verified.text).toBe(0);
-  const caughtUp = await verify();
-  expect(caughtUp.code, caughtUp.text).toBe(0);
+  const expectClean = async (what: string, { code, result, text }: Awaited<ReturnType<ShapeRun['verify']>>): Promise<void> => {
+    if (code === 0) return;
+    const facts = await account({ sourceUrl: from.url, targetUrl: to.url }, result);
+    expect.fail([`${what}, after ${round} rounds: ${text}`, facts, last.logTail(40)].join('\n'));
+  };
+  await expectClean('beside the writer', await verifying);
+  await expectClean('caught up', await verify());
   for (const [source, target] of shape.same) expect(await execute(to.url, target)).toEqual(await execute(from.url, source));
   const command = async (...words: string[]): Promise<number | null> => (await runCommand(words, { file, dataDir, env })).code;
   await after({ sourceUrl: from.url, targetUrl: to.url, verify, command });
   expect(await last.stop()).toEqual({ code: 0, signal: null });
+}
+
+/** What tells a fault of the pipeline from one of the comparison, of a run that does not come again: all counts and samples, and where both sides stand. */
+async function account({ sourceUrl, targetUrl }: Pick<ShapeRun, 'sourceUrl' | 'targetUrl'>, { at, tables }: VerifyResult): Promise<string> {
+  const SAMPLES = 12;
+  const rows = tables.map(({ sample = [], ...table }) => [table, sample.slice(0, SAMPLES), sample.slice(-SAMPLES)]);
+  const answers = [
+    await execute(targetUrl, 'SELECT * FROM crossfade.progress'),
+    await execute(targetUrl, 'SELECT * FROM crossfade.table_progress ORDER BY source_table, target_table'),
+    await execute(
+      sourceUrl,
+      'SELECT pg_current_wal_insert_lsn(), pg_current_snapshot(), confirmed_flush_lsn, active FROM pg_replication_slots',
+    ),
+  ];
+  return [{ at }, ...rows, ...answers].map((one) => JSON.stringify(one)).join('\n');
 }
 
 interface ShapePlace {
