@@ -141,7 +141,9 @@ function rowsOutcome(result: VerifyResult, paint: Paint): Outcome {
   const tables = result.tables.length === 1 ? 'one table' : `${result.tables.length} tables`;
   const shape = { result, findings, text };
   if (result.differences > 0) {
-    const summary = `${formatCount(result.differences)} rows differ in ${tables}${where}`;
+    const differing = result.tables.filter((table) => differencesOf(table) > 0).length;
+    const which = differing === result.tables.length ? tables : `${differing} of ${tables}`;
+    const summary = `${formatCount(result.differences)} rows differ in ${which}${where}`;
     return { ...shape, summary, error: new PipelineError('CF-6001', summary) };
   }
   if (counts.differing > 0) {
