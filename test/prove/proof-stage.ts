@@ -14,6 +14,8 @@ export interface ProofStageOptions {
   readonly name: string;
   readonly source?: Partial<PostgresOptions>;
   readonly target?: Partial<PostgresOptions>;
+  /** Source and target are tables of one database, which the file tells apart; `targetSql` is run there, too. */
+  readonly oneDatabase?: boolean;
   /** Entries under `tables:`, and anything else of the file's top level after them. */
   readonly file: string;
   readonly sourceSql: string;
@@ -35,9 +37,10 @@ export async function openProofStage(options: ProofStageOptions): Promise<ProofS
   await using stack = new AsyncDisposableStack();
   const { path: directory } = stack.use(makeScratch(`crossfade-prove-${options.name}-`));
   const source = stack.use(await startPostgres({ version: 18, ...options.source }));
-  const target = stack.use(await startPostgres({ version: 18, ...options.target }));
+  const { oneDatabase = false } = options;
+  const target = oneDatabase ? source : stack.use(await startPostgres({ version: 18, ...options.target }));
   const sourceUrl = await source.createDatabase('origin');
-  const targetUrl = await target.createDatabase('destination');
+  const targetUrl = oneDatabase ? sourceUrl : await target.createDatabase('destination');
   if (options.sourceSql !== '') await execute(sourceUrl, options.sourceSql);
   if (options.targetSql !== '') await execute(targetUrl, options.targetSql);
   const file = join(directory, 'migration.yaml');

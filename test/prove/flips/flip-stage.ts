@@ -19,12 +19,22 @@ tables:
 
 export type Side = 'source' | 'target';
 
-export interface FlipProofStage extends AsyncDisposable {
+/** What a process is killed in (run-kills.ts), and how it is judged. */
+export interface KillStage extends AsyncDisposable {
+  readonly name: string;
   readonly stage: ProofStage;
-  readonly application: RunningApplication;
-  readonly urls: Readonly<Record<Side, string>>;
+  /** The way back begins anew after each flip, and its gates wait for that. */
+  readonly gatesWait: boolean;
   startInstance(): Promise<void>;
   killInstance(): Promise<void>;
+  /** Whether this side refuses a write, now that `serves` does. */
+  refuses(side: Side, serves: Side): Promise<boolean>;
+  /** Waits for more writes, and ends the application. @returns acknowledged writes, each of which `serves` has. @throws Error */
+  end(serves: Side): Promise<number>;
+}
+
+export interface FlipProofStage extends KillStage {
+  readonly application: RunningApplication;
 }
 
 export async function openFlipStage(options: {
@@ -44,22 +54,47 @@ export async function openFlipStage(options: {
     }),
   );
   const urls = { source: stage.sourceUrl, target: stage.targetUrl };
-  let instance = Pipeline.start(stage.pipeline);
-  stack.defer(async () => instance[Symbol.asyncDispose]());
-  await untilFollowing(instance);
+  const instance = stack.use(await startRestartable(stage));
   const application = stack.use(startApplication(urls, join(stage.directory, 'journal'), options.rate));
   const kept = stack.move();
   return {
+    name: options.name,
     stage,
+    gatesWait: false,
     application,
-    urls,
-    startInstance: async () => {
-      instance = Pipeline.start(stage.pipeline);
-      await instance.waitFor((status) => status.lag.known, { what: 'going on', timeoutMs: 60_000 });
+    startInstance: async () => instance.startAgain(),
+    killInstance: async () => instance.kill(),
+    refuses: async (side) => refuses(urls[side], 'app_line'),
+    end: async (serves) => {
+      const seen = application.lines().length;
+      await waitUntil(async () => application.lines().length > seen + options.rate / 2, 'writes to go on');
+      return requireNothingLost(urls[serves], await application.stop());
     },
-    killInstance: async () => instance.kill().then(() => undefined),
     [Symbol.asyncDispose]: async () => kept.disposeAsync(),
   };
+}
+
+export interface Restartable extends AsyncDisposable {
+  startAgain(): Promise<void>;
+  kill(): Promise<void>;
+}
+
+/** A running instance that is killed and begun again. */
+export async function startRestartable({ pipeline }: ProofStage): Promise<Restartable> {
+  let instance = Pipeline.start(pipeline);
+  const restartable: Restartable = {
+    startAgain: async () => {
+      instance = Pipeline.start(pipeline);
+      await instance.waitFor((status) => status.lag.known, { what: 'going on', timeoutMs: 60_000 });
+    },
+    kill: async () => instance.kill().then(() => undefined),
+    [Symbol.asyncDispose]: async () => instance[Symbol.asyncDispose](),
+  };
+  await using stack = new AsyncDisposableStack();
+  stack.use(restartable);
+  await untilFollowing(instance);
+  stack.move();
+  return restartable;
 }
 
 export interface FlipResult {
@@ -73,31 +108,46 @@ export function flipArgs(kind: 'cutover' | 'rollback', name: string): readonly s
   return kind === 'cutover' ? ['cutover', '--confirm', name] : ['rollback'];
 }
 
-export async function flipOrThrow(stage: ProofStage, args: readonly string[]): Promise<FlipResult> {
-  const outcome: CommandOutcome<FlipResult> = await runCommand<FlipResult>(args, stage.pipeline);
+/** Exit code of a flip whose gates are closed. */
+export const GATE_CLOSED = 10;
+
+export async function flipOrThrow(
+  { stage, gatesWait }: Pick<KillStage, 'stage' | 'gatesWait'>,
+  args: readonly string[],
+): Promise<FlipResult> {
+  let outcome: CommandOutcome<FlipResult> | undefined;
+  await waitUntil(
+    async () => {
+      outcome = await runCommand<FlipResult>(args, stage.pipeline);
+      return !gatesWait || outcome.code !== GATE_CLOSED;
+    },
+    `the gates of ${args.join(' ')}`,
+  );
+  return resultOf(outcome!, args);
+}
+
+function resultOf(outcome: CommandOutcome<FlipResult>, args: readonly string[]): FlipResult {
   const result = outcome.envelope?.result;
   if (outcome.code !== 0 || result === undefined)
     throw new Error(`crossfade ${args.join(' ')}: ${explain(outcome)}\n${outcome.stderr.slice(-3000)}`);
   return result;
 }
 
-/** Nothing that was acknowledged is missing on the side that serves, and nothing failed but by the fence. */
-export async function requireNothingLost(
-  { urls }: Pick<FlipProofStage, 'urls'>,
-  serves: Side,
-  lines: readonly JournalLine[],
-): Promise<number> {
+/** Nothing that was acknowledged is missing in the store that serves, and nothing failed but by the fence. */
+async function requireNothingLost(serving: string, lines: readonly JournalLine[]): Promise<number> {
   const failed = lines.filter(({ kind }) => kind !== 'write');
   if (failed.length > 0) throw new Error(`${failed.length} reads or writes failed: ${JSON.stringify(failed.slice(0, 5))}`);
-  const lost = await lostWrites(urls[serves], lines);
+  const lost = await lostWrites(serving, lines);
   if (lost.length > 0)
-    throw new Error(`${lost.length} of ${lines.length} acknowledged writes are not on the ${serves}: ${lost.slice(0, 10).join(', ')}`);
+    throw new Error(
+      `${lost.length} of ${lines.length} acknowledged writes are not in the store that serves: ${lost.slice(0, 10).join(', ')}`,
+    );
   return lines.length;
 }
 
-export async function refuses(url: string): Promise<boolean> {
+export async function refuses(url: string, table: string): Promise<boolean> {
   try {
-    await execute(url, 'DELETE FROM app_line WHERE false');
+    await execute(url, `DELETE FROM ${table} WHERE false`);
     return false;
   } catch (error) {
     if ((error as { code?: string }).code === '25006') return true;

@@ -1,6 +1,6 @@
 /** Cut-overs and rollbacks in a row under writes. Guarantee: returns only when every acknowledged write is in the store that serves, and no read failed. */
 import { longestWait } from '#test/support/application-under-flips.ts';
-import { flipArgs, flipOrThrow, openFlipStage, requireNothingLost, waitUntil } from './flip-stage.ts';
+import { flipArgs, flipOrThrow, openFlipStage, waitUntil } from './flip-stage.ts';
 
 export interface FlipsOptions {
   readonly pairs: number;
@@ -15,7 +15,7 @@ const AFTER_MS = 1_000;
 
 export async function runFlips({ pairs, rate, isFull, seed, say }: FlipsOptions): Promise<Record<string, number>> {
   await using opened = await openFlipStage({ name: 'flips', isFull, seed, rate });
-  const { stage, application } = opened;
+  const { application } = opened;
   const blocks: number[] = [];
   const windows: { readonly from: number; readonly to: number }[] = [];
   const began = Date.now();
@@ -23,15 +23,15 @@ export async function runFlips({ pairs, rate, isFull, seed, say }: FlipsOptions)
     const seen = application.lines().length;
     await waitUntil(async () => application.lines().length > seen + rate / 2, 'writes');
     const from = Date.now();
-    const { blockMs, serves } = await flipOrThrow(stage, flipArgs(i % 2 === 0 ? 'cutover' : 'rollback', 'flips'));
+    const { blockMs, serves } = await flipOrThrow(opened, flipArgs(i % 2 === 0 ? 'cutover' : 'rollback', 'flips'));
     windows.push({ from, to: Date.now() + AFTER_MS });
     blocks.push(blockMs);
     say(`flip ${i + 1} of ${2 * pairs}: the ${serves} serves, writers waited ${blockMs} ms`);
   }
   await waitUntil(async () => Date.now() > windows.at(-1)!.to, 'the last writers');
   const seconds = (Date.now() - began) / 1000;
-  const lines = await application.stop();
-  const writes = await requireNothingLost(opened, 'source', lines);
+  const writes = await opened.end('source');
+  const lines = application.lines();
   const waits = windows.map(({ from, to }) => longestWait(lines, from, to));
   return {
     flips: 2 * pairs,

@@ -5,7 +5,7 @@ import { bigTransactionProof } from './big-transaction.ts';
 import { canonicalRateProof } from './canonical-rate.ts';
 import { castsProof } from './casts.ts';
 import { corruptionsProof, corruptionsRedProof, gateCompareProof } from './corruptions.ts';
-import { flipKillsProof, flipsProof } from './flips.ts';
+import { flipKillsProof, flipsProof, swapKillsProof } from './flips.ts';
 import { kafkaKillProof, kafkaKillRedProof } from './kafka-kills.ts';
 import { kafkaOutageProof, kafkaShopProof, kafkaStormProof } from './kafka-weather.ts';
 import { killProof, killRedProof } from './kill-100.ts';
@@ -48,6 +48,7 @@ export const PROOFS: readonly Proof[] = [
   killProof,
   twoTargetsProof,
   flipKillsProof,
+  swapKillsProof,
   bigTransactionProof,
   redisCompareProof,
   corruptionsProof,

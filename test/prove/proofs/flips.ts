@@ -1,9 +1,13 @@
 /** What is claimed of cut-over and rollback. */
 import type { Proof } from '../proof.ts';
+import { FLIP_POINTS, SWAP_POINTS } from '../flips/flip-points.ts';
+import { openFlipStage } from '../flips/flip-stage.ts';
 import { runFlipKills } from '../flips/run-kills.ts';
 import { runFlips } from '../flips/run-flips.ts';
+import { openSwapStage } from '../flips/swap-stage.ts';
 
 const BLOCKED_P95_MS = 1_000;
+const KILLED_RATE = 50;
 
 export const flipsProof: Proof = {
   name: 'flips',
@@ -27,5 +31,21 @@ export const flipKillsProof: Proof = {
   claim:
     'a flip killed at every step, both ways, and the instance with it: finished or backed out, one side takes writes, no acknowledged write lost',
   expectedSeconds: 900,
-  run: async ({ size, seed, say }) => runFlipKills({ isFull: size === 'full', seed, say, ...(size === 'small' && { points: 1 }) }),
+  run: async ({ size, seed, say }) => {
+    await using opened = await openFlipStage({ name: 'flipkills', isFull: size === 'full', seed, rate: KILLED_RATE });
+    return await runFlipKills(opened, { pool: FLIP_POINTS, seed, say, ...(size === 'small' && { points: 1 }) });
+  },
+};
+
+export const swapKillsProof: Proof = {
+  name: 'swap-kills',
+  claim:
+    'names exchanged within one database, killed at every step, both ways: all names are moved or none, no read and no write fails, no acknowledged write is lost',
+  expectedSeconds: 900,
+  run: async ({ size, seed, say }) => {
+    await using opened = await openSwapStage('swapkills');
+    // The small form is for what no other flip comes by.
+    if (size === 'small') return await runFlipKills(opened, { pool: SWAP_POINTS, points: 1, isShort: true, seed, say });
+    return await runFlipKills(opened, { pool: [...SWAP_POINTS, ...FLIP_POINTS], seed, say });
+  },
 };
