@@ -18,7 +18,7 @@ export const upCommand: CommandSpec = {
     ['crossfade up --port 0', 'any free port for HTTP; it is kept in the data directory'],
   ],
   configure: (command) => {
-    command.option('--until <what>', 'caught-up: end once the copy is complete and the changes are applied');
+    command.option('--until <what>', 'caught-up: end once the copy is complete and what is written on the side that serves is applied');
     httpOptions(command);
     planOption(command);
   },
@@ -58,10 +58,16 @@ async function run(context: CommandContext): Promise<Outcome> {
 
 function outcomeOf(name: string, { reason, status }: UpResult): Outcome {
   const summary =
-    reason === 'caught-up'
-      ? `${name} is caught up at ${status.applied.lsn ?? 'an unknown LSN'}`
-      : `${name} stopped; lag ${describeLag(status.lag)}`;
+    reason === 'caught-up' ? `${name} is caught up${describeCaughtUp(status)}` : `${name} stopped; lag ${describeLag(status.lag)}`;
   return { summary, result: status };
+}
+
+/** What the side that does not serve has of the other one. */
+function describeCaughtUp({ serves, reverse, applied }: UpResult['status']): string {
+  if (serves !== 'target') return ` at ${applied.lsn ?? 'an unknown LSN'}`;
+  return reverse === undefined
+    ? ': the target serves, and nothing leads back'
+    : `: the target serves, and the source has what was written there up to ${reverse.appliedLsn ?? 'an unknown LSN'}`;
 }
 
 function stopRequest(signal: AbortSignal): Error {

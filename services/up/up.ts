@@ -17,6 +17,7 @@ import { swapsNames } from '#schemas/mapping/renames.ts';
 import { runAcrossSwaps } from './across-swaps.ts';
 import { controlActions } from './actions.ts';
 import { assemble, type Running } from './assemble.ts';
+import { caughtUp } from './caught-up.ts';
 import { flipKeeper } from './flip-keeper.ts';
 import { openFlags, type RunningFlags } from './flags.ts';
 import { createHttpServer, type HttpServer } from './http/http-server.ts';
@@ -97,10 +98,13 @@ async function runInstance(options: RunUpOptions): Promise<UpResult> {
   );
   if (reverse !== undefined) group.start((signal) => reverse.run(signal));
   if (keeper !== undefined) group.start((signal) => keeper.run(signal));
-  const reason = await group.firstOf(options.until === 'caught-up' ? caughtUp(running, group.signal) : undefined);
+  const goal = options.until === 'caught-up' ? caughtUp({ file: options.file, running, serving, reverse }, group.signal) : undefined;
+  const reason = await group.firstOf(goal);
+  const { reverse: back } = status();
   await group.stop();
   targets.throwFailure();
-  return { reason, status: status() };
+  // What ran back is gone now.
+  return { reason, status: { ...status(), ...(back !== undefined && { reverse: back }) } };
 }
 
 interface Serve {
@@ -130,27 +134,6 @@ async function serve(options: RunUpOptions, running: Running, { status, signal, 
       return reason === undefined ? { ready: true } : { ready: false, reason };
     },
   });
-}
-
-/** Nothing is left to copy, and a marker written after that is applied. */
-async function caughtUp({ copier, targets, reader }: Running, signal: AbortSignal): Promise<'caught-up'> {
-  while (!copier.idle || targets.appliedLsn() === undefined) {
-    targets.throwFailure();
-    await delay(POLL_MS, undefined, { signal });
-  }
-  const id = await reader.writeMarker();
-  const isApplied = new AbortController();
-  const applied = targets.waitMarker(id, signal).finally(() => isApplied.abort());
-  await Promise.race([applied, failureOf(targets, AbortSignal.any([signal, isApplied.signal]))]);
-  return 'caught-up';
-}
-
-/** Resolves with the signal. @throws what one of the targets was given up for */
-async function failureOf(targets: TargetSides, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
-    targets.throwFailure();
-    await delay(POLL_MS, undefined, { signal }).catch(() => undefined);
-  }
 }
 
 /** With one left there is work to do. */
