@@ -4,6 +4,7 @@
  */
 import pg from 'pg';
 import { PipelineError } from '#schemas/errors.ts';
+import { maskParameters } from '#schemas/url-secrets.ts';
 import { connectionCause, connectionRemedy } from './connection-remedy.ts';
 
 /**
@@ -73,10 +74,10 @@ export async function connect(url: string, options: SessionOptions): Promise<pg.
   }
 }
 
-/** The URL without its password, for messages. */
+/** The URL without its secrets, for messages. */
 export function maskUrl(url: string): string {
   // Up to the last @, and without insisting on the slashes: whoever mistypes a URL must not find the password in a log.
-  return url.replace(/([?&]password=)[^&]*/, '$1***').replace(/^([^:]*:\/*[^:/@]*):.*@/s, '$1:***@');
+  return maskParameters(url).replace(/^([^:]*:\/*[^:/@]*):.*@/s, '$1:***@');
 }
 
 /** One row of text values; undefined when the query gave none. */

@@ -11,6 +11,7 @@ import { NAME_LENGTH_MAX } from '#schemas/config/file-terms.ts';
 import { NAME_PATTERN } from '#schemas/config/migration-schema.ts';
 import { messageOf, PipelineError, type Finding } from '#schemas/errors.ts';
 import { infoFinding } from '#schemas/finding.ts';
+import { isSecretParameter } from '#schemas/url-secrets.ts';
 import { readCatalogs } from './catalogs.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
 import { DEFAULT_FILE } from './migration-input.ts';
@@ -95,7 +96,7 @@ function withUrls(rendered: string, urls: { readonly source: string; readonly ta
 
 function holdsSecret(url: string): boolean {
   const parsed = new URL(url);
-  return parsed.password !== '' || parsed.searchParams.has('password') || url.includes('${');
+  return parsed.password !== '' || parsed.search.slice(1).split('&').some(isSecretParameter) || url.includes('${');
 }
 
 async function write(path: string, shown: string, text: string, overwrite: boolean): Promise<void> {

@@ -109,7 +109,7 @@ function answer(io: CliIo, paint: Paint, form: Form, ending: Ending): number {
   if (form.json) io.stdout.write(`${JSON.stringify(envelopeOf(form.command, outcome))}\n`);
   else writeHuman(io, paint, outcome);
   if ('stack' in ending && ending.stack instanceof Error && io.environment['CROSSFADE_LOG'] === 'debug')
-    io.stderr.write(`${ending.stack.stack ?? ''}\n`);
+    io.stderr.write(`${maskSecrets(ending.stack.stack ?? '')}\n`);
   return outcome.error?.exitCode ?? 0;
 }
 
@@ -117,6 +117,10 @@ function answer(io: CliIo, paint: Paint, form: Form, ending: Ending): number {
 function extraFindings(error: PipelineError): NonNullable<Outcome['findings']> {
   const findings = error.details['findings'];
   return Array.isArray(findings) ? (findings as NonNullable<Outcome['findings']>) : [];
+}
+
+function maskedFindings({ findings = [] }: Outcome): NonNullable<Outcome['findings']> {
+  return findings.map((finding) => ({ ...finding, message: maskSecrets(finding.message) }));
 }
 
 function envelopeOf(command: string, outcome: Outcome): Envelope {
@@ -127,13 +131,13 @@ function envelopeOf(command: string, outcome: Outcome): Envelope {
     summary: maskSecrets(outcome.summary),
     result: outcome.result ?? null,
     error: error === null ? null : { ...error, message: maskSecrets(error.message) },
-    findings: (outcome.findings ?? []).map(envelopeFinding),
+    findings: maskedFindings(outcome).map(envelopeFinding),
   };
 }
 
 function writeHuman(io: CliIo, paint: Paint, outcome: Outcome): void {
   if (outcome.text !== undefined && outcome.text !== '') io.stdout.write(outcome.text);
-  const findings = outcome.findings ?? [];
+  const findings = maskedFindings(outcome);
   if (findings.length > 0) io.stdout.write(renderFindings(findings, paint));
   if (outcome.error === undefined) {
     if (outcome.summary !== '') io.stdout.write(`${paint.green('✓')} ${maskSecrets(outcome.summary)}\n`);

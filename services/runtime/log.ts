@@ -4,6 +4,7 @@
  */
 import { pino, type DestinationStream } from 'pino';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
+import { maskParametersIn } from '#schemas/url-secrets.ts';
 import type { Logger } from './service.ts';
 
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
@@ -40,13 +41,14 @@ function plainValue(value: unknown): unknown {
   if (typeof value === 'bigint') return value.toString();
   if (typeof value === 'string') return maskSecrets(value);
   if (value instanceof PipelineError) return { code: value.code, message: maskSecrets(value.message), ...value.place };
-  if (value instanceof Error) return { message: maskSecrets(messageOf(value)), stack: value.stack };
+  if (value instanceof Error) return { message: maskSecrets(messageOf(value)), stack: maskSecrets(value.stack ?? '') };
+  if (Array.isArray(value)) return value.map(plainValue);
   return value;
 }
 
-/** Any postgres:// URL in the text loses its password. */
+/** Any URL in the text loses its password, and parameters that are secrets. */
 export function maskSecrets(text: string): string {
-  return text.replaceAll(/(\b[a-z][a-z0-9+.-]*:\/\/[^\s:/@]*):[^\s@/]*@/gi, '$1:***@').replaceAll(/([?&]password=)[^&\s]*/gi, '$1***');
+  return maskParametersIn(text.replaceAll(/(\b[a-z][a-z0-9+.-]*:\/\/[^\s:/@]*):[^\s@/]*@/gi, '$1:***@'));
 }
 
 function readable(line: string): string {

@@ -1,6 +1,6 @@
 /**
  * One backup: taken, verified, and in its place. Guarantee: the file of the last good one is replaced only by one that was verified; it is readable by its owner
- * alone; a password stands in no command line.
+ * alone; no secret of its URL stands in a command line.
  */
 import { chmod, open, rename, rm, stat } from 'node:fs/promises';
 import { devNull } from 'node:os';
@@ -8,6 +8,7 @@ import type { BackupEntry } from '#schemas/config/migration-file.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { listNames } from '#schemas/finding.ts';
 import { dumpVersion, tablesNotIn, whyNotDumped } from '#schemas/migration/backup.ts';
+import { isSecretParameter } from '#schemas/url-secrets.ts';
 import { type ProgramRun, runProgram } from './run-program.ts';
 
 export interface BackupJob {
@@ -35,7 +36,7 @@ export async function takeBackup(job: BackupJob): Promise<TakenBackup> {
   const by = entry.command === undefined ? `pg_dump ${await usableDump(job)}` : 'a command of the file';
   const part = entry.file === undefined ? undefined : `${entry.file}.part`;
   if (part !== undefined) await makePrivate(part);
-  const { bare, password } = withoutPassword(url);
+  const { bare, password } = withoutSecrets(url);
   const environment = {
     ...job.environment,
     CROSSFADE_BACKUP_URL: bare,
@@ -88,15 +89,16 @@ async function makePrivate(path: string): Promise<void> {
   }
 }
 
-function withoutPassword(url: string): { readonly bare: string; readonly password: string } {
+/** Of its secrets only the password is given on: with a key that wants one, no session of ours could have asked the server anything. */
+function withoutSecrets(url: string): { readonly bare: string; readonly password: string } {
   const parsed = new URL(url);
   const parts = parsed.search.slice(1).split('&');
-  const isPassword = (part: string): boolean => new URLSearchParams(part).has('password');
   // As our own sessions read it: one in the query goes before one of the user.
-  const password = new URLSearchParams(parts.findLast(isPassword)).get('password') || decodeURIComponent(parsed.password);
+  const inQuery = parts.map((part) => new URLSearchParams(part).get('password')).findLast((password) => password !== null);
+  const password = inQuery || decodeURIComponent(parsed.password);
   parsed.password = '';
   // As text: written anew it would have + for blanks, which libpq does not know.
-  parsed.search = parts.filter((part) => !isPassword(part)).join('&');
+  parsed.search = parts.filter((part) => !isSecretParameter(part)).join('&');
   return { bare: parsed.href, password };
 }
 
