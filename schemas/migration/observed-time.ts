@@ -6,6 +6,7 @@ import { duration, shortTime } from '../document/blocks.ts';
 import type { AuditRecord } from './audit-record.ts';
 import { closedGate, type Gate, openGate } from './gate.ts';
 import type { Proof } from './last-proof.ts';
+import type { MigrationRow } from './migration-row.ts';
 
 type Recorded = Pick<AuditRecord, 'event' | 'at' | 'fromState' | 'toState'>;
 
@@ -37,14 +38,18 @@ export function observedGate({ forMs, since, nowMs, early }: Observed): Gate {
 }
 
 export interface Reconciled {
+  /** As it stands; undefined: none is kept. */
+  readonly row: Pick<MigrationRow, 'state' | 'act'> | undefined;
   readonly everyMs: number;
-  readonly since: string;
+  /** When the target began to serve; undefined: not known. */
+  readonly since: string | undefined;
   /** Of the last whole comparison since then. */
   readonly proof: Proof | undefined;
   readonly nowMs: number;
 }
 
-/** The flip ended with a comparison of its own. */
-export function isComparisonDue({ everyMs, since, proof, nowMs }: Reconciled): boolean {
+/** Only while the target is observed and nobody acts. The flip ended with a comparison of its own. */
+export function isComparisonDue({ row, everyMs, since, proof, nowMs }: Reconciled): boolean {
+  if (row?.state !== 'observing' || row.act !== undefined || since === undefined) return false;
   return nowMs - Math.max(Date.parse(since), proof === undefined ? 0 : Date.parse(proof.at)) >= everyMs;
 }

@@ -38,10 +38,9 @@ export async function compareWhileObserving({ file, logger, prove }: Observing, 
 
 async function isDue(url: string, name: string, everyMs: number): Promise<boolean> {
   const row = await readState(url, name);
-  if (row?.state !== 'observing' || row.act !== undefined) return false;
+  if (row?.state !== 'observing') return false; // and its trail is not read every few seconds
   const audit = await readAudit(url, name);
-  const since = lastCutover(audit)?.at;
-  return since !== undefined && isComparisonDue({ everyMs, since, proof: lastProof(audit), nowMs: Date.now() });
+  return isComparisonDue({ row, everyMs, since: lastCutover(audit)?.at, proof: lastProof(audit), nowMs: Date.now() });
 }
 
 function tell(result: Awaited<ReturnType<NonNullable<RunUpOptions['prove']>>>, logger: RunUpOptions['logger']): void {

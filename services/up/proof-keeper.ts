@@ -30,13 +30,14 @@ export async function keepProof(keeping: ProofKeeping, signal: AbortSignal): Pro
   while (!signal.aborted) {
     await delay(LOOK_EVERY_MS, undefined, { signal }).catch(() => undefined);
     if (signal.aborted) return;
-    await look(keeping, file.target.postgres).catch((error: unknown) =>
+    await recordRunningProof(keeping, file.target.postgres).catch((error: unknown) =>
       logger.debug({ error: messageOf(error) }, 'What the running comparison found is not recorded with the state yet'),
     );
   }
 }
 
-async function look({ file, mapping, compared, logger }: ProofKeeping, url: string): Promise<void> {
+/** What is found by now. @throws PipelineError CF-8001, and what ended a session */
+export async function recordRunningProof({ file, mapping, compared, logger }: ProofKeeping, url: string): Promise<void> {
   const { name } = file;
   // Cheap while there is nothing to say.
   if (runningProof(await readState(url, name), compared()) === undefined) return;

@@ -13,11 +13,12 @@ import type { MigrationRow } from '#schemas/migration/migration-row.ts';
 import type { Gate, GateVerdict, Look } from './gates.ts';
 import type { TableGateParts } from './table-gates.ts';
 
-interface OtherWave {
+export interface OtherWave {
   readonly wave: string;
-  readonly name: string;
   /** Undefined: nobody ever acted on it. */
-  readonly row: MigrationRow | undefined;
+  readonly row: Pick<MigrationRow, 'act' | 'serves' | 'state'> | undefined;
+  /** Since it was cut over; undefined: nobody observes it. */
+  readonly observedMs: number | undefined;
 }
 
 /** None where the file moves as a whole. */
@@ -26,22 +27,29 @@ export function wavesGates(parts: TableGateParts): Gate[] {
   return wave === undefined ? [] : [{ name: 'waves', look: async (at) => look(parts, wave, at) }];
 }
 
-async function look(parts: TableGateParts, wave: WaveOf, { kind, drill }: Look): Promise<GateVerdict> {
+async function look(parts: TableGateParts, wave: WaveOf, at: Look): Promise<GateVerdict> {
+  const others = at.kind === 'rollback' ? [] : await readOthers(parts, wave);
+  return judgeWaves({ name: wave.name, observationMs: wave.waves.observationMs }, others, at);
+}
+
+/** Pure. */
+export function judgeWaves(
+  { name, observationMs }: { readonly name: string; readonly observationMs: number },
+  others: readonly OtherWave[],
+  { kind, drill }: Pick<Look, 'kind' | 'drill'>,
+): GateVerdict {
   if (kind === 'rollback') return { isSkipped: true, evidence: 'a rollback waits for no other wave' };
-  const others = await readOthers(parts, wave);
-  const busy = others.flatMap(({ wave: name, row }) => (row?.act === undefined ? [] : [`${name} (${row.act.kind}, by ${row.act.by})`]));
+  const busy = others.flatMap(({ wave, row }) => (row?.act === undefined ? [] : [`${wave} (${row.act.kind}, by ${row.act.by})`]));
   if (busy.length > 0) return closed(`in flight: ${listNames(busy)}`, 'Wait for it.');
   if (drill) return { evidence: 'no other wave is in flight' };
-  const behind = others.filter(({ row }) => row?.serves !== 'target').map((other) => other.wave);
-  if (wave.name === SHARED_WAVE && behind.length > 0)
+  const behind = others.filter(({ row }) => row?.serves !== 'target').map(({ wave }) => wave);
+  if (name === SHARED_WAVE && behind.length > 0)
     return closed(`what belongs to no unit moves last: ${listNames(behind)} still on the source`, 'Cut them over first.');
-  const fresh: string[] = [];
-  for (const other of others) {
-    const ms = await observedFor(parts, other);
-    if (ms !== undefined && ms < wave.waves.observationMs) fresh.push(`${other.wave} (for ${Math.round(ms / 1000)} s)`);
-  }
+  const fresh = others.flatMap(({ wave, observedMs }) =>
+    observedMs === undefined || observedMs >= observationMs ? [] : [`${wave} (for ${Math.round(observedMs / 1000)} s)`],
+  );
   if (fresh.length === 0) return { evidence: `no other wave is in flight or newly cut over; on the target: ${moved(others)}` };
-  const seconds = wave.waves.observationMs / 1000;
+  const seconds = observationMs / 1000;
   return closed(`still observed: ${listNames(fresh)}; waves.observation says ${seconds} s`, 'Wait, sign it off, or roll it back.');
 }
 
@@ -54,18 +62,18 @@ function moved(others: readonly OtherWave[]): string {
   return there.length === 0 ? 'none' : listNames(there);
 }
 
-async function readOthers({ sessions }: TableGateParts, { name, of, waves }: WaveOf): Promise<OtherWave[]> {
+async function readOthers(parts: TableGateParts, { name, of, waves }: WaveOf): Promise<OtherWave[]> {
   const others: OtherWave[] = [];
   for (const wave of waveNames(waves).filter((one) => one !== name)) {
     const full = waveName(of, wave);
-    others.push({ wave, name: full, row: await sessions.run('target', async (client) => readStateRow(client, full)) });
+    const row = await parts.sessions.run('target', async (client) => readStateRow(client, full));
+    others.push({ wave, row, observedMs: row?.state === 'observing' ? await observedFor(parts, full) : undefined });
   }
   return others;
 }
 
-/** Since the decision, by the clock of the server that has it. Undefined: nobody observes it. */
-async function observedFor({ sessions }: TableGateParts, { name, row }: OtherWave): Promise<number | undefined> {
-  if (row?.state !== 'observing') return undefined;
+/** Since the decision, by the clock of the server that has it. */
+async function observedFor({ sessions }: TableGateParts, name: string): Promise<number | undefined> {
   return sessions.run('source', async (client) => {
     const decision = (await readJournalRows(client, name)).findLast(({ isVoid }) => !isVoid);
     const now = await queryRow(client, `SELECT (extract(epoch FROM clock_timestamp()) * 1000)::text AS ms`);

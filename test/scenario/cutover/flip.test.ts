@@ -3,6 +3,9 @@ import { execute } from '#test/support/application.ts';
 import { flipStage, standing, until } from '#test/support/flip-stage.ts';
 
 const DDL = 'CREATE TABLE orders (id bigserial PRIMARY KEY, note text NOT NULL)';
+/** Of a file without a backup, waves and a strategy of its own. */
+const GATES =
+  'lag reverse tables dead-letters findings purity transactions maintenance sequences reversible plan approvals reads schema'.split(' ');
 const ROWS = `INSERT INTO orders (note) SELECT 'order ' || i FROM generate_series(1, 500) AS i`;
 
 test(
@@ -13,6 +16,8 @@ test(
     const there = await stage.command('cutover', '--confirm', 'scenario');
     expect(there.run.exitCode, there.run.stdout + there.run.stderr).toBe(0);
     expect(there.envelope.result).toMatchObject({ outcome: 'flipped', serves: 'target', epoch: '1' });
+    const { gates } = there.envelope.result as { gates: { gate: string }[] };
+    expect(gates.map(({ gate }) => gate)).toEqual(GATES);
     await expect(execute(stage.source, `INSERT INTO orders (note) VALUES ('late')`)).rejects.toMatchObject({ code: '25006' });
     const [made] = await execute(stage.target, `INSERT INTO orders (note) VALUES ('new') RETURNING id`);
     expect(Number(made!['id'])).toBeGreaterThan(500);
@@ -31,7 +36,7 @@ test('a closed gate: exit 10, all of them told, nothing begun', { timeout: 120_0
   await using stage = await flipStage({
     ddl: DDL,
     rows: ROWS,
-    rest: 'reverse: off\napprovals: { cutover: 1 }\ntables:\n  - from: public.*\n',
+    rest: 'reverse: off\napprovals: { cutover: 1 }\nbackup: { command: "true", verify: "true" }\ntables:\n  - from: public.*\n',
   });
   const unconfirmed = await stage.command('cutover');
   expect([unconfirmed.run.exitCode, unconfirmed.envelope.error?.code]).toEqual([2, 'CF-8309']);
@@ -44,7 +49,7 @@ test('a closed gate: exit 10, all of them told, nothing begun', { timeout: 120_0
   await execute(stage.target, 'ALTER SEQUENCE orders_id_seq MAXVALUE 400');
   const { run, envelope } = await stage.command('cutover', '--confirm', 'scenario');
   expect(run.exitCode).toBe(10);
-  expect(envelope.findings.map(({ code }) => code).toSorted()).toEqual(['CF-8323', 'CF-8329', 'CF-8332']);
+  expect(envelope.findings.map(({ code }) => code).toSorted()).toEqual(['CF-8323', 'CF-8329', 'CF-8332', 'CF-8602']);
   expect(envelope.findings.find(({ code }) => code === 'CF-8332')!.message).toBe(
     'gate sequences: no values are left on the target: public.orders_id_seq would go on at 501, and its range ends at 400',
   );

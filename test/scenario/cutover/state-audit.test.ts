@@ -6,7 +6,11 @@ import { readAudit, verifyAudit } from '#connectors/target/postgres/audit.ts';
 import { takeMigrationLease } from '#connectors/target/postgres/migration-lease.ts';
 import { changeSettings, noteAudit, readState } from '#connectors/target/postgres/migration-state.ts';
 import { whoServes } from '#schemas/migration/recovery.ts';
+import type { ReconciliationStatus } from '#schemas/status/reconciliation-status.ts';
+import { silentLogger } from '#services/runtime/service.ts';
+import { recordRunningProof } from '#services/up/proof-keeper.ts';
 import { execute, openSession } from '#test/support/application.ts';
+import { compile, fileOf } from '#test/support/compile.ts';
 import { freshDatabase, type PostgresVersion } from '#test/support/postgres.ts';
 
 const VERSIONS: readonly PostgresVersion[] = [14, 18];
@@ -146,4 +150,33 @@ test.for(VERSIONS)('PostgreSQL %i: a person signs a plan once', async (version) 
     'Grace approved',
   ]);
   expect(await verifyAudit(url, NAME)).toMatchObject({ ok: true, records: 3 });
+});
+
+test('what the running comparison found is recorded with the state, once there is one and nobody acts', async () => {
+  await using database = await freshDatabase();
+  const { url } = database;
+  const ddl = 'CREATE TABLE a (id int PRIMARY KEY)';
+  const mapping = (await compile({ source: ddl, target: ddl })).mapping!;
+  let found: Partial<ReconciliationStatus> = {};
+  const look = async (): Promise<string | undefined> => {
+    const clean = { proved: 1, comparedAt: null, comparisons: 1, suspected: 0, confirmed: 0, repairing: 0, inconclusive: 0 };
+    const provedSince = new Date(Date.now() + 60_000).toISOString();
+    const compared = (): ReconciliationStatus => ({ ...clean, provedSince, ...found });
+    const file = { ...fileOf('  - from: public.*\n'), name: NAME };
+    await recordRunningProof({ file, mapping, logger: silentLogger, compared }, url);
+    return (await readState(url, NAME))?.state;
+  };
+  await written(url);
+  await execute(url, 'DELETE FROM crossfade.migration');
+  expect(await look()).toBeUndefined();
+  await (await takeMigrationLease({ url, name: NAME, holder: 'test' })).release();
+  expect(await look()).toBe('verified');
+  expect((await readAudit(url, NAME)).at(-1)).toMatchObject({ event: 'proved', details: { by: 'the running comparison', tables: 1 } });
+  found = { confirmed: 2 };
+  expect(await look()).toBe('following');
+  const lease = await takeMigrationLease({ url, name: NAME, holder: 'Ada' });
+  await lease.apply('cutover-begun', { actor: 'Ada' });
+  found = {};
+  expect(await look()).toBe('cutting-over');
+  await lease.release();
 });

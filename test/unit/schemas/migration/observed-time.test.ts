@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { migrationSchema } from '#schemas/config/migration-schema.ts';
-import { isComparisonDue, lastCutover, observedGate } from '#schemas/migration/observed-time.ts';
+import { isComparisonDue, lastCutover, observedGate, type Reconciled } from '#schemas/migration/observed-time.ts';
 import { signoffGates } from '#schemas/migration/signoff-gates.ts';
 
 const HOUR = 3_600_000;
@@ -65,8 +65,10 @@ describe('the gate', () => {
 });
 
 test('a comparison is due when the last one, or the flip, is old enough', () => {
-  const due = (hours: number, proof?: string): boolean =>
+  const observing: Reconciled['row'] = { state: 'observing', act: undefined };
+  const due = (hours: number, proof?: string, row = observing): boolean =>
     isComparisonDue({
+      row,
       everyMs: 6 * HOUR,
       since,
       proof: proof === undefined ? undefined : { differences: 3, at: proof },
@@ -77,6 +79,16 @@ test('a comparison is due when the last one, or the flip, is old enough', () => 
   expect([due(6, compared), due(10, compared)]).toEqual([false, true]);
   // Of before the flip it says nothing: it is not given at all (lastProof), and would not be newer.
   expect(due(5, '2026-11-01T00:00:00Z')).toBe(false);
+  // Nobody watches any more, or somebody acts.
+  const act = { kind: 'rollback' } as NonNullable<Reconciled['row']>['act'];
+  for (const row of [
+    { ...observing!, state: 'signed-off' },
+    { ...observing!, state: 'following' },
+    { ...observing!, act },
+  ] as const)
+    expect(due(99, undefined, row)).toBe(false);
+  expect(isComparisonDue({ row: undefined, everyMs: 0, since, proof: undefined, nowMs: after(99) })).toBe(false);
+  expect(isComparisonDue({ row: observing, everyMs: 0, since: undefined, proof: undefined, nowMs: after(99) })).toBe(false);
 });
 
 describe('in the file', () => {

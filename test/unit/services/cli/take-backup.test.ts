@@ -1,5 +1,5 @@
 /** What a backup's command is given: a URL that may stand in a command line, and the password beside it. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -28,27 +28,69 @@ test('the password leaves the URL, wherever it stood there; the rest stays as it
   expect(await given('postgres://ann@db/shop')).toBe('postgres://ann@db/shop');
 });
 
-/** A pg_dump that tells what it was given, by whom everybody on the machine can ask. */
-const DUMP = `#!/bin/sh
-if [ "$1" = --version ]; then echo 'pg_dump (PostgreSQL) 18.1'; exit; fi
-echo "$@, and $PGPASSWORD" >&2
-exit 3
-`;
+interface Programs {
+  /** What pg_dump says it is; 18.1 when absent. */
+  readonly version?: string;
+  /** Shell behind that. */
+  readonly dump?: string;
+  readonly restore?: string;
+}
 
-test('no secret stands in the arguments of pg_dump', async () => {
+const SHOP = 'postgres://ann:one@db/shop?password=two&sslpassword=three&sslmode=require';
+
+/** By programs of ours in the place of PostgreSQL's. */
+async function dumped(programs: Programs): Promise<{ readonly file: string; readonly error: string | undefined }> {
   const directory = await mkdtemp(join(tmpdir(), 'crossfade-dump-'));
   onTestFinished(() => rm(directory, { recursive: true, force: true }));
-  await writeFile(join(directory, 'pg_dump'), DUMP, { mode: 0o755 });
+  const put = async (name: string, shell: string): Promise<void> =>
+    writeFile(join(directory, name), `#!/bin/sh\n${shell}\n`, { mode: 0o755 });
+  const { version = '18.1', dump = 'echo all of it > "$CROSSFADE_BACKUP_FILE"', restore = '' } = programs;
+  await put('pg_dump', `if [ "$1" = --version ]; then echo 'pg_dump (PostgreSQL) ${version}'; exit; fi\n${dump}`);
+  await put('pg_restore', restore);
   const file = join(directory, 'shop.dump');
-  const taken = takeBackup({
+  await writeFile(file, 'the last good one');
+  const error = await takeBackup({
     entry: { of: 'source', file, timeoutMs: 30_000 },
-    url: 'postgres://ann:one@db/shop?password=two&sslpassword=three&sslmode=require',
+    url: SHOP,
     serverVersion: 180_000,
-    tables: [],
+    tables: [{ schema: 'public', name: 'orders' }],
     environment: { PATH: `${directory}:${process.env['PATH']}` },
     signal: new AbortController().signal,
-  });
-  await expect(taken).rejects.toThrow(
-    `exit 3: --format=custom --no-password --file=${file}.part --dbname=postgres://ann@db/shop?sslmode=require, and two`,
+  }).then(
+    () => undefined,
+    (e: unknown) => e as Error & { code: string },
   );
+  return { file, error: error && `${error.code} ${error.message.replaceAll(directory, 'HERE')}` };
+}
+
+const LISTED = `echo '1; 0 2 TABLE DATA public orders ann'`;
+
+test('no secret stands in the arguments of pg_dump', async () => {
+  const { error } = await dumped({ dump: 'echo "$@, and $PGPASSWORD" >&2; exit 3' });
+  expect(error).toContain(
+    'exit 3: --format=custom --no-password --file=HERE/shop.dump.part --dbname=postgres://ann@db/shop?sslmode=require, and two',
+  );
+});
+
+test.each<readonly [string, Programs, RegExp]>([
+  ['an older pg_dump', { version: '15.4', restore: LISTED }, /^CF-8603 pg_dump is of PostgreSQL 15\.4/],
+  [
+    'one without the rows of a table',
+    { restore: 'true' },
+    /^CF-8601 the backup of the source is not whole: it holds no rows of public\.orders$/,
+  ],
+  [
+    'one that cannot be read to its end',
+    { restore: `${LISTED}; test "$1" = --list` },
+    /^CF-8601 the backup of the source is not whole: exit 1$/,
+  ],
+])("%s takes nobody's place", async (_what, programs, why) => {
+  const { file, error } = await dumped(programs);
+  expect(error).toMatch(why);
+  expect(await readFile(file, 'utf8')).toBe('the last good one');
+});
+
+test('a whole one does, for its owner alone', async () => {
+  const { file, error } = await dumped({ restore: LISTED });
+  expect([error, await readFile(file, 'utf8'), (await stat(file)).mode & 0o777]).toEqual([undefined, 'all of it\n', 0o600]);
 });
