@@ -13,7 +13,7 @@
  *      d. `stage`.
  */
 
-import type { DualStage } from './dual-stages.ts';
+import { type DualStage, stageThatHolds } from './dual-stages.ts';
 
 export type Side = 'source' | 'target';
 export type ReadStage = Side | 'shadow';
@@ -98,12 +98,14 @@ export function qualified(table: string): string {
   return table.includes('.') ? table : `public.${table}`;
 }
 
-/** After a flip: everybody reads from the store that now serves, whatever was set before. */
-export function rulesAfterFlip(before: ReadRules | undefined, serves: Side): ReadRules | undefined {
-  if (before === undefined) return undefined;
-  const version = before.version + 1;
-  if (before.followsWrites) return { ...before, version, kill: false };
-  return { ...before, version, kill: false, all: { ...NOBODY, stage: serves }, tables: {} };
+/**
+ * Behind a flip. A stage of dual writes that was set while the other store served is over: a later flip back must not find it again. Undefined: nothing changes, reads by
+ * rules are the operator's.
+ */
+export function rulesAfterFlip(before: ReadRules, serves: Side): ReadRules | undefined {
+  if (before.dual === undefined) return undefined;
+  const dual = stageThatHolds(before.dual, serves);
+  return dual === before.dual ? undefined : { ...before, version: before.version + 1, dual };
 }
 
 /** Where reads go under the rules: one side for everybody, or not. What the gate `reads` of a cut-over asks. */

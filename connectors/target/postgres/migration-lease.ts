@@ -9,9 +9,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import { connect, queryRow } from '#connectors/postgres/session.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
+import { readRulesSchema } from '#schemas/flags/flag-schema.ts';
+import { type ReadRules, rulesAfterFlip } from '#schemas/flags/read-rules.ts';
 import type { Details } from '#schemas/migration/audit-record.ts';
 import type { Act, MigrationRow } from '#schemas/migration/migration-row.ts';
-import { actOf, type MigrationEvent, REFUSALS, step } from '#schemas/migration/transitions.ts';
+import { actOf, type MigrationEvent, REFUSALS, type Side, step } from '#schemas/migration/transitions.ts';
 import { failpoint, guarded } from '#schemas/test-hooks.ts';
 import { appendAudit } from './audit.ts';
 import { CONTROL_LOCK, ensureState, inState, type Noted, readStateRow, STATE_SETTINGS } from './migration-state.ts';
@@ -152,17 +154,32 @@ class HeldLease implements MigrationLease {
       const { name } = this.#options;
       await this.#held(async (now) => {
         const { next, act } = moved(now, event, change);
+        const rules = next.serves === now.serves ? undefined : flippedRules(now, next.serves);
         await appendAudit(this.#client, now, {
           actor: change.actor,
           event,
           fromState: now.state,
           toState: next.state,
-          details: { epoch: next.epoch, serves: next.serves, ...(change.step !== undefined && { step: change.step }), ...change.details },
+          details: {
+            epoch: next.epoch,
+            serves: next.serves,
+            ...(change.step !== undefined && { step: change.step }),
+            ...change.details,
+            ...(rules?.dual !== undefined && { stage: rules.dual }),
+          },
         });
         await this.#client.query(
           `UPDATE crossfade.migration SET state = $2, serves = $3, epoch = $4::bigint, act = $5::jsonb, plan_hash = coalesce($6, plan_hash),
-             version = version + 1, updated_at = clock_timestamp() WHERE name = $1`,
-          [name, next.state, next.serves, String(next.epoch), act === undefined ? null : JSON.stringify(act), change.planHash ?? null],
+             reads = coalesce($7::jsonb, reads), version = version + 1, updated_at = clock_timestamp() WHERE name = $1`,
+          [
+            name,
+            next.state,
+            next.serves,
+            String(next.epoch),
+            act === undefined ? null : JSON.stringify(act),
+            change.planHash ?? null,
+            rules === undefined ? null : JSON.stringify(rules),
+          ],
         );
         failpoint('state.written');
       });
@@ -260,6 +277,12 @@ class HeldLease implements MigrationLease {
   #lostError(): PipelineError {
     return new PipelineError('CF-8003', `the lease on migration ${this.#options.name} is lost`);
   }
+}
+
+/** Of rules that nobody can read nothing is made: a flip does not fail for them. */
+function flippedRules({ reads }: MigrationRow, serves: Side): ReadRules | undefined {
+  const before = readRulesSchema.safeParse(reads);
+  return before.success ? rulesAfterFlip(before.data, serves) : undefined;
 }
 
 /** @throws PipelineError CF-8002 */

@@ -3,8 +3,10 @@ import { expect, test, vi } from 'vitest';
 import { readJournalRows, settleEpoch } from '#connectors/postgres/journal.ts';
 import { readApprovals, recordApproval } from '#connectors/target/postgres/approvals.ts';
 import { readAudit, verifyAudit } from '#connectors/target/postgres/audit.ts';
+import { FlagRecord } from '#connectors/target/postgres/flag-record.ts';
 import { takeMigrationLease } from '#connectors/target/postgres/migration-lease.ts';
 import { changeSettings, noteAudit, readState } from '#connectors/target/postgres/migration-state.ts';
+import type { DualStage } from '#schemas/flags/dual-stages.ts';
 import { whoServes } from '#schemas/migration/recovery.ts';
 import type { ReconciliationStatus } from '#schemas/status/reconciliation-status.ts';
 import { silentLogger } from '#services/runtime/service.ts';
@@ -179,4 +181,32 @@ test('what the running comparison found is recorded with the state, once there i
   found = {};
   expect(await look()).toBe('cutting-over');
   await lease.release();
+});
+
+test('of dual writes a rollback ends the stage that was set: the next cut-over begins at live', async () => {
+  await using database = await freshDatabase();
+  const { url } = database;
+  const flags = new FlagRecord(url, NAME);
+  const lease = await takeMigrationLease({ url, name: NAME, holder: 'test' });
+  const flip = async (kind: 'cutover' | 'rollback'): Promise<unknown> => {
+    for (const event of [`${kind}-begun`, 'decided', 'finished'] as const) await lease.apply(event, { actor: 'Ada' });
+    const decided = (await readAudit(url, NAME)).findLast(({ event }) => event === 'decided');
+    return [(await flags.read()).rules?.dual, decided!.details['stage']];
+  };
+  const set = async (stage: DualStage): Promise<unknown> =>
+    flags.change({ change: { kind: 'stage', stage }, actor: 'Ada', freshSalt: 'salt' });
+  await set('shadow');
+  expect(await flip('cutover')).toEqual(['live', 'live']);
+  await set('complete');
+  expect(await flip('rollback')).toEqual(['shadow', 'shadow']);
+  expect(await flip('cutover')).toEqual(['live', 'live']);
+  // A drill, or a flip that was backed out, ends nothing.
+  await set('complete');
+  for (const event of ['rollback-begun', 'backed-out'] as const) await lease.apply(event, { actor: 'Ada' });
+  expect((await flags.read()).rules?.dual).toBe('complete');
+  // Nor do rules that nobody can read keep anybody.
+  await execute(url, `UPDATE crossfade.migration SET reads = '{"dual": "someday"}'`);
+  for (const event of ['rollback-begun', 'decided'] as const) await lease.apply(event, { actor: 'Ada' });
+  await lease.release();
+  await flags.close();
 });

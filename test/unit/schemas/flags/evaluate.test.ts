@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { bucketOf, isWithin } from '#schemas/flags/bucket.ts';
+import { DUAL_STAGES, type DualStage, stageBehaviour } from '#schemas/flags/dual-stages.ts';
 import { decideRead, evaluate, type EvaluationContext } from '#schemas/flags/evaluate.ts';
 import { compareAge, type FlagDocument, saysOther, versionOf } from '#schemas/flags/flag-document.ts';
 import { flagDocumentSchema } from '#schemas/flags/flag-schema.ts';
@@ -172,17 +173,16 @@ test('any changes: the version only rises, the salt stays, what comes out is a d
   }
 });
 
-test('after a flip everybody reads from the store that serves, whatever the rules were', () => {
-  expect(rulesAfterFlip(undefined, 'target')).toBeUndefined();
-  const rules = after(reads({ targetPercent: 40 }), reads('source', { tenant: 'late' }), reads('shadow', { table: 'a' }), {
-    kind: 'kill',
-    kill: true,
-  });
-  for (const serves of ['source', 'target'] as const) {
-    const flipped = rulesAfterFlip(rules, serves)!;
-    expect(flipped.version).toBe(rules.version + 1);
-    expect(readsOf(flipped, serves === 'source' ? 'target' : 'source')).toBe(serves);
+test('a flip ends the stage that was set while the other store served, and leaves every other rule', () => {
+  const staged = (stage: DualStage): ReadRules => after(reads({ targetPercent: 40 }), { kind: 'stage', stage });
+  for (const stage of DUAL_STAGES) {
+    const isOfSource = stageBehaviour(stage).answers === 'source';
+    const rules = staged(stage);
+    const other = { ...rules, version: rules.version + 1 };
+    expect(rulesAfterFlip(rules, 'target')).toEqual(isOfSource ? { ...other, dual: 'live' } : undefined);
+    expect(rulesAfterFlip(rules, 'source')).toEqual(isOfSource ? undefined : { ...other, dual: 'shadow' });
   }
+  expect(rulesAfterFlip(after(reads({ targetPercent: 40 })), 'target')).toBeUndefined();
 });
 
 describe('waves', () => {
