@@ -1,6 +1,6 @@
 /**
  * Sets the sequences of the side that will serve. Guarantee: none of them hands out a value that the other side has handed out or that a row
- * has as its key, nor goes back; each keeps to its own step and range.
+ * has as its key, nor goes back, also while others call it; each keeps to its own step and range.
  */
 import type pg from 'pg';
 import type { ColumnName, FenceOptions, SequenceChange, SequenceStart, SequenceValue, TableName } from '#connectors/fence/fence.ts';
@@ -90,15 +90,40 @@ async function nextFor(
   return { result: nextOf({ ...own, ...position, keys, handedOut }), keys };
 }
 
-async function setOne(client: pg.Client, { side, own, position, wanted }: One): Promise<SequenceChange> {
-  const { result, keys } = await nextFor(client, { own, position, wanted });
+/** One whose values sessions keep in stock is held first: whoever calls it waits, and then forgets its stock. Where that may not be, it is only set ahead. */
+async function setOne(client: pg.Client, one: One): Promise<SequenceChange> {
+  const { own } = one;
+  if (own.cache === 1n || !own.mayAlter) return setTo(one, await nextFor(client, one), async (next) => raise(client, own, next));
+  const name = quoteTable(own.sequence);
+  await client.query(`BEGIN; ALTER SEQUENCE ${name} CACHE ${own.cache}`);
+  try {
+    const [position] = await readPositions(client, [own]);
+    const held = { ...one, position: position! };
+    const change = await setTo(held, await nextFor(client, held), async ({ next }) => {
+      await client.query(`ALTER SEQUENCE ${name} RESTART WITH ${next}`);
+    });
+    await client.query('COMMIT');
+    return change;
+  } catch (error) {
+    await client.query('ROLLBACK').catch(() => undefined);
+    throw error;
+  }
+}
+
+type Way = Extract<SequenceNext, { readonly kind: 'next' }>;
+
+async function setTo(
+  { side, own }: One,
+  { result, keys }: Awaited<ReturnType<typeof nextFor>>,
+  set: (way: Way) => Promise<void>,
+): Promise<SequenceChange> {
   const isUp = own.increment > 0n;
   if (result.kind === 'exhausted')
     throw new PipelineError(
       'CF-8106',
       `the sequence ${quoteTable(own.sequence)} of the ${side} would have to go on at ${result.beyond}, outside of its range ${own.min} to ${own.max}`,
     );
-  await write(client, own, result);
+  await set(result);
   const highestKey = keys.length === 0 ? undefined : keys.reduce((a, b) => (a > b === isUp ? a : b));
   return { sequence: own.sequence, columns: own.columns, was: result.was, next: result.next, highestKey };
 }
@@ -131,11 +156,21 @@ async function outermostKey(client: pg.Client, column: ColumnName, isUp: boolean
   return key === undefined ? undefined : BigInt(key);
 }
 
-async function write(client: pg.Client, own: Sequence, { was, next }: { readonly was: bigint; readonly next: bigint }): Promise<void> {
-  // Values that a session has in its cache are below what the sequence says; a new file of it makes all sessions forget them.
-  if (own.cache > 1n && own.mayAlter) {
-    await client.query(`ALTER SEQUENCE ${quoteTable(own.sequence)} RESTART WITH ${next}`);
+/** Values that are taken one by one rather than passed over; some milliseconds. */
+const CALLS_MAX = 10_000n;
+
+/**
+ * Others may call it meanwhile: tenants whose wave has moved write to the side that is going to serve. So it is never set to a place that they may have passed since it was
+ * looked at. A short way is gone by calling it, as they do; over a long one nobody gets within a statement.
+ */
+async function raise(client: pg.Client, own: Sequence, { was, next }: Way): Promise<void> {
+  const name = quoteTable(own.sequence);
+  const calls = (next - was) / own.increment;
+  if (calls <= 0n) return;
+  if (own.cache === 1n && calls <= CALLS_MAX) {
+    await client.query('SELECT count(nextval($1::regclass)) FROM generate_series(1, $2::int)', [name, String(calls)]);
     return;
   }
-  if (next !== was) await client.query('SELECT setval($1::regclass, $2::bigint, false)', [quoteTable(own.sequence), String(next)]);
+  const isBehind = own.increment > 0n ? 'last_value < $2::bigint' : 'last_value > $2::bigint';
+  await client.query(`SELECT setval($1::regclass, $2::bigint, false) FROM ${name} WHERE ${isBehind}`, [name, String(next)]);
 }
