@@ -9,6 +9,7 @@ import { didYouMean } from '../nearest-name.ts';
 import type { CatalogKey, CatalogTable } from '../table.ts';
 import type { FindingList } from './finding-list.ts';
 import type { ResolvedTable } from './resolve-tables.ts';
+import { canonicalOf } from './row-filter.ts';
 import { matchesTable, parseTablePattern, showTable } from './table-pattern.ts';
 import { underDomain } from './type-fit.ts';
 
@@ -50,9 +51,29 @@ function ofUnits({ waves, wave, one, all }: Part, list: FindingList): ResolvedTa
     );
     return undefined;
   }
+  if (!areUnitsApart(waves, one, column, list)) return undefined;
   checkKeys(waves, one, column, list);
   const filter: FilterEntry = { ...filterOf(wave, waves), line: waves.line, column: waves.column };
   return { ...one, entry: { ...entry, where: { ...entry.where, [column]: filter }, scope: column } };
+}
+
+/** Two texts of the file may be one value of the column: then two waves would move the same rows. */
+function areUnitsApart({ waves, line, column: at }: WavesEntry, { source }: ResolvedTable, by: string, list: FindingList): boolean {
+  const canonical = canonicalOf(source.columns.find(({ name }) => name === by)!);
+  const seen = new Map<string | null, { readonly wave: string; readonly unit: string | null }>();
+  for (const { name, units } of waves) {
+    for (const unit of units === '*' ? [] : units) {
+      const value = unit === null ? null : (canonical?.(unit) ?? unit);
+      const other = seen.get(value);
+      if (other !== undefined && other.wave !== name) {
+        const message = `${other.unit} of wave ${other.wave} and ${unit} of wave ${name} are one value of "${by}" of ${showTable(source)}`;
+        list.error('CF-1004', message, { line, column: at }, 'Each unit is in one wave: take one of them out.');
+        return false;
+      }
+      seen.set(value, { wave: name, unit });
+    }
+  }
+  return true;
 }
 
 function columnOf({ by, columns }: WavesEntry, source: CatalogTable): string {

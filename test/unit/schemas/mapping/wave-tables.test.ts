@@ -81,6 +81,17 @@ describe('refused', () => {
     expect(findings).toEqual([]);
   });
 
+  test('two texts that are one value of the column: both waves would move its rows', async () => {
+    const waves =
+      'waves: { by: tenant_id, columns: { public.tenant: id }, units: { a: [7, 8], b: ["007"], c: [9, "09"] }, shared: [public.currency] }';
+    const { findings } = await compileWave('a', { waves });
+    expect(findings.map(({ code, message }) => `${code} ${message}`)).toEqual([
+      'CF-1004 7 of wave a and 007 of wave b are one value of "tenant_id" of public.event',
+      'CF-1004 7 of wave a and 007 of wave b are one value of "tenant_id" of public.orders',
+      'CF-1004 7 of wave a and 007 of wave b are one value of "id" of public.tenant',
+    ]);
+  });
+
   test('a unit that does not arrive as it is', async () => {
     const tables = 'tables: [{ from: public.event, columns: { tenant_id: { cast: varchar } } }]\n';
     const waves = 'waves: { by: tenant_id, units: [1] }';
