@@ -380,7 +380,7 @@ export class TableSql {
     return this.#cached(
       'delete-one',
       [],
-      () => `UPDATE ${this.name} SET ${this.#deadSet(time)} WHERE ${this.#whereKey()}${this.#andAlive('')}`,
+      () => `UPDATE ${this.name} SET ${this.#deadSet(time)} WHERE ${this.#whereKey()}${this.#own()}${this.#andAlive('')}`,
     );
   }
 }
