@@ -17,6 +17,8 @@ export type Side = 'source' | 'target';
 export interface FencedTable extends TableName {
   /** Writers of these rows alone are refused, and whoever truncates; absent: all writers. */
   readonly rows?: RowFilter | undefined;
+  /** From `prepare` on, fence or no fence, no row comes to these rows or leaves them by an UPDATE. */
+  readonly keepsUnits?: boolean;
 }
 
 export interface FenceOptions {

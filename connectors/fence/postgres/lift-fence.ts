@@ -12,6 +12,7 @@ import { lockOrder, lockQuietly, lockTables } from './lock-tables.ts';
 import { fenceSessionName, lockingFacts, withSession } from './session.ts';
 import { disabling, dropFunction, isAwake, isOwnTrigger, readAwake, readCarriers, readMembers } from './triggers.ts';
 import { withTries } from './tries.ts';
+import { dropGuards } from './unit-guard.ts';
 
 /** DROP TRIGGER wants the table for itself: readers queue behind it, so it waits less. */
 const DROP_LOCK_MS = 100;
@@ -78,6 +79,7 @@ export async function dropFence(options: FenceOptions): Promise<void> {
       );
     }
     await dropFunction(client);
+    await dropGuards(client, options, DROP_LOCK_MS);
   });
 }
 

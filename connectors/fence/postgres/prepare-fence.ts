@@ -14,6 +14,7 @@ import { readSequences } from './sequences.ts';
 import { prepareSwap } from './swap-names.ts';
 import { creations, disabling, ensureFunction, type Member, readMembers, readNew } from './triggers.ts';
 import { withTries } from './tries.ts';
+import { prepareGuards } from './unit-guard.ts';
 
 /** @throws PipelineError CF-8101, CF-8102, CF-5002 */
 export async function prepareFence(options: FenceOptions): Promise<Prepared> {
@@ -28,6 +29,7 @@ export async function prepareFence(options: FenceOptions): Promise<Prepared> {
     await checkRights(client, options, members);
     const lockMs = Math.max(1, Math.floor(Math.min(options.lockTimeoutMs, session.safeLockMs)));
     for (const member of members) await makeTriggers(client, { options, member, lockMs });
+    await prepareGuards(client, { options, members, lockMs });
     return { unheld: sequences.filter(({ mayAlter }) => !mayAlter).map(({ sequence }) => sequence) };
   } catch (error) {
     throw explained(error, options.side, 'prepared');

@@ -11,12 +11,14 @@
  */
 import type pg from 'pg';
 import type { FencedTable, FenceOptions, TableName } from '#connectors/fence/fence.ts';
-import { queryRow, queryRows } from '#connectors/postgres/session.ts';
+import { queryRows } from '#connectors/postgres/session.ts';
 import type { RowFilter } from '#schemas/mapping/compiled-mapping.ts';
 import { reverseName } from '#schemas/mapping/reverse/reverse-name.ts';
 import { filterSql } from '#schemas/mapping/row-filter.ts';
+import { type FenceTrigger, fenceTriggerName, rowsText } from '#schemas/fence-names.ts';
 import { quoteIdent, quoteLiteral, quoteTable } from '#schemas/table.ts';
 import { guarded } from '#schemas/test-hooks.ts';
+import { dropTriggerFunction, ensureTriggerFunction } from './trigger-function.ts';
 
 /** One root, plain table, partition or inheriting table. */
 export interface Member extends TableName {
@@ -28,6 +30,8 @@ export interface Member extends TableName {
   readonly mayAlter: boolean;
   /** Undefined: all of them. */
   readonly rows: RowFilter | undefined;
+  /** Its rows may not change their unit. */
+  readonly keepsUnits: boolean;
   /** Of all row triggers together. */
   readonly row: TriggerState;
   readonly statement: TriggerState;
@@ -40,10 +44,10 @@ export interface TriggerState {
   readonly isCurrent: boolean;
 }
 
-const STATEMENT = 'stm';
+const STATEMENT: FenceTrigger = 'stm';
 
 interface RowTrigger {
-  readonly suffix: string;
+  readonly suffix: FenceTrigger;
   readonly events: string;
   /** Rows whose unit counts; none: every row is refused. */
   readonly looksAt: readonly ('OLD' | 'NEW')[];
@@ -63,10 +67,8 @@ function rowTriggers({ rows }: Pick<FencedTable, 'rows'>): readonly RowTrigger[]
 
 export type Fenced = Pick<FenceOptions, 'name' | 'side' | 'swap'>;
 
-/** Where both sides are in one database those of the target have names of their own. */
-function triggerName({ name, side, swap }: Fenced, suffix: string): string {
-  const mark = swap !== undefined && side === 'target' ? 't' : '';
-  return `crossfade_${name}_${mark}${suffix}`;
+function triggerName({ name, side, swap }: Fenced, suffix: FenceTrigger): string {
+  return fenceTriggerName(name, suffix, swap !== undefined && side === 'target');
 }
 
 /** Of whatever kind the fence is. */
@@ -88,27 +90,13 @@ BEGIN
     HINT = 'Write there. Reading goes on here; nothing of this transaction was kept.';
 END`;
 
-/** Needs the schema; replaced only where it differs, and by one at a time: both sides may be of one database. */
 export async function ensureFunction(client: pg.ClientBase): Promise<void> {
-  const isThere = async (): Promise<boolean> => {
-    const found = await queryRow(client, `SELECT prosrc FROM pg_proc WHERE oid = to_regprocedure('${FUNCTION}')`);
-    return found?.['prosrc'] === FUNCTION_BODY;
-  };
-  if (await isThere()) return;
-  await client.query(`BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('crossfade fence', 0))`);
-  try {
-    if (!(await isThere()))
-      await client.query(`CREATE OR REPLACE FUNCTION ${FUNCTION} RETURNS trigger LANGUAGE plpgsql AS ${quoteLiteral(FUNCTION_BODY)}`);
-    await client.query('COMMIT');
-  } catch (error) {
-    await client.query('ROLLBACK').catch(() => undefined);
-    throw error;
-  }
+  await ensureTriggerFunction(client, FUNCTION, FUNCTION_BODY);
 }
 
 /** Where no trigger needs it any more. */
 export async function dropFunction(client: pg.ClientBase): Promise<void> {
-  await client.query(`DO $$ BEGIN DROP FUNCTION IF EXISTS ${FUNCTION}; EXCEPTION WHEN dependent_objects_still_exist THEN NULL; END $$`);
+  await dropTriggerFunction(client, FUNCTION);
 }
 
 /** $1, $2: roots. $3: names of the triggers. In the order of locking. */
@@ -131,7 +119,7 @@ const MEMBERS = `
    GROUP BY c.oid, n.nspname, c.relname, c.relispartition, c.relkind, c.relowner
    ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`;
 
-type Told = Fenced & Pick<FenceOptions, 'servesElsewhere' | 'exempt'>;
+export type Told = Fenced & Pick<FenceOptions, 'servesElsewhere' | 'exempt'>;
 /** Name, tgenabled, tgargs. */
 type Found = readonly [name: string, enabled: string, args: string];
 
@@ -144,10 +132,11 @@ export async function readMembers(client: pg.ClientBase, options: Told & Pick<Fe
     const roots = (JSON.parse(row['roots']!) as (readonly [string, string])[]).map(([schema, table]) =>
       quoteTable({ schema, name: table }),
     );
-    const rows = rowsOf(tables.filter((table) => roots.includes(quoteTable(table))));
+    const own = tables.filter((table) => roots.includes(quoteTable(table)));
+    const rows = rowsOf(own);
     const isForeign = row['foreign'] === 'true';
     const triggers = JSON.parse(row['triggers'] ?? '[]') as Found[];
-    const stateOf = (suffixes: readonly string[]): TriggerState =>
+    const stateOf = (suffixes: readonly FenceTrigger[]): TriggerState =>
       together(
         suffixes.map((suffix) => triggers.find(([its]) => its === triggerName(options, suffix))),
         hexOf(triggerArguments(options, rows)),
@@ -162,6 +151,7 @@ export async function readMembers(client: pg.ClientBase, options: Told & Pick<Fe
       owner: row['owner']!,
       mayAlter: row['mine'] === 'true',
       rows,
+      keepsUnits: own.some(({ keepsUnits }) => keepsUnits === true),
       row: ofRows,
       statement: statementEvents({ rows, isForeign }).length > 0 ? stateOf([STATEMENT]) : ofRows,
     };
@@ -186,19 +176,24 @@ function hexOf(texts: readonly string[]): string {
 
 /** What stands in the WHEN is among them only so that triggers of other rows are known as such. */
 function triggerArguments({ name, servesElsewhere, exempt = [] }: Told, rows: RowFilter | undefined): string[] {
-  return [name, servesElsewhere, ...(rows === undefined ? [] : [rowsSql(rows, 'row'), exempt.join()])];
+  return [name, servesElsewhere, ...(rows === undefined ? [] : [rowsText(rows), exempt.join()])];
 }
 
-function rowsSql(rows: RowFilter, alias: string): string {
+/** The session is none of our pipelines'. */
+export function foreignSql({ name, exempt = [] }: Told): string {
+  const ours = [name, reverseName(name), ...exempt].map(quoteLiteral).join(', ');
+  return `coalesce(pg_catalog.current_setting('crossfade.pipeline', true), '') NOT IN (${ours})`;
+}
+
+export function rowsSql(rows: RowFilter, alias: string): string {
   return filterSql(rows, (column) => `${alias}.${quoteIdent(column)}`);
 }
 
 /** Statements that make what is missing of a member's triggers, or says something else. CREATE OR REPLACE wakes a trigger that slept. */
 export function creations(options: Told, member: Member): readonly string[] {
-  const exempt = [options.name, reverseName(options.name), ...(options.exempt ?? [])].map(quoteLiteral).join(', ');
-  const others = `coalesce(pg_catalog.current_setting('crossfade.pipeline', true), '') NOT IN (${exempt})`;
+  const others = foreignSql(options);
   const call = `EXECUTE FUNCTION ${FUNCTION.replace('()', '')}(${triggerArguments(options, member.rows).map(quoteLiteral).join(', ')})`;
-  const create = (suffix: string, events: string, rest: string): string =>
+  const create = (suffix: FenceTrigger, events: string, rest: string): string =>
     `CREATE OR REPLACE TRIGGER ${triggerName(options, suffix)} ${events} ON ${quoteTable(member)} ${rest} ${call}`;
   const made: string[] = [];
   if (!member.isPartition && !isCurrent(member.row)) {

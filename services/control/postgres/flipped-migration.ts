@@ -66,12 +66,16 @@ function tablesOf({ tables }: CompiledMapping, end: 'from' | 'to'): FencedTable[
   return [...new Map(tables.map((table) => [quoteTable(table[end]), fencedTable(table, end)])).values()];
 }
 
-/** Of a wave all rows of its units: also those that another condition of the file leaves where they are. */
+/**
+ * Of a wave all rows of its units: also those that another condition of the file leaves where they are. On the target no row changes its unit, since the other one may be
+ * written on the source; on the source none does whose key would stay the same.
+ */
 function fencedTable({ scope, filter, ...table }: TableMapping, end: 'from' | 'to'): FencedTable {
   const { schema, name } = table[end];
   if (scope === undefined) return { schema, name };
   const conditions = filter!.conditions.filter(({ column }) => column === scope.by);
-  return { schema, name, rows: end === 'to' ? scope.rows : { conditions } };
+  if (end === 'to') return { schema, name, rows: scope.rows, keepsUnits: true };
+  return { schema, name, rows: { conditions }, keepsUnits: !table.sourceKey.includes(scope.by) };
 }
 
 /** Name of the pipeline that brings changes away from a side: its slot, and its progress on the other one. Undefined: there is none. */

@@ -59,3 +59,37 @@ test('only writers of these rows are refused, whichever way a row comes or goes'
   expect(await postgresFences.state(world.options)).toMatchObject({ state: 'none' });
   await execute(world.ownerUrl, `TRUNCATE shop.visit; INSERT INTO shop.note VALUES (8, 'acme')`);
 });
+
+const MOVES = [
+  `UPDATE shop.note SET tenant = 'globex' WHERE id = 1`,
+  `UPDATE shop.note SET tenant = 'acme' WHERE id IN (2, 3)`,
+  `UPDATE shop.old_note SET tenant = NULL WHERE id = 11`,
+  `UPDATE shop.visit SET tenant = 'globex' WHERE tenant = 'acme'`,
+  `UPDATE shop.visit SET tenant = 'acme' WHERE id = 3`,
+];
+const STAYS = [
+  `UPDATE shop.note SET id = id + 100`,
+  `UPDATE shop.note SET tenant = 'initech' WHERE tenant = 'globex'`,
+  `UPDATE shop.mark SET tenant = 'acme'`,
+  `DELETE FROM shop.note WHERE tenant = 'acme'; INSERT INTO shop.note VALUES (1, 'globex')`,
+  `SET crossfade.pipeline = 'shop_globex'; UPDATE shop.visit SET tenant = 'globex' WHERE tenant = 'acme'`,
+];
+
+test('without a fence, too, no row changes its unit where units are kept', async () => {
+  const rows: RowFilter = { conditions: [{ column: 'tenant', op: 'in', values: ['acme'] }] };
+  const tables = ['note', 'visit', 'mark'].map((name) => ({ schema: 'shop', name, rows, keepsUnits: name !== 'mark' }));
+  await using world = await fenceWorld(14, { tables, name: 'shop_acme', exempt: ['shop_globex'] });
+  await execute(world.ownerUrl, TABLES, `INSERT INTO shop.mark VALUES (1, 'globex')`);
+  for (let times = 0; times < 2; times++) await postgresFences.prepare(world.options);
+  expect(await postgresFences.state(world.options)).toMatchObject({ state: 'down' });
+  for (const sql of MOVES) expect([sql, await outcomeOf(execute(world.url, sql))]).toEqual([sql, '25006']);
+  for (const sql of STAYS) expect([sql, await outcomeOf(execute(world.url, sql))]).toEqual([sql, 'ok']);
+  // Neither raised nor lifted with the fence.
+  await raiseFence(world.options, 1n);
+  expect(await postgresFences.lift(world.options, 1n)).toBe(true);
+  await execute(world.url, `INSERT INTO shop.note VALUES (51, 'acme')`);
+  expect(await outcomeOf(execute(world.url, `UPDATE shop.note SET tenant = NULL WHERE id = 51`))).toBe('25006');
+  await postgresFences.drop(world.options);
+  expect(await world.query(`SELECT tgname FROM pg_trigger WHERE tgname LIKE 'crossfade%'`)).toEqual([]);
+  await execute(world.url, `UPDATE shop.note SET tenant = 'globex' WHERE id = 51`);
+});
