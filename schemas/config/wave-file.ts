@@ -32,11 +32,17 @@ export function waveFile(file: MigrationFile, wave: string | undefined): Migrati
   return { ...whole, name: waveName(file.name, wave), wave: { name: wave, of: file.name, waves } };
 }
 
-/** Pipelines of the other waves, both ways: they write rows of theirs to the same tables. */
-export function otherSinks({ name, wave }: Pick<MigrationFile, 'name' | 'wave'>): readonly string[] {
+/** Migrations of the other waves. */
+export function otherWaveNames({ name, wave }: Pick<MigrationFile, 'name' | 'wave'>): readonly string[] {
   if (wave === undefined) return [];
-  const others = waveNames(wave.waves).map((one) => waveName(wave.of, one));
-  return others.filter((one) => one !== name).flatMap((one) => [one, reverseName(one)]);
+  return waveNames(wave.waves)
+    .map((one) => waveName(wave.of, one))
+    .filter((one) => one !== name);
+}
+
+/** Pipelines of the other waves, both ways: they write rows of theirs to the same tables. */
+export function otherSinks(file: Pick<MigrationFile, 'name' | 'wave'>): readonly string[] {
+  return otherWaveNames(file).flatMap((one) => [one, reverseName(one)]);
 }
 
 /** What is done once for all waves goes by it. */

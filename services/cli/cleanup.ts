@@ -17,6 +17,7 @@ import { runningGate, stateGates } from '#schemas/report/cleanup-gates.ts';
 import type { Remnant } from '#schemas/report/remnant.ts';
 import { installTestHooksFrom } from '#services/up/test-hook-environment.ts';
 import { type Asked, type CleanupPlaces, cleanUp, type Fate, goes, listRemnants } from './cleanup/act.ts';
+import { otherWaves } from './cleanup/other-waves.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
 import { loadTargets } from './migration-input.ts';
 import { currentPlan } from './plan/current-plan.ts';
@@ -49,7 +50,7 @@ async function run(context: CommandContext): Promise<Outcome> {
   const { file, targets, dataDir } = await loadTargets(context);
   const abort = options.flag('abort');
   const asked: Asked = { targetSchema: options.flag('targetSchema'), dataDirectory: options.flag('dataDirectory') };
-  const places = placesOf({ file, targets, dataDir });
+  const places = await placesOf({ file, targets, dataDir });
   const found = await listRemnants(places);
   const gates = await gatesOf(targets, places, abort);
   if (options.flag('dryRun')) return listed(file.name, { found, asked, gates });
@@ -69,7 +70,7 @@ async function run(context: CommandContext): Promise<Outcome> {
   return outcomeOf(file.name, { fates, rest: await listRemnants(places) });
 }
 
-function placesOf({
+async function placesOf({
   file,
   targets,
   dataDir,
@@ -77,17 +78,19 @@ function placesOf({
   readonly file: MigrationFile;
   readonly targets: readonly MigrationFile[];
   readonly dataDir: string;
-}): CleanupPlaces {
+}): Promise<CleanupPlaces> {
   const { name } = file;
+  const waves = await otherWaves(file);
   return {
     file,
     dataDir,
-    source: { url: file.source.postgres, name, side: 'source', place: 'source' },
+    source: { url: file.source.postgres, name, side: 'source', place: 'source', waves },
     targets: targets.map((view) => ({
       url: postgresTarget(view, 'cleanup'),
       name,
       side: 'target',
       place: view.targetName === undefined ? 'target' : `target ${view.targetName}`,
+      waves,
     })),
   };
 }

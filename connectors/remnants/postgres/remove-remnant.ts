@@ -35,7 +35,7 @@ export async function removeRemnant(place: RemnantPlace, remnant: Remnant): Prom
   }
 }
 
-async function remove(client: pg.Client, { name }: RemnantPlace, remnant: Remnant): Promise<void> {
+async function remove(client: pg.Client, place: RemnantPlace, remnant: Remnant): Promise<void> {
   switch (remnant.kind) {
     case 'slot':
       await client.query('SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1', [remnant.name]);
@@ -50,10 +50,10 @@ async function remove(client: pg.Client, { name }: RemnantPlace, remnant: Remnan
       await client.query('SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin WHERE roname = $1', [remnant.name]);
       return;
     case 'rows':
-      await deleteRows(client, name);
+      await deleteRows(client, place);
       return;
     case 'schema':
-      await dropOwnSchema(client, name);
+      await dropOwnSchema(client, place);
       return;
     case 'directory':
     case 'topics':
@@ -78,19 +78,19 @@ async function dropTrigger(client: pg.Client, named: string): Promise<void> {
 }
 
 /** What refers to a migration's progress goes with it. */
-async function deleteRows(client: pg.Client, name: string): Promise<void> {
+async function deleteRows(client: pg.Client, place: RemnantPlace): Promise<void> {
   const tables = await ownTables(client);
   await client.query('BEGIN');
   for (const table of tables)
-    await client.query(`DELETE FROM crossfade.${quoteIdent(table)} WHERE name = ANY ($1::text[])`, [pipelineNames(name)]);
+    await client.query(`DELETE FROM crossfade.${quoteIdent(table)} WHERE name = ANY ($1::text[])`, [pipelineNames(place)]);
   await client.query('COMMIT');
 }
 
-async function dropOwnSchema(client: pg.Client, name: string): Promise<void> {
+async function dropOwnSchema(client: pg.Client, place: RemnantPlace): Promise<void> {
   await client.query('BEGIN');
   // Whoever begins a migration makes or brings up to date the schema under this lock.
   await client.query(`SELECT pg_advisory_xact_lock(hashtextextended('crossfade schema', 0))`);
-  const others = guarded('cleanup-others') ? await otherMigrations(client, name) : [];
+  const others = guarded('cleanup-others') ? await otherMigrations(client, place) : [];
   if (others.length > 0) throw new PipelineError('CF-8502', `schema crossfade is left: ${others.join(', ')} has begun to use it`);
   if ((await client.query(`SELECT FROM pg_namespace WHERE nspname = 'crossfade'`)).rowCount === 0) return;
   const tables = await queryRows(
@@ -120,7 +120,7 @@ export async function pipelineSessions(place: RemnantPlace, except: readonly str
         WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name <> ALL ($2::text[])
           AND EXISTS (SELECT FROM unnest($1::text[]) AS p (n) WHERE application_name = left('crossfade ' || n, 63) OR starts_with(application_name, 'crossfade ' || n || ' '))
         ORDER BY 1`,
-      [pipelineNames(place.name), except],
+      [pipelineNames({ name: place.name }), except],
     );
     return rows.map((row) => `${row['name']} (process ${row['pid']})`);
   } finally {

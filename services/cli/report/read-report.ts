@@ -24,6 +24,7 @@ import type { ReportDocument, ReportedPlan } from '#schemas/report/report-docume
 import { swapsNames } from '#schemas/mapping/renames.ts';
 import { readLastVerify } from '#services/runtime/last-verify.ts';
 import { VERSION } from '../version.ts';
+import { otherWaves } from '../cleanup/other-waves.ts';
 import { readLocalRemnants } from './local-remnants.ts';
 import { readTableSizes, type SizedTable, sizeOf, type TableSizes } from './table-sizes.ts';
 
@@ -136,8 +137,9 @@ export async function remnantsOf(
 ): Promise<Remnant[]> {
   const { name } = file;
   const place = file.targetName === undefined ? 'target' : `target ${file.targetName}`;
-  const source = { url: file.source.postgres, name, side: 'source', place: 'source' } as const;
-  const target = { url: postgresTarget(file, 'report'), name, side: 'target', place } as const;
+  const waves = await otherWaves(file);
+  const source = { url: file.source.postgres, name, side: 'source', place: 'source', waves } as const;
+  const target = { url: postgresTarget(file, 'report'), name, side: 'target', place, waves } as const;
   return [
     // Of one database it is all the target's.
     ...(swapsNames(file) ? [] : await optional('what is left on the source', async () => readRemnants(source), [])),

@@ -1,14 +1,17 @@
 /** The clean-up on real servers: what it refuses, that it goes on wherever it was killed, and that nothing of anybody else goes with it. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { removeRemnant } from '#connectors/remnants/postgres/remove-remnant.ts';
 import { verifyAudit } from '#connectors/target/postgres/audit.ts';
-import { readState } from '#connectors/target/postgres/migration-state.ts';
+import { takeMigrationLease } from '#connectors/target/postgres/migration-lease.ts';
+import { readState, withState } from '#connectors/target/postgres/migration-state.ts';
 import { installTestHooks } from '#schemas/test-hooks.ts';
 import { execute, openSession } from '#test/support/application.ts';
-import { envelopeOf, runChild } from '#test/support/command-line.ts';
+import { envelopeOf, runChild, runInProcess } from '#test/support/command-line.ts';
 import { CUT_OVER, leaveFences, movedShop, type MovedShop } from '#test/support/moved-shop.ts';
+import { freshDatabase } from '#test/support/postgres.ts';
 
 const TIMEOUT_MS = 300_000;
 const CONFIRM = ['cleanup', '--confirm', 'shop', '--json'] as const;
@@ -139,3 +142,49 @@ test(
     expect(await traces(shop.source)).toEqual([]);
   },
 );
+
+const WAVE_FENCES = ['ins', 'upd', 'del', 'new', 'mov', 'stm'];
+
+test('of a wave, what refuses the writers that have moved and what the flags are read from stays until the last one is cleaned up', async () => {
+  await using source = await freshDatabase(14);
+  await using target = await freshDatabase(18);
+  const directory = mkdtempSync(join(tmpdir(), 'crossfade-waves-'));
+  await using stack = new AsyncDisposableStack();
+  stack.defer(() => rmSync(directory, { recursive: true }));
+  const file = `crossfade: 1\nname: shop\nsource: { postgres: "${source.url}" }\ntarget: { postgres: "${target.url}" }\ntables:\n  - from: public.*\nwaves: { by: tenant, units: [a, b] }\n`;
+  writeFileSync(join(directory, 'migration.yaml'), file);
+  for (const { url } of [source, target]) {
+    await withState(url, 'shop_a', async () => Promise.resolve());
+    await execute(
+      url,
+      'CREATE TABLE orders (tenant text, id int)',
+      `CREATE FUNCTION crossfade.refuse_write() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$`,
+      ...WAVE_FENCES.map((kind) => {
+        const events = kind === 'stm' ? 'TRUNCATE ON orders FOR EACH STATEMENT' : 'UPDATE ON orders FOR EACH ROW';
+        return `CREATE TRIGGER crossfade_shop_a_${kind} BEFORE ${events} EXECUTE FUNCTION crossfade.refuse_write('shop_a')`;
+      }),
+      ...(url === target.url ? WAVE_FENCES.map((kind) => `ALTER TABLE orders DISABLE TRIGGER crossfade_shop_a_${kind}`) : []),
+    );
+  }
+  const lease = await takeMigrationLease({ url: target.url, name: 'shop_a', holder: 'test' });
+  for (const [event, details] of [...CUT_OVER, ['signed-off'] as const])
+    await lease.apply(event, { actor: 'Ada Lovelace', ...(details !== undefined && { details }) });
+  await lease.release();
+
+  const cleanUp = async (wave: string, ...args: readonly string[]): Promise<string> => {
+    const run = await runInProcess(['cleanup', '--wave', wave, '--confirm', `shop_${wave}`, '--target-schema', ...args], { directory });
+    expect(run.exitCode, run.stdout + run.stderr).toBe(0);
+    return run.stdout;
+  };
+  await cleanUp('a');
+  expect((await runInProcess(['cleanup', '--wave', 'a', '--dry-run'], { directory })).stdout).toContain('clean-up of the last wave');
+  const kept = WAVE_FENCES.map((kind) => ({ what: 'trigger', name: `crossfade_shop_a_${kind}` })).toSorted((a, b) =>
+    a.name < b.name ? -1 : 1,
+  );
+  expect(await traces(source.url)).toEqual([{ what: 'schema', name: 'crossfade' }, ...kept]);
+  expect(await traces(target.url)).toEqual([{ what: 'schema', name: 'crossfade' }]);
+  expect(await readState(target.url, 'shop_a')).toMatchObject({ state: 'cleaned-up', serves: 'target' });
+
+  await cleanUp('b', '--abort');
+  for (const { url } of [source, target]) expect(await traces(url)).toEqual([]);
+});
