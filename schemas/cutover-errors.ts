@@ -230,5 +230,11 @@ export const cutoverErrors = {
     'See docs/rename-swap.md; what is named is to be changed before.',
   ),
   'CF-8335': entry(10, 'operator', 'Gate waves: another wave is in flight, or newly cut over.', 'Wait for it, or roll it back.'),
+  'CF-8336': entry(
+    10,
+    'operator',
+    'A wave that serves from the target has other units in the file than it moved with.',
+    'Put the former units back, or roll that wave back first.',
+  ),
   'CF-8503': entry(1, 'operator', 'A rollback trigger sees nothing.', 'Mend its feed: until then it says "unknown", and never fires.'),
 } as const satisfies Record<string, CatalogueEntry>;

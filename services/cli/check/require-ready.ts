@@ -11,6 +11,7 @@ import type { Logger } from '#services/runtime/service.ts';
 import type { CliIo } from '../command.ts';
 import { requireBackup } from './backup.ts';
 import { overError } from './require-not-over.ts';
+import { requireOwnUnits } from './require-own-units.ts';
 import { runPreflight } from './run-preflight.ts';
 
 export interface ReadyInput {
@@ -19,7 +20,7 @@ export interface ReadyInput {
   readonly dataDir?: string;
 }
 
-/** @throws PipelineError of the finding that decides, all errors in `details.findings`; CF-8504; CF-8602 where a backup is missing. */
+/** @throws PipelineError of the finding that decides, all errors in `details.findings`; CF-8504; CF-8602 where a backup is missing; CF-8336. */
 export async function requireReady(
   { file, dataDir }: ReadyInput,
   { signal, log, io }: { readonly signal: AbortSignal; readonly log: Logger; readonly io?: Pick<CliIo, 'environment'> },
@@ -29,6 +30,7 @@ export async function requireReady(
     if (over !== undefined) throw over;
     return;
   }
+  await requireOwnUnits(file);
   const report = await runPreflight(file, dataDir, io?.environment);
   signal.throwIfAborted();
   for (const finding of report.findings) {

@@ -3,7 +3,7 @@
  * looked at again; a rollback waits for nobody.
  */
 import { readJournalRows } from '#connectors/postgres/journal.ts';
-import { queryRow } from '#connectors/postgres/session.ts';
+import { queryRow, queryRows } from '#connectors/postgres/session.ts';
 import { readStateRow } from '#connectors/target/postgres/migration-state.ts';
 import type { WaveOf } from '#schemas/config/migration-file.ts';
 import { waveNames } from '#schemas/config/wave-file.ts';
@@ -19,6 +19,8 @@ export interface OtherWave {
   readonly row: Pick<MigrationRow, 'act' | 'serves' | 'state'> | undefined;
   /** Since it was cut over; undefined: nobody observes it. */
   readonly observedMs: number | undefined;
+  /** Its pipeline does not run, and may have changes left of rows that went from it to another wave. */
+  readonly isStopped: boolean;
 }
 
 /** None where the file moves as a whole. */
@@ -42,6 +44,12 @@ export function judgeWaves(
   const busy = others.flatMap(({ wave, row }) => (row?.act === undefined ? [] : [`${wave} (${row.act.kind}, by ${row.act.by})`]));
   if (busy.length > 0) return closed(`in flight: ${listNames(busy)}`, 'Wait for it.');
   if (drill) return { evidence: 'no other wave is in flight' };
+  const still = others.filter(({ isStopped }) => isStopped).map(({ wave }) => wave);
+  if (still.length > 0)
+    return closed(
+      `the pipeline of ${listNames(still)} stands still, and may have changes left of rows that are this wave's by now: they would be written over its rows on the target`,
+      `Start crossfade up for it and let it catch up, or give it up: crossfade cleanup --abort.`,
+    );
   const behind = others.filter(({ row }) => row?.serves !== 'target').map(({ wave }) => wave);
   if (name === SHARED_WAVE && behind.length > 0)
     return closed(`what belongs to no unit moves last: ${listNames(behind)} still on the source`, 'Cut them over first.');
@@ -51,6 +59,17 @@ export function judgeWaves(
   if (fresh.length === 0) return { evidence: `no other wave is in flight or newly cut over; on the target: ${moved(others)}` };
   const seconds = observationMs / 1000;
   return closed(`still observed: ${listNames(fresh)}; waves.observation says ${seconds} s`, 'Wait, sign it off, or roll it back.');
+}
+
+/** In a table whose key does not hold the unit a row that went from one wave to another is written by both pipelines. */
+async function stoppedOf({ migration, sessions }: TableGateParts, names: readonly string[]): Promise<ReadonlySet<unknown>> {
+  if (!migration.tables.source.some(({ keepsUnits }) => keepsUnits === true)) return new Set();
+  const rows = await sessions.run('source', async (client) =>
+    queryRows(client, 'SELECT slot_name::text AS name FROM pg_replication_slots WHERE slot_name = ANY ($1::text[]) AND NOT active', [
+      names,
+    ]),
+  );
+  return new Set(rows.map((row) => row['name']));
 }
 
 function closed(evidence: string, remedy: string): GateVerdict {
@@ -64,10 +83,20 @@ function moved(others: readonly OtherWave[]): string {
 
 async function readOthers(parts: TableGateParts, { name, of, waves }: WaveOf): Promise<OtherWave[]> {
   const others: OtherWave[] = [];
-  for (const wave of waveNames(waves).filter((one) => one !== name)) {
+  const rest = waveNames(waves).filter((one) => one !== name);
+  const stopped = await stoppedOf(
+    parts,
+    rest.map((wave) => waveName(of, wave)),
+  );
+  for (const wave of rest) {
     const full = waveName(of, wave);
     const row = await parts.sessions.run('target', async (client) => readStateRow(client, full));
-    others.push({ wave, row, observedMs: row?.state === 'observing' ? await observedFor(parts, full) : undefined });
+    others.push({
+      wave,
+      row,
+      observedMs: row?.state === 'observing' ? await observedFor(parts, full) : undefined,
+      isStopped: stopped.has(full),
+    });
   }
   return others;
 }

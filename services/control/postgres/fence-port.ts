@@ -1,5 +1,5 @@
 /** The fences of both sides behind the flip's port. Guarantee: as connectors/fence says; and what `settle` answers is final. */
-import type { FenceOptions, Fences, SequenceValue } from '#connectors/fence/fence.ts';
+import type { FenceOptions, Fences, HeldFence, SequenceValue } from '#connectors/fence/fence.ts';
 import { postgresFences } from '#connectors/fence/postgres/fences.ts';
 import { settleEpoch } from '#connectors/postgres/journal.ts';
 import { ensureSchema } from '#connectors/postgres/own-schema.ts';
@@ -9,6 +9,7 @@ import { otherSide, type Side } from '#schemas/migration/transitions.ts';
 import { quoteTable } from '#schemas/table.ts';
 import type { FencePort, OpenFence } from '../flip/ports.ts';
 import { type FlippedMigration, sequenceStarts } from './flipped-migration.ts';
+import { takeTurn } from './wave-turn.ts';
 
 /** Over the budget, so that the server ends only what nobody bounds any more. */
 const HOLD_MARGIN_MS = 5_000;
@@ -32,18 +33,7 @@ export function fencePort(migration: FlippedMigration, side: Side, fences: Fence
   };
   return {
     prepare: async () => void (await fences.prepare(options)),
-    open: async (epoch): Promise<OpenFence> => {
-      const held = await fences.open(options, epoch);
-      return {
-        lockWaitMs: held.lockWaitMs,
-        blockedMs: Date.now() - held.blockedAtMs,
-        sequences: async () => held.sequences(),
-        commit: async (marker, details) => held.commit({ marker, details }),
-        rollback: async () => held.rollback(),
-        lost: held.lost,
-        ...(swap !== undefined && { reader: held.reader, swapNames: async () => held.swapNames?.() }),
-      };
-    },
+    open: async (epoch) => openInTurn(migration, options, async () => fences.open(options, epoch)),
     state: async () => (await fences.state(options)).state,
     lift: async (epoch) => void (await fences.lift(options, epoch)),
     settle: async (epoch) => settle(options, epoch, fences),
@@ -52,6 +42,32 @@ export function fencePort(migration: FlippedMigration, side: Side, fences: Fence
       return changes.map(({ sequence, was, next }) => ({ sequence: quoteTable(sequence), was: String(was), set: String(next) }));
     },
   };
+}
+
+async function openInTurn(
+  { file, urls, swap }: FlippedMigration,
+  options: FenceOptions,
+  open: () => Promise<HeldFence>,
+): Promise<OpenFence> {
+  const { wave } = file;
+  const turn = wave && (await takeTurn({ url: urls.target, name: file.name, wave, holdMs: options.holdMs }));
+  try {
+    const held = await open();
+    const ending = async <T>(work: Promise<T>): Promise<T> => work.finally(async () => turn?.end());
+    void held.lost.then(async () => turn?.end());
+    return {
+      lockWaitMs: held.lockWaitMs,
+      blockedMs: Date.now() - held.blockedAtMs,
+      sequences: async () => held.sequences(),
+      commit: async (marker, details) => ending(held.commit({ marker, details })),
+      rollback: async () => ending(held.rollback()),
+      lost: held.lost,
+      ...(swap !== undefined && { reader: held.reader, swapNames: async () => held.swapNames?.() }),
+    };
+  } catch (error) {
+    await turn?.end();
+    throw error;
+  }
 }
 
 /** Host, port and database, for the message to a refused writer: never who connects. */

@@ -9,10 +9,10 @@ const CUTOVER = { kind: 'cutover', drill: false } as const;
 function other(wave: string, changes: Partial<OtherWave & { act: { kind: string; by: string } }> = {}): OtherWave {
   const { act, ...rest } = changes;
   const row = { state: 'observing', serves: 'target', act } as unknown as OtherWave['row'];
-  return { wave, row, observedMs: 90_000, ...rest };
+  return { wave, row, observedMs: 90_000, isStopped: false, ...rest };
 }
 
-const still = (wave: string): OtherWave => ({ wave, row: undefined, observedMs: undefined });
+const still = (wave: string): OtherWave => ({ wave, row: undefined, observedMs: undefined, isStopped: false });
 
 test('another one in flight closes the gate, to a drill too', () => {
   const busy = other('acme', { act: { kind: 'rollback', by: 'Ada' } });
@@ -39,6 +39,10 @@ test('what belongs to no unit waits for everybody else', () => {
     evidence: 'what belongs to no unit moves last: globex still on the source',
   });
   expect(judgeWaves(shared, [other('acme')], CUTOVER)).not.toHaveProperty('closed');
+});
+
+test('one whose pipeline stands still, and may have changes of moved rows left, closes it', () => {
+  expect(judgeWaves(WAVE, [other('acme', { isStopped: true })], CUTOVER)).toMatchObject({ closed: { code: 'CF-8335' } });
 });
 
 test('else it is open, and a rollback waits for nobody', () => {
