@@ -5,7 +5,7 @@ import { FlagRecord } from '#connectors/target/postgres/flag-record.ts';
 import type { MigrationFile, WaveOf } from '#schemas/config/migration-file.ts';
 import { waveNames } from '#schemas/config/wave-file.ts';
 import { SHARED_WAVE, waveName } from '#schemas/config/wave-name.ts';
-import type { FlagDocument, WaveFlags } from '#schemas/flags/flag-document.ts';
+import { type FlagDocument, versionOf, type WaveFlags } from '#schemas/flags/flag-document.ts';
 
 export function openFlagStore(url: string, name: string): FlagStore {
   const record = new FlagRecord(url, name);
@@ -28,8 +28,8 @@ export function openWaveStore(url: string, wave: WaveOf): FlagStore {
   const record = new FlagRecord(url, wave.of);
   const own = openFlagStore(url, waveName(wave.of, wave.name));
   const read = async (): Promise<FlagDocument> => {
-    const documents = await record.readAll(waveNames(wave.waves).map((name) => waveName(wave.of, name)));
-    return joinWaves(wave, documents);
+    const names = waveNames(wave.waves).map((name) => waveName(wave.of, name));
+    return joinWaves(wave, await record.readAll(names, waveName(wave.of, '')));
   };
   return {
     read,
@@ -43,16 +43,21 @@ export function openWaveStore(url: string, wave: WaveOf): FlagStore {
   };
 }
 
-/** Each part of a document's age only goes up, so their sums do. */
-function joinWaves({ of, waves }: WaveOf, documents: readonly FlagDocument[]): FlagDocument {
-  const sum = (part: 'epoch' | 'state'): number => documents.reduce((all, document) => all + document[part], 0);
+/**
+ * Each part of a document's age only goes up, so their sums do: those of waves that the file has no more are counted on, the versions of their rules
+ * among the states, since the document has only the rules of its own waves.
+ */
+function joinWaves({ of, waves }: WaveOf, { named, others }: Awaited<ReturnType<FlagRecord['readAll']>>): FlagDocument {
+  const sum = (part: (document: FlagDocument) => number): number =>
+    [...named, ...others].reduce((all, document) => all + part(document), 0);
+  const gone = others.reduce((all, document) => all + versionOf(document), 0);
   const parts = waveNames(waves).map((name, i): WaveFlags => {
-    const { serves, rules } = documents[i]!;
+    const { serves, rules } = named[i]!;
     const shared = name === SHARED_WAVE && { tables: waves.shared };
     const units = waves.waves.find((one) => one.name === name)?.units ?? [];
     return { name, units, ...shared, serves, ...(rules !== undefined && { rules }) };
   });
-  return { name: of, epoch: sum('epoch'), state: sum('state'), serves: 'source', waves: parts };
+  return { name: of, epoch: sum(({ epoch }) => epoch), state: sum(({ state }) => state) + gone, serves: 'source', waves: parts };
 }
 
 /** Undefined: nothing keeps them. */

@@ -38,11 +38,18 @@ export class FlagRecord {
 
   /** @throws PipelineError CF-5001, or what the server says */
   async read(): Promise<FlagDocument> {
-    return (await this.readAll([this.#name]))[0]!;
+    return this.#ask(async (client) => (await readFlags(client, [this.#name]))[0]!);
   }
 
-  /** Of migrations on this target, as one moment has them. @throws as `read` */
-  async readAll(names: readonly string[]): Promise<FlagDocument[]> {
+  /** Of migrations on this target, as one moment has them; then those of others whose names begin so. @throws as `read` */
+  async readAll(names: readonly string[], prefix: string): Promise<{ readonly named: FlagDocument[]; readonly others: FlagDocument[] }> {
+    return this.#ask(async (client) => {
+      const found = await readFlags(client, names, prefix);
+      return { named: found.slice(0, names.length), others: found.slice(names.length) };
+    });
+  }
+
+  async #ask<T>(look: (client: pg.Client) => Promise<T>): Promise<T> {
     this.#client ??= connect(this.#url, {
       applicationName: `crossfade ${this.#name} flags`,
       role: 'target',
@@ -54,7 +61,7 @@ export class FlagRecord {
       timer = setTimeout(() => reject(new Error(`the target has not answered in ${READ_MS} ms`)), READ_MS);
     });
     try {
-      return await Promise.race([client.then(async (opened) => readFlags(opened, names)), late]);
+      return await Promise.race([client.then(look), late]);
     } catch (error) {
       if (this.#client === client) this.#client = undefined;
       void client.then(destroy, () => undefined);
@@ -88,10 +95,12 @@ function destroy(client: pg.Client): void {
   (client as unknown as { readonly connection: { readonly stream: { destroy(): void } } }).connection.stream.destroy();
 }
 
-async function readFlags(client: pg.Client, names: readonly string[]): Promise<FlagDocument[]> {
+/** Of all names, in their order; behind them of those found that begin with the prefix. */
+async function readFlags(client: pg.Client, names: readonly string[], prefix: string | null = null): Promise<FlagDocument[]> {
   const isThere = (await client.query(`SELECT WHERE to_regclass('crossfade.migration') IS NOT NULL`)).rowCount === 1;
-  const rows = isThere ? await queryRows(client, FLAGS, [names]) : [];
-  return names.map((name) =>
+  const rows = isThere ? await queryRows(client, FLAGS, [names, prefix]) : [];
+  const others = rows.map((row) => row['name']!).filter((name) => !names.includes(name));
+  return [...names, ...others].map((name) =>
     flagsOf(
       name,
       rows.find((row) => row['name'] === name),
@@ -100,7 +109,7 @@ async function readFlags(client: pg.Client, names: readonly string[]): Promise<F
 }
 
 const FLAGS = `SELECT name, serves, epoch::text AS epoch, version::text AS version, reads::text AS reads
-  FROM crossfade.migration WHERE name = ANY ($1::text[])`;
+  FROM crossfade.migration WHERE name = ANY ($1::text[]) OR starts_with(name, $2::text) ORDER BY name`;
 
 /** Without a row nothing was ever begun. */
 function flagsOf(name: string, row: Readonly<Record<string, string | null>> | undefined): FlagDocument {

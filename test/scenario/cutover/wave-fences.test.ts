@@ -1,8 +1,10 @@
 /** Fences of waves beside each other, without their pipelines: who waits for whom, and what a file may still say of rows that have moved. */
 import { expect, test } from 'vitest';
+import { takeMigrationLease } from '#connectors/target/postgres/migration-lease.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { readMigrationFile } from '#schemas/config/read-migration-file.ts';
 import { waveFile } from '#schemas/config/wave-file.ts';
+import { compareAge, type FlagDocument } from '#schemas/flags/flag-document.ts';
 import { readFit } from '#services/cli/catalogs.ts';
 import { requireOwnUnits } from '#services/cli/check/require-own-units.ts';
 import type { FencePort } from '#services/control/flip/ports.ts';
@@ -10,6 +12,7 @@ import { wavesGates } from '#services/control/gates/waves-gate.ts';
 import { fencePort } from '#services/control/postgres/fence-port.ts';
 import { flippedMigration } from '#services/control/postgres/flipped-migration.ts';
 import { SideSessions } from '#services/control/postgres/sessions.ts';
+import { openWaveStore } from '#services/flags/open-store.ts';
 import { execute, openSession } from '#test/support/application.ts';
 import { until } from '#test/support/flip-stage.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
@@ -103,4 +106,18 @@ test('where the key does not hold the unit, a wave whose pipeline stands still k
   await (await sides.fence('a', 'source', UNITS)).prepare(1n);
   await execute(sides.source, `INSERT INTO orders VALUES ('b', gen_random_uuid())`);
   await expect(execute(sides.source, `UPDATE orders SET tenant = 'a'`)).rejects.toMatchObject({ code: '25006' });
+});
+
+test('what a file without a wave says of the flags is no older: it would never be taken', async () => {
+  await using sides = await twoSides();
+  const read = async (units: string): Promise<FlagDocument> => {
+    const store = openWaveStore(sides.target, sides.file('rest', units).wave!);
+    return store.read().finally(async () => store.close());
+  };
+  const lease = await takeMigrationLease({ url: sides.target, name: 'shop_a', holder: 'test' });
+  for (const event of ['drill-begun', 'backed-out'] as const) await lease.apply(event, { actor: 'Ada Lovelace' });
+  await lease.release();
+  const before = await read(UNITS);
+  expect(before.epoch).toBe(1);
+  expect(compareAge(await read('{ rest: "*" }'), before)).toBe(0);
 });
