@@ -5,6 +5,7 @@
  *
  * Nothing here but types and pure rules is shared with the rest of Crossfade. Node 20 and later.
  */
+import { waveName } from '#schemas/config/wave-name.ts';
 import { compareAge, type FlagDocument, saysOther } from '#schemas/flags/flag-document.ts';
 import type { DualStage } from '#schemas/flags/dual-stages.ts';
 import { decideRead, type EvaluationContext, stageOf, waveOf } from '#schemas/flags/evaluate.ts';
@@ -174,6 +175,7 @@ class FollowingClient implements CrossfadeClient {
     return writeWhere(call, {
       serves: () => this.#learnt.get(learnt) ?? this.writeTo(call),
       refresh: async () => this.refresh(),
+      migration: () => this.#migrationOf(call),
       waitMs: call.waitMs ?? WAIT_MS,
       observed: (side, ms, error) => {
         if (error === undefined && side === this.writeTo(call)) this.#learnt.delete(learnt);
@@ -186,6 +188,12 @@ class FollowingClient implements CrossfadeClient {
         });
       },
     });
+  }
+
+  /** Of its own wave, or the whole: of a unit that is in no wave nothing ever moves. */
+  #migrationOf(call: Unit): string {
+    const wave = this.#document === undefined ? undefined : waveOf(this.#document, contextOf(call));
+    return wave === undefined ? this.#options.name : waveName(this.#options.name, wave.name);
   }
 
   async refresh(): Promise<void> {

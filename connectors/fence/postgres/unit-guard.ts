@@ -4,6 +4,8 @@
  *
  * A row that leaves its unit leaves the store of that unit: where the other unit is not written, nobody would bring it home. And where the key does not hold the
  * unit, two pipelines write one row: the one that lags would put back, or take away, what the other one has brought.
+ *
+ * It is refused as a CHECK refuses it (23514), not as what has moved is: whoever follows a fence to the other store has nothing to do there.
  */
 import type pg from 'pg';
 import type { FencedTable } from '#connectors/fence/fence.ts';
@@ -17,7 +19,7 @@ import { withTries } from './tries.ts';
 const FUNCTION = 'crossfade.refuse_move()';
 const BODY = `
 BEGIN
-  RAISE EXCEPTION USING ERRCODE = '25006', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME,
+  RAISE EXCEPTION USING ERRCODE = '23514', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME,
     MESSAGE = pg_catalog.format('Crossfade: a row of %I.%I cannot change its unit here while units move one by one (migration %s)',
       TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_ARGV[0]),
     HINT = 'Delete it where its unit is written, and insert it where the other one is.';

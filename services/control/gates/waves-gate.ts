@@ -42,7 +42,8 @@ export function judgeWaves(
 ): GateVerdict {
   if (kind === 'rollback') return { isSkipped: true, evidence: 'a rollback waits for no other wave' };
   const busy = others.flatMap(({ wave, row }) => (row?.act === undefined ? [] : [`${wave} (${row.act.kind}, by ${row.act.by})`]));
-  if (busy.length > 0) return closed(`in flight: ${listNames(busy)}`, 'Wait for it.');
+  if (busy.length > 0)
+    return closed(`in flight: ${listNames(busy)}`, 'Wait for it. What a process left that ended is ended by crossfade up of that wave.');
   if (drill) return { evidence: 'no other wave is in flight' };
   const still = others.filter(({ isStopped }) => isStopped).map(({ wave }) => wave);
   if (still.length > 0)
@@ -61,7 +62,7 @@ export function judgeWaves(
   return closed(`still observed: ${listNames(fresh)}; waves.observation says ${seconds} s`, 'Wait, sign it off, or roll it back.');
 }
 
-/** In a table whose key does not hold the unit a row that went from one wave to another is written by both pipelines. */
+/** In a table whose key does not hold the unit a row that went from one wave to another is written by both pipelines. One that has been cut over was drained. */
 async function stoppedOf({ migration, sessions }: TableGateParts, names: readonly string[]): Promise<ReadonlySet<unknown>> {
   if (!migration.tables.source.some(({ keepsUnits }) => keepsUnits === true)) return new Set();
   const rows = await sessions.run('source', async (client) =>
@@ -95,7 +96,7 @@ async function readOthers(parts: TableGateParts, { name, of, waves }: WaveOf): P
       wave,
       row,
       observedMs: row?.state === 'observing' ? await observedFor(parts, full) : undefined,
-      isStopped: stopped.has(full),
+      isStopped: row?.serves !== 'target' && stopped.has(full),
     });
   }
   return others;

@@ -53,8 +53,9 @@ async function openInTurn(
   const turn = wave && (await takeTurn({ url: urls.target, name: file.name, wave, holdMs: options.holdMs }));
   try {
     const held = await open();
-    const ending = async <T>(work: Promise<T>): Promise<T> => work.finally(async () => turn?.end());
-    void held.lost.then(async () => turn?.end());
+    // Not waited for: a target that does not answer holds up no decision of the source.
+    const ending = async <T>(work: Promise<T>): Promise<T> => work.finally(() => void turn?.end());
+    void held.lost.then(() => void turn?.end());
     return {
       lockWaitMs: held.lockWaitMs,
       blockedMs: Date.now() - held.blockedAtMs,

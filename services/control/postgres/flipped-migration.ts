@@ -75,7 +75,7 @@ function fencedTable({ scope, filter, ...table }: TableMapping, end: 'from' | 't
   if (scope === undefined) return { schema, name };
   const conditions = filter!.conditions.filter(({ column }) => column === scope.by);
   if (end === 'to') return { schema, name, rows: scope.rows, keepsUnits: true };
-  return { schema, name, rows: { conditions }, keepsUnits: !table.sourceKey.includes(scope.by) };
+  return { schema, name, rows: { conditions }, keepsUnits: table.sourceKey.length > 0 && !table.sourceKey.includes(scope.by) };
 }
 
 /** Name of the pipeline that brings changes away from a side: its slot, and its progress on the other one. Undefined: there is none. */

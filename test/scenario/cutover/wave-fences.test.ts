@@ -50,7 +50,7 @@ test('a rollback and a cut-over of two waves never hold their fences at once: ea
   for (const port of [forth, back]) await port.prepare(1n);
   // Nobody would bring such a row to the source, where its new unit may be written.
   await execute(sides.target, `INSERT INTO orders VALUES ('a', gen_random_uuid())`);
-  await expect(execute(sides.target, `UPDATE orders SET tenant = 'z'`)).rejects.toMatchObject({ code: '25006' });
+  await expect(execute(sides.target, `UPDATE orders SET tenant = 'z'`)).rejects.toMatchObject({ code: '23514' });
   const held = await forth.open(1n);
   const opening = back.open(1n);
   const come = { isIt: false };
@@ -105,7 +105,7 @@ test('where the key does not hold the unit, a wave whose pipeline stands still k
   // And there no row changes its unit on the source either.
   await (await sides.fence('a', 'source', UNITS)).prepare(1n);
   await execute(sides.source, `INSERT INTO orders VALUES ('b', gen_random_uuid())`);
-  await expect(execute(sides.source, `UPDATE orders SET tenant = 'a'`)).rejects.toMatchObject({ code: '25006' });
+  await expect(execute(sides.source, `UPDATE orders SET tenant = 'a'`)).rejects.toMatchObject({ code: '23514' });
 });
 
 test('what a file without a wave says of the flags is no older: it would never be taken', async () => {

@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest';
+import type { FlagDocument } from '#schemas/flags/flag-document.ts';
 import type { Side } from '#schemas/flags/read-rules.ts';
+import { createCrossfadeClient } from '#services/client/client.ts';
 import { isFenced } from '#services/client/fenced.ts';
 import { writeWhere } from '#services/client/write-where.ts';
 
@@ -103,4 +105,41 @@ test('what is not the fence is the application’s, and is tried once', async ()
 
 test('a fence that an ORM has wrapped is one', () => {
   expect(isFenced(new Error('query failed', { cause: new Error('inner', { cause: refusal() }) }))).toBe(true);
+});
+
+const WAVES: FlagDocument = {
+  name: 'shop',
+  epoch: 3,
+  state: 9,
+  serves: 'source',
+  waves: [
+    { name: 'acme', units: ['acme'], serves: 'target' },
+    { name: 'globex', units: ['globex'], serves: 'source' },
+  ],
+};
+
+test('in waves only the fence of its own wave sends a write to the other store, where those of others may have none', async () => {
+  const client = createCrossfadeClient({ name: 'shop', url: 'http://127.0.0.1:1', token: '', initial: WAVES });
+  const tried: string[] = [];
+  const write = async (unit: string, fenceOf: string): Promise<unknown> =>
+    client.write({
+      unit,
+      waitMs: 300,
+      source: () => {
+        tried.push(`${unit} source`);
+        throw refusal('25006', MOVED.replace('migration shop', `migration ${fenceOf}`));
+      },
+      target: () => tried.push(`${unit} target`),
+    });
+  try {
+    // All tenants' rows in one statement, or a TRUNCATE: refused on the source because acme has moved, and the target would take it.
+    await expect(write('globex', 'shop_acme')).rejects.toMatchObject({ code: '25006' });
+    await expect(write('umbrella', 'shop_acme')).rejects.toMatchObject({ code: '25006' });
+    expect(tried).toEqual(['globex source', 'umbrella source']);
+    // Newer than the flags.
+    await write('globex', 'shop_globex');
+    expect(tried.slice(2)).toEqual(['globex source', 'globex target']);
+  } finally {
+    await client.close();
+  }
 });
