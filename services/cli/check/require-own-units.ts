@@ -15,7 +15,7 @@ import { readFit } from '../catalogs.ts';
 /** @throws PipelineError CF-8336 */
 export async function requireOwnUnits(file: MigrationFile): Promise<void> {
   // A plan that is named is this wave's.
-  const { wave, signedPlan: _, ...whole } = file;
+  const { wave, signedPlan: _signedPlan, ...whole } = file;
   if (wave === undefined) return;
   const waves = new Map(waveNames(wave.waves).map((name) => [waveName(wave.of, name), name]));
   const all = await readStandingFences(file.source.postgres);

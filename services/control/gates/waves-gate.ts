@@ -53,7 +53,10 @@ export function judgeWaves(
     );
   const behind = others.filter(({ row }) => row?.serves !== 'target').map(({ wave }) => wave);
   if (name === SHARED_WAVE && behind.length > 0)
-    return closed(`what belongs to no unit moves last: ${listNames(behind)} still on the source`, 'Cut them over first.');
+    return closed(
+      `what belongs to no unit moves last: ${listNames(behind)} still on the source`,
+      'Cut them over first; take one that was given up out of the file.',
+    );
   const fresh = others.flatMap(({ wave, observedMs }) =>
     observedMs === undefined || observedMs >= observationMs ? [] : [`${wave} (for ${Math.round(observedMs / 1000)} s)`],
   );

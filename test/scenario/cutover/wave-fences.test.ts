@@ -112,7 +112,11 @@ test('what a file without a wave says of the flags is no older: it would never b
   await using sides = await twoSides();
   const read = async (units: string): Promise<FlagDocument> => {
     const store = openWaveStore(sides.target, sides.file('rest', units).wave!);
-    return store.read().finally(async () => store.close());
+    try {
+      return await store.read();
+    } finally {
+      await store.close();
+    }
   };
   const lease = await takeMigrationLease({ url: sides.target, name: 'shop_a', holder: 'test' });
   for (const event of ['drill-begun', 'backed-out'] as const) await lease.apply(event, { actor: 'Ada Lovelace' });

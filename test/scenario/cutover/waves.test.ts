@@ -183,7 +183,9 @@ async function expectFenced(source: string, target: string): Promise<void> {
   // Nor may a row come or go between tenants of which one is elsewhere.
   await expect(execute(source, `UPDATE app_order SET tenant_id = 'acme' WHERE token = 'old-globex1'`)).rejects.toMatchObject(refused);
   await expect(execute(source, `UPDATE app_order SET tenant_id = 'globex' WHERE token = 'old-acme1'`)).rejects.toMatchObject(refused);
-  await expect(execute(target, `UPDATE app_order SET tenant_id = 'globex' WHERE token = 'old-acme1'`)).rejects.toMatchObject({ code: '23514' });
+  await expect(execute(target, `UPDATE app_order SET tenant_id = 'globex' WHERE token = 'old-acme1'`)).rejects.toMatchObject({
+    code: '23514',
+  });
   for (const url of [source, target]) await expect(execute(url, 'TRUNCATE app_line_1')).rejects.toMatchObject(refused);
   await execute(source, `UPDATE tenant SET plan = 'paid' WHERE name IN ('globex', 'umbrella')`, `INSERT INTO currency VALUES ('CHF')`);
   await execute(target, `UPDATE tenant SET plan = 'paid' WHERE name = 'initech'`);
