@@ -5,6 +5,7 @@ import { hasPushed } from '#connectors/flags/redis/pushed.ts';
 import { messageOf } from '#schemas/errors.ts';
 import { pushKey } from '#schemas/flags/push-names.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import { wholeName } from '#schemas/config/wave-file.ts';
 import type { Remnant } from '#schemas/report/remnant.ts';
 import { formatBytes } from '../render.ts';
 
@@ -63,8 +64,11 @@ async function ownRemnants(file: MigrationFile, dataDir: string): Promise<Remnan
   ];
 }
 
-async function pushedFlags({ name, flags }: MigrationFile): Promise<Remnant[]> {
+/** Those of all waves stand under the name of the whole. */
+async function pushedFlags(file: MigrationFile): Promise<Remnant[]> {
+  const { flags } = file;
   if (flags?.redis === undefined) return [];
+  const name = wholeName(file);
   const remnant = {
     place: 'redis',
     kind: 'keys',

@@ -1,6 +1,8 @@
 /** A fence of some rows, for a wave: on partitions, inheriting tables, rows without a unit, and against triggers of the application's own. */
 import { expect, test } from 'vitest';
 import { postgresFences } from '#connectors/fence/postgres/fences.ts';
+import { readRemnants } from '#connectors/remnants/postgres/read-remnants.ts';
+import { removeRemnant } from '#connectors/remnants/postgres/remove-remnant.ts';
 import type { RowFilter } from '#schemas/mapping/compiled-mapping.ts';
 import { execute } from '#test/support/application.ts';
 import { fenceWorld, outcomeOf, raiseFence } from '#test/support/fence-world.ts';
@@ -56,6 +58,12 @@ test('only writers of these rows are refused, whichever way a row comes or goes'
   for (const sql of TAKEN) expect([sql, await outcomeOf(execute(world.url, sql))]).toEqual([sql, 'ok']);
   expect(await postgresFences.lift(world.options, 1n)).toBe(true);
   await postgresFences.drop(world.options);
+  expect(await postgresFences.state(world.options)).toMatchObject({ state: 'none' });
+  // The clean-up finds them by their names.
+  await raiseFence(world.options, 2n);
+  const place = { url: world.ownerUrl, name: 'shop_acme', side: 'source', place: 'source' } as const;
+  const left = (await readRemnants(place)).filter(({ kind }) => kind === 'trigger');
+  for (const one of left) await removeRemnant(place, one);
   expect(await postgresFences.state(world.options)).toMatchObject({ state: 'none' });
   await execute(world.ownerUrl, `TRUNCATE shop.visit; INSERT INTO shop.note VALUES (8, 'acme')`);
 });

@@ -79,7 +79,7 @@ describeWithRedis('flags in Redis', () => {
     await using redis = await startRedis();
     const directory = await mkdtemp(join(tmpdir(), 'crossfade-'));
     const { file } = readMigrationFile({ path: 'migration.yaml', text: fileOf(redis.url), env: {} });
-    const keys = async (): Promise<Remnant[]> => (await readLocalRemnants(file!, directory)).filter(({ kind }) => kind === 'keys');
+    const keys = async (of = file!): Promise<Remnant[]> => (await readLocalRemnants(of, directory)).filter(({ kind }) => kind === 'keys');
     expect(await keys()).toEqual([]);
     const push = openRedisPush(redis.url);
     await vi.waitFor(async () => push.push(documentAt(2, 1, 1)), SOON);
@@ -87,6 +87,8 @@ describeWithRedis('flags in Redis', () => {
     expect(await keys()).toMatchObject([
       { place: 'redis', name: KEY, fate: 'hand', how: `redis-cli DEL ${KEY}, once no application asks for its flags` },
     ]);
+    const waves = { waves: [], shared: [], columns: [], distinct: [], by: 'tenant', observationMs: 0, line: 1, column: 1 };
+    expect(await keys({ ...file!, name: 'shop_acme', wave: { name: 'acme', of: 'shop', waves } })).toMatchObject([{ name: KEY }]);
     await redis.client.del(KEY);
     expect(await keys()).toEqual([]);
     await redis[Symbol.asyncDispose]();
