@@ -1,7 +1,7 @@
 /**
  * The fence port: stops the writers of one side, and decides with it who serves. Guarantee: until `commit` nothing has happened (ROLLBACK, a
  * time-out or the death of whoever holds it lets the queued writers go on without an error); from `commit` on every writer but our own sinks
- * is refused with SQLSTATE 25006, in any session, however old its snapshot or its plan. Readers are never blocked by any act here.
+ * is refused with SQLSTATE 25006, in any session, however old its snapshot or its plan. Readers are never refused, and blocked only by a `swap`.
  *
  * Of a table of which only some rows move, only writers of those are refused, and whoever truncates it; the others wait while it is locked.
  * Fences go by the migration's name: those of two migrations on one table do not disturb each other. All acts but `open` may be repeated.

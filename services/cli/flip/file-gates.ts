@@ -1,4 +1,4 @@
-/** Gates that go by the file, and by what people did with it: plan, approvals, reads, what finds its way back, schema migrations. */
+/** Gates that go by the file, and by what people did with it: plan, approvals, backup, reads, what finds its way back, schema migrations. */
 import { readAudit } from '#connectors/target/postgres/audit.ts';
 import { readApprovals } from '#connectors/target/postgres/approvals.ts';
 import { FlagRecord } from '#connectors/target/postgres/flag-record.ts';
