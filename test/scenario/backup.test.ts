@@ -76,8 +76,10 @@ test.skipIf(major < 14)(
         event: 'backed-up',
         details: { of: 'source', by: expect.stringContaining('pg_dump') as string, file: path, bytes: statSync(path).size },
       });
-      // Both tables are in it, and their rows.
-      expect(execFileSync('pg_restore', ['--file=-', '--data-only', path], { encoding: 'utf8' })).toContain('\n1000\tnote 1000\n');
+      // The whole database is in it, and the rows.
+      const restored = execFileSync('pg_restore', ['--file=-', path], { encoding: 'utf8' });
+      expect(restored).toContain('\n1000\tnote 1000\n');
+      expect(restored).toContain('CREATE TABLE public.other');
 
       // One that is not whole replaces nothing, and counts for nothing.
       const good = readFileSync(path);
