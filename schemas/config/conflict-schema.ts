@@ -3,7 +3,7 @@
  * ever, and nothing about it is counted.
  */
 import { z } from 'zod';
-import { expected, oneOf, sqlName } from './file-terms.ts';
+import { expected, sqlName } from './file-terms.ts';
 import type { ConflictEntry } from './migration-file.ts';
 import type { Place } from './yaml-source.ts';
 
@@ -12,7 +12,10 @@ const EXPECTED = 'source-wins, target-wins or { newer-wins: COLUMN }';
 export type ConflictInput = 'source-wins' | 'target-wins' | { readonly 'newer-wins': string };
 
 export const conflictOption: z.ZodOptional<z.ZodType<ConflictInput>> = z
-  .union([oneOf(['source-wins', 'target-wins']), z.strictObject({ 'newer-wins': sqlName }, expected(EXPECTED))], expected(EXPECTED))
+  .union(
+    [z.strictObject({ 'newer-wins': sqlName }, expected(EXPECTED)), z.enum(['source-wins', 'target-wins'], expected(EXPECTED))],
+    expected(EXPECTED),
+  )
   .optional();
 
 export function buildConflict(conflict: ConflictInput | undefined, place: Place): { readonly conflict?: ConflictEntry } {

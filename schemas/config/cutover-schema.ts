@@ -86,7 +86,7 @@ export const cutoverSettings = z.strictObject(
       })
       .prefault({}),
   },
-  expected('a block of strategy, times, reads, accept, hooks'),
+  expected('a block of strategy, times, fenceTarget, reads, accept, hooks'),
 );
 
 export function buildCutover({ hooks: { before, after }, reads, strategy, ...settings }: z.output<typeof cutoverSettings>): CutoverEntry {

@@ -68,22 +68,40 @@ function nearestValue(issue: Issue, path: Path, source: YamlSource): string {
     : '';
 }
 
-/** README shows the smallest file; the settings are described where editors read them. */
-const ON_README: ReadonlySet<string> = new Set(['crossfade', 'name', 'source', 'target']);
+/** README shows the smallest file; other settings are described where editors read them. */
+const PAGES: Readonly<Record<string, string>> = {
+  crossfade: 'README.md',
+  name: 'README.md',
+  source: 'README.md',
+  target: 'README.md',
+  targets: 'docs/targets.md',
+  tables: 'docs/mapping.md',
+  reverse: 'docs/mapping.md',
+  tests: 'docs/testing.md',
+  schemaMigrations: 'docs/schema-migrations.md',
+  schemaSteps: 'docs/schema-migrations.md',
+  log: 'docs/kafka.md',
+  checks: 'docs/checks.md',
+  shadow: 'docs/shadow.md',
+  reconcile: 'docs/reconciler.md',
+  repair: 'docs/reconciler.md',
+  approvals: 'docs/cutover.md',
+  backup: 'docs/cutover.md',
+  cutover: 'docs/cutover.md',
+  observe: 'docs/cutover.md',
+  waves: 'docs/waves.md',
+  flags: 'docs/flags.md',
+  triggers: 'docs/triggers.md',
+  contacts: 'docs/report.md',
+  cleanup: 'docs/report.md',
+};
 
 /** What tells what may stand at this path. */
 function pageFor(path: Path): string {
-  const [block = 'name'] = path;
-  if (path.includes('redis')) return 'docs/redis.md';
-  if (block === 'log') return 'docs/kafka.md';
-  if (block === 'targets') return 'docs/targets.md';
-  if (block === 'checks') return 'docs/checks.md';
-  if (block === 'approvals' || block === 'cutover') return 'docs/cutover.md';
-  if (block === 'approvals') return 'docs/cutover.md';
-  if (block === 'repair') return 'docs/reconciler.md';
-  if (block === 'shadow') return 'docs/shadow.md';
-  if (block === 'tables') return 'docs/mapping.md';
-  return ON_README.has(String(block)) ? 'README.md' : 'schemas/config/migration.schema.json';
+  const [block = 'name', , option] = path;
+  if (block !== 'flags' && path.includes('redis')) return 'docs/redis.md';
+  if (block === 'tables' && option === 'conflict') return 'docs/dual-write.md';
+  return PAGES[block] ?? 'schemas/config/migration.schema.json';
 }
 
 function isWrongKind(issue: Issue): boolean {
