@@ -44,7 +44,6 @@ export const cutoverErrors = {
     'A sequence has no values left beyond those that are taken.',
     'Give the sequence named a larger MAXVALUE (or type), on the side named.',
   ),
-  'CF-8007': entry(2, 'operator', 'This target keeps no state of a cut-over.', 'Cut-over works with PostgreSQL targets.'),
   'CF-8401': entry(
     10,
     'operator',

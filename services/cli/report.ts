@@ -1,6 +1,7 @@
 /** `report`: what became of a migration, as a document. Guarantee: changes nothing, and can be written at any moment, long after the end too. */
 import { renderHtml, renderMarkdown } from '#schemas/document/render-document.ts';
-import { PipelineError } from '#schemas/errors.ts';
+import { PipelineError, type Finding } from '#schemas/errors.ts';
+import { warningFinding } from '#schemas/finding.ts';
 import { layoutReport } from '#schemas/report/layout-report.ts';
 import type { ReportDocument } from '#schemas/report/report-document.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
@@ -34,12 +35,17 @@ async function run(context: CommandContext): Promise<Outcome> {
   if (targets.length > 1 && format !== 'markdown') throw new PipelineError('CF-1007', `--format ${format} is of one target: give --target`);
   const written = await eachTarget(targets, async (file) => {
     const report = await readReport(file, { dataDir, count: options.flag('count') });
-    return { summary: '', result: report, text: render(report, format) };
+    return { summary: '', result: report, text: render(report, format), findings: brokenTrail(report) };
   });
   const out = options.text('out');
-  if (out === undefined) return written;
+  // A document on stdout stands alone: it tells of the trail itself.
+  if (out === undefined) return context.common.json ? written : { ...written, findings: [] };
   await writeDocument(context, out, written.text ?? '');
   return { ...written, text: '', summary: `${out} is written` };
+}
+
+function brokenTrail({ name, audit }: ReportDocument): Finding[] {
+  return audit.ok ? [] : [warningFinding('CF-8006', `the audit trail of ${name} does not hold: ${audit.why}`)];
 }
 
 function render(report: ReportDocument, format: DocumentFormat): string {

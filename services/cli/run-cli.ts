@@ -62,7 +62,8 @@ interface Parsed {
 }
 
 function contextOf({ program, command, args, io, signal, paint }: Parsed): CommandContext {
-  const options = new Options(command.opts());
+  // With those of the program: --json is known there, too, and found there wherever it stands.
+  const options = new Options(command.optsWithGlobals());
   const common = commonOptions(options);
   const level = logLevel(options.text('logLevel'), io);
   const human = io.stderr.isTerminal && !common.json;

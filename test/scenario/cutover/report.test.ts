@@ -89,5 +89,6 @@ test('the report says what moved, on what evidence, what went wrong, and what is
     { what: 'The audit trail does not hold: record 2 is not what was written' },
   ]);
   expect(late.unread).toHaveLength(2);
+  expect(envelopeOf(await shop.run('report', '--json')).findings.map(({ code }) => code)).toEqual(['CF-8006']);
   expect(late.tables[0]?.now.source).toBeNull();
 });
