@@ -95,8 +95,8 @@ export interface ChunkBatch {
   readonly truncate: boolean;
   /** The rows may exist on the target. */
   readonly mayExist: boolean;
-  /** A re-copy that was asked for: it is written whatever the file says of conflicts. */
-  readonly recopied?: boolean;
+  /** Of a re-copy that was asked for: written whatever the file says of conflicts. */
+  readonly asked?: boolean;
   /** Of the chunk's transaction. */
   readonly time: PgMicros;
   /** Rows that could not be mapped, which are no lines: what is known of them by target column. */

@@ -103,6 +103,7 @@ export function describeApprovals({ required, given, from, missing, outdated }: 
 
 const HASH_SHOWN = 12;
 
+/** A plan's hash where people read it. */
 export function short(planHash: string): string {
   return `${planHash.slice(0, HASH_SHOWN)}…`;
 }

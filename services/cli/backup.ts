@@ -7,10 +7,10 @@ import { noteAudit } from '#connectors/target/postgres/migration-state.ts';
 import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import { BACKED_UP_EVENT, describeBackup } from '#schemas/migration/backup.ts';
+import { accountName } from './account-name.ts';
 import { takeBackup } from './backup/take-backup.ts';
 import { readFit } from './catalogs.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
-import { accountName } from './flip/open-flip.ts';
 import { loadMigration } from './migration-input.ts';
 
 export const backupCommand: CommandSpec = {

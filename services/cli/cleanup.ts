@@ -19,7 +19,7 @@ import { installTestHooksFrom } from '#services/up/test-hook-environment.ts';
 import { type Asked, type CleanupPlaces, cleanUp, type Fate, goes, listRemnants } from './cleanup/act.ts';
 import { otherWaves } from './cleanup/other-waves.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
-import { loadTargets } from './migration-input.ts';
+import { loadTargets, waveOption } from './migration-input.ts';
 import { currentPlan } from './plan/current-plan.ts';
 import { renderTable } from './render.ts';
 
@@ -62,7 +62,7 @@ async function run(context: CommandContext): Promise<Outcome> {
     return { summary: `${file.name}: nothing is left to be taken away`, result: { name: file.name, removed: [], left: found.map(shown) } };
   if (options.text('confirm') !== file.name) {
     throw new PipelineError('CF-1007', 'a clean-up cannot be undone: it has to be confirmed', {
-      remedy: `Look first: crossfade cleanup --dry-run. Then type the migration's name: crossfade cleanup${abort ? ' --abort' : ''} --confirm ${file.name}`,
+      remedy: `Look first: crossfade cleanup${waveOption(file)} --dry-run. Then type the migration's name: crossfade cleanup${waveOption(file)}${abort ? ' --abort' : ''} --confirm ${file.name}`,
     });
   }
   if (gates.some(({ isOpen }) => !isOpen)) return closed(file.name, gates);

@@ -2,12 +2,13 @@
  * What a comparison says of the state of the migration: `proved` when all of it is equal, `doubted` when something differs. Guarantee: it never makes
  * the comparison fail; where somebody acts, another side serves by now, or the role may not write our tables, nothing is recorded.
  */
-import { hostname, userInfo } from 'node:os';
+import { hostname } from 'node:os';
 import { takeMigrationLease } from '#connectors/target/postgres/migration-lease.ts';
 import { readState } from '#connectors/target/postgres/migration-state.ts';
 import { messageOf } from '#schemas/errors.ts';
 import { planHash } from '#schemas/plan/plan-hash.ts';
 import type { VerifyResult } from '#schemas/reconcile/verify-result.ts';
+import { accountName } from './account-name.ts';
 import type { CommandContext } from './command.ts';
 import type { CommandDirection } from './compared-direction.ts';
 import { countChecks } from './verify-checks.ts';
@@ -35,7 +36,7 @@ export async function recordProof({ log }: Pick<CommandContext, 'log'>, { direct
       const rows = tables.reduce((sum, { rowsSource }) => sum + rowsSource, 0);
       const counts = { differences: differences + countChecks(checks).differing, tables: tables.length, rows, checks: checks.length };
       await lease.apply(event, {
-        actor: `${userInfo().username}@${hostname()}`,
+        actor: accountName(),
         details: { ...counts, lsn: at.lsn, plan: planHash(file, mapping), ...(left.length > 0 && { left }) },
       });
     } finally {

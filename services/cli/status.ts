@@ -1,6 +1,7 @@
 /** `status`: what the running instance says, else what the target and the source's slot say without it. */
 import { PipelineError, type Finding } from '#schemas/errors.ts';
 import { infoFinding } from '#schemas/finding.ts';
+import { short } from '#schemas/migration/approvals.ts';
 import type { StatusResult, TargetStatus, TriggerStatus } from '#schemas/status/status-result.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
 import { askInstance, urlOption } from './instance-command.ts';
@@ -96,10 +97,8 @@ async function comparedNow(
 
 function describePlan({ hash, signed, since, changed }: NonNullable<StatusResult['plan']>): string {
   const now = changed === true ? '; file and databases give another one now' : changed === false ? '' : '; not compared with the file';
-  return `${hash.slice(0, HASH_SHOWN)}…${signed ? ', signed' : ', not signed'}, since ${since}${now}`;
+  return `${short(hash)}${signed ? ', signed' : ', not signed'}, since ${since}${now}`;
 }
-
-const HASH_SHOWN = 12;
 
 /** One of several, in a line. */
 function describeTarget({ name, phase, serves, connected, lag, applied, deadLetters, plan, error }: TargetStatus, paint: Paint): string {

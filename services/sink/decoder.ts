@@ -354,7 +354,7 @@ export class Decoder {
           ...chunk,
           truncate: header.truncate && !keepsUnmarked(table.mapping),
           mayExist: table.expectsRows(header.recopy),
-          recopied: header.asked === true,
+          asked: header.asked === true,
           time: this.#clock.time,
         },
         rows.length,

@@ -131,7 +131,7 @@ async function setAside(context: SetAside, item: Work, refused: StatementError, 
 }
 
 async function applyChunk({ options, tally }: Context, chunk: ChunkBatch, findings: Findings): Promise<StatementError | undefined> {
-  if (isJudged(chunk.table) && !chunk.truncate && chunk.recopied !== true) return judgeChunk(options, chunk, tally);
+  if (isJudged(chunk.table) && !chunk.truncate && chunk.asked !== true) return judgeChunk(options, chunk, tally);
   const refused = await attempted(options, async () => void (await run(options, () => writeChunk(options, chunk, REUSE))));
   if (refused === undefined || chunk.mayExist || chunk.table.targetKey.length === 0) return refused;
   findings.collided.push(chunk.table);

@@ -2,7 +2,6 @@
  * What `approve` and `signoff` share: a target's file, the plan that it gives now, and what was signed of it. Guarantee: what is signed is the plan
  * as file and databases give it at this moment, and no other.
  */
-import { hostname, userInfo } from 'node:os';
 import { readApprovals, readPlanDocument, recordApproval } from '#connectors/target/postgres/approvals.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { postgresTarget } from '#schemas/config/postgres-target.ts';
@@ -11,6 +10,7 @@ import { type Approval, type ApprovalState, approvalState, mayApprove, type Requ
 import { comparePlans } from '#schemas/plan/compare-plans.ts';
 import type { PlanDocument } from '#schemas/plan/plan-document.ts';
 import { requirePlan } from '#schemas/plan/require-plan.ts';
+import { accountName } from '../account-name.ts';
 import type { CommandContext } from '../command.ts';
 import { currentPlan } from '../plan/current-plan.ts';
 
@@ -55,8 +55,14 @@ export interface Signature {
 export async function sign({ file, url, planHash, plan }: Subject, { subject, person, reason }: Signature): Promise<boolean> {
   const required = file.approvals?.find((one) => one.subject === subject);
   if (!mayApprove(required, person)) throw notAsked(required!, person);
-  const account = `${userInfo().username}@${hostname()}`;
-  return recordApproval(url, file.name, { subject, planHash, plan, person, account, ...(reason !== undefined && { reason }) });
+  return recordApproval(url, file.name, {
+    subject,
+    planHash,
+    plan,
+    person,
+    account: accountName(),
+    ...(reason !== undefined && { reason }),
+  });
 }
 
 /** What the plan does otherwise than those that people signed before, by the hash of theirs. A document of another version's form tells nothing. */

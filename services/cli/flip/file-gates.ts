@@ -8,7 +8,7 @@ import { stageOf } from '#schemas/flags/evaluate.ts';
 import { readsOf } from '#schemas/flags/read-rules.ts';
 import type { ReverseTable } from '#schemas/mapping/reverse/derive-reverse.ts';
 import { describeLoss, isAccepted, lossyTables } from '#schemas/mapping/reverse/reverse-findings.ts';
-import { approvalGates } from '#schemas/migration/approvals.ts';
+import { approvalGates, short } from '#schemas/migration/approvals.ts';
 import { backupGate } from '#schemas/migration/backup.ts';
 import { flipTo } from '#services/control/flip/ports.ts';
 import type { Gate, GateVerdict } from '#services/control/gates/gates.ts';
@@ -81,12 +81,6 @@ function savedGate({ migration }: FileGateParts): Gate[] {
       },
     },
   ];
-}
-
-const HASH_SHOWN = 12;
-
-function short(hash: string): string {
-  return `${hash.slice(0, HASH_SHOWN)}…`;
 }
 
 function approvalsGate({ migration, planHash }: FileGateParts): Gate {

@@ -13,8 +13,9 @@ import { warningFinding } from '#schemas/finding.ts';
 import { swapsNames } from '#schemas/mapping/renames.ts';
 import { reverseName } from '#schemas/mapping/reverse/reverse-name.ts';
 import { lastDecision } from '#schemas/migration/recovery.ts';
+import { accountName } from '../account-name.ts';
 import type { CommandContext, Outcome } from '../command.ts';
-import { accountName } from './open-flip.ts';
+import { waveOption } from '../migration-input.ts';
 
 const CONNECT_MS = 5_000;
 
@@ -59,7 +60,7 @@ export async function forceRollback(file: MigrationFile, { options }: CommandCon
     const left = await leftBehind(client, name);
     if (options.text('confirm') !== name) {
       throw new PipelineError('CF-8309', `a forced rollback leaves behind ${described(left)}`, {
-        remedy: `If the target will not come back: crossfade rollback --forced --confirm ${name}`,
+        remedy: `If the target will not come back: crossfade rollback${waveOption(file)} --forced --confirm ${name}`,
         details: { left },
       });
     }

@@ -1,5 +1,5 @@
 /** A migration as the flip engine needs it, from its file: both mappings, sessions, gates. Guarantee: what is opened is closed with it. */
-import { hostname, userInfo } from 'node:os';
+import { hostname } from 'node:os';
 import { FlagRecord } from '#connectors/target/postgres/flag-record.ts';
 import { changeSettings, readState } from '#connectors/target/postgres/migration-state.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
@@ -14,6 +14,7 @@ import { databaseIdentity } from '#services/control/gates/left-by-names.ts';
 import { liftGate } from '#services/control/gates/lift-gate.ts';
 import { lagGate, reverseGate } from '#services/control/gates/path-gates.ts';
 import { namesGate } from '#services/control/gates/names-gate.ts';
+import { sequencesGate } from '#services/control/gates/sequences-gate.ts';
 import { deadLettersGate, findingsGate, purityGate, tablesGate } from '#services/control/gates/table-gates.ts';
 import { wavesGates } from '#services/control/gates/waves-gate.ts';
 import { transactionsGate } from '#services/control/gates/transactions-gate.ts';
@@ -30,7 +31,6 @@ import { readFit } from '../catalogs.ts';
 import type { CommandContext } from '../command.ts';
 import { comparePort } from './compare-port.ts';
 import { fileGates } from './file-gates.ts';
-import { sequencesGate } from './sequences-gate.ts';
 
 export interface OpenFlip extends AsyncDisposable {
   readonly migration: FlippedMigration;
@@ -112,9 +112,4 @@ async function wantReverse({ file, reverse, urls, name }: FlippedMigration, acto
 
 export function holderOf(by: string): string {
   return `${by}, ${hostname()}, process ${process.pid}`;
-}
-
-/** Who asks, where nobody is named. */
-export function accountName(): string {
-  return `${userInfo().username}@${hostname()}`;
 }

@@ -10,10 +10,11 @@ import { flip, type FlipOutcome } from '#services/control/flip/engine.ts';
 import { type FlipKind, flipTo } from '#services/control/flip/ports.ts';
 import { otherSide } from '#schemas/migration/transitions.ts';
 import { installTestHooksFrom } from '#services/up/test-hook-environment.ts';
+import { accountName } from '../account-name.ts';
 import type { CommandContext, Outcome } from '../command.ts';
 import { targetOption } from '../migration-input.ts';
 import { planOption } from '../plan/signed-plan.ts';
-import { accountName, openFlip } from './open-flip.ts';
+import { openFlip } from './open-flip.ts';
 import { describeStep, flipOutcome } from './flip-outcome.ts';
 
 export interface FlipCommand {

@@ -3,11 +3,11 @@
  * it hashed with a salt of the record's own, values not at all.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { hostname, userInfo } from 'node:os';
 import { noteAudit } from '#connectors/target/postgres/migration-state.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import type { VerifyResult } from '#schemas/reconcile/verify-result.ts';
 import type { RecopyRequest } from '#schemas/recopy.ts';
+import { accountName } from '../account-name.ts';
 
 /** Keys of one request that stand in the record one by one; all are counted. */
 const HASHES_MAX = 1_000;
@@ -34,8 +34,7 @@ export async function recordRepaired(file: MigrationFile, after: VerifyResult): 
 async function note(file: MigrationFile, event: string, details: Parameters<typeof noteAudit>[2]['details'] & object): Promise<void> {
   if (file.target.postgres === undefined) return;
   const plan = file.signedPlan === undefined ? {} : { plan: file.signedPlan };
-  const actor = `${userInfo().username}@${hostname()}`;
-  await noteAudit(file.target.postgres, file.name, { actor, event, details: { ...details, ...plan } });
+  await noteAudit(file.target.postgres, file.name, { actor: accountName(), event, details: { ...details, ...plan } });
 }
 
 type Described = Record<string, string | number | string[]>;

@@ -7,10 +7,10 @@ import { lookAhead, type SequenceOutlook } from '#connectors/fence/postgres/set-
 import { listNames } from '#schemas/finding.ts';
 import { otherSide, type Side } from '#schemas/migration/transitions.ts';
 import { judgeSequences, type SequenceRoom } from '#schemas/sequence-room.ts';
-import { flipTo } from '#services/control/flip/ports.ts';
-import type { Gate, GateVerdict } from '#services/control/gates/gates.ts';
-import type { TableGateParts } from '#services/control/gates/table-gates.ts';
-import { type FlippedMigration, sequenceStarts } from '#services/control/postgres/flipped-migration.ts';
+import { flipTo } from '../flip/ports.ts';
+import type { Gate, GateVerdict } from './gates.ts';
+import type { TableGateParts } from './table-gates.ts';
+import { type FlippedMigration, sequenceStarts } from '../postgres/flipped-migration.ts';
 
 export function sequencesGate({ migration, sessions }: TableGateParts): Gate {
   return {
