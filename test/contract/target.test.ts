@@ -11,9 +11,10 @@ import { postgresStore } from '#connectors/target/postgres/store.ts';
 import type { TargetStore } from '#connectors/target/target.ts';
 import { sqliteStore } from '#test/examples/sqlite-target/store.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
-import { byText, randomOf, RandomSource, SOURCE_DDL } from '#test/support/random-source.ts';
+import { byText, RandomSource, SOURCE_DDL } from '#test/support/random-source.ts';
 import { chunkFrame } from '#test/support/sink-frames.ts';
 import { sinkHarness, type SinkHarness } from '#test/support/sink-harness.ts';
+import { randomOf } from '#test/support/random.ts';
 
 interface TargetUnderTest {
   /** A store over the same target at each call. */

@@ -54,14 +54,16 @@ function readJournal(path: string): JournalLine[] {
     .map((line) => JSON.parse(line) as JournalLine);
 }
 
-/** Acknowledged writes that a store does not have, whole. */
-export async function lostWrites(url: string, lines: readonly JournalLine[]): Promise<string[]> {
+/** Acknowledged writes that a store does not have, whole; of a tenant's application, as that tenant's. */
+export async function lostWrites(url: string, lines: readonly JournalLine[], tenant?: string): Promise<string[]> {
   const tokens = lines.flatMap((line) => (line.kind === 'write' ? [line.token] : []));
   await using session = await openSession(url);
+  const own = (table: string): string => (tenant === undefined ? '' : `${table}.tenant_id = $2 AND`);
   const rows = await session.query(
     `SELECT t AS token FROM unnest($1::text[]) AS t
-      WHERE NOT EXISTS (SELECT FROM app_order o WHERE o.token = t AND o.amount > 0 AND (SELECT count(*) FROM app_line l WHERE l.order_id = o.id) = 2)`,
-    [tokens],
+      WHERE NOT EXISTS (SELECT FROM app_order o WHERE ${own('o')} o.token = t AND o.amount > 0
+                           AND (SELECT count(*) FROM app_line l WHERE ${own('l')} l.order_id = o.id AND l.note = t) = 2)`,
+    tenant === undefined ? [tokens] : [tokens, tenant],
   );
   return rows.map(({ token }) => token!);
 }

@@ -12,14 +12,6 @@ export const SOURCE_DDL: string = `
   CREATE TABLE pair (a int, b text, v text, PRIMARY KEY (a, b));
   CREATE TABLE loose (x int, y text);
   ALTER TABLE loose REPLICA IDENTITY FULL`;
-export function randomOf(seed: number): (below: number) => number {
-  let state = seed * 2_654_435_761;
-  return (below) => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
-}
-
 export type Row = (string | null)[];
 
 export class RandomSource {

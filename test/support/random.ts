@@ -14,3 +14,12 @@ export function seeded(seed: number): Random {
   const random = seededRandom(seed);
   return { ...random, chance: (probability) => random.next() < probability };
 }
+
+/** Whole numbers below a bound, cheaply, for tests that draw millions of them. */
+export function randomOf(seed: number): (below: number) => number {
+  let state = seed * 2_654_435_761;
+  return (below) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+}

@@ -5,11 +5,11 @@ import { expect, test } from 'vitest';
 import type { Envelope } from '#schemas/envelope.ts';
 import { createCrossfadeClient } from '#services/client/client.ts';
 import { readInstance } from '#services/runtime/instance-file.ts';
-import { execute, openSession } from '#test/support/application.ts';
-import { startApplication } from '#test/support/application-under-flips.ts';
+import { execute } from '#test/support/application.ts';
+import { lostWrites, startApplication } from '#test/support/application-under-flips.ts';
 import { type CommandRun, envelopeOf, runInProcess } from '#test/support/command-line.ts';
 import { until } from '#test/support/flip-stage.ts';
-import { type JournalLine, TENANTS_DDL } from '#test/support/following-application.ts';
+import { TENANTS_DDL } from '#test/support/following-application.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
 import { type RunningInstance, startInstance } from '#test/support/running-instance.ts';
 
@@ -73,18 +73,6 @@ async function crossfade(directory: string, ...args: readonly string[]): Promise
   const file = args.includes('-f') ? [] : ['-f', join(directory, 'migration.yaml')];
   const run = await runInProcess([...args, ...file, '--data', join(directory, 'data'), '--json'], { directory });
   return { run, envelope: envelopeOf(run) };
-}
-
-/** Of the acknowledged writes those that a store does not have whole. */
-async function lost(url: string, tenant: Tenant, lines: readonly JournalLine[]): Promise<string[]> {
-  const tokens = lines.flatMap((line) => (line.kind === 'write' ? [line.token] : []));
-  await using session = await openSession(url);
-  const rows = await session.query(
-    `SELECT t AS token FROM unnest($1::text[]) AS t WHERE NOT EXISTS (SELECT FROM app_order o WHERE o.tenant_id = $2 AND o.token = t AND o.amount > 0
-       AND (SELECT count(*) FROM app_line l WHERE l.tenant_id = $2 AND l.order_id = o.id AND l.note = t) = 2)`,
-    [tokens, tenant],
-  );
-  return rows.map(({ token }) => token!);
 }
 
 async function writesOf(wave: Wave, tenant: string): Promise<unknown> {
@@ -165,7 +153,7 @@ test(
     for (const { tenant, lines } of journals) {
       expect(lines.filter(({ kind }) => kind !== 'write')).toEqual([]);
       expect(new Set(lines.map(({ side }) => side))).toEqual(new Set(['source', 'target']));
-      expect(await lost(serves[tenant], tenant, lines)).toEqual([]);
+      expect(await lostWrites(serves[tenant], lines, tenant)).toEqual([]);
       const verified = await waves[tenant].command('verify');
       expect(verified.run.exitCode, verified.run.stdout).toBe(0);
     }

@@ -4,9 +4,10 @@ import { CONFLICT_NAMES, type ConflictName } from '#schemas/conflict.ts';
 import { installTestHooks } from '#schemas/test-hooks.ts';
 import { openSession } from '#test/support/application.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
-import { byText, interrupt, randomOf } from '#test/support/random-source.ts';
+import { byText, interrupt } from '#test/support/random-source.ts';
 import { chunkFrame, type Value } from '#test/support/sink-frames.ts';
 import { sinkHarness, type HarnessOptions, type SinkHarness } from '#test/support/sink-harness.ts';
+import { randomOf } from '#test/support/random.ts';
 
 const DDL = 'CREATE TABLE item (id int PRIMARY KEY, ver int, name text, doc json); ALTER TABLE item REPLICA IDENTITY FULL';
 const place = { line: 1, column: 1 };

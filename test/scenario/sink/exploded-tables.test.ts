@@ -3,9 +3,10 @@ import { encodeJsonFrame, FRAME } from '#schemas/frame/frame.ts';
 import { installTestHooks } from '#schemas/test-hooks.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
 import { LINES, linesTable, ORDERS, ordersEntries, RandomOrders } from '#test/support/random-orders.ts';
-import { byText, interrupt, randomOf } from '#test/support/random-source.ts';
+import { byText, interrupt } from '#test/support/random-source.ts';
 import { chunkFrame } from '#test/support/sink-frames.ts';
 import { sinkHarness, type HarnessOptions, type SinkHarness } from '#test/support/sink-harness.ts';
+import { randomOf } from '#test/support/random.ts';
 
 const SEEDS = (process.env['SINK_SEEDS'] ?? '31,32,33,34').split(',').map(Number);
 const TRANSACTIONS = 80;

@@ -3,9 +3,10 @@ import { FRAME, encodeJsonFrame } from '#schemas/frame/frame.ts';
 import { installTestHooks } from '#schemas/test-hooks.ts';
 import type { DeletesEntry } from '#schemas/config/migration-file.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
-import { byText, interrupt, randomOf, RandomSource, SOURCE_DDL, type Row } from '#test/support/random-source.ts';
+import { byText, interrupt, RandomSource, SOURCE_DDL, type Row } from '#test/support/random-source.ts';
 import { chunkFrame } from '#test/support/sink-frames.ts';
 import { sinkHarness, type HarnessOptions, type SinkHarness } from '#test/support/sink-harness.ts';
+import { randomOf } from '#test/support/random.ts';
 
 const SEEDS = (process.env['SINK_SEEDS'] ?? '21,22,23,24,25,26').split(',').map(Number);
 const TRANSACTIONS = 120;

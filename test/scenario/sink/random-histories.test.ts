@@ -1,8 +1,9 @@
 import { afterEach, expect, test } from 'vitest';
 import { installTestHooks } from '#schemas/test-hooks.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
-import { byText, interrupt, randomOf, RandomSource, SOURCE_DDL } from '#test/support/random-source.ts';
+import { byText, interrupt, RandomSource, SOURCE_DDL } from '#test/support/random-source.ts';
 import { sinkHarness } from '#test/support/sink-harness.ts';
+import { randomOf } from '#test/support/random.ts';
 
 const TRANSACTIONS = 150;
 const SEEDS = (process.env['SINK_SEEDS'] ?? '11,12,13,14,15,16').split(',').map(Number);

@@ -2,9 +2,10 @@ import { afterEach, expect, test } from 'vitest';
 import { encodeJsonFrame, FRAME } from '#schemas/frame/frame.ts';
 import { installTestHooks } from '#schemas/test-hooks.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
-import { byText, interrupt, randomOf, RandomSource, SOURCE_DDL, type Row } from '#test/support/random-source.ts';
+import { byText, interrupt, RandomSource, SOURCE_DDL, type Row } from '#test/support/random-source.ts';
 import { chunkFrame } from '#test/support/sink-frames.ts';
 import { sinkHarness, type SinkHarness } from '#test/support/sink-harness.ts';
+import { randomOf } from '#test/support/random.ts';
 
 const TRANSACTIONS = 60;
 const SEEDS = (process.env['SINK_SEEDS'] ?? '21,22,23,24').split(',').map(Number);

@@ -6,6 +6,7 @@ import { OP, type Layout } from '#connectors/target/target.ts';
 import type { BoundRelation } from '#services/sink/bind-relation.ts';
 import { TableFold } from '#services/sink/table-fold.ts';
 import { deleteFrame, insertFrame, updateFrame, type Value } from '#test/support/sink-frames.ts';
+import { randomOf } from '#test/support/random.ts';
 
 const SEEDS = 400;
 const OID = 7;
@@ -14,14 +15,6 @@ const OID = 7;
 function bound(keys: readonly number[], columns: readonly number[]): BoundRelation {
   const layout: Layout = { columns: Int32Array.from(columns), key: Int32Array.from(keys) };
   return { relation: undefined as never, table: {} as TableMapping, layout, passes: undefined, image: undefined };
-}
-
-function randomOf(seed: number): (below: number) => number {
-  let state = seed * 2_654_435_761;
-  return (below) => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
 }
 
 type Row = (string | null)[];
