@@ -119,7 +119,7 @@ function buildFile(parsed: ParsedMigration, source: YamlSource, path: string): {
     findings.push({ severity: 'error', code: 'CF-1004', message, remedy, path, ...source.valuePlace(at) });
   };
   const targets = namedTargets(parsed);
-  checkTargetKind(parsed, targets, wrong);
+  checkTogether(parsed, targets, wrong);
   checkTargets({ ...parsed, targets }, wrong);
   if (parsed.backup !== undefined && (targets !== undefined || parsed.target?.postgres === undefined))
     wrong('what was saved is recorded in one PostgreSQL target: take `backup` out', ['backup']);
@@ -194,9 +194,9 @@ function buildSurroundings(
   };
 }
 
-/** Several targets, or Redis, are applied to by one process; and only tables of Redis say how rows stand there. */
-function checkTargetKind(
-  { target, tables, log, reconcile, shadow, cutover, waves }: ParsedMigration,
+/** Each entry may be right by itself: what this version does not do together, of targets, log, waves and strategies. */
+function checkTogether(
+  { target, tables, log, reconcile, shadow, cutover, waves, triggers }: ParsedMigration,
   targets: readonly NamedTarget[] | undefined,
   wrong: (message: string, at: Path) => void,
 ): void {
@@ -210,6 +210,10 @@ function checkTargetKind(
     wrong(`waves move by the strategy flip in this version, not by ${cutover.strategy}`, ['waves']);
   if (waves !== undefined && tables.some(({ conflict }) => conflict !== undefined))
     wrong('rows of a wave are written by one store at a time: take `conflict` out', ['waves']);
+  if (log.kafka !== undefined && triggers.length > 0)
+    wrong('nothing goes back over Kafka in this version, so nobody watches for a rollback: take `triggers` out, or `kafka`', ['triggers']);
+  if (log.kafka !== undefined && (cutover.strategy === 'rename-swap' || cutover.strategy === 'dual-write'))
+    wrong(`${cutover.strategy} needs the embedded log in this version: take \`kafka\` out`, ['cutover', 'strategy']);
   if (log.kafka !== undefined && reconcile.stream)
     wrong('the log is held against source and target in one process only in this version: take `stream` out', ['reconcile', 'stream']);
   if (targets === undefined && target?.redis !== undefined && shadow.length > 0)
