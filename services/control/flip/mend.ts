@@ -31,7 +31,8 @@ export async function mendFences(
     try {
       await raiseFence(parts, next.side, journals);
     } catch (error) {
-      // Somebody else's partition is no reason to stop a rollback.
+      // A lock that is not had just now is no reason to stop a rollback. Somebody else's partition is, since its part of the fence could not be lifted: the
+      // flip's own preparation says so (CF-8102), before writers wait.
       if (!next.isHole || parts.mayLeaveHoles !== true || !(error instanceof PipelineError) || error.code === 'CF-8003') throw error;
       return false;
     }

@@ -25,7 +25,7 @@ export interface RecoverParts {
   readonly log: StepLog;
   /** Who does it. */
   readonly by: string;
-  /** A fence that leaves out tables which came later is no reason to stop. */
+  /** That a fence leaves out tables which came later, and cannot be raised anew just now, is no reason to stop. */
   readonly mayLeaveHoles?: boolean;
 }
 

@@ -354,7 +354,7 @@ test('the target serves, and the fence on the source is gone: a person has to lo
   expect(result).toMatchObject({ status: 'rejected', reason: { code: 'CF-8005' } });
 });
 
-test('the target serves, and the fence on the source leaves out what came later: raised anew, and no reason to stop a rollback', async () => {
+test('the target serves, and the fence on the source leaves out what came later: raised anew; whose it is a rollback says in its preparation', async () => {
   const world = await worldBefore('rollback', seed);
   world.faults = { hole: 'source' };
   const keep = async () => (await world.run([recover(world.engine('keeper').ports, SETTINGS, { by: 'keeper' })]))[0];
