@@ -19,7 +19,7 @@ import { readJournalRows } from '#connectors/postgres/journal.ts';
 import { ensureSchema } from '#connectors/postgres/own-schema.ts';
 import { connect } from '#connectors/postgres/session.ts';
 import { ensurePublication } from '#connectors/source/postgres/publication.ts';
-import { createSlot, dropSlot, readSlot } from '#connectors/source/postgres/slot.ts';
+import { createSlot, dropSlot, identifySystem, readSlot } from '#connectors/source/postgres/slot.ts';
 import { beginFilled } from '#connectors/target/postgres/begin-filled.ts';
 import { readStateRow } from '#connectors/target/postgres/migration-state.ts';
 import { readProgress } from '#connectors/target/postgres/progress.ts';
@@ -29,7 +29,7 @@ import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { isBereft, whoServes } from '#schemas/migration/recovery.ts';
 import type { CatalogTable } from '#schemas/table.ts';
 import { failpoint } from '#schemas/test-hooks.ts';
-import { recoverControl } from '#services/reader/recover.ts';
+import { recoverControl, recoverLog } from '#services/reader/recover.ts';
 import type { Logger } from '#services/runtime/service.ts';
 import { bereft } from './serving-side.ts';
 
@@ -69,7 +69,7 @@ export async function beginReverse<L extends ReverseLog>(beginning: Beginning, p
   await ensureSchema(applied);
   let log = await place.open();
   try {
-    const found = await look(file.name, mapping.hash, { read, applied, log });
+    const found = await look(file, mapping.hash, { read, applied, log });
     if (found === 'standing') return log;
     await log[Symbol.asyncDispose]();
     await anew(beginning, { read, applied, found, wipe: async () => rm(place.directory, { recursive: true, force: true }) });
@@ -95,14 +95,23 @@ interface Standing {
 type Found = 'standing' | 'changed' | 'lost';
 
 /** Slot, log and progress belong together; what else may be wrong with them reader and sink say. */
-async function look(name: string, hash: string, { read, applied, log }: Standing): Promise<Found> {
+async function look({ name, source }: MigrationFile, hash: string, { read, applied, log }: Standing): Promise<Found> {
   const slot = await readSlot(read, name);
   const progress = await readProgress(applied, name);
   if (slot === undefined || slot.walStatus === 'lost' || progress?.logOffset === undefined) return 'lost';
   // A log that is gone was begun anew, and holds less than was applied of it.
   if (progress.logOffset > log.raw.end(0) || progress.logOffset < log.raw.start(0)) return 'lost';
   if (progress.logOffset > 0 && (await recoverControl(log.progress)).fresh) return 'lost';
+  if (!(await holdsWhatWasRead(source.postgres, log))) return 'lost';
   return progress.mappingHash === hash ? 'standing' : 'changed';
+}
+
+/** A standby that took the target's place may have the slot, and not all that was read from it. */
+async function holdsWhatWasRead(url: string, { raw, progress }: ReverseLog): Promise<boolean> {
+  const { identity, durableEnd } = await recoverLog(raw, progress);
+  if (identity === undefined) return true;
+  const now = await identifySystem(url, identity.timeline);
+  return now.forkLsn === undefined || now.forkLsn >= durableEnd;
 }
 
 interface Sessions {
