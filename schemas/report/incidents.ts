@@ -1,5 +1,5 @@
 /**
- * What went otherwise than planned. Guarantee: pure; an act that was undone, a forced rollback, a trigger that fired, rows that differed, rows and tables that
+ * What went otherwise than planned. Guarantee: pure; an act that was undone, a forced rollback, a side that had lost its fence, a trigger that fired, rows that differed, rows and tables that
  * wait, and a broken audit trail all stand in it, whether or not they are over.
  */
 import type { AuditVerdict, AuditRecord } from '../migration/audit-record.ts';
@@ -37,6 +37,7 @@ export function incidentsOf(facts: IncidentFacts): ReportedIncident[] {
   return [
     ...acts.flatMap(ofAct),
     ...audit.filter(({ event }) => event === 'forced-found').map(ofForced),
+    ...audit.filter(({ event }) => event === 'fence-raised').map(ofFence),
     ...audit.filter(({ event }) => event === 'trigger-fired').map(ofTrigger),
     ...audit.flatMap(ofDoubt),
     ...findingGroups(findings),
@@ -56,8 +57,14 @@ function ofAct(act: ReportedAct): ReportedIncident[] {
   return [{ at: act.endedAt ?? act.beganAt, what: `${actName(act)} was backed out${where}${why}`, isOver: true }];
 }
 
-function ofForced({ at, actor }: AuditRecord): ReportedIncident {
+function ofForced({ at, actor, details }: AuditRecord): ReportedIncident {
+  if (details['lost'] === true) return { at, what: `The target had lost the rollback (found by ${actor})`, isOver: true };
   return { at, what: `A rollback was forced while the target could not be reached (found by ${actor})`, isOver: true };
+}
+
+function ofFence({ at, details }: AuditRecord): ReportedIncident {
+  const [side, reason] = [textIn(details, 'side') ?? 'other side', textIn(details, 'reason')];
+  return { at, what: `The fence of the ${side} was raised again${reason === undefined ? '' : `: ${reason}`}`, isOver: true };
 }
 
 /** The first of those that found it; while the source serves, the running comparison has a finding of its own. */

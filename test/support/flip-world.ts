@@ -308,10 +308,8 @@ export class FlipWorld {
           return error instanceof PipelineError && error.code === 'CF-8002' ? Promise.reject(error) : lose();
         }
       },
-      confirm: async () =>
-        this.#call(owner, 'confirm', () => {
-          if (this.lease?.tenure !== token) lose();
-        }),
+      note: async () => this.#call(owner, 'note', () => (this.lease?.tenure === token ? undefined : lose())),
+      confirm: async () => this.#call(owner, 'confirm', () => (this.lease?.tenure === token ? undefined : lose())),
       release: async () =>
         this.#call(owner, 'release', () => {
           if (this.lease?.tenure === token) this.lease = undefined;

@@ -72,7 +72,7 @@ export async function flip(ports: FlipPorts, settings: FlipSettings, request: Fl
     const { left, journals } = await log.run(
       'recover',
       async () => recoverActs({ ports, settings, tenure, log, by: request.by, mayLeaveHoles: true }),
-      ({ left: found }) => found && `an act of epoch ${found.epoch} ${DESCRIBED[found.outcome]}`,
+      ({ left: found }) => found && describeRecovery(found),
     );
     const common = { steps: log.steps, ...(left !== undefined && { recovered: left }) };
     const { serves } = tenure.row;
@@ -111,6 +111,11 @@ function requireLawful({ row }: Tenure, request: FlipRequest): void {
 
 function beginEvent({ kind, drill }: FlipRequest): 'drill-begun' | `${FlipKind}-begun` {
   return drill ? 'drill-begun' : `${kind}-begun`;
+}
+
+function describeRecovery({ epoch, outcome, raised }: Recovery): string {
+  const fenced = raised === undefined ? '' : `; the ${raised} could be written, and was fenced: look with crossfade verify`;
+  return `an act of epoch ${epoch} ${DESCRIBED[outcome]}${fenced}`;
 }
 
 const DESCRIBED = {

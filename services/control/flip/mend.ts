@@ -4,7 +4,7 @@
  */
 import { PipelineError } from '#schemas/errors.ts';
 import { type Fenced, highestEpoch, type Journals, lastDecision, type Mending, mendingOf } from '#schemas/migration/recovery.ts';
-import type { Side, Standing } from '#schemas/migration/transitions.ts';
+import { otherSide, type Side, type Standing } from '#schemas/migration/transitions.ts';
 import type { RecoveryPorts, Tenure } from './ports.ts';
 import type { FlipSettings } from './settings.ts';
 import type { StepLog } from './step-log.ts';
@@ -18,26 +18,55 @@ export async function neededMending({ fences }: Pick<RecoveryPorts, 'fences'>, s
   return mendingOf(standing, journals, { source: fenced(source), target: fenced(target) });
 }
 
-/** @returns whether anything was done. @throws PipelineError CF-8005 where a person has to look */
-export async function mendFences(
-  parts: { readonly ports: Pick<RecoveryPorts, 'fences'>; readonly tenure: Tenure; readonly mayLeaveHoles?: boolean },
-  journals: Journals,
-): Promise<boolean> {
+/** Of the audit trail; the report counts it as an incident. */
+export const FENCE_RAISED = 'fence-raised';
+
+export interface MendParts {
+  readonly ports: Pick<RecoveryPorts, 'fences'>;
+  readonly tenure: Tenure;
+  /** Who does it. */
+  readonly by: string;
+  readonly mayLeaveHoles?: boolean;
+}
+
+/** @returns what was done. @throws PipelineError CF-8005 where a person has to look */
+export async function mendFences(parts: MendParts, journals: Journals): Promise<Mending> {
   const { row } = parts.tenure;
   const next = await neededMending(parts.ports, row, journals);
   if (next.do === 'halt') throw new PipelineError('CF-8005', next.why);
   if (next.do === 'lift') await parts.ports.fences[next.side].lift(next.epoch);
   if (next.do === 'raise') {
     try {
-      await raiseFence(parts, next.side, journals);
+      await raiseAgain(parts, next, journals);
     } catch (error) {
       // A lock that is not had just now is no reason to stop a rollback. Somebody else's partition is, since its part of the fence could not be lifted: the
       // flip's own preparation says so (CF-8102), before writers wait.
       if (!next.isHole || parts.mayLeaveHoles !== true || !(error instanceof PipelineError) || error.code === 'CF-8003') throw error;
-      return false;
+      return { do: 'nothing' };
     }
   }
-  return next.do !== 'nothing';
+  return next;
+}
+
+/** A fence that should have stood, and did not: the audit trail has it, and what to look for. */
+export async function raiseAgain(
+  parts: MendParts,
+  { side, isHole = false }: { readonly side: Side; readonly isHole?: boolean },
+  journals: Journals,
+): Promise<void> {
+  const lost = lastDecision(journals);
+  const epoch = await raiseFence(parts, side, journals);
+  const reason = isHole
+    ? 'tables that came later were not fenced'
+    : `the ${side} did not know that the ${otherSide(side)} serves, and could be written: it failed over without its last transactions, was put back to an earlier moment, or was away`;
+  const details = {
+    side,
+    epoch: String(epoch),
+    decision: String(lost?.epoch ?? 0n),
+    reason,
+    remedy: 'crossfade verify tells which rows it took, and which it lost',
+  };
+  await parts.tenure.note({ actor: parts.by, event: FENCE_RAISED, details });
 }
 
 /**

@@ -72,6 +72,8 @@ export interface Tenure {
   readonly lost: AbortSignal;
   /** @throws PipelineError CF-8002 when the state refuses the event; CF-8003, for good, when it is not ours any more */
   apply(event: MigrationEvent, change: StateChange): Promise<Tenure['row']>;
+  /** A record of the audit trail that changes no state. @throws PipelineError CF-8003 */
+  note(noted: { readonly actor: string; readonly event: string; readonly details: Readonly<Record<string, unknown>> }): Promise<void>;
   /** Asks whether it is still held. @throws PipelineError CF-8003 */
   confirm(): Promise<void>;
   release(): Promise<void>;

@@ -31,6 +31,7 @@ export function statePort(migration: FlippedMigration, sessions: SideSessions, w
         lost: lease.lost,
         apply: async (event, change) =>
           lease.apply(event, { ...change, ...(wish.planHash !== undefined && event.endsWith('-begun') && { planHash: wish.planHash }) }),
+        note: async (noted) => lease.note(noted),
         confirm: async () => lease.confirm(),
         release: async () => lease.release(),
       };

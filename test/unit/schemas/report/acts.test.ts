@@ -66,6 +66,8 @@ test('a rollback is counted the other way round, names are text in both forms, a
     ['rollback-begun', 'rolling-back', { epoch: '2' }],
     ['finished', 'following', { before: COUNTS }],
     ['trigger-fired', null, { trigger: 'errors', evidence: '2 %', rehearsed: true }],
+    ['fence-raised', null, { side: 'target', reason: 'it failed over' }],
+    ['forced-found', 'following', { lost: true }],
   );
   const report = buildReport({
     name: 'shop',
@@ -113,6 +115,8 @@ test('a rollback is counted the other way round, names are text in both forms, a
   expect(report.incidents.map(({ what, isOver }) => [what, isOver])).toEqual([
     ['1 row of public.b missing on the target: confirmed, and not repaired', false],
     ['The trigger errors fired (rehearsed): 2 %', true],
+    ['The fence of the target was raised again: it failed over', true],
+    ['The target had lost the rollback (found by Ada)', true],
     ['Table public.a is held: <b>|bad|</b>', false],
     ['2 rows are set aside (crossfade dlq list)', false],
     ['The audit trail does not hold: record 2 is missing', false],
