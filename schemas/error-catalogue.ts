@@ -44,7 +44,7 @@ export const catalogue = {
     1,
     'operator',
     'The replication slot is gone or lost.',
-    'The changes since the last applied LSN are no longer on the source: clean up and copy again.',
+    'The changes since the last applied LSN are no longer on the source: clean up and copy again. While the target serves leave it as it is, and start crossfade up again (docs/cutover.md).',
   ),
   'CF-2005': entry(
     1,

@@ -33,6 +33,8 @@ export const FAILPOINTS = [
   'reverse.slot-gone',
   'reverse.slot-made',
   'reverse.begun',
+  'forward.log-anew',
+  'forward.slot-made',
   'fence.quiet',
   'fence.locked',
   'fence.raised',

@@ -98,7 +98,7 @@ function entryOf(journal: readonly Entry[], epoch: bigint): Entry | undefined {
 }
 
 /** By a row of its own, of that epoch or behind it, the side knows that the other one serves. */
-function isKnown(journals: Journals, side: Side, epoch: bigint): boolean {
+export function isKnown(journals: Journals, side: Side, epoch: bigint): boolean {
   return journals[side].some((entry) => !entry.isVoid && entry.serves !== side && entry.epoch >= epoch);
 }
 

@@ -110,7 +110,10 @@ export function checkIdentity(known: SystemIdentity | undefined, now: SystemIden
     throw new PipelineError(
       'CF-2005',
       `the source was failed over to timeline ${now.timeline} at ${now.forkLsn === undefined ? 'an unknown LSN' : formatLsn(now.forkLsn)}, but changes up to ${formatLsn(highestEnd)} were read from the old one`,
-      { remedy: 'The target shows changes that the new primary never had: clean up and copy again.' },
+      {
+        remedy:
+          'The target shows changes that the new primary never had. While the source serves: clean up and copy again. While the target does, leave it as it is: start crossfade up again (docs/cutover.md).',
+      },
     );
   }
 }

@@ -40,7 +40,7 @@ export class FlipKeeper {
   readonly #logger: Logger;
   #client: pg.Client | undefined;
   #row: MigrationRow | undefined;
-  #journalsAt = 0;
+  #journalsAt = -Infinity;
   #told = '';
 
   constructor(options: Pick<RunUpOptions, 'file' | 'environment' | 'logger'>, mapping: CompiledMapping, serving: ServingSide) {
@@ -62,7 +62,7 @@ export class FlipKeeper {
       const wasRight = await this.#look(signal);
       await delay(wasRight ? LOOK_EVERY_MS : AGAIN_MS, undefined, { signal }).catch(() => undefined);
     }
-    await this.#client?.end().catch(() => undefined);
+    await this.#hangUp();
   }
 
   async #look(signal: AbortSignal): Promise<boolean> {
@@ -74,11 +74,24 @@ export class FlipKeeper {
       return true;
     } catch (error) {
       this.#tell(error);
-      const client = this.#client;
-      this.#client = undefined;
-      await client?.end().catch(() => undefined);
+      await this.#hangUp();
+      // What failed over meanwhile may have lost a decision.
+      this.#journalsAt = -Infinity;
       return false;
     }
+  }
+
+  async #hangUp(): Promise<void> {
+    const client = this.#client;
+    this.#client = undefined;
+    await client?.end().catch(() => undefined);
+  }
+
+  /** Once, at journals and fences too. Never rejects. */
+  async lookNow(signal: AbortSignal): Promise<void> {
+    this.#journalsAt = -Infinity;
+    await this.#look(signal);
+    await this.#hangUp();
   }
 
   /** Something that nobody works on. */
@@ -93,8 +106,14 @@ export class FlipKeeper {
 
   async #recover(): Promise<void> {
     const left = await this.#withPorts(async (ports, { settings }) => recover(ports, settings, { by: BY }));
-    if (left !== undefined)
-      this.#logger.warn({ epoch: String(left.epoch), outcome: left.outcome }, 'A flip that its process had left was recovered');
+    if (left === undefined) return;
+    const { outcome, raised } = left;
+    const epoch = String(left.epoch);
+    if (raised === undefined) return this.#logger.warn({ epoch, outcome }, 'A flip that its process had left was recovered');
+    this.#logger.error(
+      { epoch, outcome, side: raised },
+      `The ${raised} did not know that the other side serves, and could be written; it is fenced again. crossfade verify tells which rows it took, and which it lost`,
+    );
   }
 
   async #withPorts<T>(work: (ports: RecoveryPorts, migration: FlippedMigration) => Promise<T>): Promise<T> {

@@ -14,6 +14,7 @@ import type { StatusResult } from '#schemas/status/status-result.ts';
 import { instanceToken } from '#services/runtime/instance-file.ts';
 import { createMeter } from '#services/runtime/metrics.ts';
 import { swapsNames } from '#schemas/mapping/renames.ts';
+import { runAcrossFailOvers } from './across-fail-overs.ts';
 import { runAcrossSwaps } from './across-swaps.ts';
 import { controlActions } from './actions.ts';
 import { assemble, type Running } from './assemble.ts';
@@ -43,7 +44,7 @@ export async function runUp(options: RunUpOptions): Promise<UpResult> {
   installTestHooksFrom(options.environment);
   const { kafka } = options.file.settings.log;
   if (kafka !== undefined) return (await import('./kafka/run-kafka-up.ts')).runKafkaUp(options, kafka);
-  return swapsNames(options.file) ? runAcrossSwaps(options, runInstance) : runInstance(options);
+  return swapsNames(options.file) ? runAcrossSwaps(options, runInstance) : runAcrossFailOvers(options, runInstance);
 }
 
 async function runInstance(options: RunUpOptions): Promise<UpResult> {

@@ -23,6 +23,8 @@ export interface FlipStageOptions {
   /** YAML behind `target:`; all tables of public when absent. */
   readonly rest?: string;
   readonly version?: PostgresVersion;
+  /** Empty databases of somebody else's; fresh ones when absent. */
+  readonly databases?: { readonly source: string; readonly target: string };
 }
 
 export interface FlipStage extends AsyncDisposable {
@@ -47,8 +49,9 @@ const ALL_OF_PUBLIC = 'tables:\n  - from: public.*\n';
 export async function flipStage(stageOptions: FlipStageOptions): Promise<FlipStage> {
   const { ddl, rows, rest = ALL_OF_PUBLIC, version = 18, oneDatabase = false } = stageOptions;
   await using stack = new AsyncDisposableStack();
-  const source = stack.use(await freshDatabase(version));
-  const target = oneDatabase ? source : stack.use(await freshDatabase(version));
+  const given = stageOptions.databases;
+  const source = given === undefined ? stack.use(await freshDatabase(version)) : { url: given.source };
+  const target = given !== undefined ? { url: given.target } : oneDatabase ? source : stack.use(await freshDatabase(version));
   await execute(source.url, ddl, ...(rows === undefined ? [] : [rows]));
   if (!oneDatabase) await execute(target.url, ddl);
   const directory = await mkdtemp(join(tmpdir(), 'crossfade-flip-'));

@@ -39,6 +39,7 @@ import { checkDataDirectory } from './data-directory.ts';
 import { checkKafka } from './kafka.ts';
 import { checkSchemaHistory, checkSchemaSteps, type Role } from './schema-history.ts';
 import { estimateVolume, type Volume } from './volume.ts';
+import { whileTargetServes } from './while-target-serves.ts';
 
 export interface PreflightReport {
   /** Errors first. */
@@ -98,7 +99,10 @@ export async function runPreflight(
   const resumed = targets.some((target) => target.resumed);
   const checks: string[] = [];
   const found = [source.unreachable, ...targets.map((target) => awayFinding(target, isSomeThere))].filter((one) => one !== undefined);
-  if (source.side !== undefined) found.push(...(await runSourceChecks({ file, side: source.side, resolved, resumed }, checks)));
+  if (source.side !== undefined) {
+    const ofSource = await runSourceChecks({ file, side: source.side, resolved, resumed }, checks);
+    found.push(...(await whileTargetServes(file, targets[0]?.side?.client, ofSource)));
+  }
   for (const target of targets) found.push(...(await runOwnChecks(target, source.side?.catalog, checks)));
   if (source.side !== undefined) found.push(...(await runSchemaChecks(file, 'source', source.side.client, checks)));
   for (const { file: view, side } of targets)

@@ -56,6 +56,13 @@ export interface CopyCompleteRecord {
   readonly lsn: string;
 }
 
+/** The target had every row of it when this log was begun: its first copy is not made. */
+export interface TableFilledRecord {
+  readonly t: 'table-filled';
+  readonly schema: string;
+  readonly table: string;
+}
+
 /** Transactions streamed and not seen by the snapshot taken then: [64-bit xid, commit LSN]. */
 export interface VisibilityRecord {
   readonly t: 'visibility';
@@ -105,6 +112,7 @@ export type CopyRecord =
   | RecopyAskedRecord
   | RecopyDoneRecord
   | CopyCompleteRecord
+  | TableFilledRecord
   | VisibilityRecord
   | TableSeenRecord
   | TableHeldRecord;
@@ -115,6 +123,7 @@ const TYPES: ReadonlySet<string> = new Set<CopyRecord['t']>([
   'recopy-asked',
   'recopy-done',
   'copy-complete',
+  'table-filled',
   'visibility',
   'table-seen',
   'table-held',

@@ -97,6 +97,7 @@ export class CopyPlan {
       this.#seen.set(table.id, record);
       this.#held.delete(table.id);
     } else if (record.t === 'table-held') this.#held.add(table.id);
+    else if (record.t === 'table-filled') this.forget(initialId(table));
     else if (record.t === 'recopy-asked') this.ask(table, record);
     else this.#restorePlanned(table, record);
   }
@@ -233,10 +234,14 @@ export class CopyPlan {
   }
 }
 
+function initialId({ schema, name }: CopyTable): string {
+  return `initial:${schema}.${name}`;
+}
+
 function initialJob(table: CopyTable): CopyJob {
   const replaces = table.isKeyless || table.isWhole;
   return new CopyJob({
-    id: `initial:${table.schema}.${table.name}`,
+    id: initialId(table),
     kind: 'initial',
     table,
     replaces,

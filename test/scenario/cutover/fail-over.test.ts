@@ -1,0 +1,144 @@
+/**
+ * Both sides on servers of their own, each with a physical stand-by that lags when the other side is opened, and then takes its server's place: decision, fence and rows of the last moments are gone
+ * there. First the source, while the target serves; then the target, right after the rollback. And what a fail-over of the source does to the slot, without one.
+ */
+import { expect, test } from 'vitest';
+import { execute, openSession } from '#test/support/application.ts';
+import { type FlipStage, flipStage, standing, until } from '#test/support/flip-stage.ts';
+import { type PostgresVersion, startPostgres } from '#test/support/postgres.ts';
+import { standBy } from '#test/support/stand-by.ts';
+
+const DDL = 'CREATE TABLE orders (id bigserial PRIMARY KEY, note text NOT NULL)';
+const ROWS = `INSERT INTO orders (note) SELECT 'order ' || i FROM generate_series(1, 500) AS i`;
+const REST = 'reconcile: { enabled: false }\ntables:\n  - from: public.*\n';
+
+async function insert(url: string, note: string): Promise<string> {
+  return (await execute(url, `INSERT INTO orders (note) VALUES ('${note}') RETURNING id`))[0]!['id']!;
+}
+
+async function has(url: string, note: string): Promise<boolean> {
+  return (await execute(url, `SELECT FROM orders WHERE note = '${note}'`)).length === 1;
+}
+
+/** An application of the target's, which knows nothing of all this. */
+function writing(url: string): { stop(): Promise<readonly string[]> } {
+  const over = new AbortController();
+  const done = (async () => {
+    await using session = await openSession(url);
+    const taken: string[] = [];
+    while (!over.signal.aborted)
+      taken.push((await session.query(`INSERT INTO orders (note) SELECT 'by it' FROM pg_sleep(0.01) RETURNING id`))[0]!['id']!);
+    return taken;
+  })();
+  done.catch(() => undefined);
+  return {
+    stop: async () => {
+      over.abort();
+      return done;
+    },
+  };
+}
+
+async function ids(url: string): Promise<string[]> {
+  return (await execute(url, `SELECT id FROM orders WHERE note = 'by it' ORDER BY id`)).map(({ id }) => id!);
+}
+
+async function succeeds(stage: FlipStage, ...args: readonly string[]): Promise<unknown> {
+  const { run, envelope } = await stage.command(...args);
+  expect(run.exitCode, `${args.join(' ')}: ${run.stdout}${run.stderr}`).toBe(0);
+  return envelope.result;
+}
+
+async function audited(stage: FlipStage): Promise<(string | null)[]> {
+  return (await execute(stage.target, 'SELECT event FROM crossfade.audit ORDER BY seq')).map(({ event }) => event!);
+}
+
+test.for<[PostgresVersion, PostgresVersion]>([[18, 14]])(
+  'a side that fails over and loses the decision is fenced anew: source of PostgreSQL %i, target of %i',
+  { timeout: 180_000 },
+  async ([from, to]) => {
+    await using stack = new AsyncDisposableStack();
+    const started = await Promise.all([from, to].map(async (version) => stack.use(await startPostgres({ version }))));
+    const [sourceServer, targetServer] = [started[0]!, started[1]!];
+    const databases = { source: await sourceServer.createDatabase('shop'), target: await targetServer.createDatabase('shop') };
+    const [ofSource, ofTarget] = await Promise.all([standBy(sourceServer), standBy(targetServer)]);
+    stack.use(ofSource);
+    stack.use(ofTarget);
+    await using stage = await flipStage({ ddl: DDL, rows: ROWS, databases, rest: REST });
+    await succeeds(stage, 'drill');
+
+    // The source fails over, and has neither the cut-over's decision nor the last rows of before and behind it.
+    await ofSource.cut();
+    const lost = await insert(stage.source, 'lost by the source');
+    await succeeds(stage, 'cutover', '--confirm', 'scenario');
+    await insert(stage.target, 'there and back');
+    await until(async () => has(stage.source, 'there and back'), 'the way back');
+    const application = writing(stage.target);
+    const promoted = await ofSource.promote('shop');
+    expect(await execute(promoted, 'SELECT FROM crossfade.journal')).toEqual([]);
+    const taken = '1000000'; // a key that the application does not come to
+    await execute(promoted, `INSERT INTO orders VALUES (${taken}, 'taken meanwhile')`);
+    await ofSource.takeOver();
+    await until(async () => (await standing(stage, 'orders')).refuses.source, 'the fence');
+    const acknowledged = await application.stop();
+    await insert(stage.target, 'written after it');
+    await until(async () => has(stage.source, 'written after it'), 'the way back, again');
+    expect(await has(stage.source, 'there and back')).toBe(true);
+    for (const url of [stage.source, stage.target]) expect(await ids(url)).toEqual(acknowledged);
+    expect(await standing(stage, 'orders')).toMatchObject({
+      state: 'observing',
+      serves: 'target',
+      refuses: { source: true, target: false },
+    });
+    expect(await audited(stage)).toContain('fence-raised');
+    const found = await stage.command('verify');
+    expect(found.run.exitCode).toBe(11);
+    const { sample } = (found.envelope.result as { tables: { sample: { kind: string; sourceKey: string[] }[] }[] }).tables[0]!;
+    expect(sample.map(({ kind, sourceKey }) => `${kind} ${sourceKey.join()}`).toSorted()).toEqual([`extra ${taken}`, `missing ${lost}`]);
+    await succeeds(stage, 'repair');
+
+    // The target fails over, and has neither the rollback nor its fence.
+    await ofTarget.cut();
+    await succeeds(stage, 'rollback');
+    await insert(stage.source, 'behind the rollback');
+    await until(async () => has(stage.target, 'behind the rollback'), 'the way there');
+    const behind = { source: stage.source, target: await ofTarget.promote('shop') };
+    expect(await standing(behind, 'orders')).toMatchObject({
+      state: 'observing',
+      serves: 'target',
+      refuses: { source: false, target: false },
+    });
+    await ofTarget.takeOver();
+    await until(async () => (await standing(stage, 'orders')).refuses.target, 'the fence of the target');
+    await until(async () => (await standing(stage, 'orders')).state === 'following', 'the state');
+    await until(async () => has(stage.target, 'behind the rollback'), 'the way there, again');
+    expect((await audited(stage)).slice(-2)).toEqual(['fence-raised', 'forced-found']);
+    await succeeds(stage, 'verify');
+    await succeeds(stage, 'cutover', '--confirm', 'scenario');
+    for (const note of ['lost by the source', 'there and back', 'written after it', 'behind the rollback'])
+      expect(await has(stage.target, note), note).toBe(true);
+    expect(await ids(stage.target)).toEqual(acknowledged);
+    expect(await has(stage.target, 'taken meanwhile')).toBe(false);
+  },
+);
+
+test(
+  'a way from the source that is lost while the target serves is begun anew, at whatever line its process dies',
+  { timeout: 120_000 },
+  async () => {
+    await using stage = await flipStage({ ddl: DDL, rows: ROWS, rest: REST });
+    await succeeds(stage, 'cutover', '--confirm', 'scenario');
+    await stage.instance().stop();
+    await execute(stage.source, `SELECT pg_drop_replication_slot('scenario')`);
+    await execute(stage.target, `UPDATE orders SET note = 'changed' WHERE id = 7`);
+    for (const point of ['forward.log-anew', 'forward.slot-made']) await stage.killedAt(point, 'up', '--port', '0');
+    await stage.restart();
+    await until(async () => has(stage.source, 'changed'), 'the way back');
+    await succeeds(stage, 'rollback');
+    await insert(stage.source, 'behind the rollback');
+    await until(async () => has(stage.target, 'behind the rollback'), 'the way there');
+    // Nothing was copied: what the target had been written was not on the source yet.
+    expect(stage.instance().status()?.tables).toMatchObject([{ phase: 'following', rowsCopied: 0 }]);
+    expect(await has(stage.target, 'changed')).toBe(true);
+  },
+);
