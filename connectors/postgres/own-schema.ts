@@ -237,6 +237,21 @@ const STEPS: readonly string[] = [
    );`,
   // Conflicts of dual writes, by kind and who won.
   `ALTER TABLE crossfade.table_progress ADD COLUMN conflicts jsonb NOT NULL DEFAULT '{}';`,
+  // What the file's checks and shadow queries came to, each time that a running instance made them.
+  `CREATE TABLE crossfade.check_verdict (
+     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+     name text NOT NULL,
+     at timestamptz NOT NULL DEFAULT now(),
+     check_name text NOT NULL,
+     kind text NOT NULL,
+     lsn pg_lsn,
+     verdict text NOT NULL CHECK (verdict IN ('equal', 'differs', 'inconclusive')),
+     source text,
+     target text,
+     message text NOT NULL,
+     seconds double precision NOT NULL
+   );
+   CREATE INDEX check_verdict_at ON crossfade.check_verdict (name, at);`,
 ];
 
 const SCHEMA_LOCK = `pg_advisory_xact_lock(hashtextextended('crossfade schema', 0))`;

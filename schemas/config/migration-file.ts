@@ -360,6 +360,8 @@ export interface ReconcileSettings {
   readonly startAfterSeconds: number;
   /** What does not change is compared again after this. */
   readonly sweepHours: number;
+  /** The file's checks and shadow queries are made again after this. */
+  readonly checkMinutes: number;
   /** The log is held against both sides, too; absent: it is not. */
   readonly stream?: boolean;
 }

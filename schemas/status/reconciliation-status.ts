@@ -3,6 +3,21 @@ import { z } from 'zod';
 
 const count = z.number().int().nonnegative();
 
+/** The file's checks, or its shadow queries, as they were last made. */
+const checksStatusSchema = z.strictObject({
+  declared: count,
+  equal: count,
+  /** Those that differed when they were last judged. */
+  differs: count,
+  /** Those of the others that could not be judged when they were last made. */
+  inconclusive: count,
+  /** Names of those that differ. */
+  differing: z.array(z.string()),
+  /** When they were last made; null: not yet. */
+  madeAt: z.string().nullable(),
+});
+export type ChecksStatus = z.infer<typeof checksStatusSchema>;
+
 export const reconciliationStatusSchema = z.strictObject({
   /** There: the target serves, and nothing is compared by itself until the source does again. */
   silent: z.literal(true).exactOptional(),
@@ -22,5 +37,9 @@ export const reconciliationStatusSchema = z.strictObject({
   repairing: count,
   /** Tables, or ranges of their keys, that the last comparison could not judge. */
   inconclusive: count,
+  /** Absent: the file declares none. */
+  checks: checksStatusSchema.exactOptional(),
+  /** Answers of the shadow queries; absent: the file declares none. */
+  queries: checksStatusSchema.exactOptional(),
 });
 export type ReconciliationStatus = z.infer<typeof reconciliationStatusSchema>;

@@ -7,12 +7,14 @@ import { readFile } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { type TableMapping, tableId } from '#schemas/mapping/compiled-mapping.ts';
+import type { DriftFinding } from '#schemas/reconcile/drift-finding.ts';
 import type { VerifyResult } from '#schemas/reconcile/verify-result.ts';
 import type { RecopyRequest } from '#schemas/recopy.ts';
 import { readOpenFindings } from '#connectors/target/postgres/reconcile-record.ts';
 import { tableName } from '#services/reconciler/monitor/table-name.ts';
 import { planRepair } from '#services/reconciler/plan-repair.ts';
 import { repairMigration } from '#services/reconciler/repair.ts';
+import { openKeptFindings } from '#services/runtime/kept-findings.ts';
 import { readLastVerify } from '#services/runtime/last-verify.ts';
 import { readFit } from './catalogs.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
@@ -183,9 +185,10 @@ async function foundRequests(context: CommandContext, { direction, ...input }: A
 
 /** Tables in which the running instance found rows twice are compared now: its notes are as old as its last look, and may know of less than differs. */
 async function compareFound(context: CommandContext, { direction, ...input }: Asked): Promise<void> {
-  const { target, name } = input.file;
-  if (target.postgres === undefined) return;
-  const open = await readOpenFindings(target.postgres, name).catch((error: unknown) => {
+  const { target, name, targetName } = input.file;
+  const read = async (): Promise<readonly DriftFinding[]> =>
+    target.postgres === undefined ? openKeptFindings(input.dataDir, targetName) : readOpenFindings(target.postgres, name);
+  const open = await read().catch((error: unknown): readonly DriftFinding[] => {
     context.log.warn({ error: messageOf(error) }, 'what the running instance found cannot be read');
     return [];
   });

@@ -59,8 +59,8 @@ async function flipped(status: StatusResult, context: CommandContext): Promise<S
 /** Named, as far as a screen holds them; where the file cannot be read here, only counted. */
 async function differingRows({ name }: StatusResult, context: CommandContext): Promise<Finding[]> {
   try {
-    const { file } = await loadWhole(context);
-    return file.name === name ? await findingsOf(file) : [];
+    const { file, dataDir } = await loadWhole(context);
+    return file.name === name ? await findingsOf(file, dataDir) : [];
   } catch {
     return [];
   }

@@ -91,7 +91,19 @@ function registerReconciliationMetrics(meter: Meter, read: () => StatusResult['r
     if (now === undefined) return [];
     return (['suspected', 'confirmed', 'repairing'] as const).map((state) => ({ labels: { state }, value: now[state] }));
   });
+  meter.labelled(
+    { name: 'checks', help: 'Checks and shadow queries of the file, by what was last found.', labels: ['kind', 'verdict'] },
+    () => {
+      const { checks, queries } = read() ?? {};
+      const made = { check: checks, query: queries };
+      return (['check', 'query'] as const).flatMap((kind) =>
+        made[kind] === undefined ? [] : CHECK_VERDICTS.map((verdict) => ({ labels: { kind, verdict }, value: made[kind]![verdict] })),
+      );
+    },
+  );
 }
+
+const CHECK_VERDICTS = ['equal', 'differs', 'inconclusive'] as const;
 
 /** Of each of several targets. */
 export function registerTargetMetrics(meter: Meter, status: () => StatusResult): void {

@@ -16,6 +16,7 @@ import { planHash } from '#schemas/plan/plan-hash.ts';
 import { requirePlan } from '#schemas/plan/require-plan.ts';
 import { wholeHash } from '#schemas/plan/whole-hash.ts';
 import type { Catalog, CatalogTable, CatalogType } from '#schemas/table.ts';
+import { type DeclaredIn, declaredIn } from './declared-in.ts';
 import type { KeptTarget } from '#services/runtime/kept-target.ts';
 
 export interface Migration {
@@ -36,6 +37,7 @@ export interface TargetMigration {
   /** As this target sees it. */
   readonly file: MigrationFile;
   readonly migration: Migration;
+  readonly declared: DeclaredIn;
   /** Absent: Redis has none. */
   readonly catalog?: Catalog;
   /** It could not be reached: the mapping is of what it was like before. */
@@ -69,9 +71,11 @@ export async function readMigrations(
     if (kept === undefined && targets[i] !== undefined && !sameRenames(source.renames, renames))
       throw new PipelineError('CF-8340', 'names of tables were swapped this very moment');
     const migration = compile(view, { source: source.catalog, target: catalog, renames, isSigned });
-    if (catalog === undefined) return { file: view, migration };
-    const away = kept === undefined ? undefined : awayTarget({ file: view, migration }, kept, { source: source.catalog, catalog });
-    return { file: view, migration, catalog, ...(away !== undefined && { away }) };
+    if (catalog === undefined) return { file: view, migration, declared: { planned: [], findings: [] } };
+    const declared = declaredIn(view, migration.mapping, { source: source.catalog, target: catalog });
+    const look = { file: view, migration, declared };
+    const away = kept === undefined ? undefined : awayTarget(look, kept, { source: source.catalog, catalog });
+    return { ...look, catalog, ...(away !== undefined && { away }) };
   });
   await requireSigned(file, found);
   return found;

@@ -46,7 +46,7 @@ export function copySettings(options: Pick<CopyWorldOptions, 'copy' | 'heartbeat
     slot: { create: true, failover: false, onBudget: 'warn' },
     publication: { create: true },
     heartbeatSeconds: options.heartbeatSeconds ?? 1,
-    reconcile: { enabled: false, budgetPercent: 10, startAfterSeconds: 15, sweepHours: 6 },
+    reconcile: { enabled: false, budgetPercent: 10, startAfterSeconds: 15, sweepHours: 6, checkMinutes: 60 },
     log: { retainBytes: 1 << 30 },
   };
 }

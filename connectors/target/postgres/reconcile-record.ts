@@ -1,9 +1,11 @@
 /**
  * What the reconciler found and when it compared, in `crossfade.finding` and `crossfade.comparison` on the target. Guarantee: one line for each
- * finding, brought up to date and never removed; comparisons are forgotten after a week.
+ * finding, brought up to date and never removed; comparisons, and the verdicts of the file's checks in `crossfade.check_verdict`, are forgotten after a
+ * week.
  */
 import type pg from 'pg';
 import { connect } from '#connectors/postgres/session.ts';
+import type { CheckVerdict } from '#schemas/reconcile/checks/check-verdict.ts';
 import type { DriftFinding } from '#schemas/reconcile/drift-finding.ts';
 import type { ComparisonRecord } from '#schemas/reconcile/comparison-record.ts';
 
@@ -129,6 +131,23 @@ export async function saveRound(
       await client.query(SAVE_COMPARISONS, [name, JSON.stringify(round.comparisons)]);
       await client.query(FORGET, [name]);
     }
+    await client.query('COMMIT');
+  });
+}
+
+const SAVE_CHECKS = `
+  INSERT INTO crossfade.check_verdict (name, check_name, kind, lsn, verdict, source, target, message, seconds)
+  SELECT $1, c.name, c.kind, c.lsn::pg_lsn, c.verdict, c.source, c.target, c.message, $3::double precision
+  FROM pg_catalog.json_to_recordset($2::json) AS c(name text, kind text, lsn text, verdict text, source text, target text, message text)`;
+
+const FORGET_CHECKS = `DELETE FROM crossfade.check_verdict WHERE name = $1 AND at < now() - interval '7 days'`;
+
+/** Of one round of the file's checks and queries, which took so long together. */
+export async function saveChecks(url: string, name: string, verdicts: readonly CheckVerdict[], seconds: number): Promise<void> {
+  await withSession(url, async (client) => {
+    await client.query('BEGIN');
+    await client.query(SAVE_CHECKS, [name, JSON.stringify(verdicts), String(seconds)]);
+    await client.query(FORGET_CHECKS, [name]);
     await client.query('COMMIT');
   });
 }

@@ -19,7 +19,7 @@ export interface CheckVerdict {
   readonly severity?: 'warning';
   /** Why it is inconclusive. */
   readonly cause?: Inconclusive['cause'];
-  /** Of a shadow query: the source state that the target showed when both were asked. */
+  /** Of what the file declares: the source state that the target showed when both were asked. */
   readonly lsn?: string;
   /** It stands in the file. */
   readonly declared?: true;

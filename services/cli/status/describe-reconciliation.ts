@@ -7,6 +7,7 @@ import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import type { Finding } from '#schemas/errors.ts';
 import { errorFinding, listNames, warningFinding } from '#schemas/finding.ts';
 import type { DriftFinding } from '#schemas/reconcile/drift-finding.ts';
+import { openKeptFindings } from '#services/runtime/kept-findings.ts';
 import type { Paint } from '../paint.ts';
 import { formatCount } from '../render.ts';
 
@@ -19,7 +20,7 @@ export function describeReconciliation({ reconciliation, targets }: StatusResult
 }
 
 function describe(
-  { silent, proved, provedSince, comparisons, suspected, confirmed, repairing, inconclusive }: ReconciliationStatus,
+  { silent, proved, provedSince, comparisons, suspected, confirmed, repairing, inconclusive, checks, queries }: ReconciliationStatus,
   paint: Paint,
 ): string {
   if (silent) return 'silent while the target serves: crossfade verify compares the other way';
@@ -32,7 +33,20 @@ function describe(
     `${share}${since}`,
     ...(differ > 0 ? [paint.red(open)] : []),
     ...(inconclusive > 0 ? [paint.yellow(`${formatCount(inconclusive)} not judged`)] : []),
+    ...describeChecks(checks, 'checks', paint),
+    ...describeChecks(queries, 'shadow queries', paint),
   ].join('; ');
+}
+
+function describeChecks(made: ReconciliationStatus['checks'], what: string, paint: Paint): string[] {
+  if (made === undefined) return [];
+  const { declared, equal, differing, inconclusive, madeAt } = made;
+  if (madeAt === null) return [`${what} not made yet`];
+  return [
+    `${equal} of ${declared} ${what} equal at ${madeAt}`,
+    ...(differing.length > 0 ? [paint.red(`${listNames(differing)} ${differing.length === 1 ? 'differs' : 'differ'}`)] : []),
+    ...(inconclusive > 0 ? [paint.yellow(`${inconclusive} not judged`)] : []),
+  ];
 }
 
 /** Rounded down: all is 100 % only when it is all. */
@@ -45,11 +59,12 @@ const SHOWN = 20;
 const READ_MAX = 1_000;
 
 /** Rows that are known to differ, of all targets, as far as they can be reached. */
-export async function findingsOf(file: MigrationFile): Promise<Finding[]> {
+export async function findingsOf(file: MigrationFile, dataDir: string): Promise<Finding[]> {
   const ofTargets = targetFiles(file).map(async (view) => {
     const url = view.target.postgres;
-    const open = url === undefined ? [] : await readOpenFindings(url, file.name, READ_MAX).catch(() => []);
-    return open.map((one) => nameOf(one, view.targetName));
+    const read = async (): Promise<readonly DriftFinding[]> =>
+      url === undefined ? openKeptFindings(dataDir, view.targetName).slice(0, READ_MAX) : readOpenFindings(url, file.name, READ_MAX);
+    return (await read().catch(() => [])).map((one) => nameOf(one, view.targetName));
   });
   const named = (await Promise.all(ofTargets)).flat();
   if (named.length <= SHOWN) return named;

@@ -78,7 +78,7 @@ async function evaluateAll(
   for (const check of checks) {
     signal.throwIfAborted();
     const verdict = await evaluateOrExplain(evaluation, check);
-    const isAt = check.kind === 'shadow' && verdict.verdict !== 'inconclusive';
+    const isAt = check.kind !== 'orphans' && verdict.verdict !== 'inconclusive';
     verdicts.set(check, isAt ? { ...verdict, lsn: formatLsn(alignment.applied) } : verdict);
   }
   await Promise.all([alignment.source.stillHeld(), alignment.target.stillHeld()]);

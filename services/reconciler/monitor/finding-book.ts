@@ -1,6 +1,6 @@
 /**
  * The life of every difference that comparisons find. Guarantee: a finding changes its state only by a comparison of its own rows at a later
- * source state, or by a repair that was asked for; a comparison that names not all it found ends nothing.
+ * source state, or by a repair that was asked for; a comparison that names not all it found ends nothing, nor does one that some rows never lay still for.
  */
 import { parseLsn } from '#schemas/lsn.ts';
 import { type DriftFinding, type FindingState, OPEN_STATES } from '#schemas/reconcile/drift-finding.ts';
@@ -40,7 +40,9 @@ export class FindingBook {
 
   /** What a comparison found, or no longer finds. @returns the findings that changed their state, ended ones among them. */
   compared({ verdict, beganMs, atMs, covers }: Compared): readonly DriftFinding[] {
-    if (verdict.inconclusive !== undefined || verdict.lsn === null) return [];
+    // Of a store without snapshots the rows that lay still were judged: what is said of those holds.
+    const isHot = verdict.inconclusive?.cause === 'hot';
+    if ((verdict.inconclusive !== undefined && !isHot) || verdict.lsn === null) return [];
     const at: Place = { beganMs, step: { atMs, lsn: verdict.lsn } };
     const changed: DriftFinding[] = [];
     const seen = new Set<string>();
@@ -49,6 +51,7 @@ export class FindingBook {
       const next = this.#seen(one, at);
       if (next !== undefined) changed.push(next);
     }
+    if (isHot) return changed;
     // A row that has a name may stand among those that were only counted.
     const isWhole = verdict.sample.length >= namedMost(verdict);
     for (const finding of this.#open.values()) {

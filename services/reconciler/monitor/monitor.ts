@@ -15,12 +15,14 @@ import type { TableVerdict, VerifyResult } from '#schemas/reconcile/verify-resul
 import type { RecopyRequest } from '#schemas/recopy.ts';
 import type { ReconciliationStatus } from '#schemas/status/reconciliation-status.ts';
 import type { Logger } from '#services/runtime/service.ts';
+import type { CheckRounds } from './check-rounds.ts';
 import { FindingBook } from './finding-book.ts';
 import type { KeyRange } from '#schemas/reconcile/key-range.ts';
 import { MonitoredTables, type PartOf } from './monitored-tables.ts';
 import { tableName } from './table-name.ts';
 import type { TouchedKeys } from './touched-keys.ts';
 import { dueParts, restMs, type RoundTime } from './schedule.ts';
+import { unlessStopped } from './unless-stopped.ts';
 
 export interface MonitorSettings {
   /** Share of the time that comparing may take: 0 to 1. */
@@ -49,6 +51,8 @@ export interface MonitorOptions {
   /** Where the source stands; null: not known. */
   readonly sourceLsn: () => string | null;
   readonly record: MonitorRecord;
+  /** What the file declares besides the rows; absent: nothing. */
+  readonly checks?: CheckRounds;
   readonly settings: MonitorSettings;
   readonly logger: Logger;
 }
@@ -104,10 +108,12 @@ export class Monitor {
 
   /** @returns how long to rest, in milliseconds */
   async #turn(signal: AbortSignal): Promise<number> {
-    const { settings, isFollowing, touched } = this.#options;
+    const { settings, isFollowing, touched, checks } = this.#options;
     await this.#cut(signal);
     this.#tables.touch(touched.drain(), Date.now());
     if (this.#lookWhoServes()) return POLL_MS;
+    // One after the other: both need a slot. What they take of the time is their own, so that rows are looked at no later.
+    if (this.#comparisons > 0 && isFollowing() && checks?.isDue(Date.now()) === true) await checks.round(signal);
     const parts = dueParts(this.#tables.parts, Date.now(), { sweepMs: settings.sweepMs, roundRows: ROUND_ROWS, retryMs: RETRY_MS });
     if (parts.length === 0 || !isFollowing()) return POLL_MS;
     return restMs(await this.#round(parts, signal), settings.budget);
@@ -122,7 +128,10 @@ export class Monitor {
   #lookWhoServes(): boolean {
     const wasSilent = this.#isSilent;
     this.#isSilent = this.#options.serves?.() === 'target';
-    if (wasSilent !== this.#isSilent) this.#tables.touchAll(Date.now());
+    if (wasSilent !== this.#isSilent) {
+      this.#tables.touchAll(Date.now());
+      this.#options.checks?.again();
+    }
     return this.#isSilent;
   }
 
@@ -146,6 +155,7 @@ export class Monitor {
       comparisons: this.#comparisons,
       ...this.#told,
       inconclusive,
+      ...this.#options.checks?.status(),
     };
   }
 
@@ -269,18 +279,4 @@ function recordOf(verdict: TableVerdict, seconds: number): Omit<ComparisonRecord
 
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await delay(ms, undefined, { signal }).catch(() => undefined);
-}
-
-/** Whoever stops does not wait for a server that does not answer. @throws the signal's reason */
-async function unlessStopped<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  const stopped = Promise.withResolvers<never>();
-  const stop = (): void => stopped.reject(signal.reason as Error);
-  signal.addEventListener('abort', stop, { once: true });
-  try {
-    return await Promise.race([work, stopped.promise]);
-  } finally {
-    signal.removeEventListener('abort', stop);
-    work.catch(() => undefined);
-  }
 }

@@ -46,6 +46,8 @@ export interface StoreAlignOptions {
   readonly publication: string;
   readonly limits: VerifyLimits;
   readonly log?: OpenRawLog | undefined;
+  /** Told how long Redis was waited for. */
+  readonly onWaited?: ((milliseconds: number) => void) | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -102,7 +104,9 @@ export async function alignStore(options: StoreAlignOptions, probes: readonly Ta
   const source = stack.use(await HeldSnapshot.take(options.sourceUrl, 'source'));
   for (const client of [stream, present]) await requireSameServer(client, source);
   const after = await markPosition(stream, name);
+  const waitsFrom = performance.now();
   const state = await waitPassed(options, { stream, store, after, window });
+  options.onWaited?.(performance.now() - waitsFrom);
   await requireSameHistory(stream, state);
   const { tables, refused } = await hold(options, probes, { source, state });
   const kept = stack.move();

@@ -4,15 +4,13 @@
  * are measured afterwards, on the tables as they are.
  */
 import type { CheckVerdict } from '#schemas/reconcile/checks/check-verdict.ts';
-import { pairsOf, type ShadowCheck } from '#schemas/reconcile/checks/planned-check.ts';
+import type { ShadowCheck } from '#schemas/reconcile/checks/planned-check.ts';
 import type { LatencyVerdict } from '#schemas/reconcile/shadow/judge-latency.ts';
 import { type ShadowVerdict, shadowVerdict } from '#schemas/reconcile/shadow/shadow-verdict.ts';
-import { pairId } from '#schemas/mapping/compiled-mapping.ts';
 import { cutOffBy } from '#connectors/probe/postgres/held-snapshot.ts';
-import { runChecks } from '../checks/run-checks.ts';
-import { DEFAULT_LIMITS } from '../limits.ts';
+import { checksNow } from '../checks/declared-checks.ts';
 import { serverReason } from '../server-reason.ts';
-import { prepare, retryable, type VerifyOptions } from '../verify.ts';
+import type { VerifyOptions } from '../verify.ts';
 import { measureLatency } from './measure.ts';
 
 export interface ShadowOptions extends Omit<VerifyOptions, 'tables' | 'parts' | 'checks' | 'onWaited'> {
@@ -26,11 +24,7 @@ export async function shadowCompare(options: ShadowOptions): Promise<ShadowVerdi
 }
 
 async function compareNow({ queries, ...options }: ShadowOptions, signal: AbortSignal): Promise<ShadowVerdict[]> {
-  const read = new Set(queries.flatMap((query) => pairsOf(query)).map((pair) => pairId(pair)));
-  const { probes, plan } = await prepare({ ...options, tables: (table) => read.has(pairId(table)) });
-  const limits = { ...DEFAULT_LIMITS, ...options.limits };
-  const align = { ...options, limits, log: options.log, logReach: options.logReach, signal };
-  const answers = await runChecks({ align, plan, probes, checks: queries, logger: options.logger, retryable });
+  const answers = await checksNow(queries, { ...options, signal });
   const verdicts: ShadowVerdict[] = [];
   for (const [i, query] of queries.entries()) {
     const answer = answers[i]!;

@@ -18,6 +18,14 @@ INSERT INTO line SELECT g / 4, g % 4, 'sku ' || g FROM generate_series(1, 400) g
 INSERT INTO entry SELECT now(), 'entry ' || g FROM generate_series(1, 100) g;`;
 const EAGER = 'tables:\n  - from: public.*\nreconcile: { budgetPercent: 100, startAfterSeconds: 0 }\n';
 
+const DECLARED = `${EAGER}checks:
+  - { name: scores, table: public.customer, sum: [score] }
+  - { name: nothing changed, sql: { target: "select count(*) from {public.entry} where what = 'changed'" }, expect: 0 }
+shadow:
+  - { name: entry 7, sql: "select count(*) as n from {public.entry} where what = 'entry 7'" }
+  - { name: a customer, sql: "select name from {public.customer} where id = 7" }
+`;
+
 async function databaseWith(sql: string): Promise<FreshDatabase> {
   const database = await freshDatabase();
   await execute(database.url, sql);
@@ -68,19 +76,29 @@ test('a running instance finds rows that somebody else changed, names them, and 
 });
 
 test(
-  'a difference outlives the instance that found it, and one that is put right by hand is recorded as such',
+  'a difference outlives the instance that found it, checks of the file see it too, and one that is put right by hand is recorded as such',
   { timeout: 240_000 },
   async () => {
     await using from = await databaseWith(SQL + FILL);
     await using to = await databaseWith(SQL);
-    const first = await startInstance({ source: from.url, target: to.url, rest: EAGER });
-    await vi.waitFor(() => expect(proof(first)).toMatchObject({ proved: 1 }), WAIT);
+    const first = await startInstance({ source: from.url, target: to.url, rest: DECLARED });
+    const clean = { declared: 2, equal: 2, differs: 0, inconclusive: 0 };
+    await vi.waitFor(() => expect(proof(first)).toMatchObject({ proved: 1, checks: clean, queries: clean }), WAIT);
     await execute(to.url, `UPDATE entry SET what = 'changed' WHERE what = 'entry 7'`);
     await execute(from.url, `INSERT INTO entry VALUES (now(), 'one more')`);
     await vi.waitFor(() => expect(proof(first)).toMatchObject({ confirmed: 2 }), WAIT);
     await first.stop();
-    await using second = await startInstance({ source: from.url, target: to.url, rest: EAGER }, first.dataDir);
+    await using second = await startInstance({ source: from.url, target: to.url, rest: DECLARED }, first.dataDir);
     await vi.waitFor(() => expect(proof(second)).toMatchObject({ confirmed: 2 }), WAIT);
+    const checks = { equal: 1, differs: 1, differing: ['nothing changed'] };
+    await vi.waitFor(() => expect(proof(second)).toMatchObject({ checks, queries: { equal: 1, differing: ['entry 7'] } }), WAIT);
+    const kept = 'SELECT check_name, kind, verdict, source, target FROM crossfade.check_verdict WHERE lsn IS NOT NULL ORDER BY id OFFSET 4';
+    expect((await execute(to.url, kept)).map((row) => Object.values(row))).toEqual([
+      ['scores', 'sum', 'equal', '125250', '125250'],
+      ['nothing changed', 'sql', 'differs', '0', '1'],
+      ['entry 7', 'shadow', 'differs', 'one row', 'one row'],
+      ['a customer', 'shadow', 'equal', 'one row', 'one row'],
+    ]);
     await execute(to.url, `UPDATE entry SET what = 'entry 7' WHERE what = 'changed'`);
     await execute(from.url, `INSERT INTO entry VALUES (now(), 'another')`);
     await vi.waitFor(() => expect(open(second)).toBe(0), WAIT);

@@ -32,7 +32,7 @@ describe('the smallest file', () => {
       sink: { parallel: 2, synchronousCommit: false, batchRows: 20_000 },
       slot: { create: true, failover: false, onBudget: 'warn' },
       publication: { create: true },
-      reconcile: { enabled: true, budgetPercent: 10, startAfterSeconds: 15, sweepHours: 6, stream: false },
+      reconcile: { enabled: true, budgetPercent: 10, startAfterSeconds: 15, sweepHours: 6, checkMinutes: 60, stream: false },
       heartbeatSeconds: 10,
       log: { retainBytes: 1024 ** 3 },
     });

@@ -15,8 +15,11 @@ const clean: ReconciliationStatus = {
   inconclusive: 0,
 };
 
+const checked = { declared: 2, equal: 2, differs: 0, inconclusive: 0, differing: [], madeAt: '2026-11-22T10:04:00.000Z' };
+
 test('a whole clean round since the state last changed proves it', () => {
   expect(runningProof(row, clean)).toBe('proved');
+  expect(runningProof(row, { ...clean, checks: checked })).toBe('proved');
   expect(runningProof(undefined, clean)).toBeUndefined();
   expect(runningProof(row, undefined)).toBeUndefined();
 });
@@ -29,6 +32,9 @@ test.each<readonly [string, Partial<Standing>, Partial<ReconciliationStatus>]>([
   ['a row is suspected', {}, { suspected: 1 }],
   ['a row is being repaired', {}, { repairing: 1 }],
   ['a part could not be judged', {}, { inconclusive: 1 }],
+  ['a check of the file differs', {}, { checks: { ...checked, equal: 1, differs: 1, differing: ['sum'] } }],
+  ['one could not be judged', {}, { checks: { ...checked, equal: 1, inconclusive: 1 } }],
+  ['none of them was made', {}, { checks: { ...checked, equal: 0, madeAt: null } }],
   ['the target serves', { serves: 'target' }, {}],
   ['it is observed', { state: 'observing', serves: 'target' }, {}],
   ['nothing is compared', {}, { silent: true }],
@@ -39,8 +45,10 @@ test.each<readonly [string, Partial<Standing>, Partial<ReconciliationStatus>]>([
   expect(runningProof({ ...row, ...standing }, { ...clean, ...compared })).toBeUndefined();
 });
 
-test('a confirmed difference takes it back, a suspected one does not', () => {
+test('a confirmed difference or a check that differs takes it back, a suspicion does not', () => {
   const verified: Standing = { ...row, state: 'verified' };
   expect(runningProof(verified, { ...clean, confirmed: 2 })).toBe('doubted');
   expect(runningProof(verified, { ...clean, suspected: 2 })).toBeUndefined();
+  expect(runningProof(verified, { ...clean, checks: { ...checked, equal: 1, differs: 1, differing: ['sum'] } })).toBe('doubted');
+  expect(runningProof(verified, { ...clean, checks: { ...checked, equal: 1, inconclusive: 1 } })).toBeUndefined();
 });

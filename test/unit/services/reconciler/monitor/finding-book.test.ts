@@ -148,3 +148,17 @@ test('a row that is repaired again and again keeps its first step and its last o
   const steps = book.open[0]!.steps;
   expect([steps.length, steps[0]!.state, steps.at(-1)!.atMs]).toEqual([100, 'suspected', 301]);
 });
+
+test('rows of a store without snapshots that never lay still keep nobody from hearing of the others, and end nothing', () => {
+  const book = new FindingBook();
+  const inconclusive = { cause: 'hot', message: 'one row changed at each look' } as const;
+  book.compared({ verdict: { ...differing('1', '0/100'), inconclusive }, beganMs: 1, atMs: 1 });
+  expect(book.compared({ verdict: { ...differing('1', '0/110'), inconclusive }, beganMs: 2, atMs: 2 })).toMatchObject([
+    { state: 'confirmed' },
+  ]);
+  expect(book.compared({ verdict: { ...EQUAL, inconclusive, lsn: '0/120' }, beganMs: 3, atMs: 3 })).toEqual([]);
+  expect(
+    book.compared({ verdict: { ...differing('2', '0/120'), inconclusive: { cause: 'lag', message: 'far behind' } }, beganMs: 4, atMs: 4 }),
+  ).toEqual([]);
+  expect(book.count('confirmed')).toBe(1);
+});
