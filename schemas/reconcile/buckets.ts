@@ -62,6 +62,11 @@ export class Buckets {
     for (let i = 0; i < sums.length; i++) sums[i]!.add(values[i] ?? null, sign);
   }
 
+  /** Of the declared columns, as copies. */
+  declaredOf(bucket: number): readonly DecimalSum[] {
+    return (this.#sums[bucket] ?? []).map((sum) => sum.copy());
+  }
+
   clear(): void {
     this.#rows.fill(0);
     this.#lanes.fill(0);

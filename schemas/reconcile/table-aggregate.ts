@@ -3,6 +3,7 @@
  * or of all but the *open* keys, whose row is there and not known, and which are told; beyond its limits it is void, never wrong.
  */
 import { Buckets, type BucketState } from './buckets.ts';
+import type { DecimalSum } from './decimal-sum.ts';
 import { RowStore } from './row-store.ts';
 import type { WideTexts } from './tuple-digester.ts';
 
@@ -145,6 +146,11 @@ export class TableAggregate {
   /** Of all rows of the bucket but the open ones. */
   bucket(bucket: number): BucketState {
     return this.#buckets.state(bucket);
+  }
+
+  /** Sums of the bucket's declared columns, as copies. */
+  declaredOf(bucket: number): readonly DecimalSum[] {
+    return this.#buckets.declaredOf(bucket);
   }
 
   openKeys(bucket: number): readonly (readonly (string | null)[])[] {

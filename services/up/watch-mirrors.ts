@@ -5,6 +5,8 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Topic } from '#connectors/change-log/change-log.ts';
+import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { summedColumns } from '#schemas/reconcile/checks/summed-columns.ts';
 import { messageOf } from '#schemas/errors.ts';
 import type { MirrorVerdict } from '#services/reconciler/stream/mirror-verdict.ts';
 import { StreamMirror } from '#services/reconciler/stream/stream-mirror.ts';
@@ -32,10 +34,11 @@ export async function watchMirrors(log: WatchedLog, signal: AbortSignal): Promis
 
 /** Resolves with the signal. */
 async function watchTarget(log: WatchedLog, target: TargetSide, signal: AbortSignal): Promise<void> {
-  const { file, migration } = target;
+  const { file, migration, declared } = target;
   const { postgres: targetUrl } = file.target;
   if (targetUrl === undefined) return;
   const { raw, progress, serving, logger } = log;
+  const summed = (table: TableMapping): readonly number[] => summedColumns(declared.planned, table);
   const options = { name: file.name, sourceUrl: file.source.postgres, targetUrl, raw, progress, logger };
   while (!signal.aborted) {
     const ended = new AbortController();
@@ -43,7 +46,7 @@ async function watchTarget(log: WatchedLog, target: TargetSide, signal: AbortSig
       // What comes back from a target that serves is not in this log: a mirror of before would differ from both sides for ever.
       await serving.untilForward(signal);
       const forward = serving.forwardOnly(AbortSignal.any([signal, ended.signal]));
-      const mirror = await StreamMirror.open({ ...options, mapping: migration.mapping, types: migration.types });
+      const mirror = await StreamMirror.open({ ...options, mapping: migration.mapping, types: migration.types, summed });
       await Promise.all([mirror.run(forward), compareAlways(mirror, logger, forward)]);
     } catch (error) {
       logger.warn({ error: messageOf(error) }, 'the log cannot be held against source and target; it is tried again');
@@ -71,13 +74,13 @@ const WORDS = {
 } as const;
 
 function tell(verdict: MirrorVerdict, differing: Set<string>, logger: Logger): void {
-  const { from, to, equality, outcome, differences, sample } = verdict;
+  const { from, to, equality, outcome, differences, sample, sums } = verdict;
   const id = `${equality} ${from} ${to}`;
   if (outcome === 'equal' && differing.delete(id)) logger.info({ from, to }, WORDS[equality].equal);
   if (outcome !== 'differs' || differing.has(id)) return;
   differing.add(id);
   const keys = sample.slice(0, KEYS_TOLD).map(({ kind, key }) => ({ kind, key }));
-  logger.warn({ from, to, differences, keys }, WORDS[equality].differ);
+  logger.warn({ from, to, differences, keys, ...(sums.length > 0 && { sums }) }, WORDS[equality].differ);
 }
 
 async function pause(ms: number, signal: AbortSignal): Promise<void> {

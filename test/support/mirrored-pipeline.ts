@@ -9,6 +9,7 @@ import { vi } from 'vitest';
 import type { Topic } from '#connectors/change-log/change-log.ts';
 import { openEmbeddedLog } from '#connectors/change-log/embedded/log.ts';
 import { readMigrationFile } from '#schemas/config/read-migration-file.ts';
+import { summedColumns } from '#schemas/reconcile/checks/summed-columns.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import type { MirrorLimits } from '#services/reconciler/stream/mirror-limits.ts';
 import type { MirrorVerdict } from '#services/reconciler/stream/mirror-verdict.ts';
@@ -26,6 +27,8 @@ export interface MirroredOptions {
   readonly targetUrl: string;
   /** YAML below `tables:`; all of public when absent. */
   readonly tables?: string;
+  /** YAML below `checks:`; none when absent. */
+  readonly checks?: string;
   readonly limits?: Partial<MirrorLimits>;
   /** What the sink and the mirror read in place of what the reader wrote. */
   readonly alter?: Alter;
@@ -43,9 +46,9 @@ export interface MirroredPipeline extends AsyncDisposable {
 
 const WAIT = { timeout: 60_000, interval: 50 };
 
-function fileOf({ sourceUrl, targetUrl, tables }: MirroredOptions): MigrationFile {
+function fileOf({ sourceUrl, targetUrl, tables, checks }: MirroredOptions): MigrationFile {
   const head = `crossfade: 1\nname: mirrored\nsource: { postgres: "${sourceUrl}" }\ntarget: { postgres: "${targetUrl}" }\nheartbeatSeconds: 1\n`;
-  const text = `${head}tables:\n${tables ?? '  - from: public.*\n'}`;
+  const text = `${head}tables:\n${tables ?? '  - from: public.*\n'}${checks === undefined ? '' : `checks:\n${checks}`}`;
   const { file, findings } = readMigrationFile({ path: 'test.yaml', text, env: {} });
   if (file === undefined) throw new Error(findings.map(({ message }) => message).join('; '));
   return file;
@@ -90,7 +93,7 @@ export async function mirroredPipeline(options: MirroredOptions): Promise<Mirror
   group.start((signal) => running.reader.run(signal));
   await group.orFailure(running.streaming);
   group.start((signal) => running.copier.run(signal));
-  const [{ migration }] = targets.all as [(typeof targets.all)[number]];
+  const [{ migration, declared }] = targets.all as [(typeof targets.all)[number]];
   const mirror = await StreamMirror.open({
     ...options,
     ...topics,
@@ -98,6 +101,7 @@ export async function mirroredPipeline(options: MirroredOptions): Promise<Mirror
     mapping: migration.mapping,
     types: migration.types,
     logger: silentLogger,
+    summed: (table) => summedColumns(declared.planned, table),
     limits: { tendMs: 100, refillMs: 500, waitMs: 20_000, ...options.limits },
   });
   group.start((signal) => mirror.run(signal));

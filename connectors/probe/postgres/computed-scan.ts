@@ -12,6 +12,7 @@ import {
   addTo,
   bucketOf,
   bucketSums,
+  declaredSums,
   cursor,
   fromItem,
   listRows,
@@ -35,7 +36,13 @@ export async function sumsOf(scan: Scan, mask: bigint, within?: Buckets): Promis
   if (!isComputedSide(scan)) return bucketSums(scan, mask, within);
   const sums = new Map<string, BucketSum>();
   const isWanted = selector(within);
-  for await (const { hash, sum } of digestedRows(scan, true)) if (isWanted(hash)) addTo(sums, bucketOf(hash, mask), sum);
+  const { summed = [] } = scan;
+  for await (const { hash, sum, texts } of digestedRows(scan, true)) {
+    if (!isWanted(hash)) continue;
+    // A row that the mapping refuses has no numbers.
+    const numbers = texts.some((text) => text === REFUSED) ? [] : declaredSums(summed.map((column) => texts[column]!));
+    addTo(sums, bucketOf(hash, mask), { ...sum, ...numbers });
+  }
   return sums;
 }
 

@@ -8,6 +8,7 @@ import { quoteIdent, quoteTable } from '#schemas/table.ts';
 import { aliveSql, softDeleteOf } from '#schemas/mapping/kept-rows.ts';
 import { filterSql } from '#schemas/mapping/row-filter.ts';
 import { comparedSql } from '#schemas/mapping/share.ts';
+import { DecimalSum } from '#schemas/reconcile/decimal-sum.ts';
 import type { KeyRange } from '#schemas/reconcile/key-range.ts';
 import { queryRows } from '#connectors/postgres/session.ts';
 import { columnSql, outputText, type ColumnSql } from './column-sql.ts';
@@ -40,6 +41,8 @@ export interface BucketSum {
   rows: bigint;
   a: bigint;
   b: bigint;
+  /** Of the scan's summed columns; absent: it has none. */
+  declared?: readonly DecimalSum[];
 }
 
 /** A slice's statement stays short on a big table: 1 GiB of 8 KiB pages. */
@@ -113,6 +116,8 @@ export interface Scan {
   readonly plan: DigestPlan;
   /** Of sums and listings; absent: the whole table. Rows asked for by key are found wherever they are. */
   readonly range?: KeyRange | undefined;
+  /** Indexes in `mapping.columns` of number columns whose sums come with those of the buckets. */
+  readonly summed?: readonly number[];
   /** Lets the table's lock go and takes it again, in the same snapshot. @throws when the table moved meanwhile. */
   readonly renew: () => Promise<void>;
 }
@@ -144,28 +149,46 @@ export async function bucketSums(scan: Scan, mask: bigint, within?: Buckets): Pr
   const sums = new Map<string, BucketSum>();
   let first = true;
   const weight = weightSql(scan.probe, scan.side);
+  const { summed = [] } = scan;
+  const totals = summed.map((_, i) => `, sum(d.u${i})::text AS u${i}`).join('');
   // Children lie anywhere: a parent's are put together in one go.
   const whole = scan.side === 'target' && weight !== undefined;
   for (const slice of whole ? [[]] : slices(scan)) {
     // Somebody who waits to alter the table waits for one slice, not for the whole scan.
     if (!first) await scan.renew();
     first = false;
+    const values = valueExpressions(scan.probe, scan.side);
+    const numbers = summed.map((column, i) => ({ expression: `(${outputText(values[column]!)})::numeric`, name: `u${i}` }));
     const select = digestSelect(scan.plan, {
       from: fromItem(scan.probe, scan.side, scan.shape),
       where: scanConditions(scan, slice),
-      values: valueExpressions(scan.probe, scan.side),
+      values,
       key: scan.probe.key,
-      ...(weight !== undefined && { extra: [{ expression: weight, name: 'w' }] }),
+      extra: [...(weight === undefined ? [] : [{ expression: weight, name: 'w' }]), ...numbers],
     });
     const where = within === undefined ? '' : ` WHERE ${inBuckets(within)}`;
     const count = weight === undefined ? 'count(1)' : 'sum(d.w)';
     const rows = await queryRows(
       scan.client,
-      `SELECT (d.hk & ${mask})::text AS bucket, ${count}::text AS n, sum(d.a)::text AS a, sum(d.b)::text AS b FROM (${select}) d${where} GROUP BY d.hk & ${mask}`,
+      `SELECT (d.hk & ${mask})::text AS bucket, ${count}::text AS n, sum(d.a)::text AS a, sum(d.b)::text AS b${totals} FROM (${select}) d${where} GROUP BY d.hk & ${mask}`,
     );
-    for (const row of rows) addTo(sums, row['bucket']!, { rows: BigInt(row['n']!), a: BigInt(row['a']!), b: BigInt(row['b']!) });
+    for (const row of rows) {
+      const declared = declaredSums(summed.map((_, i) => row[`u${i}`] ?? null));
+      addTo(sums, row['bucket']!, { rows: BigInt(row['n']!), a: BigInt(row['a']!), b: BigInt(row['b']!), ...declared });
+    }
   }
   return sums;
+}
+
+/** Of values, or sums of values, as texts. */
+export function declaredSums(texts: Texts): Pick<BucketSum, 'declared'> {
+  if (texts.length === 0) return {};
+  const declared = texts.map((text) => {
+    const sum = new DecimalSum();
+    sum.add(text, 1);
+    return sum;
+  });
+  return { declared };
 }
 
 /** The bucket that SQL's `hash & mask` names. */
@@ -178,6 +201,10 @@ export function addTo(sums: Map<string, BucketSum>, bucket: string, by: Readonly
   sum.rows += by.rows;
   sum.a += by.a;
   sum.b += by.b;
+  if (by.declared !== undefined) {
+    sum.declared ??= by.declared.map(() => new DecimalSum());
+    for (const [i, one] of sum.declared.entries()) one.addAll(by.declared[i]!);
+  }
   sums.set(bucket, sum);
 }
 

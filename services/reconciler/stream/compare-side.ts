@@ -3,10 +3,12 @@
  * one state of the log; rows that are open or set aside are taken out on both sides and counted, and nothing is compared twice until equal.
  */
 import { formatLsn, type Lsn } from '#schemas/lsn.ts';
+import { DecimalSum } from '#schemas/reconcile/decimal-sum.ts';
 import { idOf } from '#schemas/reconcile/table-aggregate.ts';
-import { rowsOf, sumsOf } from '#connectors/probe/postgres/computed-scan.ts';
+import { rowsAt, rowsOf, sumsOf } from '#connectors/probe/postgres/computed-scan.ts';
+import { keyId } from '#connectors/probe/postgres/rows-by-key.ts';
 import { type BucketSum, type ListedRow, type Scan, type Texts } from '#connectors/probe/postgres/table-scan.ts';
-import type { Equality, MirrorDifference, MirrorVerdict } from './mirror-verdict.ts';
+import type { Equality, MirrorDifference, MirrorSum, MirrorVerdict } from './mirror-verdict.ts';
 import { lanesOf, type MirrorState, type TableMirror } from './table-mirror.ts';
 
 export interface SideComparison {
@@ -33,9 +35,11 @@ interface Found {
 
 export async function compareSide(comparison: SideComparison): Promise<MirrorVerdict> {
   const { table, scan, state, equality, lsn } = comparison;
-  const mask = table.mask;
-  const sums = await sumsOf(scan, mask);
-  const dirty = differingBuckets(sums, state(), mask);
+  const { mask, summed } = table;
+  const sums = await sumsOf({ ...scan, summed }, mask);
+  const at = state();
+  const dirty = differingBuckets(sums, at, mask);
+  const totals = totalsOf(table, sums, at);
   const tally: Tally = { differences: 0, open: new Set(), held: 0, sample: [] };
   for (let from = 0; from < dirty.length; from += LISTED_BUCKETS)
     await compareRows(comparison, mask, { buckets: dirty.slice(from, from + LISTED_BUCKETS), tally });
@@ -46,13 +50,14 @@ export async function compareSide(comparison: SideComparison): Promise<MirrorVer
     from: `${from.schema}.${from.name}`,
     to: `${to.schema}.${to.name}`,
     equality,
-    outcome: tally.differences > 0 ? 'differs' : 'equal',
+    outcome: tally.differences > 0 || sumsAreApart(totals, tally) ? 'differs' : 'equal',
     rows: Number(rows),
     buckets: dirty.length,
     differences: tally.differences,
     sample: tally.sample,
     open: tally.open.size,
     held: tally.held,
+    sums: totals,
     lsn: lsn === undefined ? null : formatLsn(lsn),
   };
 }
@@ -63,8 +68,24 @@ function differingBuckets(sums: ReadonlyMap<string, BucketSum>, state: MirrorSta
   return Array.from({ length: Number(mask) + 1 }, (_, bucket) => bucket).filter((bucket) => {
     const sum = sums.get(String(bucket)) ?? NOTHING;
     const known = state.bucket(bucket);
-    return Number(sum.rows) !== known.rows || BigInt.asUintN(64, sum.a) !== known.a || BigInt.asUintN(64, sum.b) !== known.b;
+    if (Number(sum.rows) !== known.rows || BigInt.asUintN(64, sum.a) !== known.a || BigInt.asUintN(64, sum.b) !== known.b) return true;
+    return state.declaredOf(bucket).some((total, i) => total.value !== (sum.declared?.[i]?.value ?? null));
   });
+}
+
+function totalsOf(table: TableMirror, sums: ReadonlyMap<string, BucketSum>, state: MirrorState): MirrorSum[] {
+  const { probe, summed } = table;
+  const [log, side] = [summed.map(() => new DecimalSum()), summed.map(() => new DecimalSum())];
+  for (let bucket = 0; bucket <= Number(table.mask); bucket++) {
+    for (const [i, sum] of state.declaredOf(bucket).entries()) log[i]!.addAll(sum);
+    for (const [i, sum] of (sums.get(String(bucket))?.declared ?? []).entries()) side[i]!.addAll(sum);
+  }
+  return summed.map((column, i) => ({ column: probe.mapping.columns[column]!.target, log: log[i]!.value, side: side[i]!.value }));
+}
+
+/** Of rows that are all equal by their digests, and all known: so one of the two is wrong. */
+function sumsAreApart(sums: readonly MirrorSum[], { open, held }: Tally): boolean {
+  return open.size === 0 && held === 0 && sums.some(({ log, side }) => log !== side);
 }
 
 interface Tally {
@@ -85,6 +106,7 @@ async function compareRows(
   const state = comparison.state();
   const wanted = state.rowsIn(new Set(buckets));
   const found: Found[] = [];
+  const settled: Settled[] = [];
   for (const row of listed) {
     const key = table.texts.key(row.key);
     const id = idOf(key);
@@ -94,8 +116,7 @@ async function compareRows(
     else if (known === undefined) found.push({ key, difference: named(table, row, 'extra') });
     else if ('open' in known) {
       tally.open.add(id);
-      // The source's own row at this state: what the log left out is in it. Wide values are not known by it, so a later change may open it again.
-      if (scan.side === 'source') table.settle(key, { lanes: wordsOf(row), declared: [], wide: undefined }, state);
+      if (scan.side === 'source') settled.push({ key, row });
     } else {
       const [a, b] = lanesOf(known.lanes);
       if (a !== row.a || b !== row.b) found.push({ key, difference: named(table, row, 'different') });
@@ -109,9 +130,31 @@ async function compareRows(
     const texts = table.late.textsOf(key);
     found.push({ key, difference: texts === undefined ? { kind: 'missing', key: null } : missing(table, texts) });
   }
+  await settle(comparison, settled, state);
   tally.differences += found.length;
   const some = found.slice(0, Math.max(0, samples - tally.sample.length));
   tally.sample.push(...(await withNames(comparison, mask, some)));
+}
+
+interface Settled {
+  readonly key: Int32Array;
+  readonly row: ListedRow;
+}
+
+/** The source's own rows at this state: what the log left out is in them. Wide values are not known by it, so a later change may open one again. */
+async function settle({ table, scan, state }: SideComparison, open: readonly Settled[], listedAt: MirrorState): Promise<void> {
+  const { summed } = table;
+  if (open.length === 0) return;
+  const keys = open.map(({ row }) => row.sourceKey);
+  const rows = summed.length === 0 ? undefined : await rowsAt(scan, keys);
+  // The log may have gone on while the numbers were read.
+  const now = rows === undefined ? listedAt : state();
+  for (const [i, { key, row }] of open.entries()) {
+    const texts = rows?.get(keyId(keys[i]!))?.texts;
+    if (rows !== undefined && texts === undefined) continue;
+    const declared = summed.map((column) => texts![column]!);
+    table.settle(key, { lanes: wordsOf(row), declared, wide: undefined }, now);
+  }
 }
 
 function named({ probe }: TableMirror, { key, sourceKey }: ListedRow, kind: 'extra' | 'different'): MirrorDifference {

@@ -175,6 +175,7 @@ function verdictWithout(
     sample: [],
     open: 0,
     held: 0,
+    sums: [],
     lsn: null,
     inconclusive,
   };

@@ -66,7 +66,7 @@ export async function fillTables(tables: readonly TableMirror[], filling: Fillin
       const scan = await openScan(stack, { snapshot, present, plan: filling.plan }, table.probe);
       const fill = table.beginFill({
         buckets: bucketCount(scan),
-        declared: 0,
+        declared: table.summed.length,
         rowsMax: Math.min(limits.rowsMax, Math.max(1, limits.allRowsMax - filling.rowsKept())),
         notesMax: limits.notesMax,
       });

@@ -12,6 +12,13 @@ export interface MirrorDifference {
   readonly sourceKey?: readonly string[];
 }
 
+/** Of one column that a check of the file sums, over all rows of the table; null: of none. */
+export interface MirrorSum {
+  readonly column: string;
+  readonly log: string | null;
+  readonly side: string | null;
+}
+
 export interface MirrorVerdict {
   /** `schema.table` on the source. */
   readonly from: string;
@@ -30,6 +37,8 @@ export interface MirrorVerdict {
   readonly open: number;
   /** Rows that the target has set aside: taken out on both sides. */
   readonly held: number;
+  /** At the state that was compared; where rows are open or held, these are missing in the log's. */
+  readonly sums: readonly MirrorSum[];
   /** Source state of the comparison with the target. */
   readonly lsn: string | null;
   readonly inconclusive?: Inconclusive;

@@ -24,9 +24,9 @@ export interface RowsOptions {
   readonly probe: TableProbe;
   readonly forms: readonly ValueForm[];
   readonly digester: RowDigester;
+  /** Indexes in the mapping's columns of those that are summed. */
+  readonly summed: readonly number[];
 }
-
-const NO_SUMS: readonly string[] = [];
 
 export class RelationRows {
   readonly #options: RowsOptions;
@@ -38,11 +38,11 @@ export class RelationRows {
   readonly #offsets: TupleOffsets = { old: 0, oldFull: false, next: 0 };
 
   private constructor(options: RowsOptions, bound: BoundTable) {
-    const { probe, forms, digester } = options;
+    const { probe, forms, digester, summed } = options;
     this.#options = options;
     this.#bound = bound;
     this.#fields = probe.sourceColumns.map((name) => bound.relation.columns.findIndex((column) => column.name === name));
-    this.#texts = new TextDigester(digester, forms);
+    this.#texts = new TextDigester(digester, forms, summed);
     const shape = { columns: [...bound.columnFields], forms, key: probe.key };
     this.#tuples = probe.mapping.steps === undefined ? new TupleDigester(digester, shape) : undefined;
   }
@@ -79,12 +79,15 @@ export class RelationRows {
   }
 
   #state(row: TupleRef, key: Texts, carried: WideTexts | undefined): RowState {
-    const { probe, digester } = this.#options;
+    const { probe, digester, summed } = this.#options;
     const { filter } = probe.mapping;
-    if (this.#tuples !== undefined && filter === undefined) {
-      if (!this.#tuples.row(row, carried)) return { open: key };
-      const wide = this.#tuples.wide.size > 0 ? new Map(this.#tuples.wide) : undefined;
-      return { lanes: digester.lanes.slice(), declared: NO_SUMS, wide };
+    const tuples = this.#tuples;
+    if (tuples !== undefined && filter === undefined) {
+      const whole = tuples.row(row, carried);
+      const declared = summed.map((column) => tuples.text(row.buffer, column));
+      if (!whole || declared.includes(undefined)) return { open: key };
+      const wide = tuples.wide.size > 0 ? new Map(tuples.wide) : undefined;
+      return { lanes: digester.lanes.slice(), declared: declared as (string | null)[], wide };
     }
     const tuple = decodeTuple(row.buffer, row.at);
     const values: Fields = this.#fields.map((field) => tuple[field]);

@@ -51,6 +51,8 @@ export interface MirrorOptions {
   readonly raw: Topic;
   readonly progress: Topic;
   readonly logger: Logger;
+  /** Indexes in a table's columns of those whose sums are kept besides; absent: of none. */
+  readonly summed?: (table: TableMapping) => readonly number[];
   readonly limits?: Partial<MirrorLimits>;
 }
 
@@ -86,9 +88,11 @@ export class StreamMirror {
     this.#refused = tables.filter((table) => table.kind === 'refused');
     this.#ring = new ChangeRing(this.#limits.changesMax, (table, transaction) => table.cannotGoBackOver(transaction));
     const digester = new RowDigester(plan.secrets);
-    this.#tables = tables.flatMap((table) =>
-      table.kind === 'kept' ? [new TableMirror({ probe: tableProbe(table.mapping, known), forms: table.forms, digester }, this.#ring)] : [],
-    );
+    this.#tables = tables.flatMap((table) => {
+      if (table.kind !== 'kept') return [];
+      const { mapping, forms } = table;
+      return [new TableMirror({ probe: tableProbe(mapping, known), forms, digester, summed: options.summed?.(mapping) ?? [] }, this.#ring)];
+    });
   }
 
   /** Both servers are asked how they compute digests. @throws PipelineError CF-6004 when they do not */

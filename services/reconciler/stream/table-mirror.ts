@@ -6,6 +6,7 @@ import type { ChunkDeletes, ChunkRowsHeader } from '#schemas/frame/frame.ts';
 import { type Lsn, maxLsn, toLsn, ZERO_LSN } from '#schemas/lsn.ts';
 import type { Relation } from '#schemas/pgoutput/message.ts';
 import type { BucketState } from '#schemas/reconcile/buckets.ts';
+import type { DecimalSum } from '#schemas/reconcile/decimal-sum.ts';
 import { laneValue } from '#schemas/reconcile/lookup3.ts';
 import type { Inconclusive, InconclusiveCause } from '#schemas/reconcile/verify-result.ts';
 import { type AggregateOptions, idOf, type RowState, TableAggregate } from '#schemas/reconcile/table-aggregate.ts';
@@ -42,6 +43,8 @@ export type Among = (transaction: ScannedTransaction) => boolean;
 /** A state of the table, valid until the next record of the log is taken. */
 export interface MirrorState {
   bucket(bucket: number): BucketState;
+  /** Sums of the columns that are summed. */
+  declaredOf(bucket: number): readonly DecimalSum[];
   at(key: Int32Array): RowState;
   /** Transactions that have not happened in it changed the key's row. */
   isChanged(key: Int32Array): boolean;
@@ -55,6 +58,7 @@ export class TableMirror {
   readonly late: LateKeys = new LateKeys();
   readonly texts: TextDigester;
   readonly #options: RowsOptions;
+  #isSummed = true;
   readonly #ring: ChangeRing<TableMirror>;
   readonly #relations = new Map<number, RelationRows>();
   #aggregate: TableAggregate | undefined;
@@ -69,7 +73,12 @@ export class TableMirror {
     this.probe = options.probe;
     this.#options = options;
     this.#ring = ring;
-    this.texts = new TextDigester(options.digester, options.forms);
+    this.texts = new TextDigester(options.digester, options.forms, options.summed);
+  }
+
+  /** Columns of which sums are kept: those that the file declares, unless there were too many rows for that. */
+  get summed(): readonly number[] {
+    return this.#isSummed ? this.#options.summed : [];
   }
 
   /** Undefined: it is kept. */
@@ -117,7 +126,7 @@ export class TableMirror {
       put: (source) => {
         const texts = keyFields.map((i) => source[i] ?? null);
         aggregate.set(this.texts.key(texts), this.texts.row(image(source), texts));
-        if (aggregate.void !== undefined) this.refuse('volume', `the table has ${aggregate.void}: too many to keep their digests`);
+        if (aggregate.void !== undefined) this.#overflow(aggregate.void);
         return aggregate.void === undefined;
       },
       done: (beginning) => {
@@ -250,7 +259,15 @@ export class TableMirror {
     this.#ring.add({ table: this, id: idOf(key), key, before, copied: about.copied });
     aggregate.set(key, state);
     this.late.add(about.texts, key);
-    if (aggregate.void !== undefined) this.refuse('volume', `the table has ${aggregate.void}: too many to keep their digests`);
+    if (aggregate.void !== undefined) this.#overflow(aggregate.void);
+  }
+
+  /** Sums need a note for each row, digests do not: the table begins anew without them before it is given up. */
+  #overflow(what: string): void {
+    const isSummed = this.summed.length > 0;
+    this.#isSummed = false;
+    if (isSummed) this.void('volume', `the table has ${what}: it is kept anew, without sums`);
+    else this.refuse('volume', `the table has ${what}: too many to keep their digests`);
   }
 
   #stateBut(aggregate: TableAggregate, among: Among): MirrorState {
@@ -258,13 +275,20 @@ export class TableMirror {
     // From the last to the first: what the first one found is what stays.
     if (guarded('mirror-align')) for (const { id, key, before } of this.#ring.backwards(this, among)) put.set(id, { key, state: before });
     const deltas = new Map<number, BucketState>();
+    const moved = new Map<number, readonly DecimalSum[]>();
     for (const { key, state } of put.values()) {
       const bucket = aggregate.bucketOf(key);
+      const now = aggregate.at(key);
       const sum = deltas.get(bucket) ?? aggregate.bucket(bucket);
-      deltas.set(bucket, plus(plus(sum, aggregate.at(key), -1n), state, 1n));
+      deltas.set(bucket, plus(plus(sum, now, -1n), state, 1n));
+      const declared = moved.get(bucket) ?? aggregate.declaredOf(bucket);
+      moved.set(bucket, declared);
+      addDeclared(declared, now, -1);
+      addDeclared(declared, state, 1);
     }
     return {
       bucket: (bucket) => deltas.get(bucket) ?? aggregate.bucket(bucket),
+      declaredOf: (bucket) => moved.get(bucket) ?? aggregate.declaredOf(bucket),
       at: (key) => {
         const other = put.get(idOf(key));
         return other === undefined ? aggregate.at(key) : other.state;
@@ -298,6 +322,11 @@ function plus(sum: BucketState, state: RowState, sign: 1n | -1n): BucketState {
     b: BigInt.asUintN(64, sum.b + sign * b),
     sums: sum.sums,
   };
+}
+
+function addDeclared(sums: readonly DecimalSum[], state: RowState, sign: 1 | -1): void {
+  if (state === undefined || 'open' in state) return;
+  for (const [i, sum] of sums.entries()) sum.add(state.declared[i] ?? null, sign);
 }
 
 /** The two lanes as PostgreSQL's bigints. */

@@ -11,17 +11,19 @@ import type { Texts } from '#connectors/probe/postgres/table-scan.ts';
 
 export type Fields = ReturnType<RowImage>;
 
-const NO_SUMS: readonly string[] = [];
 /** Of one UTF-16 unit. */
 const UTF8_BYTES_MAX = 3;
 
 export class TextDigester {
   readonly #digester: RowDigester;
   readonly #forms: readonly ValueForm[];
+  readonly #summed: readonly number[];
 
-  constructor(digester: RowDigester, forms: readonly ValueForm[]) {
+  /** @param summed Columns whose texts are kept for their sums. */
+  constructor(digester: RowDigester, forms: readonly ValueForm[], summed: readonly number[] = []) {
     this.#digester = digester;
     this.#forms = forms;
+    this.#summed = summed;
   }
 
   /** The digest of a key of these texts, as a copy. */
@@ -50,7 +52,10 @@ export class TextDigester {
       if (known !== undefined) (wide ??= new Map()).set(i, known);
       digester.text(known ?? this.#canonical(field!, i));
     }
-    return { lanes: digester.row().slice(), declared: NO_SUMS, wide };
+    // A number may be wide, too: its digest can be carried, what it adds to a sum cannot.
+    const declared = this.#summed.map((column) => fields[column]);
+    if (declared.includes(undefined)) return open;
+    return { lanes: digester.row().slice(), declared: declared as (string | null)[], wide };
   }
 
   #canonical(text: string | null, column: number): string | null {

@@ -7,7 +7,7 @@ import { mirroredPipeline, type MirroredPipeline } from '#test/support/mirrored-
 import { freshDatabase } from '#test/support/postgres.ts';
 
 const SCHEMA = [
-  'CREATE TABLE item (id int PRIMARY KEY, note text, price numeric(8,2))',
+  'CREATE TABLE item (id int PRIMARY KEY, note text, price numeric(8,2), weight float8 DEFAULT 1.5e-07)',
   'CREATE TABLE part (region int, code text, title text, PRIMARY KEY (region, code))',
   'ALTER TABLE part REPLICA IDENTITY FULL',
   'CREATE TABLE doc (id int PRIMARY KEY, body text, more text, n int) WITH (toast_tuple_target = 128)',
@@ -15,7 +15,7 @@ const SCHEMA = [
   'CREATE TABLE odd (id int PRIMARY KEY, what regclass)',
 ];
 const TARGET = [
-  'CREATE TABLE item (id int PRIMARY KEY, note text, price numeric(10,4))',
+  'CREATE TABLE item (id int PRIMARY KEY, note text, price numeric(10,4), weight float8)',
   'CREATE TABLE part (region int, code text, title text, PRIMARY KEY (region, code))',
   'CREATE TABLE doc (id int PRIMARY KEY, body text, more text, n int)',
   'CREATE TABLE odd (id int PRIMARY KEY, what regclass)',
@@ -30,6 +30,11 @@ const TABLES = `
   - { from: public.part, where: { region: [1, 2] }, set: { title: { from: title, steps: [trim, { case: upper }] } } }
   - { from: public.doc }
   - { from: public.odd }
+`;
+const CHECKS = `
+  - { name: prices, table: public.item, sum: [price, weight] }
+  - { name: regions, table: public.part, sum: [region], groupBy: [code] }
+  - { name: numbers, table: public.doc, sum: [n] }
 `;
 const WAIT_MS = 120_000;
 const WAIT = { timeout: 30_000, interval: 50 };
@@ -49,7 +54,7 @@ async function world(alter?: (record: Buffer) => Buffer | undefined): Promise<Wo
   const target = stack.use(await freshDatabase(18));
   await execute(source.url, ...SCHEMA, ...ROWS);
   await execute(target.url, ...TARGET);
-  const options = { sourceUrl: source.url, targetUrl: target.url, tables: TABLES };
+  const options = { sourceUrl: source.url, targetUrl: target.url, tables: TABLES, checks: CHECKS };
   const pipeline = stack.use(await mirroredPipeline({ ...options, ...(alter !== undefined && { alter }) }));
   await pipeline.caughtUp();
   await pipeline.settled(ODD);
@@ -65,6 +70,12 @@ function told(verdicts: readonly MirrorVerdict[]): Record<string, string> {
       return [from, outcome === 'differs' ? `${differences}: ${rows.join(', ')}` : outcome];
     }),
   );
+}
+
+/** By column: what the log makes of it, and what the side that was compared has. */
+function sumsOf(verdicts: readonly MirrorVerdict[], table: string): Record<string, readonly (string | null)[]> {
+  const { sums } = verdicts.find(({ from }) => from === table)!;
+  return Object.fromEntries(sums.map(({ column, log, side }) => [column, [log, side]]));
 }
 
 const EQUAL = { 'public.item': 'equal', 'public.part': 'equal', 'public.doc': 'equal', 'public.odd': 'inconclusive' };
@@ -84,7 +95,10 @@ test(
     await execute(on.target, `UPDATE item SET price = price + 0.0001 WHERE id = 7`, `DELETE FROM item WHERE id IN (8, 50)`);
     await execute(on.target, `INSERT INTO part VALUES (1, 'new', 'X')`, `UPDATE part SET title = lower(title) WHERE code = 'c5'`);
     await execute(on.target, `UPDATE doc SET body = overlay(body placing 'x' from 9) WHERE id = 3`);
-    expect(told(await mirror.compareTarget())).toEqual({
+    const found = await mirror.compareTarget();
+    expect(sumsOf(found, 'public.item')).toEqual({ price: ['125250', '125192.0001'], weight: ['0.000075', '0.0000747'] });
+    expect(sumsOf(found, 'public.part')).toEqual({ region: ['299', '300'] });
+    expect(told(found)).toEqual({
       ...EQUAL,
       'public.item': '3: different {"id":"7"}, missing {"id":"50"}, missing {"id":"8"}',
       'public.part': '2: different {"region":"2","code":"c5"}, extra {"region":"1","code":"new"}',
@@ -163,7 +177,10 @@ test('truncates, large transactions and values that the log leaves out are no di
   const before = target.find(({ from }) => from === 'public.doc');
   expect(before?.open).toBeGreaterThan(0);
   expect(told(await mirror.compareSource())).toEqual(EQUAL);
-  // The source's own rows have settled what was open.
-  const after = (await mirror.compareTarget()).find(({ from }) => from === 'public.doc');
-  expect(after).toMatchObject({ open: 0, outcome: 'equal' });
+  // The source's own rows have settled what was open, and the sums are whole again.
+  const settled = await mirror.compareTarget();
+  expect(settled.find(({ from }) => from === 'public.doc')).toMatchObject({ open: 0, outcome: 'equal' });
+  expect(sumsOf(settled, 'public.doc')).toEqual({ n: ['1325', '1325'] });
+  // The large transaction is in them.
+  expect(sumsOf(settled, 'public.item')).toEqual({ price: ['60000', '60000'], weight: ['0.009', '0.009'] });
 });

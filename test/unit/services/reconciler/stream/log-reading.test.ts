@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { encodeJsonFrame, FRAME } from '#schemas/frame/frame.ts';
 import { toLsn } from '#schemas/lsn.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { DecimalSum } from '#schemas/reconcile/decimal-sum.ts';
 import { digestSecrets, SECRET_BYTES } from '#schemas/reconcile/digest-secrets.ts';
 import { RowDigester } from '#schemas/reconcile/row-digester.ts';
 import type { CatalogColumn } from '#schemas/table.ts';
@@ -46,12 +47,12 @@ interface World {
   readonly rows: (state: MirrorState) => string[];
 }
 
-/** The table is filled with rows 1 and 2 by a snapshot that sees transactions below 100, at LSN 50. */
-function world({ changesMax = 100, rowsMax = 100 } = {}): World {
+/** Where `summed` names column b, it holds numbers. The table is filled with rows 1 and 2 by a snapshot that sees transactions below 100, at LSN 50. */
+function world({ changesMax = 100, rowsMax = 100, notesMax = 100, summed = [] as readonly number[] } = {}): World {
   const ring = new ChangeRing<TableMirror>(changesMax, (table, transaction) => table.cannotGoBackOver(transaction));
   const digester = new RowDigester(digestSecrets(new Uint8Array(SECRET_BYTES).map((_, i) => 7 * i)));
   const probe = tableProbe(MAPPING, () => true);
-  const table = new TableMirror({ probe, forms: NAMES.map(() => 'exact'), digester }, ring);
+  const table = new TableMirror({ probe, forms: NAMES.map(() => 'exact'), digester, summed }, ring);
   const markers: string[] = [];
   const reading = new LogReading({
     name: 'm',
@@ -59,8 +60,8 @@ function world({ changesMax = 100, rowsMax = 100 } = {}): World {
     tables: new Map([[tableId(TABLE), [table]]]),
     onMarker: (id) => void markers.push(id),
   });
-  const fill = table.beginFill({ buckets: 4, declared: 0, rowsMax, notesMax: 100 });
-  for (const id of ['1', '2']) fill.put([id, 'a', 'b']);
+  const fill = table.beginFill({ buckets: 4, declared: table.summed.length, rowsMax, notesMax });
+  for (const id of ['1', '2']) fill.put([id, 'a', summed.length > 0 ? '2.5' : 'b']);
   table.oids.add(OID);
   fill.done({ visibility: parseVisibility('100:100:'), lsn: toLsn(50n) });
   reading.onRelation(SHAPE);
@@ -113,6 +114,27 @@ test('the target’s state is that of its LSN, the source’s that of what its s
   expect(rows(table.stateSeenBy(parseVisibility('110:111:110')))).toEqual(['1 a', '2 y']);
   expect(sumOf(table.stateSeenBy(parseVisibility('130:130:')))).toBe(3);
   expect(() => table.stateAt(toLsn(49n))).toThrow(NotAligned);
+});
+
+test('sums are those of the state asked for; with more rows than they are kept of the table begins anew without them', () => {
+  const { table, take } = world({ summed: [2], notesMax: 3 });
+  const totalOf = (state: MirrorState): string | null => {
+    const total = new DecimalSum();
+    for (const bucket of [0, 1, 2, 3]) for (const sum of state.declaredOf(bucket)) total.addAll(sum);
+    return total.value;
+  };
+  expect(totalOf(table.stateAt(END))).toBe('5');
+  take(...committed(110, 100n, update(OID, ['1', 'x', 'NaN'])), ...committed(105, 200n, update(OID, ['2', 'y', '-1e-07'])));
+  take(...committed(120, 300n, remove(OID, ['1', null, null])));
+  expect(totalOf(table.stateAt(END))).toBe('-0.0000001');
+  expect(totalOf(table.stateAt(toLsn(300n)))).toBe('NaN');
+  expect(totalOf(table.stateAt(toLsn(100n)))).toBe('5');
+  expect(totalOf(table.stateSeenBy(parseVisibility('110:111:110')))).toBe('2.4999999');
+  // A value that was left out is in no sum, and its row is open.
+  take(...committed(130, 400n, update(OID, ['2', 'y', undefined])));
+  expect(totalOf(table.stateAt(END))).toBeNull();
+  take(...committed(131, 500n, ...['3', '4', '5'].map((id) => insert(OID, [id, 'a', '1']))));
+  expect([table.reason?.cause, table.isWanted, table.summed]).toEqual(['volume', true, []]);
 });
 
 test('what the first snapshot saw is not done again', () => {
