@@ -4,20 +4,21 @@
  */
 import { chooseRanges } from '#connectors/probe/postgres/choose-ranges.ts';
 import { cutOffBy, openSession } from '#connectors/probe/postgres/held-snapshot.ts';
-import { readOpenFindings, saveChecks, saveRound } from '#connectors/target/postgres/reconcile-record.ts';
+import { readOpenFindings, saveRound } from '#connectors/target/postgres/reconcile-record.ts';
 import type { MigrationFile, RedisAddress } from '#schemas/config/migration-file.ts';
 import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { KeyRange } from '#schemas/reconcile/key-range.ts';
-import type { PlannedCheck } from '#schemas/reconcile/checks/planned-check.ts';
+import type { CheckVerdict } from '#schemas/reconcile/checks/check-verdict.ts';
 import { declaredChecks } from '#services/reconciler/checks/declared-checks.ts';
 import { DEFAULT_LIMITS } from '#services/reconciler/limits.ts';
-import { CheckRounds } from '#services/reconciler/monitor/check-rounds.ts';
 import type { MonitorOptions } from '#services/reconciler/monitor/monitor.ts';
 import type { PartOf } from '#services/reconciler/monitor/monitored-tables.ts';
 import { verifyStore } from '#services/reconciler/redis/verify-store.ts';
 import { verifyMigration } from '#services/reconciler/verify.ts';
 import { keepFindings, openKeptFindings } from '#services/runtime/kept-findings.ts';
 import type { Logger } from '#services/runtime/service.ts';
+import { checkRoundsOf } from './check-rounds-of.ts';
+import type { DeclaredIn } from './declared-in.ts';
 import type { ServingSide } from './reverse/serving-side.ts';
 
 /** The source's snapshot is open for as long as the target is waited for. */
@@ -28,8 +29,7 @@ export interface Compared {
   /** Of the target. */
   readonly file: MigrationFile;
   readonly mapping: CompiledMapping;
-  /** Of the file; none: it declares none. */
-  readonly planned: readonly PlannedCheck[];
+  readonly declared: DeclaredIn;
   readonly dataDir: string;
   readonly serving: ServingSide;
   readonly logger: Logger;
@@ -44,9 +44,15 @@ export function comparing(compared: Compared): Comparing | undefined {
 }
 
 function comparingPostgres(compared: Compared, targetUrl: string): Comparing {
-  const { file, mapping, planned, serving, logger } = compared;
+  const { file, mapping, declared, serving, logger } = compared;
   const { name, source } = file;
   const aligned = { sourceUrl: source.postgres, targetUrl, mapping, name, slot: name, publication: name, logger, limits: LIMITS };
+  const make = async (signal: AbortSignal): Promise<CheckVerdict[]> => {
+    const verdicts = await declaredChecks({ ...aligned, planned: declared.planned, signal });
+    await requireForward(serving);
+    return verdicts;
+  };
+  const checks = checkRoundsOf({ file, declared, targetUrl, make, logger });
   return {
     compare: async (parts, signal, onWaited) => {
       const chosen = Map.groupBy(parts, ({ what }) => what.table);
@@ -65,21 +71,7 @@ function comparingPostgres(compared: Compared, targetUrl: string): Comparing {
       open: async () => readOpenFindings(targetUrl, name),
       save: async (findings, comparisons) => saveRound(targetUrl, name, { findings, comparisons }),
     },
-    ...(planned.length > 0 && {
-      checks: new CheckRounds({
-        checks: planned.flatMap((one) => (one.kind === 'shadow' ? [] : [one.name])),
-        queries: planned.flatMap((one) => (one.kind === 'shadow' ? [one.name] : [])),
-        make: async (signal) => {
-          const verdicts = await declaredChecks({ ...aligned, planned, signal });
-          await requireForward(serving);
-          return verdicts;
-        },
-        record: async (verdicts, seconds) => saveChecks(targetUrl, name, verdicts, seconds),
-        everyMs: file.settings.reconcile.checkMinutes * 60_000,
-        budget: file.settings.reconcile.budgetPercent / 100,
-        logger,
-      }),
-    }),
+    ...(checks !== undefined && { checks }),
   };
 }
 

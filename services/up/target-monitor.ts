@@ -29,9 +29,7 @@ export function targetMonitor(
   const { reconcile } = file.settings;
   if (!reconcile.enabled) return undefined;
   const { mapping, sourceTables } = side.migration;
-  const { planned, findings } = side.declared;
-  for (const { message } of findings) logger.warn({ reason: message }, 'a check of the file is not made: crossfade check');
-  const compared = comparing({ file: side.file, mapping, planned, dataDir, serving, logger });
+  const compared = comparing({ file: side.file, mapping, declared: side.declared, dataDir, serving, logger });
   if (compared === undefined) return undefined;
   const touched = new TouchedKeys(raw, mapping.tables, logger);
   for (const table of sourceTables) {

@@ -2,11 +2,12 @@
  * A repair in the audit trail of the target. Guarantee: one record before anything is asked for and one behind the comparison after it; keys stand in
  * it hashed with a salt of the record's own, values not at all.
  */
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { noteAudit } from '#connectors/target/postgres/migration-state.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import type { VerifyResult } from '#schemas/reconcile/verify-result.ts';
 import type { RecopyRequest } from '#schemas/recopy.ts';
+import { keyHash, REPAIR_ASKED } from '#services/reconciler/monitor/asked-in-trail.ts';
 import { accountName } from '../account-name.ts';
 
 /** Keys of one request that stand in the record one by one; all are counted. */
@@ -20,7 +21,7 @@ export async function recordAsked(
   before: VerifyResult | undefined,
 ): Promise<void> {
   const salt = randomBytes(SALT_BYTES).toString('hex');
-  await note(file, 'repair-asked', {
+  await note(file, REPAIR_ASKED, {
     salt,
     requests: requests.map((request) => describeRequest(request, salt)),
     before: before === undefined ? null : countsOf(before),
@@ -41,10 +42,7 @@ type Described = Record<string, string | number | string[]>;
 
 function describeRequest(request: RecopyRequest, salt: string): Described {
   const table = `${request.schema}.${request.table}`;
-  const hashed = (key: readonly string[]): string =>
-    createHash('sha256')
-      .update(`${salt}${JSON.stringify(key)}`)
-      .digest('hex');
+  const hashed = (key: readonly string[]): string => keyHash(salt, key);
   const base: Described = { table, kind: request.kind };
   if (request.kind === 'keys') return { ...base, count: request.keys.length, keys: request.keys.slice(0, HASHES_MAX).map(hashed) };
   if (request.kind !== 'range') return base;

@@ -65,10 +65,15 @@ export class FindingBook {
   }
 
   /** Rows were asked for again. @param lsn The source's at that moment. @returns the findings that wait for it from now on. */
-  repairAsked(request: RecopyRequest, at: { readonly atMs: number; readonly lsn: string | null }): readonly DriftFinding[] {
+  repairAsked(request: RecopyRequest, at: Step): readonly DriftFinding[] {
     const table = `${request.schema}.${request.table}`;
     const asks = asksFor(request);
-    return this.open.flatMap((finding) => (finding.from === table && asks(finding) ? [this.#step(finding, 'repairing', at)] : []));
+    return this.repairing((finding) => finding.from === table && asks(finding), at);
+  }
+
+  /** As `repairAsked`, of the findings named. */
+  repairing(isAsked: (finding: DriftFinding) => boolean, at: Step): readonly DriftFinding[] {
+    return this.open.filter(isAsked).map((finding) => this.#step(finding, 'repairing', at));
   }
 
   #seen(found: Named, at: Place): DriftFinding | undefined {

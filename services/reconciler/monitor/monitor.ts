@@ -19,6 +19,7 @@ import type { CheckRounds } from './check-rounds.ts';
 import { FindingBook } from './finding-book.ts';
 import type { KeyRange } from '#schemas/reconcile/key-range.ts';
 import { MonitoredTables, type PartOf } from './monitored-tables.ts';
+import { recordOf } from './record-of.ts';
 import { tableName } from './table-name.ts';
 import type { TouchedKeys } from './touched-keys.ts';
 import { dueParts, restMs, type RoundTime } from './schedule.ts';
@@ -261,20 +262,6 @@ export class Monitor {
         this.#options.logger.warn({ error: messageOf(error) }, 'what the reconciler found could not be written down yet');
     }
   }
-}
-
-function recordOf(verdict: TableVerdict, seconds: number): Omit<ComparisonRecord, 'parts' | 'partsOf'> {
-  const differences = verdict.missing + verdict.extra + verdict.different;
-  return {
-    from: verdict.from,
-    to: verdict.to,
-    lsn: verdict.lsn,
-    rows: Math.max(verdict.rowsSource, verdict.rowsTarget),
-    verdict: verdict.inconclusive !== undefined ? 'inconclusive' : differences > 0 ? 'differs' : 'equal',
-    differences,
-    cause: verdict.inconclusive?.cause ?? null,
-    seconds,
-  };
 }
 
 async function pause(ms: number, signal: AbortSignal): Promise<void> {

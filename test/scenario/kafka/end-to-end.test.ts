@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
+import { readLastFindings } from '#connectors/target/postgres/reconcile-record.ts';
 import { explain, runCommand, type VerifyResult } from '#services/demo/pipeline/command.ts';
 import type { Pipeline } from '#services/demo/pipeline/pipeline.ts';
 import { execute } from '#test/support/application.ts';
@@ -183,7 +184,7 @@ describeWithKafka('the services over Kafka', () => {
   );
 
   test(
-    'answer over HTTP through control, obey pause and throttle, and are compared again and again by the reconciler',
+    'answer over HTTP through control, obey pause and throttle, and are compared by the reconciler, which follows a difference until it is repaired',
     async () => {
       await using stage = await openStage();
       const running = ['reader', 'transformer', 'sink', 'control'].map((command) => stage.start(command));
@@ -200,6 +201,12 @@ describeWithKafka('the services over Kafka', () => {
       await vi.waitFor(async () => expect(await metricsOf(reconciler)).toMatch(/^crossfade_drift_rows 0$/m), WAIT);
       await execute(stage.target, `DELETE FROM note WHERE item = 400`);
       await vi.waitFor(async () => expect(await metricsOf(reconciler)).toMatch(/^crossfade_drift_rows 1$/m), WAIT);
+      const steps = async (): Promise<string[]> =>
+        (await readLastFindings(stage.target, stage.name, 9)).flatMap((one) => one.steps.map(({ state }) => state));
+      await vi.waitFor(async () => expect(await steps()).toEqual(['suspected', 'confirmed']), WAIT);
+      const repaired = await runCommand(['repair'], { file: stage.file, dataDir: join(stage.directory, 'reconciler') });
+      expect(repaired.code, explain(repaired)).toBe(0);
+      await vi.waitFor(async () => expect(await steps()).toEqual(['suspected', 'confirmed', 'repairing', 'verified']), WAIT);
       for (const pipeline of [...running, reconciler]) expect(await pipeline.stop()).toEqual({ code: 0, signal: null });
     },
     LONG_MS,
