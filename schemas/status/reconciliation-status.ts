@@ -1,5 +1,6 @@
 /** How far the running instance's own comparison has come. Guarantee: unknown is null, and proved counts only what was found equal. */
 import { z } from 'zod';
+import { mirrorStatusSchema } from './mirror-status.ts';
 
 const count = z.number().int().nonnegative();
 
@@ -41,5 +42,7 @@ export const reconciliationStatusSchema = z.strictObject({
   checks: checksStatusSchema.exactOptional(),
   /** Answers of the shadow queries; absent: the file declares none. */
   queries: checksStatusSchema.exactOptional(),
+  /** Absent: no mirror of the log is kept. */
+  stream: mirrorStatusSchema.exactOptional(),
 });
 export type ReconciliationStatus = z.infer<typeof reconciliationStatusSchema>;

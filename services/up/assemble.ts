@@ -8,6 +8,7 @@ import { copierTablesOf } from './copier-tables.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import type { ForeignWrites, WhoseRows } from '#services/reader/left-out.ts';
 import { Reader } from '#services/reader/reader.ts';
+import { MirrorBoard } from '#services/reconciler/stream/mirror-board.ts';
 import { otherSinks } from '#schemas/config/wave-file.ts';
 import { reverseName } from '#schemas/mapping/reverse/reverse-name.ts';
 import { ownerOf } from './own-rows.ts';
@@ -23,6 +24,8 @@ export interface Running {
   readonly reader: Reader;
   /** Of the targets that are compared by themselves. */
   readonly monitors: ReadonlyMap<TargetSide, TargetMonitor>;
+  /** Of the targets that the log is held against. */
+  readonly boards: ReadonlyMap<TargetSide, MirrorBoard>;
   /** The side that is read serves: its rows may be copied over those of the other one. @throws PipelineError where nobody can tell */
   readonly mayCopy: () => Promise<boolean>;
   /** Resolves once the first stream from the source is open. */
@@ -109,7 +112,13 @@ export async function assemble(
     monitors.set(side, monitor);
     for (const leaves of known) monitor.learn(...leaves);
   }
-  return { raw, targets, copier, reader, monitors, mayCopy, streaming: streaming.promise };
+  const boards = boardsOf(options.file, targets);
+  return { raw, targets, copier, reader, monitors, boards, mayCopy, streaming: streaming.promise };
+}
+
+function boardsOf({ settings }: MigrationFile, { all }: TargetSides): ReadonlyMap<TargetSide, MirrorBoard> {
+  const watched = settings.reconcile.stream === true ? all.filter(({ file }) => file.target.postgres !== undefined) : [];
+  return new Map(watched.map((side) => [side, new MirrorBoard()]));
 }
 
 /** Of a wave; what is filtered otherwise may be others' business today and ours tomorrow. */

@@ -62,6 +62,7 @@ export function registerStatusMetrics(meter: Meter, status: () => StatusResult |
   );
   meter.gauge({ name: 'drift_rows', help: 'Rows that the last comparison found different.' }, () => known(status()?.drift));
   registerReconciliationMetrics(meter, () => status()?.reconciliation);
+  registerMirrorMetrics(meter, () => status()?.reconciliation);
   meter.gauge({ name: 'copy_paused', help: '1 while an operator’s pause stands.' }, () => {
     const paused = status()?.copy.paused ?? undefined;
     return paused === undefined ? undefined : Number(paused);
@@ -97,13 +98,29 @@ function registerReconciliationMetrics(meter: Meter, read: () => StatusResult['r
       const { checks, queries } = read() ?? {};
       const made = { check: checks, query: queries };
       return (['check', 'query'] as const).flatMap((kind) =>
-        made[kind] === undefined ? [] : CHECK_VERDICTS.map((verdict) => ({ labels: { kind, verdict }, value: made[kind]![verdict] })),
+        made[kind] === undefined ? [] : VERDICTS.map((verdict) => ({ labels: { kind, verdict }, value: made[kind]![verdict] })),
       );
     },
   );
 }
 
-const CHECK_VERDICTS = ['equal', 'differs', 'inconclusive'] as const;
+function registerMirrorMetrics(meter: Meter, read: () => StatusResult['reconciliation']): void {
+  const name = {
+    name: 'stream_tables',
+    help: 'Tables by what the mirror of the log was last found to be.',
+    labels: ['equality', 'verdict'],
+  };
+  meter.labelled(name, () => {
+    const stream = read()?.stream;
+    if (stream === undefined) return [];
+    const both = { source_log: stream.sourceLog, log_target: stream.logTarget };
+    return Object.entries(both).flatMap(([equality, found]) =>
+      VERDICTS.map((verdict) => ({ labels: { equality, verdict }, value: found[verdict] })),
+    );
+  });
+}
+
+const VERDICTS = ['equal', 'differs', 'inconclusive'] as const;
 
 /** Of each of several targets. */
 export function registerTargetMetrics(meter: Meter, status: () => StatusResult): void {

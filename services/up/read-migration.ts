@@ -72,7 +72,10 @@ export async function readMigrations(
       throw new PipelineError('CF-8340', 'names of tables were swapped this very moment');
     const migration = compile(view, { source: source.catalog, target: catalog, renames, isSigned });
     if (catalog === undefined) return { file: view, migration, declared: { planned: [], findings: [] } };
-    const declared = declaredIn(view, migration.mapping, { source: source.catalog, target: catalog });
+    const declared = declaredIn(view, migration.mapping, {
+      source: presented(source.catalog, renames),
+      target: presented(catalog, renames),
+    });
     const look = { file: view, migration, declared };
     const away = kept === undefined ? undefined : awayTarget(look, kept, { source: source.catalog, catalog });
     return { ...look, catalog, ...(away !== undefined && { away }) };

@@ -1,14 +1,16 @@
 /** Status of a running instance, of one target or of several. Guarantee: for one it is what it would be if there were no others. */
+import type { ReconciliationStatus } from '#schemas/status/reconciliation-status.ts';
 import type { StatusResult } from '#schemas/status/status-result.ts';
 import { mergeTargets } from '#schemas/status/merge-targets.ts';
 import { messageOf } from '#schemas/errors.ts';
+import type { MirrorBoard } from '#services/reconciler/stream/mirror-board.ts';
 import { lastDrift } from '#services/runtime/last-verify.ts';
 import type { Running } from './assemble.ts';
 import { instanceStatus } from './instance-status.ts';
 
 export function targetsStatus(
   name: string,
-  { targets, reader, copier, monitors }: Pick<Running, 'targets' | 'reader' | 'copier' | 'monitors'>,
+  { targets, reader, copier, monitors, boards }: Pick<Running, 'targets' | 'reader' | 'copier' | 'monitors' | 'boards'>,
   dataDir: string,
 ): StatusResult {
   const views = targets.all.map((side) => ({
@@ -20,7 +22,7 @@ export function targetsStatus(
       copier,
       sink: side.sink,
       drift: () => lastDrift(dataDir, side.name),
-      reconciliation: monitors.get(side)?.monitor.status(),
+      reconciliation: compared(monitors.get(side)?.monitor.status(), boards.get(side)),
       plan: side.plan(),
     }),
   }));
@@ -40,4 +42,8 @@ export function targetsStatus(
       };
     }),
   );
+}
+
+function compared(status: ReconciliationStatus | undefined, board: MirrorBoard | undefined): ReconciliationStatus | undefined {
+  return status === undefined || board === undefined || status.silent === true ? status : { ...status, stream: board.status() };
 }

@@ -87,7 +87,9 @@ async function runInstance(options: RunUpOptions): Promise<UpResult> {
   group.start((signal) => keepTrimmed(running, options.file.settings.log.retainBytes, signal));
   group.start((signal) => reportProgress(() => options.onProgress(status()), signal));
   if (options.file.settings.reconcile.stream === true)
-    group.start((signal) => watchMirrors({ raw, progress, targets: targets.all, serving, logger: options.logger }, signal));
+    group.start((signal) =>
+      watchMirrors({ raw, progress, targets: targets.all, boards: running.boards, serving, logger: options.logger }, signal),
+    );
   group.start((signal) => endWithoutTargets(targets, signal));
   for (const monitor of running.monitors.values()) group.start((signal) => monitor.run(signal));
   if (options.file.target.postgres !== undefined) group.start((signal) => serving.watch(signal));

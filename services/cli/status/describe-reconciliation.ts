@@ -20,7 +20,19 @@ export function describeReconciliation({ reconciliation, targets }: StatusResult
 }
 
 function describe(
-  { silent, proved, provedSince, comparisons, suspected, confirmed, repairing, inconclusive, checks, queries }: ReconciliationStatus,
+  {
+    silent,
+    proved,
+    provedSince,
+    comparisons,
+    suspected,
+    confirmed,
+    repairing,
+    inconclusive,
+    checks,
+    queries,
+    stream,
+  }: ReconciliationStatus,
   paint: Paint,
 ): string {
   if (silent) return 'silent while the target serves: crossfade verify compares the other way';
@@ -35,6 +47,7 @@ function describe(
     ...(inconclusive > 0 ? [paint.yellow(`${formatCount(inconclusive)} not judged`)] : []),
     ...describeChecks(checks, 'checks', paint),
     ...describeChecks(queries, 'shadow queries', paint),
+    ...describeStream(stream, paint),
   ].join('; ');
 }
 
@@ -47,6 +60,18 @@ function describeChecks(made: ReconciliationStatus['checks'], what: string, pain
     ...(differing.length > 0 ? [paint.red(`${listNames(differing)} ${differing.length === 1 ? 'differs' : 'differ'}`)] : []),
     ...(inconclusive > 0 ? [paint.yellow(`${inconclusive} not judged`)] : []),
   ];
+}
+
+function describeStream(stream: ReconciliationStatus['stream'], paint: Paint): string[] {
+  if (stream === undefined || stream.comparedAt === null) return [];
+  const { sourceLog, logTarget } = stream;
+  const told = [
+    [sourceLog, 'the log is what the source did', 'the log is not what the source did'],
+    [logTarget, 'the target is what the log makes', 'the target is not what the log makes'],
+  ] as const;
+  return told.map(([{ equal, differing, inconclusive }, so, not]) =>
+    differing.length > 0 ? paint.red(`${not}: ${listNames(differing)}`) : `${so} in ${equal} of ${equal + inconclusive} tables`,
+  );
 }
 
 /** Rounded down: all is 100 % only when it is all. */
