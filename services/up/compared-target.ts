@@ -19,7 +19,7 @@ import { keepFindings, openKeptFindings } from '#services/runtime/kept-findings.
 import type { Logger } from '#services/runtime/service.ts';
 import { checkRoundsOf } from './check-rounds-of.ts';
 import type { DeclaredIn } from './declared-in.ts';
-import type { ServingSide } from './reverse/serving-side.ts';
+import { requireForward, type ServingSide } from './reverse/serving-side.ts';
 
 /** The source's snapshot is open for as long as the target is waited for. */
 const WAIT_MS = 10_000;
@@ -73,11 +73,6 @@ function comparingPostgres(compared: Compared, targetUrl: string): Comparing {
     },
     ...(checks !== undefined && { checks }),
   };
-}
-
-/** The target may have begun to serve meanwhile: then it is not what the source is. @throws Error */
-async function requireForward(serving: ServingSide): Promise<void> {
-  if ((await serving.ask()) === 'target') throw new Error('the target serves');
 }
 
 /** Redis is read key by key, so there are no ranges of it, and it never serves. */

@@ -36,11 +36,12 @@ export class VerifiedFindings {
     return this.#book.open;
   }
 
-  /** Makes a comparison of all tables, and writes down what it changes. @throws what `compare` does */
-  async during(compare: () => Promise<VerifyResult>): Promise<VerifyResult> {
+  /** Makes a comparison of all tables, and writes down what it changes; of none, nothing. @throws what `compare` does */
+  async during<T extends VerifyResult | undefined>(compare: () => Promise<T>): Promise<T> {
     const beganMs = Date.now();
     const asked = await this.#read(beganMs);
     const result = await compare();
+    if (result === undefined) return result;
     const atMs = Date.now();
     const changed = result.tables.flatMap((verdict) => this.#book.compared({ verdict, beganMs, atMs }));
     for (const { to, kind, state, columns, rows } of changed)

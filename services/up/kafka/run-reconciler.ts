@@ -1,6 +1,7 @@
 /**
  * `crossfade reconciler`: `verify` again and again while the services run, and the checks of the file. Guarantee: each comparison is one of its own; what could
- * not be compared is told as that, the last answer is kept for `repair`, and the life of each difference in the target's tables.
+ * not be compared is told as that, the last answer is kept for `repair`, and the life of each difference in the target's tables. While the target serves
+ * nothing is compared: it is not what the source is any more.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { readTrail } from '#connectors/target/postgres/audit.ts';
@@ -16,6 +17,7 @@ import { VerifiedFindings } from '#services/reconciler/monitor/verified-findings
 import { verifyMigration, type VerifyOptions } from '#services/reconciler/verify.ts';
 import { driftOf, storeLastVerify } from '#services/runtime/last-verify.ts';
 import { checkRoundsOf } from '../check-rounds-of.ts';
+import { requireForward, ServingSide, sidesOf } from '../reverse/serving-side.ts';
 import { readMigration, readMigrations } from '../read-migration.ts';
 import { installTestHooksFrom } from '../test-hook-environment.ts';
 import { readLogEnd } from './log-end.ts';
@@ -26,6 +28,7 @@ export async function runReconciler(options: RunReconcilerOptions): Promise<void
   installTestHooksFrom(options.environment);
   const { logger, intervalMs, file } = options;
   let last: VerifyResult | undefined;
+  let isSilent = false;
   let checks: CheckRounds | undefined;
   const url = postgresTarget(file, 'comparing');
   const findings = new VerifiedFindings(
@@ -37,7 +40,7 @@ export async function runReconciler(options: RunReconcilerOptions): Promise<void
     logger,
   );
   await runServiceProcess(options, {
-    readiness: () => (last === undefined ? { ready: false, reason: 'no comparison was made yet' } : { ready: true }),
+    readiness: () => (last === undefined && !isSilent ? { ready: false, reason: 'no comparison was made yet' } : { ready: true }),
     registerMetrics: (meter) => {
       meter.gauge({ name: 'drift_rows', help: 'Rows that the last comparison found different.' }, () => driftOf(last));
       meter.gauge({ name: 'inconclusive_tables', help: 'Tables that the last comparison could not judge.' }, () => last?.inconclusive);
@@ -45,11 +48,14 @@ export async function runReconciler(options: RunReconcilerOptions): Promise<void
     },
     run: async (signal) => {
       const retrying = { signal, logger, what: 'source and target could not be compared' };
-      checks = await retried(retrying, async () => roundsOf(options));
+      await using serving = new ServingSide(sidesOf(file));
+      checks = await retried(retrying, async () => roundsOf(options, serving));
       for (;;) {
-        last = await retried(retrying, async () => findings.during(async () => compare(options, signal)));
-        tell(last, logger);
-        if (checks?.isDue(Date.now()) === true) await checks.round(signal);
+        last = await retried(retrying, async () => findings.during(async () => compare(options, serving, signal)));
+        if (last === undefined && !isSilent) logger.info({}, 'the target serves: nothing is compared until the source does again');
+        isSilent = last === undefined;
+        if (last !== undefined) tell(last, logger);
+        if (!isSilent && checks?.isDue(Date.now()) === true) await checks.round(signal);
         await delay(intervalMs, undefined, { signal });
       }
     },
@@ -78,21 +84,27 @@ function alignedBy({ file, kafka, logger }: RunReconcilerOptions): Aligned {
   return { ...urls, name, slot: name, publication: name, logger, logReach };
 }
 
-async function compare(options: RunReconcilerOptions, signal: AbortSignal): Promise<VerifyResult> {
+/** Undefined: the target serves, or has begun to meanwhile. */
+async function compare(options: RunReconcilerOptions, serving: ServingSide, signal: AbortSignal): Promise<VerifyResult | undefined> {
+  if ((await serving.ask()) === 'target') return undefined;
   const { mapping } = await readMigration(options.file);
   const result = await verifyMigration({ ...alignedBy(options), mapping, signal });
+  if ((await serving.ask()) === 'target') return undefined;
   await storeLastVerify(options.dataDir, result);
   return result;
 }
 
 /** Undefined: the file declares none. */
-async function roundsOf(options: RunReconcilerOptions): Promise<CheckRounds | undefined> {
+async function roundsOf(options: RunReconcilerOptions, serving: ServingSide): Promise<CheckRounds | undefined> {
   const { file, logger } = options;
   if (file.checks === undefined && file.shadow === undefined) return undefined;
   const [target] = await readMigrations(file);
   const { declared, migration } = target!;
   const aligned = alignedBy(options);
-  const make = async (signal: AbortSignal): Promise<CheckVerdict[]> =>
-    declaredChecks({ ...aligned, mapping: migration.mapping, planned: declared.planned, signal });
+  const make = async (signal: AbortSignal): Promise<CheckVerdict[]> => {
+    const verdicts = await declaredChecks({ ...aligned, mapping: migration.mapping, planned: declared.planned, signal });
+    await requireForward(serving);
+    return verdicts;
+  };
   return checkRoundsOf({ file, declared, targetUrl: aligned.targetUrl, make, logger });
 }

@@ -127,6 +127,11 @@ export class ServingSide implements AsyncDisposable {
   }
 }
 
+/** The target may have begun to serve meanwhile: then it is not what the source is. @throws Error */
+export async function requireForward(serving: Pick<ServingSide, 'ask'>): Promise<void> {
+  if ((await serving.ask()) === 'target') throw new Error('the target serves');
+}
+
 export function bereft(name: string): PipelineError {
   return new PipelineError(
     'CF-8005',
