@@ -65,7 +65,7 @@ describe('the gate', () => {
 });
 
 test('a comparison is due when the last one, or the flip, is old enough', () => {
-  const observing: Reconciled['row'] = { state: 'observing', act: undefined };
+  const observing: NonNullable<Reconciled['row']> = { state: 'observing', act: undefined };
   const due = (hours: number, proof?: string, row = observing): boolean =>
     isComparisonDue({
       row,
@@ -82,9 +82,9 @@ test('a comparison is due when the last one, or the flip, is old enough', () => 
   // Nobody watches any more, or somebody acts.
   const act = { kind: 'rollback' } as NonNullable<Reconciled['row']>['act'];
   for (const row of [
-    { ...observing!, state: 'signed-off' },
-    { ...observing!, state: 'following' },
-    { ...observing!, act },
+    { ...observing, state: 'signed-off' },
+    { ...observing, state: 'following' },
+    { ...observing, act },
   ] as const)
     expect(due(99, undefined, row)).toBe(false);
   expect(isComparisonDue({ row: undefined, everyMs: 0, since, proof: undefined, nowMs: after(99) })).toBe(false);
