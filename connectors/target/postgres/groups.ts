@@ -35,9 +35,16 @@ export function groupEntries(batch: TableBatch, ordered = false): Groups {
     if (kind === OP.delete) {
       if (batch.table.deletes !== 'ignore') deletes.push(i);
     } else if (kind === OP.patch) {
-      // The array was left alone, and so are the children.
-      if (batch.table.explode !== undefined && (op & OP.carry) === 0) continue;
       const columns = presentColumns(batch.buffers[i]!, batch.at[i]!, batch.layout);
+      if (batch.table.explode !== undefined) {
+        // Other columns of the source's row may be left out where the array is not: the parent is whole then.
+        if (columns.includes(batch.table.columns.length - 1)) {
+          puts.push(i);
+          continue;
+        }
+        // The array was left alone, and so are the children.
+        if ((op & OP.carry) === 0) continue;
+      }
       const into = (op & OP.carry) === 0 ? patches : carries;
       const group = into.get(columns.join());
       if (group === undefined) into.set(columns.join(), { columns, entries: [i] });

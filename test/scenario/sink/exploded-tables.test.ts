@@ -312,5 +312,22 @@ test('elements of an array of PostgreSQL become rows as texts, numbers and nulls
     '3.00',
     '4.00',
   ]);
+  // The other array is left out, which says nothing of this one: alone, with a key that changes, and both one after the other.
+  await harness.log.transaction(post.update(1, '{z}', undefined), post.updateFrom([2, null, null], [4, '{x,w}', undefined]));
+  await harness.log.transaction(post.insert(5, '{p,q}', '{9.00}'));
+  await harness.applied();
+  await harness.log.transaction(post.update(5, '{r}', undefined), post.updateFrom([5, null, null], [6, '{r}', undefined]));
+  await harness.applied();
+  expect(await harness.rows('SELECT post, n, tag FROM new.tag ORDER BY 1, 2')).toEqual([
+    ['1', '1', 'z'],
+    ['4', '1', 'x'],
+    ['4', '2', 'w'],
+    ['6', '1', 'r'],
+  ]);
+  expect(await harness.rows('SELECT post, count(*) FROM new.score GROUP BY 1 ORDER BY 1')).toEqual([
+    ['1', '2'],
+    ['4', '4'],
+    ['6', '1'],
+  ]);
   expect(harness.held).toEqual([]);
 });
