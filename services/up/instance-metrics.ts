@@ -105,19 +105,17 @@ function registerReconciliationMetrics(meter: Meter, read: () => StatusResult['r
 }
 
 function registerMirrorMetrics(meter: Meter, read: () => StatusResult['reconciliation']): void {
-  const name = {
-    name: 'stream_tables',
-    help: 'Tables by what the mirror of the log was last found to be.',
-    labels: ['equality', 'verdict'],
-  };
-  meter.labelled(name, () => {
-    const stream = read()?.stream;
-    if (stream === undefined) return [];
-    const both = { source_log: stream.sourceLog, log_target: stream.logTarget };
-    return Object.entries(both).flatMap(([equality, found]) =>
-      VERDICTS.map((verdict) => ({ labels: { equality, verdict }, value: found[verdict] })),
-    );
-  });
+  meter.labelled(
+    { name: 'stream_tables', help: 'Tables by what the mirror of the log was last found to be.', labels: ['equality', 'verdict'] },
+    () => {
+      const stream = read()?.stream;
+      if (stream === undefined) return [];
+      const both = { source_log: stream.sourceLog, log_target: stream.logTarget };
+      return Object.entries(both).flatMap(([equality, found]) =>
+        VERDICTS.map((verdict) => ({ labels: { equality, verdict }, value: found[verdict] })),
+      );
+    },
+  );
 }
 
 const VERDICTS = ['equal', 'differs', 'inconclusive'] as const;
