@@ -7,6 +7,7 @@ import type pg from 'pg';
 import { readRenames } from '#connectors/postgres/renames.ts';
 import { connect } from '#connectors/postgres/session.ts';
 import type { RunUpOptions, UpResult } from '#services/cli/up-port.ts';
+import { PipelineError } from '#schemas/errors.ts';
 import type { Renames } from '#schemas/mapping/compiled-mapping.ts';
 import { sameRenames } from '#schemas/mapping/renames.ts';
 
@@ -15,6 +16,7 @@ const LOOK_EVERY_MS = 100;
 /** @throws PipelineError what ended an instance whose names are still the tables' */
 export async function runAcrossSwaps(options: RunUpOptions, run: (options: RunUpOptions) => Promise<UpResult>): Promise<UpResult> {
   await using names = new NameWatch(options);
+  let last: UpResult | undefined;
   for (;;) {
     const begun = await names.read();
     const swapped = new AbortController();
@@ -22,9 +24,11 @@ export async function runAcrossSwaps(options: RunUpOptions, run: (options: RunUp
     const signal = AbortSignal.any([options.signal, swapped.signal]);
     const watching = names.untilOther(begun, AbortSignal.any([signal, over.signal])).then((isOther) => isOther && swapped.abort());
     try {
-      const result = await run({ ...options, signal });
-      if (!swapped.signal.aborted || options.signal.aborted) return result;
+      last = await run({ ...options, signal });
+      if (!swapped.signal.aborted || options.signal.aborted) return last;
     } catch (error) {
+      // Stopped while it was beginning anew: that is an end like any other.
+      if (options.signal.aborted && last !== undefined && error instanceof PipelineError && error.code === 'CF-7002') return last;
       if (options.signal.aborted || (!swapped.signal.aborted && sameRenames(begun, await names.read().catch(() => begun)))) throw error;
     } finally {
       over.abort();

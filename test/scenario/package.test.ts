@@ -184,7 +184,7 @@ console.log(JSON.stringify({ heard, stage, read, written, fenced: isFenced(new E
 /** Refuses whatever else of the package, or another one. */
 const ONLY_CLIENT = `export async function resolve(name, context, next) {
   const found = await next(name, context);
-  const isItsOwn = ['/dist/services/client/', '/dist/schemas/flags/'].some((part) => found.url.includes(part));
+  const isItsOwn = ['/dist/services/client/', '/dist/schemas/flags/', '/dist/schemas/config/wave-name.js'].some((part) => found.url.includes(part));
   if (found.url.includes('node_modules') && !isItsOwn) throw new Error('loads ' + found.url);
   return found;
 }

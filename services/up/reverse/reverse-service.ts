@@ -32,7 +32,8 @@ export class ReverseService implements Service {
   readonly #serving: ServingSide;
   readonly #logger: Logger;
   #client: pg.Client | undefined;
-  #isWanted = false;
+  /** Undefined: nobody was asked yet. */
+  #isWanted: boolean | undefined;
   #running: Running | undefined;
   /** Fires when what runs has ended. */
   #stood = new AbortController();
@@ -47,7 +48,7 @@ export class ReverseService implements Service {
 
   /** Undefined: it is not wanted. */
   status(): ReverseStatus | undefined {
-    if (!this.#isWanted) return undefined;
+    if (this.#isWanted !== true) return undefined;
     const reader = this.#running?.reader.status();
     const applied = this.#running?.targets.appliedLsn();
     const current = reader?.currentLsn;
@@ -67,7 +68,7 @@ export class ReverseService implements Service {
       // Nobody waits for a path that is gone.
       const until = AbortSignal.any([signal, this.#stood.signal]);
       if (this.#running !== undefined) return controlActions(this.#running, until);
-      const why = this.#error ?? (this.#isWanted ? 'it is being started' : 'it is not wanted');
+      const why = this.#error ?? (this.#isWanted === false ? 'it is not wanted' : 'it is being started');
       throw new PipelineError('CF-8204', `the way back does not stand: ${why}`);
     };
     return { recopy: async (request) => standing().recopy(request), marker: async (request) => standing().marker(request) };
@@ -78,7 +79,7 @@ export class ReverseService implements Service {
     try {
       while (!signal.aborted) {
         await this.#look();
-        if (this.#isWanted) await this.#stand(signal);
+        if (this.#isWanted === true) await this.#stand(signal);
         await delay(LOOK_EVERY_MS, undefined, { signal }).catch(() => undefined);
       }
     } finally {
@@ -154,7 +155,7 @@ export class ReverseService implements Service {
     while (!ended.aborted) {
       await delay(LOOK_EVERY_MS, undefined, { signal: ended }).catch(() => undefined);
       await this.#look();
-      if (!this.#isWanted) unwanted();
+      if (this.#isWanted !== true) unwanted();
     }
   }
 }

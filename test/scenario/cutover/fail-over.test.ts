@@ -91,6 +91,10 @@ test.for<[PostgresVersion, PostgresVersion]>([[18, 14]])(
       refuses: { source: true, target: false },
     });
     expect(await audited(stage)).toContain('fence-raised');
+    // It has begun anew, the way back included.
+    const slot = `SELECT FROM pg_replication_slots WHERE slot_name = 'scenario' AND active`;
+    await until(async () => (await execute(stage.source, slot)).length === 1, 'the way there, begun anew');
+    await until(async () => stage.instance().status()?.reverse?.connected === true, 'the way back, begun anew');
     const found = await stage.command('verify');
     expect(found.run.exitCode).toBe(11);
     const { sample } = (found.envelope.result as { tables: { sample: { kind: string; sourceKey: string[] }[] }[] }).tables[0]!;

@@ -189,6 +189,7 @@ test('without a running instance the way back is still compared, and a repair sa
     WAIT,
   );
   expect(await up.stop()).toEqual({ code: 0, signal: null });
-  expect(await run('verify')).toMatchObject({ exitCode: 0, envelope: { result: { serves: 'target', differences: 0 } } });
+  const idle = await run('verify');
+  expect(idle, JSON.stringify(idle.envelope)).toMatchObject({ exitCode: 0, envelope: { result: { serves: 'target', differences: 0 } } });
   expect(await run('repair', '--table', 'account')).toMatchObject({ exitCode: 1, envelope: { error: { code: 'CF-7001' } } });
 });
