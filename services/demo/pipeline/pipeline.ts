@@ -40,6 +40,8 @@ export interface PipelineStatus {
     readonly connected: boolean | null;
     readonly applied: { readonly lsn: string | null };
   }[];
+  /** While a way back is wanted. */
+  readonly reverse?: unknown;
 }
 
 /** The copy is complete, and the target follows; `verify` has found it equal or not. */

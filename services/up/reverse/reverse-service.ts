@@ -67,7 +67,8 @@ export class ReverseService implements Service {
     const standing = (): ReverseActions => {
       // Nobody waits for a path that is gone.
       const until = AbortSignal.any([signal, this.#stood.signal]);
-      if (this.#running !== undefined) return controlActions(this.#running, until);
+      // What is being taken away takes on nothing that it could not end.
+      if (this.#running !== undefined && this.#isWanted !== false) return controlActions(this.#running, until);
       const why = this.#error ?? (this.#isWanted === false ? 'it is not wanted' : 'it is being started');
       throw new PipelineError('CF-8204', `the way back does not stand: ${why}`);
     };

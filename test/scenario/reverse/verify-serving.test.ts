@@ -1,7 +1,7 @@
 /** verify and repair of a migration whose target serves: compared and copied the way that serves, told in the words of the migration. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import { readAudit } from '#connectors/target/postgres/audit.ts';
 import { takeMigrationLease } from '#connectors/target/postgres/migration-lease.ts';
 import { readState } from '#connectors/target/postgres/migration-state.ts';
@@ -10,7 +10,7 @@ import { MESSAGE_PREFIX, originMessage } from '#schemas/frame/frame.ts';
 import { reverseName } from '#schemas/mapping/reverse/reverse-name.ts';
 import { execute } from '#test/support/application.ts';
 import { envelopeOf, runInProcess } from '#test/support/command-line.ts';
-import { ReverseWorld, WAIT } from '#test/support/reverse-world.ts';
+import { ReverseWorld } from '#test/support/reverse-world.ts';
 
 const LONG_MS = 240_000;
 const SOURCE = [
@@ -184,10 +184,8 @@ test('without a running instance the way back is still compared, and a repair sa
   await world.proven();
   await world.serve('target');
   await world.want(false);
-  await vi.waitFor(
-    async () => expect(await run('repair', '--table', 'account')).toMatchObject({ exitCode: 1, envelope: { error: { code: 'CF-8204' } } }),
-    WAIT,
-  );
+  await up.waitFor(({ reverse }) => reverse === undefined, { what: 'the way back to be gone', timeoutMs: 60_000 });
+  expect(await run('repair', '--table', 'account')).toMatchObject({ exitCode: 1, envelope: { error: { code: 'CF-8204' } } });
   expect(await up.stop()).toEqual({ code: 0, signal: null });
   const idle = await run('verify');
   expect(idle, JSON.stringify(idle.envelope)).toMatchObject({ exitCode: 0, envelope: { result: { serves: 'target', differences: 0 } } });
