@@ -1,6 +1,6 @@
 /**
- * What takes longest, longest first. All of it runs in CI and with `npm test -- --all`, begun first, so that no core waits for the other one at the end. Plain `npm test`,
- * which is to end within ten minutes, leaves out what a shorter test or a small proof claims, too.
+ * What takes longest, longest first. All of it runs in CI and with `npm test -- --all`, begun first, so that no core waits for the other one at the end. Plain `npm test`
+ * leaves out what a shorter test or a small proof claims, too.
  */
 export const LONG_TESTS: readonly { readonly file: string; readonly isCoveredBy?: string }[] = [
   { file: 'test/scenario/proofs.test.ts' },
