@@ -40,7 +40,7 @@ export async function keepFindings(dataDir: string, findings: readonly DriftFind
   await mkdir(dataDir, { recursive: true });
   const path = pathOf(dataDir, target);
   const aside = `${path}.${process.pid}`;
-  await writeFile(aside, JSON.stringify([...all.values()]), { mode: OWNER_ONLY });
+  await writeFile(aside, JSON.stringify([...all.values()]), { mode: OWNER_ONLY, flush: true }); // before the name is its: whole after a power cut, too
   await rename(aside, path);
 }
 
