@@ -3,7 +3,7 @@
  * sink, reconciler); an absent input makes the column absent, never null, and where another input may have changed the row is refused; a value
  * that a step refuses is told without the value.
  */
-import type { StepBlock } from '#schemas/config/step-schema.ts';
+import type { StepBlock, StepName } from '#schemas/config/step-schema.ts';
 import type { CatalogColumn } from '#schemas/table.ts';
 import type { UserFunctions } from './user-function.ts';
 import { buildStep, contextAt, stepName } from './build-step.ts';
@@ -84,7 +84,8 @@ function compileColumn({ target, from, value, steps, form }: ComputedColumn, { i
   const built = steps.map((block, i) => buildStep(block, contextAt(steps, i, context)));
   const nameOf = (i: number): string => (i < steps.length ? `step ${i + 1} (${stepName(steps[i]!)})` : 'the target column');
   const [first] = built;
-  const chain = chainOf(first?.takes === 'many' ? [undefined, ...built.slice(1)] : built, form, nameOf);
+  const isStorable = steps.every((block) => KEEP_STORABLE.has(stepName(block)));
+  const chain = chainOf(first?.takes === 'many' ? [undefined, ...built.slice(1)] : built, { form, isStorable }, nameOf);
   if (first?.takes !== 'many') {
     const [only] = from as [number];
     return {
@@ -124,7 +125,7 @@ type OneStep = Step & { readonly takes: 'one' };
 /** All steps but one of several columns, and what the target column asks for: one loop, for it runs for every value of every row. */
 function chainOf(
   steps: readonly (Step | undefined)[],
-  form: TargetForm,
+  { form, isStorable }: { readonly form: TargetForm; readonly isStorable: boolean },
   nameOf: (i: number) => string,
 ): (start: Value, from: number) => Value {
   const links = steps.map((step) => (step?.takes === 'one' ? step : undefined));
@@ -135,7 +136,7 @@ function chainOf(
     try {
       for (; i < ofText.length; i++) if (value !== null || ofNull[i]!) value = ofText[i]!(value as string);
       if (value === null) return value;
-      checkStorable(value);
+      if (!isStorable) checkStorable(value);
       fits?.(value);
       return value;
     } catch (error) {
@@ -143,6 +144,12 @@ function chainOf(
     }
   };
 }
+
+/** Of texts that PostgreSQL can hold they make such texts, the file's own values included: nobody has to look at each. */
+const KEEP_STORABLE: ReadonlySet<StepName> = new Set<StepName>([
+  ...(['trim', 'case', 'normalise', 'default', 'nullIf', 'map', 'lookup', 'zone', 'decimal', 'concat', 'coalesce'] as const),
+  ...(['extract', 'hash', 'hmac', 'uuid5'] as const),
+]);
 
 function applied(step: OneStep | undefined): (value: string) => Value {
   return step === undefined ? (value): Value => value : step.apply;

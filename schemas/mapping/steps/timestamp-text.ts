@@ -111,7 +111,10 @@ export function timestampText(days: number, micros: number): string {
 /** 0001-01-01. */
 const FIRST_DAY = -719_162;
 /** Of a day's minutes: `12:34:`. */
-const MINUTES: readonly string[] = Array.from({ length: 1440 }, (_, minute) => `${two(Math.floor(minute / 60))}:${two(minute % 60)}:`);
+export const MINUTES: readonly string[] = Array.from(
+  { length: 1440 },
+  (_, minute) => `${two(Math.floor(minute / 60))}:${two(minute % 60)}:`,
+);
 
 /** Rows of one time are written together. */
 const dates = new Map<number, string>();

@@ -5,6 +5,7 @@
 import type { StepBlock } from '#schemas/config/step-schema.ts';
 import { didYouMean } from '#schemas/nearest-name.ts';
 import { isTimeZone } from '../time-zone.ts';
+import { quickZone, type QuickZoneOptions } from './quick-zone.ts';
 import { onText, StepFault, StepRefusal, type Step } from './step.ts';
 import { DAY_MICROS, DAY_SECONDS, parseTimestamp, timestampText } from './timestamp-text.ts';
 
@@ -24,7 +25,18 @@ export function zoneStep(block: ZoneBlock): Step {
     );
   }
   const clock = new ZoneClock(name);
-  return onText((text) => zoned(text, block, clock), { kind: block.to === undefined ? 'timestamptz' : 'timestamp', digits: DIGITS });
+  const quick = block.exact === true ? undefined : quickZone(quickOptions(block, clock));
+  const form = { kind: block.to === undefined ? 'timestamptz' : 'timestamp', digits: DIGITS } as const;
+  return onText((text) => quick?.(text) ?? zoned(text, block, clock), form);
+}
+
+function quickOptions({ to }: ZoneBlock, clock: ZoneClock): QuickZoneOptions {
+  if (to !== undefined) return { shiftOf: (days) => clock.steadyOffset(days), ends: ['+00', ''] };
+  const shiftOf = (days: number): number | undefined => {
+    const offset = clock.steadyOffset(days);
+    return offset === undefined ? undefined : -offset;
+  };
+  return { shiftOf, ends: ['', '+00'] };
 }
 
 /** Behind the point of a second. */
@@ -82,6 +94,12 @@ class ZoneClock {
 
   constructor(name: string) {
     this.#name = name;
+  }
+
+  /** Where it is the same from the day before to the day after. */
+  steadyOffset(days: number): number | undefined {
+    const { seconds } = this.#offsetsNear(days);
+    return seconds.length === 1 ? seconds[0] : undefined;
   }
 
   offsetOfMoment(days: number, micros: number): number {
