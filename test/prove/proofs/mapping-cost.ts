@@ -24,6 +24,7 @@ const costProof: Proof = {
   name: 'mapping-cost',
   claim: 'the identity mapping costs a row nothing measurable, and ten steps of the usual kinds less than 5 µs',
   expectedSeconds: 60,
+  needsQuiet: true,
   run: async (context) => measure(context, { identity: SAME, steps: TEN_STEPS }),
 };
 

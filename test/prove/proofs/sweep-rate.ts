@@ -32,6 +32,7 @@ export const sweepRateProof: Proof = {
   claim:
     'verify compares at least 0.5 M rows/s per core of either server, whole or by key ranges, and moves at most 10 bytes per 1,000 rows',
   expectedSeconds: 90,
+  needsQuiet: true,
   run: async ({ size, say }) => {
     await using migration = await openStillMigration(`${tableSql('payment', ROWS[size])} ${tableSql('single', 1)}`);
     const figures: Record<string, number> = {};
