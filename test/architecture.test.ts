@@ -6,7 +6,6 @@ import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { FAILPOINTS, GUARDS } from '#schemas/test-hooks.ts';
-import { LONG_TESTS } from '#test/long-tests.ts';
 
 const LINES_MAX = 400;
 const FILES_MIN = 40; // below this the test looked at the wrong place
@@ -186,8 +185,4 @@ test('whoever makes a client of kafkajs has its request queue mended, or Node wa
   const mended = makers.filter(({ imports }) => imports.includes('connectors/change-log/kafka/mend-request-queue.ts'));
   expect(makers.map(({ path }) => path)).toContain('connectors/change-log/kafka/client.ts');
   expect(makers).toEqual(mended);
-});
-
-test('each test that plain npm test leaves out is there', () => {
-  expect(LONG_TESTS.filter(({ file }) => !existsSync(join(root, file)))).toEqual([]);
 });

@@ -1,4 +1,4 @@
-/** Every finding about the source, provoked once on a real server, by the real command line. */
+/** Every finding about the source, provoked once on a real server, by the command line. */
 import { expect, test } from 'vitest';
 import { connect } from '#connectors/postgres/session.ts';
 import { checkVersion } from '#connectors/source/postgres/preflight/server.ts';

@@ -1,4 +1,4 @@
-/** Every finding about the target and about how both sides fit, provoked once on a real server, by the real command line. */
+/** Every finding about the target and about how both sides fit, provoked once on a real server, by the command line. */
 import { expect, test } from 'vitest';
 import { connect } from '#connectors/postgres/session.ts';
 import { ensureSchema } from '#connectors/postgres/own-schema.ts';

@@ -1,4 +1,7 @@
-/** The operator's commands on a running migration: shapes fixed by the design, exit codes, what works without an instance. */
+/**
+ * The operator's commands on a running migration: shapes fixed by the design, exit codes, what works without an instance. Each is a process of its own in the first
+ * test; the others run them in this one, since a process takes most of its time to load.
+ */
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,7 +9,7 @@ import { expect, test } from 'vitest';
 import { statusResultSchema } from '#schemas/status/status-result.ts';
 import { Pipeline } from '#services/demo/pipeline/pipeline.ts';
 import { execute } from '#test/support/application.ts';
-import { type CommandRun, envelopeOf, runChild } from '#test/support/command-line.ts';
+import { type CommandRun, envelopeOf, runChild, runInProcess } from '#test/support/command-line.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
 
 const TABLES = `CREATE TABLE public.orders (id bigint PRIMARY KEY, total numeric(10,2));
@@ -24,7 +27,7 @@ interface Stage extends AsyncDisposable {
   start(): Pipeline;
 }
 
-async function openStage(): Promise<Stage> {
+async function openStage(run: typeof runChild = runInProcess): Promise<Stage> {
   const [source, target] = [await freshDatabase(14), await freshDatabase(18)];
   await execute(source.url, TABLES, ROWS);
   await execute(target.url, TABLES);
@@ -38,7 +41,7 @@ async function openStage(): Promise<Stage> {
     directory,
     source: source.url,
     target: target.url,
-    run: async (...args) => runChild([...args, '--data', dataDir], { directory }),
+    run: async (...args) => run([...args, '--data', dataDir], { directory }),
     start: () => Pipeline.start({ file: join(directory, 'migration.yaml'), dataDir, logFile: join(directory, 'up.log') }),
     [Symbol.asyncDispose]: async () => {
       await source[Symbol.asyncDispose]();
@@ -71,7 +74,7 @@ function expectStatusShape(run: CommandRun): void {
 }
 
 test('one migration through the command line', { timeout: 120_000 }, async () => {
-  await using stage = await openStage();
+  await using stage = await openStage(runChild);
 
   const planned = await stage.run('status', '--json');
   expectStatusShape(planned);
@@ -134,8 +137,11 @@ test('a running instance is found, asked, steered and drained', { timeout: 120_0
 
   const { url, token } = JSON.parse(readFileSync(join(stage.directory, 'data', 'instance.json'), 'utf8')) as { url: string; token: string };
   const elsewhere = { directory: tmpdir(), environment: { CROSSFADE_TOKEN: token } };
-  expect((await runChild(['status', '--url', url, '--json'], elsewhere)).exitCode).toBe(0);
-  const refused = await runChild(['status', '--url', url, '--json'], { directory: tmpdir(), environment: { CROSSFADE_TOKEN: 'wrong' } });
+  expect((await runInProcess(['status', '--url', url, '--json'], elsewhere)).exitCode).toBe(0);
+  const refused = await runInProcess(['status', '--url', url, '--json'], {
+    directory: tmpdir(),
+    environment: { CROSSFADE_TOKEN: 'wrong' },
+  });
   expect(refused.exitCode).toBe(1);
   expect(envelopeOf(refused).error?.code).toBe('CF-7004');
 

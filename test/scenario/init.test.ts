@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { CHINOOK, hasSample, loadSample, loadSampleEmpty, PAGILA, type SampleDatabase, tablesOf } from '#test/prove/sample-databases.ts';
 import { execute } from '#test/support/application.ts';
-import { type CommandRun, envelopeOf, runChild } from '#test/support/command-line.ts';
+import { type CommandRun, envelopeOf, runInProcess } from '#test/support/command-line.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
 
 interface Spelling {
@@ -54,7 +54,7 @@ async function openStage(sample: SampleDatabase, spelling?: Spelling): Promise<S
   if (spelling !== undefined) await respell(target.url, spelling);
   const directory = mkdtempSync(join(tmpdir(), 'crossfade-init-'));
   const environment = { SOURCE_URL: source.url, TARGET_URL: target.url };
-  const run = async (...args: readonly string[]): Promise<CommandRun> => runChild([...args, '--json'], { directory, environment });
+  const run = async (...args: readonly string[]): Promise<CommandRun> => runInProcess([...args, '--json'], { directory, environment });
   const name = `init_${sample.name}_${process.pid}_${source.name}`;
   const written = await run('init', '--source', source.url, '--target', target.url, '--name', name);
   expect(written.exitCode, written.stdout).toBe(0);

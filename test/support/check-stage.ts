@@ -1,10 +1,10 @@
-/** Two databases and a migration file for tests of `check`. Guarantee: roles made for one stage are dropped with it. */
+/** Two databases and a migration file for tests of `check`, which runs in this process. Guarantee: roles made for one stage are dropped with it. */
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Envelope, EnvelopeFinding } from '#schemas/envelope.ts';
 import { connect } from '#connectors/postgres/session.ts';
-import { envelopeOf, runChild } from './command-line.ts';
+import { envelopeOf, runInProcess } from './command-line.ts';
 import { freshDatabase, type PostgresVersion } from './postgres.ts';
 
 export interface CheckOptions {
@@ -73,7 +73,7 @@ ${options.tables ?? '  - from: public.*'}
     onSource,
     onTarget,
     check: async (...args) => {
-      const result = await runChild(['check', '-f', path, '--json', ...args]);
+      const result = await runInProcess(['check', '-f', path, '--json', ...args]);
       return { exitCode: result.exitCode, envelope: envelopeOf(result) };
     },
     [Symbol.asyncDispose]: async () => {

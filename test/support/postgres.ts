@@ -8,6 +8,11 @@ export { type PostgresOptions, type PostgresServer, type PostgresVersion, startP
 
 const shared = new Map<PostgresVersion, Promise<PostgresServer>>();
 
+/** Both versions. Plain `npm test` takes the one that is named: there are files enough for either, and all runs of CI take both in each. */
+export function versions(inShort: PostgresVersion): readonly PostgresVersion[] {
+  return process.env['CROSSFADE_TESTS'] === 'short' ? [inShort] : [14, 18];
+}
+
 /** One server per version and process (vitest gives each test file its own). For tests that need no settings and no restart. */
 export async function sharedServer(version: PostgresVersion): Promise<PostgresServer> {
   let server = shared.get(version);

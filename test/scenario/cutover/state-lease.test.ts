@@ -5,10 +5,10 @@ import { type MigrationLease, takeMigrationLease } from '#connectors/target/post
 import { noteAudit, readState } from '#connectors/target/postgres/migration-state.ts';
 import type { Guard } from '#schemas/test-hooks.ts';
 import { execute } from '#test/support/application.ts';
-import { freshDatabase, type PostgresVersion } from '#test/support/postgres.ts';
+import { freshDatabase, type PostgresVersion, versions } from '#test/support/postgres.ts';
 import { StateHolder } from '#test/support/state-holders.ts';
 
-const VERSIONS: readonly PostgresVersion[] = [14, 18];
+const VERSIONS = versions(14);
 const WAIT = { timeout: 30_000, interval: 20 };
 const NAME = 'shop';
 const LONG_MS = 600_000;

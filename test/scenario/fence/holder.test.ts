@@ -10,6 +10,7 @@ import { connect } from '#connectors/postgres/session.ts';
 import { installTestHooks } from '#schemas/test-hooks.ts';
 import { fenceWorld, outcomeOf } from '#test/support/fence-world.ts';
 import { openCutWire } from '#test/support/cut-wire.ts';
+import { versions } from '#test/support/postgres.ts';
 
 const { prepare, open, state, endSessions } = postgresFences;
 
@@ -30,7 +31,7 @@ async function holdIn(options: FenceOptions, point: string): Promise<AsyncDispos
   return { kill, stop: () => void child.kill('SIGSTOP'), [Symbol.asyncDispose]: kill };
 }
 
-describe.each([14, 18] as const)('on PostgreSQL %i', (version) => {
+describe.each(versions(14))('on PostgreSQL %i', (version) => {
   test.each(['fence.quiet', 'fence.locked', 'fence.raised', 'fence.commit'])(
     'killed at %s: queued writers go on, and the next fence is had',
     async (point) => {

@@ -7,6 +7,7 @@ import { settleEpoch } from '#connectors/postgres/journal.ts';
 import { connect } from '#connectors/postgres/session.ts';
 import { installTestHooks } from '#schemas/test-hooks.ts';
 import { fenceWorld, outcomeOf, raiseFence, type FenceWorld } from '#test/support/fence-world.ts';
+import { versions } from '#test/support/postgres.ts';
 
 const { prepare, open, lift, drop, state, endSessions } = postgresFences;
 
@@ -19,7 +20,7 @@ async function write(world: FenceWorld, sql = INSERT): Promise<string> {
   return outcomeOf(session.query(sql));
 }
 
-describe.each([14, 18] as const)('on PostgreSQL %i', (version) => {
+describe.each(versions(14))('on PostgreSQL %i', (version) => {
   test('lifted, any number of times, and raised again', async () => {
     await using world = await fenceWorld(version);
     expect(await state(world.options)).toMatchObject({ state: 'none' });

@@ -5,6 +5,7 @@ import type { PipelineError } from '#schemas/errors.ts';
 import { installTestHooks } from '#schemas/test-hooks.ts';
 import { execute } from '#test/support/application.ts';
 import { type FenceWorld, fenceWorld, outcomeOf, pidOf, WAIT } from '#test/support/fence-world.ts';
+import { versions } from '#test/support/postgres.ts';
 
 const { prepare, open, lift, state } = postgresFences;
 
@@ -26,7 +27,7 @@ async function refusalOf(work: Promise<unknown>): Promise<PipelineError> {
   throw new Error('it was not refused');
 }
 
-describe.each([14, 18] as const)('on PostgreSQL %i', (version) => {
+describe.each(versions(18))('on PostgreSQL %i', (version) => {
   test('a lock that is not had in time names who is in the way, without their query; writers then go on', async () => {
     await using world = await fenceWorld(version, { lockTimeoutMs: 400 });
     await prepare(world.options);

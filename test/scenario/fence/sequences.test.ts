@@ -5,7 +5,7 @@ import { postgresFences } from '#connectors/fence/postgres/fences.ts';
 import { installTestHooks } from '#schemas/test-hooks.ts';
 import { execute, openSession } from '#test/support/application.ts';
 import { fenceWorld, outcomeOf, type FenceWorld } from '#test/support/fence-world.ts';
-import { freshDatabase, type FreshDatabase } from '#test/support/postgres.ts';
+import { freshDatabase, type FreshDatabase, versions } from '#test/support/postgres.ts';
 
 const { prepare, open, setSequences } = postgresFences;
 
@@ -49,7 +49,7 @@ function starts(values: readonly SequenceValue[]): SequenceStart[] {
   }));
 }
 
-describe.each([14, 18] as const)('on PostgreSQL %i', (version) => {
+describe.each(versions(18))('on PostgreSQL %i', (version) => {
   test('found by ownership and by default, read under the fence, and gone beyond on the other side', async () => {
     await using parts = await sides(version);
     const { world, target } = parts;

@@ -6,6 +6,7 @@ import type { CompiledMapping, Renames } from '#schemas/mapping/compiled-mapping
 import { installTestHooks } from '#schemas/test-hooks.ts';
 import type { ApplicationSession, TextRow } from '#test/support/application.ts';
 import { fenceWorld, type FenceWorld, outcomeOf, raiseFence } from '#test/support/fence-world.ts';
+import { versions } from '#test/support/postgres.ts';
 
 afterEach(() => installTestHooks({}));
 
@@ -47,7 +48,7 @@ async function exchange(options: FenceOptions, epoch: bigint): Promise<void> {
   await fence.commit();
 }
 
-describe.for([14, 18] as const)('PostgreSQL %i', (version) => {
+describe.for(versions(18))('PostgreSQL %i', (version) => {
   test('who waits while names are swapped finds the table that has the name, whatever plans he has', async () => {
     await using world = await fenceWorld(version);
     await makeSuccessors(world);

@@ -7,6 +7,7 @@ import { postgresFences } from '#connectors/fence/postgres/fences.ts';
 import { connect } from '#connectors/postgres/session.ts';
 import { installTestHooks } from '#schemas/test-hooks.ts';
 import { fenceWorld, outcomeOf, raiseFence } from '#test/support/fence-world.ts';
+import { versions } from '#test/support/postgres.ts';
 
 const { prepare, open } = postgresFences;
 
@@ -32,7 +33,7 @@ const WRITES = [
   `SET session_replication_role = replica; TRUNCATE shop.bill_b1`,
 ];
 
-describe.each([14, 18] as const)('on PostgreSQL %i', (version) => {
+describe.each(versions(14))('on PostgreSQL %i', (version) => {
   test('ROLLBACK: whoever queued goes on, and nothing is left but triggers that sleep', async () => {
     await using world = await fenceWorld(version);
     await prepare(world.options);

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { encodeJsonFrame, FRAME } from '#schemas/frame/frame.ts';
 import { installTestHooks } from '#schemas/test-hooks.ts';
-import { freshDatabase } from '#test/support/postgres.ts';
+import { freshDatabase, versions } from '#test/support/postgres.ts';
 import { LINES, linesTable, ORDERS, ordersEntries, RandomOrders } from '#test/support/random-orders.ts';
 import { byText, interrupt } from '#test/support/random-source.ts';
 import { chunkFrame } from '#test/support/sink-frames.ts';
@@ -76,7 +76,7 @@ test.each([42])(
   },
 );
 
-describe.each([14, 18] as const)('on PostgreSQL %i, the lines of an order', (version) => {
+describe.each(versions(18))('on PostgreSQL %i, the lines of an order', (version) => {
   test('are touched only where they change: neither by an update that leaves them out nor by one that sends them again', async () => {
     await using database = await freshDatabase(version);
     await using harness = await following(database.url, 'place');

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { installTestHooks } from '#schemas/test-hooks.ts';
-import { freshDatabase } from '#test/support/postgres.ts';
+import { freshDatabase, versions } from '#test/support/postgres.ts';
 import { sinkHarness, type SinkHarness } from '#test/support/sink-harness.ts';
 
 const ITEM = `CREATE TABLE item (id int PRIMARY KEY, name text UNIQUE, big text)`;
@@ -14,7 +14,7 @@ async function items(harness: SinkHarness, ...rows: (readonly [number, string | 
   await harness.applied();
 }
 
-describe.each([14, 18] as const)('on PostgreSQL %i, a round that meets constraints in another order than the source', (version) => {
+describe.each(versions(14))('on PostgreSQL %i, a round that meets constraints in another order than the source', (version) => {
   test('swaps a unique value between two rows', async () => {
     await using database = await freshDatabase(version);
     await using harness = await sinkHarness({ url: database.url, ddl: ITEM });

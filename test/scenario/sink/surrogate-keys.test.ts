@@ -6,7 +6,7 @@ import { ensureSchema } from '#connectors/postgres/own-schema.ts';
 import type { ChunkBatch } from '#connectors/target/target.ts';
 import type { TableEntry } from '#schemas/config/migration-file.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
-import { freshDatabase } from '#test/support/postgres.ts';
+import { freshDatabase, versions } from '#test/support/postgres.ts';
 import { seeded } from '#test/support/random.ts';
 import { chunkFrame } from '#test/support/sink-frames.ts';
 import { sinkHarness, type HarnessOptions, type SinkHarness, type TableFrames } from '#test/support/sink-harness.ts';
@@ -38,7 +38,7 @@ async function started(harness: SinkHarness): Promise<readonly [parent: TableFra
   return [parent, child];
 }
 
-describe.each([14, 18] as const)('on PostgreSQL %i', (version) => {
+describe.each(versions(18))('on PostgreSQL %i', (version) => {
   test.each([1, 100])('children before parents, changes of keys and values, deletes: %i rows in a round', async (size) => {
     await using database = await freshDatabase(version);
     await using harness = await family(database.url);

@@ -2,7 +2,7 @@
 import { afterEach, expect, test } from 'vitest';
 import { connect } from '#connectors/postgres/session.ts';
 import { installTestHooks } from '#schemas/test-hooks.ts';
-import { startPostgres } from '#test/support/postgres.ts';
+import { startPostgres, versions } from '#test/support/postgres.ts';
 import { play } from './played-pipeline.ts';
 
 const SQL = `
@@ -14,7 +14,7 @@ const FILL = `INSERT INTO item SELECT g, 'v' || g FROM generate_series(1, 500) g
 
 afterEach(() => installTestHooks({}));
 
-for (const version of [14, 18] as const) {
+for (const version of versions(14)) {
   test(`a transaction in the WAL but not visible gives no false alarm, on PostgreSQL ${version}`, async () => {
     await using server = await startPostgres({ version, settings: NO_STANDBY });
     await using pipeline = await play({ sourceUrl: await server.createDatabase('app'), sourceSql: SQL });

@@ -5,7 +5,7 @@ import { expect, test, vi } from 'vitest';
 import type { VerifyResult } from '#schemas/reconcile/verify-result.ts';
 import { execute } from '#test/support/application.ts';
 import { envelopeOf, runInProcess } from '#test/support/command-line.ts';
-import { freshDatabase } from '#test/support/postgres.ts';
+import { freshDatabase, versions } from '#test/support/postgres.ts';
 import { byText } from '#test/support/random-source.ts';
 import { startInstance } from '#test/support/running-instance.ts';
 
@@ -36,7 +36,7 @@ const REST = `heartbeatSeconds: 1\ntables:
   - { from: public.quote, to: public.item, columns: { id: big_id }, unmapped: ignore, explode: { column: items, element: text, ordinal: place } }
 `;
 
-test.each([14, 18] as const)(
+test.each(versions(18))(
   'children of PostgreSQL %i are compared one by one, also those that the target has still to get',
   { timeout: 120_000 },
   async (version) => {

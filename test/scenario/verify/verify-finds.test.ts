@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { play } from './played-pipeline.ts';
+import { versions } from '#test/support/postgres.ts';
 
 const SHOP = `
 CREATE TABLE customer (id int8 PRIMARY KEY, name text NOT NULL, note text, since timestamptz, score numeric(10,2));
@@ -16,7 +17,7 @@ INSERT INTO line SELECT g / 4, g % 4, 'sku, "' || g || '"', g FROM generate_seri
 INSERT INTO log SELECT '2026-01-01'::timestamptz + (g % 100) * interval '1 s', 'entry ' || g % 100 FROM generate_series(1, 300) g;
 INSERT INTO event SELECT g, '2026-01-01'::date + g % 59, 'body ' || g FROM generate_series(1, 600) g;`;
 
-for (const version of [14, 18] as const) {
+for (const version of versions(18)) {
   test(`each injected corruption is found with its key and column, on PostgreSQL ${version}`, async () => {
     await using pipeline = await play({ version, sourceSql: SHOP });
     const { source, target } = pipeline;

@@ -1,12 +1,12 @@
 /** Transactions that are open while verify starts: those that cannot have a commit record do not stand in its way. */
 import { expect, test } from 'vitest';
 import { connect } from '#connectors/postgres/session.ts';
-import { startPostgres } from '#test/support/postgres.ts';
+import { startPostgres, versions } from '#test/support/postgres.ts';
 import { play } from './played-pipeline.ts';
 
 const SQL = 'CREATE TABLE item (id int4 PRIMARY KEY, v text)';
 
-for (const version of [14, 18] as const) {
+for (const version of versions(18)) {
   test(`open, sleeping and prepared writers are told from hidden ones, on PostgreSQL ${version}`, async () => {
     await using server = await startPostgres({ version, settings: { max_prepared_transactions: '5' } });
     const url = await server.createDatabase('app');

@@ -1,0 +1,3 @@
+import { testSmallForms } from '#test/support/small-proofs.ts';
+
+testSmallForms('pipeline');
