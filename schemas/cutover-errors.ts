@@ -80,13 +80,19 @@ export const cutoverErrors = {
     1,
     'operator',
     'The reverse path has lost its place while the target serves: what was written there meanwhile is not on the source.',
-    'Do not roll back: have the tables copied from the target again (docs/cutover.md), or go on without a way back.',
+    'Start crossfade up --reverse-anew once: the way back begins where the target is now. Then crossfade verify tells what did not come back, and crossfade repair copies it to the source; until that is clean a rollback backs out. Or go on without a way back.',
   ),
   'CF-8204': entry(
     1,
     'timed',
     'The way back does not stand.',
     'See in the log of crossfade up what holds it up; crossfade status tells whether it stands.',
+  ),
+  'CF-8205': entry(
+    3,
+    'operator',
+    'The servers lack something that the way back needs.',
+    'Mend it before the first drill or cut-over, or say reverse: off; copying and following need none of it.',
   ),
   'CF-8501': entry(10, 'operator', 'A gate of the clean-up is closed.', 'Each gate is listed with what opens it; nothing was taken away.'),
   'CF-8502': entry(

@@ -35,6 +35,7 @@ export const FAILPOINTS = [
   'reverse.begun',
   'forward.log-anew',
   'forward.slot-made',
+  'forward.begun',
   'fence.quiet',
   'fence.locked',
   'fence.raised',

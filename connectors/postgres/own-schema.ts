@@ -252,6 +252,8 @@ const STEPS: readonly string[] = [
      seconds double precision NOT NULL
    );
    CREATE INDEX check_verdict_at ON crossfade.check_verdict (name, at);`,
+  // Of a way back that was begun anew while the target served: what was committed below it may never have come.
+  `ALTER TABLE crossfade.progress ADD COLUMN gap_lsn pg_lsn;`,
 ];
 
 const SCHEMA_LOCK = `pg_advisory_xact_lock(hashtextextended('crossfade schema', 0))`;

@@ -31,6 +31,9 @@ export interface Journals {
   readonly target: readonly Entry[];
 }
 
+/** Of the audit trail: the way back lost its place while the target served, and was begun anew on an operator's word. */
+export const REVERSE_ANEW = 'reverse-begun-anew';
+
 /** Of the highest epoch over both sides. Void rows decide nothing. */
 export function lastDecision({ source, target }: Journals): { readonly epoch: bigint; readonly serves: Side } | undefined {
   const last = lastEntry([...source, ...target]);

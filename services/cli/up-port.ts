@@ -10,6 +10,8 @@ export interface RunUpOptions {
   readonly host: string;
   /** 0 = any free one. */
   readonly port: number;
+  /** The way back is begun anew where it lost its place while the target serves. */
+  readonly reverseAnew?: boolean;
   /** Absent: until stopped. */
   readonly until?: 'caught-up';
   /** First SIGTERM or SIGINT: drain, then resolve. */

@@ -19,6 +19,10 @@ export const upCommand: CommandSpec = {
   ],
   configure: (command) => {
     command.option('--until <what>', 'caught-up: end once the copy is complete and what is written on the side that serves is applied');
+    command.option(
+      '--reverse-anew',
+      'begin the way back anew where it lost its place while the target serves (CF-8203); then verify, and repair',
+    );
     httpOptions(command);
     planOption(command);
   },
@@ -44,6 +48,7 @@ async function run(context: CommandContext): Promise<Outcome> {
       startRollback: async (reason) => (await import('./flip/roll-back.ts')).rollBack(input.file, context, reason),
       prove: async (signal) => (await import('./prove-now.ts')).proveNow(input, { log: context.log, signal }),
       ...(until !== undefined && { until }),
+      reverseAnew: context.options.flag('reverseAnew'),
     });
     // Exit 0 says that it is caught up: a script that waits for that must not take a stop for it.
     if (until !== undefined && ended.reason !== until) throw stopRequest(context.signal);

@@ -7,7 +7,7 @@ import type { RunUpOptions, UpResult } from '#services/cli/up-port.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { formatLsn } from '#schemas/lsn.ts';
 import { canFlip } from './assemble.ts';
-import { beginForwardAnew, isHalfBegun } from './begin-forward-anew.ts';
+import { beginForwardAnew, isHalfBegun, wasBegun } from './begin-forward-anew.ts';
 import { flipKeeper } from './flip-keeper.ts';
 import { readMigration } from './read-migration.ts';
 import { ServingSide, sidesOf } from './reverse/serving-side.ts';
@@ -79,6 +79,7 @@ async function isBegunAnew(options: RunUpOptions, lost: PipelineError): Promise<
 
 /** @throws PipelineError CF-2004 where that is not possible any more */
 async function goOn(options: RunUpOptions): Promise<void> {
+  if (await wasBegun(options)) return;
   const error = new PipelineError('CF-2004', 'the way from the source was being begun anew when its process ended');
   await lookAtFences(options);
   if (!(await beginAnew(options, error))) throw error;

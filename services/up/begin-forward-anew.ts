@@ -6,9 +6,11 @@
  * Why not go on in the old log: LSNs behind the fork come twice, and the second time they would pass for duplicates.
  *
  * If the process dies: a file in the data directory stands from before the old log goes until the target has the new place; where it is found, all of it is done once more before anything runs.
+ * Only where the target has that place already there is nothing left to do: the file names it, and the row of an older log does not stand at the beginning of one. Then it may be that the source
+ * serves again (a forced rollback in between): what it was written since lies behind the slot.
  */
 import { existsSync } from 'node:fs';
-import { rm, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type pg from 'pg';
 import { openEmbeddedLog } from '#connectors/change-log/embedded/log.ts';
@@ -63,6 +65,7 @@ export async function beginForwardAnew(forward: ForwardLog): Promise<Beginning> 
   signal.addEventListener('abort', stop, { once: true });
   stack.defer(() => signal.removeEventListener('abort', stop));
   const begun = await held(sides, async () => anew(forward, sides));
+  failpoint('forward.begun');
   if (typeof begun !== 'string') await rm(join(dataDir, MARK));
   return begun;
 }
@@ -70,6 +73,20 @@ export async function beginForwardAnew(forward: ForwardLog): Promise<Beginning> 
 /** An earlier process died over it. */
 export function isHalfBegun(dataDir: string): boolean {
   return existsSync(join(dataDir, MARK));
+}
+
+/** The process died between the target's COMMIT and the end of the mark. @throws PipelineError where the target cannot be asked */
+export async function wasBegun({ file, dataDir }: Pick<ForwardLog, 'file' | 'dataDir'>): Promise<boolean> {
+  const place = await readFile(join(dataDir, MARK), 'utf8');
+  const target = await connect(file.target.postgres!, { applicationName: 'crossfade forward', role: 'target' });
+  try {
+    const progress = await readProgress(target, file.name);
+    if (progress?.appliedLsn === undefined || progress.logOffset !== 0 || formatLsn(progress.appliedLsn) !== place) return false;
+  } finally {
+    await end(target);
+  }
+  await rm(join(dataDir, MARK));
+  return true;
 }
 
 /** Of another one nobody knows whether it is this source at all. */
@@ -126,6 +143,7 @@ async function anew({ file, migration, dataDir, logger }: ForwardLog, { target, 
   const lsn = await createSlot(source, name, settings.slot.failover);
   failpoint('forward.slot-made');
   await beginFilled(target, migration.mapping, lsn);
+  await writeFile(join(dataDir, MARK), formatLsn(lsn), { flush: true });
   return lsn;
 }
 

@@ -11,7 +11,7 @@ import type { Envelope } from '#schemas/envelope.ts';
 import { execute } from './application.ts';
 import { type CommandRun, envelopeOf, MAIN, runInProcess } from './command-line.ts';
 import { freshDatabase, type PostgresVersion } from './postgres.ts';
-import { type RunningInstance, startInstance } from './running-instance.ts';
+import { type InstanceOptions, type RunningInstance, startInstance } from './running-instance.ts';
 
 export interface FlipStageOptions {
   /** Both sides. */
@@ -33,7 +33,7 @@ export interface FlipStage extends AsyncDisposable {
   readonly directory: string;
   instance(): RunningInstance;
   /** Of the same data directory. */
-  restart(): Promise<void>;
+  restart(otherwise?: Pick<InstanceOptions, 'reverseAnew'>): Promise<void>;
   /** `crossfade ARGS -f FILE --json`, in this process. */
   command(...args: readonly string[]): Promise<{ readonly run: CommandRun; readonly envelope: Envelope }>;
   /** The same as a process of its own, which ends itself by SIGKILL at this failpoint. @throws where it comes to an end before */
@@ -76,9 +76,9 @@ export async function flipStage(stageOptions: FlipStageOptions): Promise<FlipSta
     file,
     dataDir,
     instance: () => instance,
-    restart: async () => {
+    restart: async (otherwise) => {
       await instance.stop();
-      instance = await startInstance(options, dataDir);
+      instance = await startInstance({ ...options, ...otherwise }, dataDir);
     },
     command: async (...args) => {
       const run = await runInProcess([...args, '-f', file, '--data', dataDir, '--json'], {

@@ -19,6 +19,8 @@ export interface InstanceOptions {
   readonly rest?: string;
   /** Of a file with waves. */
   readonly wave?: string;
+  /** `up --reverse-anew`. */
+  readonly reverseAnew?: boolean;
 }
 
 export interface RunningInstance extends AsyncDisposable {
@@ -57,6 +59,7 @@ export async function startInstance(options: InstanceOptions, dataDir?: string):
     port: 0,
     signal: stop.signal,
     logger: log,
+    ...(options.reverseAnew === true && { reverseAnew: true }),
     environment: {},
     onProgress: (status) => (last = status),
     startRollback: async (reason) => rollBack(file, { log, io: { environment: {} }, signal: stop.signal }, reason),

@@ -24,6 +24,8 @@ interface LeftBehind {
   readonly lastReversedLsn: string | null;
   /** When the last of it was committed on the target. */
   readonly lastReversedAt: string | null;
+  /** The way back was begun anew there: what is below it came back only where it was repaired. */
+  readonly gapLsn: string | null;
   readonly until: string;
 }
 
@@ -94,17 +96,21 @@ async function lossOfTarget(url: string): Promise<string> {
 async function leftBehind(client: pg.ClientBase, name: string): Promise<LeftBehind> {
   const row = await queryRow(
     client,
-    `SELECT applied_lsn::text AS lsn, to_char(commit_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS at,
+    `SELECT applied_lsn::text AS lsn, to_jsonb(p) ->> 'gap_lsn' AS gap, to_char(commit_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS at,
             to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS now
        FROM (SELECT) AS one LEFT JOIN crossfade.progress p ON p.name = $1`,
     [reverseName(name)],
   );
-  return { lastReversedLsn: row?.['lsn'] ?? null, lastReversedAt: row?.['at'] ?? null, until: row!['now']! };
+  return { lastReversedLsn: row?.['lsn'] ?? null, lastReversedAt: row?.['at'] ?? null, gapLsn: row?.['gap'] ?? null, until: row!['now']! };
 }
 
-function described({ lastReversedLsn, lastReversedAt, until }: LeftBehind): string {
+function described({ lastReversedLsn, lastReversedAt, gapLsn, until }: LeftBehind): string {
   if (lastReversedLsn === null) return `everything that was written on the target until ${until}: nothing of it ever came back`;
-  return `what was committed on the target behind ${lastReversedLsn}${lastReversedAt === null ? '' : ` (${lastReversedAt})`}, until ${until}`;
+  const gap =
+    gapLsn === null
+      ? ''
+      : `, and what the way back missed before it was begun anew at ${gapLsn}, unless crossfade repair has copied it since`;
+  return `what was committed on the target behind ${lastReversedLsn}${lastReversedAt === null ? '' : ` (${lastReversedAt})`}, until ${until}${gap}`;
 }
 
 async function decide(client: pg.Client, name: string, details: { readonly left: LeftBehind; readonly by: string }): Promise<bigint> {

@@ -1,7 +1,7 @@
 /**
  * Where the reverse direction begins: at the consistent point of its slot on the target, with every table followed and nothing copied.
  * Guarantee: what is written on the target from the cut-over on is in the slot; and a path that has lost its place is begun anew only
- * while the source serves.
+ * while the source serves, or on an operator's word, which is recorded: what was written meanwhile is then told by a comparison, and a rollback makes one of everything before it locks a table.
  *
  * Why that is enough. Before the cut-over nobody but the forward sink may write on the target, and what it writes the source has already: a
  * path that begins late misses nothing. From the cut-over's COMMIT on everything counts. That COMMIT is of a row of the source's journal,
@@ -21,12 +21,13 @@ import { connect } from '#connectors/postgres/session.ts';
 import { ensurePublication } from '#connectors/source/postgres/publication.ts';
 import { createSlot, dropSlot, identifySystem, readSlot } from '#connectors/source/postgres/slot.ts';
 import { beginFilled } from '#connectors/target/postgres/begin-filled.ts';
-import { readStateRow } from '#connectors/target/postgres/migration-state.ts';
+import { noteAudit, readStateRow } from '#connectors/target/postgres/migration-state.ts';
 import { readProgress } from '#connectors/target/postgres/progress.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { PipelineError } from '#schemas/errors.ts';
+import { formatLsn, type Lsn } from '#schemas/lsn.ts';
 import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
-import { isBereft, whoServes } from '#schemas/migration/recovery.ts';
+import { isBereft, REVERSE_ANEW, whoServes } from '#schemas/migration/recovery.ts';
 import type { CatalogTable } from '#schemas/table.ts';
 import { failpoint } from '#schemas/test-hooks.ts';
 import { recoverControl, recoverLog } from '#services/reader/recover.ts';
@@ -41,6 +42,8 @@ export interface Beginning {
   readonly mapping: CompiledMapping;
   /** The target's tables that it reads. */
   readonly tables: readonly CatalogTable[];
+  /** An operator's word: a place that was lost while the target serves is given up. */
+  readonly mayLose: boolean;
   readonly logger: Logger;
   readonly signal: AbortSignal;
 }
@@ -121,7 +124,8 @@ interface Sessions {
   readonly wipe: () => Promise<void>;
 }
 
-async function anew({ forwardName, file, mapping, tables, logger }: Beginning, { read, applied, found, wipe }: Sessions): Promise<void> {
+async function anew(beginning: Beginning, { read, applied, found, wipe }: Sessions): Promise<void> {
+  const { forwardName, file, mapping, tables, logger } = beginning;
   const { name, settings } = file;
   await ensurePublication(read, name, tables, settings.publication.create);
   await applied.query('BEGIN');
@@ -129,7 +133,8 @@ async function anew({ forwardName, file, mapping, tables, logger }: Beginning, {
     await applied.query('LOCK TABLE crossfade.journal IN SHARE MODE');
     const journals = { source: await readJournalRows(applied, forwardName), target: await readJournalRows(read, forwardName) };
     if (isBereft(await readStateRow(read, forwardName), journals)) throw bereft(forwardName);
-    if (whoServes(journals) === 'target') {
+    const isGap = whoServes(journals) === 'target';
+    if (isGap && (found === 'changed' || !beginning.mayLose)) {
       await applied.query('ROLLBACK');
       if (found === 'changed') return;
       throw new PipelineError('CF-8203', `the reverse path ${name} has lost its place, and the target serves`);
@@ -141,12 +146,24 @@ async function anew({ forwardName, file, mapping, tables, logger }: Beginning, {
     failpoint('reverse.slot-made');
     await beginFilled(applied, mapping, lsn);
     failpoint('reverse.begun');
+    if (isGap) await noteGap(beginning, applied, lsn);
     await applied.query('COMMIT');
   } catch (error) {
     await applied.query('ROLLBACK').catch(() => undefined);
     throw error;
   }
   logger.info({ slot: name }, 'The reverse path begins');
+}
+
+/** Before the commit: a record too many is better than a gap that nobody knows of. */
+async function noteGap({ forwardName, file, logger }: Beginning, applied: pg.ClientBase, lsn: Lsn): Promise<void> {
+  const details = { lsn: formatLsn(lsn) };
+  await applied.query('UPDATE crossfade.progress SET gap_lsn = $2 WHERE name = $1', [file.name, details.lsn]);
+  await noteAudit(file.source.postgres, forwardName, { actor: 'crossfade up', event: REVERSE_ANEW, details });
+  logger.warn(
+    { slot: file.name, ...details },
+    'The way back had lost its place while the target serves and begins anew: crossfade verify tells the rows that did not come back, crossfade repair copies them to the source',
+  );
 }
 
 /** What stands of it on both sides goes. To be called once nothing runs it and what the target was written is not to go back. */

@@ -26,9 +26,11 @@ const RETRY: Backoff = { firstMs: 200, lastMs: 10_000 };
 /** A path that ran as long as this begins its waits anew. */
 const STOOD_MS = 60_000;
 
+type ReverseOptions = Pick<RunUpOptions, 'file' | 'dataDir' | 'logger' | 'environment' | 'reverseAnew'>;
+
 export class ReverseService implements Service {
   readonly id = 'reverse';
-  readonly #options: Pick<RunUpOptions, 'file' | 'dataDir' | 'logger' | 'environment'>;
+  readonly #options: ReverseOptions;
   readonly #serving: ServingSide;
   readonly #logger: Logger;
   #client: pg.Client | undefined;
@@ -39,10 +41,13 @@ export class ReverseService implements Service {
   #stood = new AbortController();
   #restarts = 0;
   #error: string | undefined;
+  /** The operator's word is for what was lost when it was given. */
+  #mayLose: boolean;
 
-  constructor(options: Pick<RunUpOptions, 'file' | 'dataDir' | 'logger' | 'environment'>, serving: ServingSide) {
+  constructor(options: ReverseOptions, serving: ServingSide) {
     this.#options = options;
     this.#serving = serving;
+    this.#mayLose = options.reverseAnew === true;
     this.#logger = reverseLogger(options.logger);
   }
 
@@ -117,9 +122,11 @@ export class ReverseService implements Service {
         await runReverse({
           options: { ...this.#options, logger: this.#logger },
           serving: this.#serving,
+          mayLose: this.#mayLose,
           signal: ended,
           onRunning: (running) => {
             this.#running = running;
+            this.#mayLose = false;
             this.#error = undefined;
           },
         });

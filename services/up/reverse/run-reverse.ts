@@ -29,6 +29,8 @@ export interface ReverseRun {
   /** Of the forward direction. */
   readonly options: Pick<RunUpOptions, 'file' | 'dataDir' | 'logger' | 'environment'>;
   readonly serving: ServingSide;
+  /** A place that was lost while the target serves is given up. */
+  readonly mayLose: boolean;
   readonly signal: AbortSignal;
   /** The stream is open, and everything else runs. */
   readonly onRunning: (running: Running) => void;
@@ -42,7 +44,7 @@ interface Derived extends ReverseDerivation {
 }
 
 /** Resolves when the signal came and all that was read is drained. @throws PipelineError for what ended it */
-export async function runReverse({ options, serving, signal, onRunning }: ReverseRun): Promise<void> {
+export async function runReverse({ options, serving, mayLose, signal, onRunning }: ReverseRun): Promise<void> {
   const derived = await derive(options.file);
   const { file, mapping } = derived;
   const dataDir = join(options.dataDir, 'reverse');
@@ -51,7 +53,7 @@ export async function runReverse({ options, serving, signal, onRunning }: Revers
   await using stack = new AsyncDisposableStack();
   const log = stack.use(
     await beginReverse(
-      { forwardName: options.file.name, file, mapping, tables, logger: options.logger, signal },
+      { forwardName: options.file.name, file, mapping, tables, mayLose, logger: options.logger, signal },
       { directory: dataDir, open: async () => openLog(join(dataDir, 'log')) },
     ),
   );

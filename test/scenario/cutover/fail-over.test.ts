@@ -2,6 +2,7 @@
  * Both sides on servers of their own, each with a physical stand-by that lags when the other side is opened, and then takes its server's place: decision, fence and rows of the last moments are gone
  * there. First the source, while the target serves; then the target, right after the rollback. And what a fail-over of the source does to the slot, without one.
  */
+import { readFileSync, writeFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { execute, openSession } from '#test/support/application.ts';
 import { type FlipStage, flipStage, standing, until } from '#test/support/flip-stage.ts';
@@ -47,6 +48,19 @@ async function succeeds(stage: FlipStage, ...args: readonly string[]): Promise<u
   const { run, envelope } = await stage.command(...args);
   expect(run.exitCode, `${args.join(' ')}: ${run.stdout}${run.stderr}`).toBe(0);
   return envelope.result;
+}
+
+/** As if the target were gone: nothing listens at its address. */
+async function withoutTarget(stage: FlipStage, ...args: readonly string[]): ReturnType<FlipStage['command']> {
+  const whole = readFileSync(stage.file, 'utf8');
+  const away = new URL(stage.target);
+  away.port = '1';
+  writeFileSync(stage.file, whole.replace(stage.target, away.href));
+  try {
+    return await stage.command(...args);
+  } finally {
+    writeFileSync(stage.file, whole);
+  }
 }
 
 async function audited(stage: FlipStage): Promise<(string | null)[]> {
@@ -144,5 +158,47 @@ test(
     // Nothing was copied: what the target had been written was not on the source yet.
     expect(stage.instance().status()?.tables).toMatchObject([{ phase: 'following', rowsCopied: 0 }]);
     expect(await has(stage.target, 'changed')).toBe(true);
+
+    // It died when all was done but the mark, and the target was given up before anybody came back to it.
+    await succeeds(stage, 'cutover', '--confirm', 'scenario');
+    await stage.instance().stop();
+    await execute(stage.source, `SELECT pg_drop_replication_slot('scenario')`);
+    await stage.killedAt('forward.begun', 'up', '--port', '0');
+    expect((await withoutTarget(stage, 'rollback', '--forced', '--confirm', 'scenario')).run.exitCode).toBe(0);
+    await insert(stage.source, 'without the target');
+    await stage.restart();
+    await until(async () => has(stage.target, 'without the target'), 'the way there, without a copy');
+  },
+);
+
+test(
+  'a way back that has lost its place while the target serves is begun anew when that is said; no rollback leaves out what it missed',
+  { timeout: 120_000 },
+  async () => {
+    await using stage = await flipStage({ ddl: DDL, rows: ROWS, rest: REST });
+    await succeeds(stage, 'cutover', '--confirm', 'scenario');
+    await stage.instance().stop();
+    await execute(stage.target, `UPDATE orders SET note = 'missed' WHERE id IN (7, 8)`, 'DELETE FROM orders WHERE id = 9');
+    const born = await insert(stage.target, 'born in the gap');
+    await execute(stage.target, `SELECT pg_drop_replication_slot('scenario_reverse')`);
+    await stage.restart();
+    await until(() => stage.instance().status()?.reverse?.error?.includes('has lost its place') === true, 'CF-8203');
+    await stage.restart({ reverseAnew: true });
+    await until(() => stage.instance().status()?.reverse?.connected === true, 'the way back');
+    await execute(stage.target, `UPDATE orders SET note = 'missed, and changed' WHERE id IN (8, ${born})`);
+    const changed = `SELECT FROM orders WHERE id IN (8, ${born}) AND note = 'missed, and changed'`;
+    await until(async () => (await execute(stage.source, changed)).length === 2, 'what is written from now on');
+
+    const forced = await withoutTarget(stage, 'rollback', '--forced');
+    expect(forced.envelope.error?.message).toMatch(/and what the way back missed before it was begun anew at [0-9A-F]+\//);
+    expect((await stage.command('rollback')).run.exitCode).toBe(11);
+    expect((await stage.command('verify')).run.exitCode).toBe(11);
+    const { incidents } = (await succeeds(stage, 'report')) as { incidents: readonly { what: string; isOver: boolean }[] };
+    expect(incidents).toContainEqual(expect.objectContaining({ what: expect.stringContaining('lost its place') as string, isOver: false }));
+    await succeeds(stage, 'repair');
+    await succeeds(stage, 'rollback');
+    const rows = 'SELECT id, note FROM orders ORDER BY id';
+    expect(await execute(stage.source, rows)).toEqual(await execute(stage.target, rows));
+    expect(await has(stage.source, 'missed')).toBe(true);
   },
 );
