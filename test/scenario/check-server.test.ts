@@ -34,10 +34,24 @@ test.for([14, 18] as const)(
       version,
       settings: { ...settings, ...(version === 18 && { idle_replication_slot_timeout: '1d' }) },
     });
-    await execute(server.url(), TABLE);
-    await using stage = await checkStage({ source: TABLE, sourceUrl: server.url() });
+    const target = await server.createDatabase('other');
+    for (const url of [server.url(), target]) await execute(url, TABLE);
+    const tables = version === 18 ? '  - from: public.*\nslot: { failover: true }' : undefined;
+    await using stage = await checkStage({
+      source: TABLE,
+      sourceUrl: server.url(),
+      targetUrl: target,
+      ...(tables !== undefined && { tables }),
+    });
     const { exitCode, envelope } = await stage.check();
     expect(exitCode).toBe(3);
+    // The target is set up no better, which only a cut-over would need.
+    for (const lack of [
+      'wal_level of the target is replica',
+      'no replication slot is free on the target',
+      'no walsender is free on the target',
+    ])
+      expect(findingLike(envelope, new RegExp(`^for the way back: ${lack}`))).toMatchObject({ severity: 'warning', code: 'CF-8205' });
     expect(findingLike(envelope, /wal_level of the source is replica/)).toMatchObject({
       severity: 'error',
       code: 'CF-2002',
@@ -47,7 +61,10 @@ test.for([14, 18] as const)(
     expect(findingLike(envelope, /no walsender is free/).remedy).toContain('ALTER SYSTEM SET max_wal_senders');
     expect(findingLike(envelope, /max_slot_wal_keep_size is 1GB/).severity).toBe('warning');
     expect(findingLike(envelope, /wal_sender_timeout is 0/).severity).toBe('info');
-    if (version === 18) expect(findingLike(envelope, /idle_replication_slot_timeout is/).severity).toBe('warning');
+    if (version === 18) {
+      expect(findingLike(envelope, /idle_replication_slot_timeout is/).severity).toBe('warning');
+      expect(findingLike(envelope, /^synchronized_standby_slots is empty on the source/).remedy).toContain('sync_replication_slots = on');
+    }
   },
 );
 

@@ -26,6 +26,21 @@ test('what the target role lacks is told at once, and the SQL printed mends it',
   const mended = await stage.check();
   expect(errorsOf(mended.envelope)).toEqual([]);
   expect(mended.exitCode).toBe(0);
+  // What only a cut-over needs stands in nobody's way.
+  const forBack = mended.envelope.findings.filter(({ code }) => code === 'CF-8205');
+  const [ofTarget, ofSource] = ['target', 'source'].map((side) => forBack.filter(({ message }) => message.includes(`the ${side} role`)));
+  expect(ofTarget!.map(({ message }) => message)).toEqual([
+    `for the way back: the target role ${role} may not replicate`,
+    expect.stringContaining(`may not make publication "${stage.name}_reverse": it lacks CREATE on database`) as string,
+  ]);
+  expect(ofSource!.map(({ message }) => message)).toEqual([
+    `for the way back: the source role "${stage.sourceRole}" lacks INSERT, UPDATE, DELETE, TRUNCATE on "public"."a"`,
+    `for the way back: the source role "${stage.sourceRole}" may not create schema crossfade, where its progress is kept`,
+  ]);
+  expect(forBack).toHaveLength(4);
+  for (const { remedy } of ofTarget!) await stage.onTarget(remedy);
+  for (const { remedy } of ofSource!) await stage.onSource(remedy);
+  expect((await stage.check()).envelope.findings.map(({ code }) => code)).not.toContain('CF-8205');
 });
 
 test("a schema crossfade that is somebody else's is refused", async () => {

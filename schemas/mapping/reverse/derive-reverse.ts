@@ -113,8 +113,9 @@ function candidateOf(table: TableMapping, written: TableEntry, world: World): Ca
 }
 
 /** In the reverse file they are the other way round. */
-function otherSides(text: string): string {
-  return text.replaceAll(/\b(source|target)\b/g, (side) => (side === 'source' ? 'target' : 'source'));
+export function otherSides(text: string): string {
+  // Not in names, which stand in quotes.
+  return text.replaceAll(/(?<!["']|\w\.)\b(source|target)\b(?!["']|\.\w)/g, (side) => (side === 'source' ? 'target' : 'source'));
 }
 
 /** What is not built yet, or cannot be. */
@@ -144,7 +145,7 @@ function fileOf(file: MigrationFile, tables: readonly TableEntry[], catalogs: Re
 }
 
 /** Servers from which a slot can be kept by standbys. */
-const FAILOVER_SLOTS_FROM = 170_000;
+export const FAILOVER_SLOTS_FROM = 170_000;
 
 /** The reverse direction has a log on the disk of the instance, and nothing compares it by itself. */
 function settingsOf({ log, slot, reconcile, ...same }: PipelineSettings, { serverVersion }: Catalog): PipelineSettings {

@@ -1,4 +1,5 @@
 /** The replication slot, as it is before anything is created. */
+import { queryRow } from '#connectors/postgres/session.ts';
 import type { Finding } from '#schemas/errors.ts';
 import { errorFinding, infoFinding, warningFinding } from '#schemas/finding.ts';
 import { formatLsn } from '#schemas/lsn.ts';
@@ -25,7 +26,21 @@ export async function checkSlot(input: SourceCheckInput): Promise<Finding[]> {
       ),
     );
   }
+  if (settings.failoverSlot && facts.version >= 170_000) findings.push(...(await checkStandbys(input)));
   return findings;
+}
+
+/** A standby's own settings cannot be seen from here. */
+async function checkStandbys({ client }: SourceCheckInput): Promise<Finding[]> {
+  const row = await queryRow(client, "SELECT pg_catalog.current_setting('synchronized_standby_slots', true) AS slots");
+  if ((row?.['slots'] ?? '') !== '') return [];
+  return [
+    warningFinding(
+      'CF-2002',
+      'synchronized_standby_slots is empty on the source: changes may be read that its standby does not have yet, and a failover then loses the place all the same',
+      "ALTER SYSTEM SET synchronized_standby_slots = 'the physical slot of the standby'; SELECT pg_reload_conf();  -- and on the standby: sync_replication_slots = on, hot_standby_feedback = on, primary_slot_name, and dbname in primary_conninfo",
+    ),
+  ];
 }
 
 function checkExisting({ name, facts, resumed }: SourceCheckInput, slot: SlotHealth): Finding[] {

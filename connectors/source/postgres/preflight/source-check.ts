@@ -49,6 +49,8 @@ export interface SourceCheck {
   readonly name: string;
   /** Of a slot and publication of ours: nothing to do with a connector that reads the source. */
   readonly isOfStream?: true;
+  /** Of what goes on right now, not of how the server is set up. */
+  readonly isOfMoment?: true;
   readonly run: (input: SourceCheckInput) => Promise<readonly Finding[]>;
 }
 

@@ -32,5 +32,5 @@ export const SOURCE_CHECKS: readonly SourceCheck[] = [
   { name: 'slot', isOfStream: true, run: checkSlot },
   { name: 'objects outside the stream', run: checkObjects },
   { name: 'NOTIFY', run: checkNotify },
-  { name: 'running transactions', isOfStream: true, run: checkActivity },
+  { name: 'running transactions', isOfStream: true, isOfMoment: true, run: checkActivity },
 ];

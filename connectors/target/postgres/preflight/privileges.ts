@@ -4,11 +4,16 @@ import type { Finding } from '#schemas/errors.ts';
 import { errorFinding, listNames, warningFinding } from '#schemas/finding.ts';
 import { pairId } from '#schemas/mapping/compiled-mapping.ts';
 import { quoteIdent, quoteTable } from '#schemas/table.ts';
-import type { TargetCheckInput } from './target-check.ts';
+import type { TargetCheckInput, TargetTable } from './target-check.ts';
 
 const TABLE_PRIVILEGES = ['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE'] as const;
 
-export async function checkTablePrivileges({ client, facts, tables }: TargetCheckInput): Promise<Finding[]> {
+/** Who writes, and where. */
+interface Writing extends Pick<TargetCheckInput, 'client' | 'facts'> {
+  readonly tables: readonly Pick<TargetTable, 'table'>[];
+}
+
+export async function checkTablePrivileges({ client, facts, tables }: Writing): Promise<Finding[]> {
   const rows = await queryRows(
     client,
     `SELECT n.nspname AS schema, c.relname AS name, pg_catalog.has_schema_privilege(n.oid, 'USAGE') AS usage,
@@ -46,7 +51,7 @@ export async function checkTablePrivileges({ client, facts, tables }: TargetChec
   return findings;
 }
 
-export async function checkStateSchema({ client, facts }: TargetCheckInput): Promise<Finding[]> {
+export async function checkStateSchema({ client, facts }: Pick<Writing, 'client' | 'facts'>): Promise<Finding[]> {
   const row = await queryRow(
     client,
     `SELECT n.oid IS NOT NULL AS present, coalesce(pg_catalog.has_schema_privilege(n.oid, 'CREATE') AND pg_catalog.has_schema_privilege(n.oid, 'USAGE'), false) AS usable,
