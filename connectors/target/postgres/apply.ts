@@ -207,7 +207,7 @@ export class RoundApplier implements TargetSession {
   async #prepareStages(round: Round, all: boolean): Promise<void> {
     for (const work of round.work) {
       const sql = this.#options.sqlOf(work.table);
-      const needed = all ? sql.stageKinds : neededStages(work, sql);
+      const needed = all ? sql.stageKinds : neededStages(work, sql, this.#options.ordered);
       const missing = needed.filter((kind) => !this.#staged.has(sql.stage(kind)));
       if (missing.length === 0) continue;
       await this.#run((wire) => missing.forEach((kind) => wire.execute(sql.createStage(kind))));

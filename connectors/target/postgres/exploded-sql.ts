@@ -199,8 +199,8 @@ export class ExplodedSql extends TableSql {
   }
 
   /** Nothing stays of what is written anew, but for children that are kept. */
-  override removeByKeys(): string {
-    return this.#keeps ? `${super.removeByKeys()} AND false` : super.removeByKeys();
+  override removeByKeys(more = ''): string {
+    return super.removeByKeys(this.#keeps ? ' AND false' : more);
   }
 
   override removeOne(): string {

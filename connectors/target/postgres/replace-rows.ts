@@ -9,7 +9,7 @@ import type { ApplierOptions } from './apply.ts';
 import { run } from './attempt.ts';
 import { writeCopyKey, writeCopyRow, writeCopyRowWithOldKey } from './encode.ts';
 import type { Groups, PatchGroup } from './groups.ts';
-import { tupleColumns, writeCopyTime } from './table-writer.ts';
+import { copyWritten, inTurns, tupleColumns, writeCopyTime, writtenTwins } from './table-writer.ts';
 import type { StatementResult } from './wire.ts';
 
 export interface Findings {
@@ -23,6 +23,7 @@ export async function deleteKeys(options: ApplierOptions, batch: TableBatch, ent
   if (entries.length === 0) return;
   const { wire } = options;
   const sql = options.sqlOf(batch.table);
+  const written = writtenTwins(options.ordered, sql, batch);
   await run(options, () => {
     wire.execute(sql.clearStage('d'));
     wire.copyStart(sql.copyKeys(true));
@@ -31,7 +32,11 @@ export async function deleteKeys(options: ApplierOptions, batch: TableBatch, ent
       writeCopyTime(wire, sql, batch, i);
     }
     wire.copyEnd();
-    wire.execute(sql.deleteByKeys());
+    if (written.length > 0) {
+      wire.execute(sql.clearStage('s'));
+      copyWritten(wire, sql, batch, written);
+    }
+    wire.execute(sql.deleteByKeys(written.length > 0));
   });
 }
 
@@ -74,11 +79,13 @@ export async function upsertAll(options: ApplierOptions, batch: TableBatch, grou
     if (batch.strict) reportMissing(batch, results[2]!, findings);
   }
   const columns = tupleColumns(batch.layout);
-  if (groups.puts.length === 0) return;
-  await run(options, () => {
-    stageRows(options, batch, columns, groups.puts);
-    wire.execute(sql.upsertFromStage(columns));
-  });
+  for (const puts of inTurns(sql, batch, groups.puts)) {
+    if (puts.length === 0) continue;
+    await run(options, () => {
+      stageRows(options, batch, columns, puts);
+      wire.execute(sql.upsertFromStage(columns));
+    });
+  }
 }
 
 /** What an undone attempt or an earlier part left goes first. */

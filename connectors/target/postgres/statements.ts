@@ -48,6 +48,11 @@ export class TableSql {
     return this.soft !== undefined || this.isMerged || this.table.columns.some((column) => column.cast !== undefined);
   }
 
+  /** A key that goes may equal one that is written, and not be the same. */
+  get hasTwins(): boolean {
+    return this.key.some((i) => mayHaveTwins(this.table.columns[i]!));
+  }
+
   /** A row that is written is one row of the target, neither more nor fewer. */
   get countsRows(): boolean {
     return true;
@@ -229,9 +234,9 @@ export class TableSql {
     return equal + own;
   }
 
-  /** Whatever the file says of deletes: to write the rows anew. */
-  removeByKeys(): string {
-    return deleteSql(this.table, `${this.stage('d')} s`, this.#keyEquals('k', this.#removable()));
+  /** Whatever the file says of deletes: to write the rows anew. `more` is a further condition. */
+  removeByKeys(more = ''): string {
+    return deleteSql(this.table, `${this.stage('d')} s`, this.#keyEquals('k', this.#removable()) + more);
   }
 
   /** Of merged rows: only our columns go; the row itself `deleteByKeys` takes, later. */
@@ -243,9 +248,12 @@ export class TableSql {
     return this.#cached('clear-one', [], () => clearSql(this.table, undefined, this.#whereKey('t.') + this.#own('t.')));
   }
 
-  deleteByKeys(): string {
-    if (this.soft === undefined) return this.removeByKeys();
-    return `UPDATE ${this.name} t SET ${this.#deadSet('s.a')} FROM ${this.stage('d')} s WHERE ${this.#keyEquals('k')}${this.#andAlive('t.')}`;
+  /** `spares`: but for keys that equal one in `s`, of rows that were written before. */
+  deleteByKeys(spares = false): string {
+    const equal = this.key.map((i, n) => `${this.#value(i, `w.c${i}`)} = ${this.#value(i, `s.k${n}`)}`).join(' AND ');
+    const spared = spares ? ` AND NOT EXISTS (SELECT FROM ${this.stage('s')} w WHERE ${equal})` : '';
+    if (this.soft === undefined) return this.removeByKeys(spared);
+    return `UPDATE ${this.name} t SET ${this.#deadSet('s.a')} FROM ${this.stage('d')} s WHERE ${this.#keyEquals('k')}${this.#andAlive('t.')}${spared}`;
   }
 
   #deadSet(time: string): string {

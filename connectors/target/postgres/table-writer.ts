@@ -76,14 +76,38 @@ function useStage(target: WriterTarget, sql: TableSql, kind: StageKind, options:
   else options.dirty.add(stage);
 }
 
-/** Temporary tables that the quick way needs for this work. */
-export function neededStages(work: Work, sql: TableSql): readonly StageKind[] {
+/**
+ * Entries whose rows are written, where deletes come after them and a key that goes may equal one of theirs (1.0 that became 1.00): it is the
+ * row that was just written, which stays. Empty where no delete has to look.
+ */
+export function writtenTwins(ordered: boolean, sql: TableSql, batch: TableBatch): readonly number[] {
+  if (!ordered || batch.layout.key.length === 0 || !sql.hasTwins) return [];
+  const kinds = Array.from(batch.ops.subarray(0, batch.size), (op) => op & OP.kind);
+  return kinds.includes(OP.delete) ? kinds.flatMap((kind, i) => (kind === OP.delete ? [] : [i])) : [];
+}
+
+/** Whole rows that are written one group after another: of two keys that are equal, the row that lives comes after the one that was deleted. */
+export function inTurns(sql: TableSql, batch: TableBatch, puts: readonly number[]): readonly (readonly number[])[] {
+  if (sql.soft === undefined || !sql.hasTwins || batch.deletedAt.size === 0) return [puts];
+  return [puts.filter((i) => batch.deletedAt.has(i)), puts.filter((i) => !batch.deletedAt.has(i))];
+}
+
+/** Into the stage `s`, which no row needs any more. */
+export function copyWritten(wire: Wire, sql: TableSql, batch: TableBatch, written: readonly number[]): void {
+  wire.copyStart(sql.copyStage(sql.key));
+  for (const i of written) writeCopyKey(wire, batch.buffers[i]!, batch.at[i]!, batch.layout);
+  wire.copyEnd();
+}
+
+/** Temporary tables that the quick way needs for this work. `ordered`: deletes come after rows. */
+export function neededStages(work: Work, sql: TableSql, ordered: boolean): readonly StageKind[] {
   if (work.kind === 'keys') return [];
   if (work.kind === 'chunk') return work.mayExist || sql.isStaged ? ['s'] : [];
   if (work.layout.key.length === 0) {
     if (work.counts.subarray(0, work.size).some((count) => count < 0)) return ['s', 'f'];
     return sql.isStaged ? ['s'] : [];
   }
+  if (writtenTwins(ordered, sql, work).length > 0) return ['s', 'd'];
   if (work.size <= SMALL_ROWS) return [];
   const deletes = work.ops.subarray(0, work.size).some((op) => (op & OP.kind) === OP.delete || (op & OP.recreate) !== 0);
   return deletes ? ['s', 'd'] : ['s'];
@@ -203,7 +227,8 @@ export function writeDeleteGroup(
   const sql = target.sqlOf(batch.table);
   const { clears = false } = options;
   const marks = sql.soft === undefined ? 0 : 1;
-  if (batch.size <= SMALL_ROWS) {
+  const written = clears ? [] : writtenTwins(target.ordered, sql, batch);
+  if (batch.size <= SMALL_ROWS && written.length === 0) {
     for (const i of entries) {
       wire.bindHead(clears ? sql.clearOne() : sql.deleteOne(), batch.layout.key.length + marks);
       bindKey(wire, batch.buffers[i]!, batch.at[i]!, batch.layout);
@@ -219,7 +244,11 @@ export function writeDeleteGroup(
     writeCopyTime(wire, sql, batch, i);
   }
   wire.copyEnd();
-  wire.execute(clears ? sql.clearByKeys() : sql.deleteByKeys());
+  if (written.length > 0) {
+    useStage(target, sql, 's', options);
+    copyWritten(wire, sql, batch, written);
+  }
+  wire.execute(clears ? sql.clearByKeys() : sql.deleteByKeys(written.length > 0));
 }
 
 function writeRows(target: WriterTarget, batch: TableBatch, groups: Groups, options: WriteOptions): void {
@@ -230,7 +259,8 @@ function writeRows(target: WriterTarget, batch: TableBatch, groups: Groups, opti
     if (sql.settable(group.columns))
       writeGroup(target, batch, group.entries, { ...options, columns: group.columns, how: batch.strict ? 'update' : 'update-if-there' });
   }
-  writeGroup(target, batch, groups.puts, { ...options, columns: all, how: strict ? 'update' : 'upsert' });
+  for (const puts of inTurns(sql, batch, groups.puts))
+    writeGroup(target, batch, puts, { ...options, columns: all, how: strict ? 'update' : 'upsert' });
   writeGroup(target, batch, groups.fresh, { ...options, columns: all, how: 'insert' });
 }
 
