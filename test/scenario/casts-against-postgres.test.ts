@@ -47,6 +47,40 @@ test('a cast to uuid takes what PostgreSQL takes, in its spelling', async () => 
   expect(expected.filter((value) => value !== undefined)).toEqual(Array.from({ length: 6 }, () => UUIDS[0]));
 });
 
+const LIMITS = {
+  date: ['5874897-12-31', '5874898-01-01', '9999999-12-31', '4714-11-24 BC', '4714-11-23 BC', '9999-01-01 BC', 'infinity'],
+  timestamp: ['294276-12-31 23:59:59.999999', '294277-01-01 00:00:00', '294276-12-31 24:00:00', '4714-11-24 00:00:00 BC', '4714-11-23 23:59:59 BC'],
+  timestamptz: [
+    '294276-12-31 23:59:59.999999+00', '294276-12-31 23:59:59.999999-00:01', '294277-01-01 00:30:00+01', '4714-11-24 00:00:00+00 BC',
+    '4714-11-24 00:30:00+01 BC', '2024-01-01 00:00:00+15:59:59', '2024-01-01 00:00:00+16', '2024-01-01 00:00:00-99', '2024-01-01 00:00:00+02:60',
+  ],
+  jsonb: ['1e131071', '1e131072', '{"a":[1e-16383,"1e999999"]}', '{"a":1e-16384}', '0e-16384', '1E400000', '"\\"1e400000"', `0.${'1'.repeat(16_383)}`, `0.${'1'.repeat(16_384)}`],
+} as const; // prettier-ignore
+
+test.for(Object.entries(LIMITS) as [keyof typeof LIMITS, readonly string[]][])(
+  'a cast to %s ends where PostgreSQL does',
+  async ([to, values]) => {
+    const name = { date: 'date', timestamp: 'timestamp without time zone', timestamptz: 'timestamp with time zone', jsonb: 'jsonb' }[to];
+    const expected = await ask(`pg_input_is_valid(v1, '${to}')`, [...values]);
+    expect(new Set(expected).size).toBe(2);
+    expect(values.map(takenBy({ cast: { to: name, onError: 'fail' } })).map((taken) => String(taken !== undefined))).toEqual(expected);
+  },
+);
+
+test('what is endless is multiplied and divided as numeric is', async () => {
+  const values = ['Infinity', '-Infinity', 'NaN'];
+  for (const [by, over] of [
+    ['2', '-4'],
+    ['-2', '-4'],
+    ['-1.5', '3'],
+    ['0', '-4'],
+    ['1', '1'],
+  ] as const) {
+    const made = takenBy({ decimal: { multiply: by, divide: over, scale: 2 } });
+    expect(values.map(made)).toEqual(await ask(`v1::numeric * ${by} / ${over}`, values));
+  }
+});
+
 const FLOATS = [
   '0',
   '-0',

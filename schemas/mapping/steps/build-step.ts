@@ -90,7 +90,14 @@ function build<K extends StepName>(name: K, block: StepBlock, context: StepConte
 }
 
 const ONE: Decimal = { digits: 1n, scale: 0 };
-const NOT_FINITE: ReadonlySet<string> = new Set(['NaN', 'Infinity', '-Infinity']);
+const OPPOSITES: Readonly<Record<string, string>> = { NaN: 'NaN', Infinity: '-Infinity', '-Infinity': 'Infinity' };
+
+/** As numeric's own × and ÷ by a finite number have it; undefined for what is no number. */
+function notFinite(text: string, by: Decimal, over: Decimal): string | undefined {
+  if (!Object.hasOwn(OPPOSITES, text)) return undefined;
+  if (by.digits === 0n) return 'NaN';
+  return by.digits < 0n !== over.digits < 0n ? OPPOSITES[text] : text;
+}
 
 function decimalStep({ multiply, divide, scale, round }: NonNullable<StepBlock['decimal']>): Step {
   const by = multiply === undefined ? ONE : parseDecimal(multiply)!;
@@ -103,7 +110,8 @@ function decimalStep({ multiply, divide, scale, round }: NonNullable<StepBlock['
       if (quick !== undefined) return quick;
       const value = parseDecimal(text);
       if (value === undefined) {
-        if (NOT_FINITE.has(text)) return text;
+        const endless = notFinite(text, by, over);
+        if (endless !== undefined) return endless;
         throw new StepRefusal('the value is no decimal number');
       }
       return decimalText(plain ? rescale(value, scale, round) : scaled(value, { by, over, scale, mode: round }));

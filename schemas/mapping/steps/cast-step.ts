@@ -8,7 +8,7 @@ import { decimalText, fitsScale, parseDecimal, rescale } from './decimal.ts';
 import { doubleText, realText } from './float-text.ts';
 import { isJson, isJsonb } from './json-text.ts';
 import { onText, StepFault, StepRefusal, type Step } from './step.ts';
-import { parseTimestamp, timestampText } from './timestamp-text.ts';
+import { DAY_MICROS, parseTimestamp, timestampText } from './timestamp-text.ts';
 
 /** Undefined: no value of the type. */
 type Reader = (text: string) => string | undefined;
@@ -84,12 +84,22 @@ function uuid(text: string): string | undefined {
   return `${digits.slice(0, 8)}-${digits.slice(8, 12)}-${digits.slice(12, 16)}-${digits.slice(16, 20)}-${digits.slice(20)}`;
 }
 
+/** Days since 1970 of the first and behind the last moment that PostgreSQL knows: from 4714-11-24 BC, where the Julian days begin. */
+const TIMESTAMP_DAYS = [-2_440_588, 106_762_940] as const;
+const DATE_DAYS = [-2_440_588, 2_145_042_906] as const;
+
+function within(days: number, [first, end]: readonly [number, number]): boolean {
+  return days >= first && days < end;
+}
+
 function timestamp(withZone: boolean): Reader {
   return (text) => {
     if (text === 'infinity' || text === '-infinity') return text;
     const parsed = parseTimestamp(text);
     // Without a zone of its own the server would lend it the session's.
     if (parsed === undefined || (parsed.offsetSeconds === undefined) === withZone) return undefined;
+    const micros = parsed.micros - (parsed.offsetSeconds ?? 0) * 1e6;
+    if (!within(parsed.days + Math.floor(micros / DAY_MICROS), TIMESTAMP_DAYS)) return undefined;
     return withZone ? text : timestampText(parsed.days, parsed.micros);
   };
 }
@@ -97,7 +107,7 @@ function timestamp(withZone: boolean): Reader {
 function date(text: string): string | undefined {
   if (text === 'infinity' || text === '-infinity') return text;
   const parsed = /^\d{4,7}-\d{2}-\d{2}(?: BC)?$/.test(text) ? parseTimestamp(text) : undefined;
-  return parsed === undefined ? undefined : text;
+  return parsed === undefined || !within(parsed.days, DATE_DAYS) ? undefined : text;
 }
 
 const READERS: Readonly<Record<string, Reader>> = {

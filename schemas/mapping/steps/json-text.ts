@@ -2,6 +2,7 @@
  * JSON as text. Guarantee: what PostgreSQL's json type refuses is refused and all else taken, at any depth; a value found keeps its own
  * spelling (numbers of any size), and of a name that stands twice the last one counts, as in jsonb.
  */
+import { parseDecimal } from './decimal.ts';
 
 /** True for what PostgreSQL's json takes: its grammar is that of ECMA-404, as JSON.parse's is. */
 export function isJson(text: string): boolean {
@@ -16,10 +17,15 @@ export function isJson(text: string): boolean {
 const OTHER_ESCAPES = /\\[^u]/g;
 const NUL_OR_HALF = /\\u0000|\\ud[89ab]..(?!\\ud[c-f])|(?<!\\ud[89ab]..)\\ud[c-f]/i;
 
-/** True for what jsonb takes too: it decodes its texts, and a NUL or half a character is none. */
+/** True for what jsonb takes too: it decodes its texts, and a NUL or half a character is none; its numbers are numerics. */
 export function isJsonb(text: string): boolean {
-  return isJson(text) && !(text.includes(String.raw`\u`) && NUL_OR_HALF.test(text.replaceAll(OTHER_ESCAPES, '  ')));
+  if (!isJson(text) || (text.includes(String.raw`\u`) && NUL_OR_HALF.test(text.replaceAll(OTHER_ESCAPES, '  ')))) return false;
+  return [...text.replaceAll(STRINGS, '""').matchAll(LARGE_NUMBERS)].every(([number]) => parseDecimal(number) !== undefined);
 }
+
+const STRINGS = /"(?:[^"\\]|\\.)*"/g;
+/** With an exponent, or of more digits than numeric has behind the point. */
+const LARGE_NUMBERS = /-?[\d.]+[eE][-+]?\d+|-?[\d.]{16384,}/g;
 
 /** Text of the value at a path; undefined where there is none. `text` is JSON; `unique`: no name stands twice in an object, as in jsonb. */
 export function findInJson(text: string, path: readonly string[], unique = false): string | undefined {

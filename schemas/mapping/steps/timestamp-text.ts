@@ -71,14 +71,20 @@ function parseAny(text: string): ClockTime | undefined {
   const fraction = match[7] === undefined ? 0 : Number(match[7]) * 10 ** (6 - match[7].length);
   const micros = ((hour * 60 + minute) * 60 + second) * 1e6 + fraction;
   const days = daysOf(astronomical, month, day) + (micros === DAY_MICROS ? 1 : 0);
-  return { days, micros: micros === DAY_MICROS ? 0 : micros, offsetSeconds: offsetOf(match[8]) };
+  const offsetSeconds = offsetOf(match[8]);
+  if (offsetSeconds === 'wrong') return undefined;
+  return { days, micros: micros === DAY_MICROS ? 0 : micros, offsetSeconds };
 }
 
-function offsetOf(text: string | undefined): number | undefined {
+/** No zone of PostgreSQL's is farther from UTC than this and 59 minutes. */
+const ZONE_HOURS_MAX = 15;
+
+function offsetOf(text: string | undefined): number | undefined | 'wrong' {
   if (text === undefined) return undefined;
   if (text === '+00' || text === 'Z') return 0;
   const digits = text.slice(1).replaceAll(':', '');
   const [hours, minutes, seconds] = [0, 2, 4].map((at) => Number(digits.slice(at, at + 2))) as [number, number, number];
+  if (hours > ZONE_HOURS_MAX || minutes > 59 || seconds > 59) return 'wrong';
   const amount = hours * 3600 + minutes * 60 + seconds;
   return text.startsWith('-') ? -amount : amount;
 }
