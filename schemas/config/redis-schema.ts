@@ -7,20 +7,38 @@ import { expected, flag, oneOf, whole } from './file-terms.ts';
 
 const EXAMPLE = 'a URL like redis://host:6379/0, or rediss:// for TLS';
 
-export const redisUrl: z.ZodString = z.string(expected(EXAMPLE)).refine(isRedisUrl, {
-  error: `expected ${EXAMPLE} (percent-encode special characters of a password)`,
-});
+export const redisUrl: z.ZodString = z
+  .string(expected(EXAMPLE))
+  .refine(isRedisUrl, { error: `expected ${EXAMPLE} (percent-encode special characters of a password)`, abort: true })
+  .refine((text) => !/[?#]/.test(text), {
+    error: 'takes no options behind ? or #: the database stands in the path, as in redis://host:6379/2',
+  });
 
 function isRedisUrl(text: string): boolean {
   if (!URL.canParse(text)) return false;
   const url = new URL(text);
-  return (url.protocol === 'redis:' || url.protocol === 'rediss:') && url.hostname !== '' && /^(\/\d{0,5})?$/.test(url.pathname);
+  const isRedis = url.protocol === 'redis:' || url.protocol === 'rediss:';
+  return isRedis && url.hostname !== '' && /^(\/\d{0,5})?$/.test(url.pathname) && [url.username, url.password].every(isEncoded);
 }
 
-const address = z.strictObject(
-  { url: redisUrl, cluster: flag().default(false).describe('The server is a node of a Redis Cluster.') },
-  expected('a URL, or a block of url and cluster'),
-);
+function isEncoded(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const address = z
+  .strictObject(
+    { url: redisUrl, cluster: flag().default(false).describe('The server is a node of a Redis Cluster.') },
+    expected('a URL, or a block of url and cluster'),
+  )
+  .refine(({ url, cluster }) => !cluster || /^\/?0*$/.test(new URL(url).pathname), {
+    path: ['url'],
+    error: 'a cluster has one database, 0: take the path out',
+  });
 
 export const redisAddress: z.ZodUnion<
   readonly [z.ZodPipe<typeof redisUrl, z.ZodTransform<z.output<typeof address>, string>>, typeof address]

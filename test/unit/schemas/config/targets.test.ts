@@ -134,6 +134,20 @@ schemaSteps: [{ name: index, target: cache, up: x, down: y, verify: z }]
     expect(told('targets: {}\ntables: [{ from: public.a }]\n')).toEqual([expect.stringContaining('expected at least one target')]);
   });
 
+  test.each([
+    [
+      '"redis://h:6379?db=2"',
+      '4:18 "target.redis": takes no options behind ? or #: the database stands in the path, as in redis://host:6379/2',
+    ],
+    [
+      '"redis://:a%ff@h"',
+      '4:18 "target.redis": expected a URL like redis://host:6379/0, or rediss:// for TLS (percent-encode special characters of a password)',
+    ],
+    ['{ url: "redis://h/3", cluster: true }', '4:25 "target.redis.url": a cluster has one database, 0: take the path out'],
+  ])('where an address of Redis says what nobody would read: %s', (address, message) => {
+    expect(told(`target: { redis: ${address} }\ntables: [{ from: public.a }]\n`)).toEqual([message]);
+  });
+
   test('where a table names a target and the file has one without a name', () => {
     expect(told('target: { redis: "redis://h" }\ntables: [{ from: public.a, target: new }]\n')).toEqual([
       '5:36 there is no such target: the file has one target, which has no name',
