@@ -53,7 +53,11 @@ function renderTest(name: string, { tables, row }: RecordedRow): string {
   const outcome = mapRow(tables, row);
   if (outcome.kind === 'refused') lines.push(`    error: ${scalar(outcome.code)}`);
   else if (outcome.rows.length === 0) lines.push('    expect: none');
-  else lines.push('    expect:', ...(tables.length === 1 ? renderRow(outcome.rows[0]!, 6) : outcome.rows.flatMap(renderPlacedRow)));
+  else
+    lines.push(
+      '    expect:',
+      ...(tables.length === 1 && outcome.rows.length === 1 ? renderRow(outcome.rows[0]!, 6) : outcome.rows.flatMap(renderPlacedRow)),
+    );
   return lines.map((line) => `${line}\n`).join('');
 }
 

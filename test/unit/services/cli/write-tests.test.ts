@@ -31,3 +31,21 @@ test('what is written reads back as the same rows, whatever the values and the n
   );
   expect(runMappingTests(tests, mapping!, source).flatMap(({ faults }) => faults)).toEqual([]);
 });
+
+test('all rows that one target gets of a row are expected', async () => {
+  const source = await catalogOf('CREATE TABLE a (id int PRIMARY KEY, tags text[])');
+  const target = await catalogOf('CREATE TABLE tag (id int, n int, tag text, PRIMARY KEY (id, n))');
+  const { mapping } = compileMapping(
+    fileOf('  - { from: public.a, to: public.tag, explode: { column: tags, element: tag, ordinal: n } }\n'),
+    source,
+    target,
+  );
+  const rows = ['{}', '{x}', '{x,y}'].map((tags, i) => new Map([['id', String(i)], ['tags', tags]])); // prettier-ignore
+  const { text } = appendTests(
+    undefined,
+    [],
+    rows.map((row) => ({ tables: mapping!.tables, row })),
+  );
+  const results = runMappingTests(readTestsFile({ path: 't', text }).tests, mapping!, source);
+  expect(results.map(({ test: one, faults }) => [one.expect?.length ?? 0, faults])).toEqual([[0, []], [1, []], [2, []]]); // prettier-ignore
+});
