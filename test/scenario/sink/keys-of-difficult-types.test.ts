@@ -47,7 +47,7 @@ describe('where foreign keys are checked, so that deletes come last, a key that 
       to: 'new.tag',
       explode: {
         array: 'tags',
-        parts: [{ field: undefined, to: 'v', ...PLACE }],
+        parts: [{ to: 'v', ...PLACE }],
         ordinal: { to: 'n', ...PLACE },
         orphans: 'delete',
         ...PLACE,
