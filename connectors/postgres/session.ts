@@ -38,19 +38,34 @@ export interface SessionOptions {
 /** Everything as text: json would lose big numbers, dates their microseconds. */
 const textOnly: pg.CustomTypesConfig = { getTypeParser: () => (value: string | Buffer) => value as string };
 
-/** Client options for `url` (a postgres:// URL; sslmode and sslrootcert as libpq spells them). */
+/** Client options for `url` (a postgres:// URL; sslmode and sslrootcert as libpq spells them). What it sets, ours set over it. */
 export function clientConfig(url: string, options: SessionOptions): pg.ClientConfig {
   const settings = { ...VALUE_SETTINGS, ...options.settings };
   const flags = Object.entries(settings).map(([name, value]) => `-c ${name}=${value.replaceAll(/[\\ ]/g, String.raw`\$&`)}`);
+  const { address, own } = takeOver(url, settings);
   return {
-    connectionString: url,
+    connectionString: address,
     application_name: options.applicationName,
-    options: flags.join(' '),
+    options: [...own, ...flags].join(' '),
     types: textOnly,
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
     connectionTimeoutMillis: options.connectTimeoutMs ?? 10_000,
   };
+}
+
+/**
+ * What a URL sets, node-postgres takes in place of what it is given besides: our value settings would be gone with its `options`, and a session
+ * would not be known as ours by another name. @returns the URL without these, and its last `options`.
+ */
+function takeOver(url: string, settings: Readonly<Record<string, string>>): { readonly address: string; readonly own: readonly string[] } {
+  const [address = '', ...queries] = url.split('?');
+  const parts = queries.join('?').split('&');
+  const nameOf = (part: string): string => [...new URLSearchParams(part).keys()][0] ?? '';
+  const isOurs = (name: string): boolean => name === 'options' || name === 'application_name' || Object.hasOwn(settings, name);
+  const rest = parts.filter((part) => !isOurs(nameOf(part)));
+  const own = parts.flatMap((part) => new URLSearchParams(part).get('options') ?? []).slice(-1);
+  return { address: rest.join('') === '' ? address : `${address}?${rest.join('&')}`, own };
 }
 
 /** Opens a session. @throws PipelineError CF-2001 / CF-5001 when the server cannot be reached or refuses the role. */
