@@ -150,7 +150,7 @@ export class Monitor {
     const silent = this.#options.serves?.() === 'target';
     return {
       ...(silent && { silent }),
-      proved: silent ? null : (proved ?? null),
+      proved: silent ? null : proved,
       provedSince: silent || oldestProofMs === undefined ? null : new Date(oldestProofMs).toISOString(),
       comparedAt: this.#lastAtMs === undefined ? null : new Date(this.#lastAtMs).toISOString(),
       comparisons: this.#comparisons,

@@ -104,8 +104,8 @@ function rankOf<T>(part: Part<T>, nowMs: number, { sweepMs, retryMs }: ScheduleO
 }
 
 export interface Coverage {
-  /** Of the rows known, those that the last comparison of their part found equal: 0 to 1; undefined without rows that are known. */
-  readonly proved: number | undefined;
+  /** Of the rows known, those that the last comparison of their part found equal: 0 to 1; 1 only where every part was. */
+  readonly proved: number;
   /** When the part that was proved longest ago was; undefined while one was never. */
   readonly oldestProofMs: number | undefined;
   /** Parts whose last comparison said nothing. */
@@ -115,12 +115,14 @@ export interface Coverage {
 export function coverageOf<T>(parts: readonly Part<T>[]): Coverage {
   let [rows, proved] = [0, 0];
   for (const part of parts) {
-    rows += part.rows;
-    if (part.verdict === 'equal') proved += part.rows;
+    // One in which the source has no row may have some on the target: it counts for one.
+    const weight = Math.max(1, part.rows);
+    rows += weight;
+    if (part.verdict === 'equal') proved += weight;
   }
   const isWhole = parts.every(({ provedAtMs }) => provedAtMs !== undefined);
   return {
-    proved: parts.every(({ verdict }) => verdict === 'equal') ? 1 : rows === 0 ? undefined : proved / rows,
+    proved: rows === 0 ? 1 : proved / rows,
     oldestProofMs: isWhole && parts.length > 0 ? Math.min(...parts.map(({ provedAtMs }) => provedAtMs!)) : undefined,
     inconclusive: parts.filter(({ verdict }) => verdict === 'inconclusive').length,
   };

@@ -64,7 +64,14 @@ test('coverage counts what was found equal, and has no oldest proof while a part
     oldestProofMs: 500,
     inconclusive: 1,
   });
-  expect(coverageOf([part('empty', { ...PROVED, rows: 0 })]).proved).toBe(1);
+  const empty = part('empty', { ...PROVED, rows: 0 });
+  expect(coverageOf([empty]).proved).toBe(1);
+  expect(coverageOf([]).proved).toBe(1);
+  // All rows of the source are proved, and yet something is not.
+  for (const verdict of ['differs', 'inconclusive'] as const) {
+    expect(coverageOf([part('a', PROVED), { ...empty, verdict }]).proved).toBeLessThan(1);
+    expect(coverageOf([{ ...empty, verdict }]).proved).toBe(0);
+  }
 });
 
 test('a round is rested for by the budget, and what the target was waited for is not', () => {
