@@ -61,7 +61,8 @@ function isWhole({ share, merge, explode }: TableMapping): boolean {
 }
 
 function indexFindings(mapping: TableMapping, { source, target }: StructureIn['indexes']): StructureFinding[] {
-  const own = source.filter((one) => one.schema === mapping.from.schema && one.table === mapping.from.name && one.valid && !one.special);
+  const ofSource = source.filter((one) => one.schema === mapping.from.schema && one.table === mapping.from.name && one.valid);
+  const own = ofSource.filter(({ special }) => !special);
   const there = target.filter((one) => one.schema === mapping.to.schema && one.table === mapping.to.name);
   const missing = own.flatMap((index): StructureFinding[] => {
     const columns = index.columns.map((name) => targetOf(mapping, name));
@@ -78,7 +79,22 @@ function indexFindings(mapping: TableMapping, { source, target }: StructureIn['i
     return served ? [] : [{ message: `the index ${index.name} (${wanted.join(', ')}) is missing` }];
   });
   const broken = there.filter(({ valid }) => !valid).map(({ name }): StructureFinding => ({ message: `the index ${name} is not valid` }));
-  return [...missing, ...broken];
+  return [...missing, ...specialFindings(mapping, ofSource, there), ...broken];
+}
+
+/** Of part of the rows, or over an expression: which part, and what expression, another one of the same columns is taken to know. */
+function specialFindings(mapping: TableMapping, source: readonly TableIndex[], there: readonly TableIndex[]): StructureFinding[] {
+  const taken = new Set<TableIndex>();
+  return source.flatMap(({ unique, special, columns, name }): StructureFinding[] => {
+    const wanted = columns.map((column) => targetOf(mapping, column));
+    if (!unique || !special || wanted.includes(undefined)) return [];
+    const guards = (one: TableIndex): boolean =>
+      one.unique && one.valid && (one.special ? !taken.has(one) : columns.length > 0) && sameSet(one.columns, wanted as string[]);
+    const found = there.find(guards);
+    if (found === undefined) return [{ message: `the unique index ${name}, of a part of the rows or over an expression, is missing` }];
+    taken.add(found);
+    return [];
+  });
 }
 
 function sameSet(one: readonly string[], other: readonly string[]): boolean {
