@@ -21,7 +21,7 @@ import { align, type Alignment, type AlignOptions } from './align.ts';
 import { compareTable, verdictWithout } from './compare-table.ts';
 import { DEFAULT_LIMITS, type VerifyLimits } from './limits.ts';
 import type { AskLogReach, OpenRawLog } from './log-gap.ts';
-import { inBoth, mayBeAhead } from './written-ahead.ts';
+import { Looks, mayBeAhead } from './written-ahead.ts';
 
 export interface VerifyOptions {
   readonly sourceUrl: string;
@@ -58,13 +58,16 @@ async function verifyNow(options: VerifyOptions): Promise<VerifyResult> {
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const { probes, ...prepared } = await prepare(options);
   const verdicts = new Map<TableProbe, TableVerdict>();
+  const looks = new Map(probes.map((probe) => [probe, new Looks()]));
   let pending: readonly TableProbe[] = probes;
   for (let attempt = 1; attempt <= limits.attempts && pending.length > 0; attempt++) {
     for (const [probe, verdict] of await attemptOnce({ ...options, limits }, prepared, pending))
-      verdicts.set(probe, inBoth(verdicts.get(probe), verdict));
+      verdicts.set(probe, looks.get(probe)!.add(verdict));
     pending = probes.filter((probe) => retryable(verdicts.get(probe)?.inconclusive?.cause) || mayBeAhead(probe, verdicts.get(probe)));
     if (pending.length > 0) options.logger.info({ attempt, tables: pending.length }, 'some tables are compared again');
   }
+  for (const [probe, verdict] of verdicts)
+    if (mayBeAhead(probe, verdict) && looks.get(probe)!.isSingle) verdicts.set(probe, verdictWithout(probe, ONCE));
   const result = resultOf(probes.map((probe) => verdicts.get(probe)!));
   if (options.checks === undefined) return result;
   const attempt = {
@@ -81,6 +84,12 @@ async function verifyNow(options: VerifyOptions): Promise<VerifyResult> {
   );
   return { ...result, checks };
 }
+
+const ONCE: Inconclusive = {
+  cause: 'changed',
+  message:
+    'the application writes the table on both sides, and one comparison alone said anything: what it found may be ahead of the stream',
+};
 
 /** A new alignment can help where this one met a change or a running transaction. */
 export function retryable(cause: InconclusiveCause | undefined): boolean {

@@ -40,6 +40,30 @@ export function inBoth(before: TableVerdict | undefined, now: TableVerdict): Tab
   };
 }
 
+/**
+ * Comparisons of one table, each of a later state than the one before. One that says nothing takes nothing from what the others found; where
+ * several could be made and one alone said anything, what it found may be ahead, and nothing is judged.
+ */
+export class Looks {
+  #found: TableVerdict | undefined;
+  #made = 0;
+  #judged = 0;
+
+  /** @returns what they say together so far. */
+  add(now: TableVerdict): TableVerdict {
+    this.#made++;
+    if (now.inconclusive !== undefined) return now;
+    this.#judged++;
+    this.#found = inBoth(this.#found, now);
+    return this.#found;
+  }
+
+  /** Whether what was found rests on one comparison, though others were tried. */
+  get isSingle(): boolean {
+    return this.#made > 1 && this.#judged === 1;
+  }
+}
+
 function namesAll(verdict: TableVerdict): boolean {
   return verdict.sample.length === differencesOf(verdict);
 }

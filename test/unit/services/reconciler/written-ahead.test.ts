@@ -4,7 +4,7 @@ import type { DifferenceSample, TableVerdict } from '#schemas/reconcile/verify-r
 import { toLsn } from '#schemas/lsn.ts';
 import { installTestHooks } from '#schemas/test-hooks.ts';
 import { FenceTable } from '#services/reconciler/fence/fence-table.ts';
-import { inBoth, mayBeAhead } from '#services/reconciler/written-ahead.ts';
+import { inBoth, Looks, mayBeAhead } from '#services/reconciler/written-ahead.ts';
 
 function verdict(sample: readonly DifferenceSample[], more: Partial<TableVerdict> = {}): TableVerdict {
   const count = (kind: DifferenceSample['kind']): number => sample.filter((one) => one.kind === kind).length;
@@ -40,6 +40,22 @@ test('a comparison that names not all, or says nothing, takes nothing away', () 
   expect(inBoth(verdict([], { inconclusive: { cause: 'lag', message: '' } }), after)).toBe(after);
   const many = verdict([at(1)], { different: 5_000 });
   expect(inBoth(verdict([at(2)]), many)).toBe(many);
+});
+
+test('a comparison that says nothing takes nothing from those before it, and one alone accuses nobody', () => {
+  const nothing = verdict([], { inconclusive: { cause: 'changed', message: '' } });
+  const between = new Looks();
+  between.add(verdict([at(1), at(2)]));
+  expect(between.add(nothing)).toBe(nothing);
+  expect(between.add(verdict([at(2), at(3)], { lsn: '0/3' }))).toEqual(verdict([at(2)], { lsn: '0/3', unsettled: [at(3)] }));
+  expect(between.isSingle).toBe(false);
+  const alone = new Looks();
+  for (const one of [nothing, nothing, verdict([at(1)])]) alone.add(one);
+  expect(alone.isSingle).toBe(true);
+  // Of a running instance each comparison is one: its book waits for the next.
+  const only = new Looks();
+  only.add(verdict([at(1)]));
+  expect(only.isSingle).toBe(false);
 });
 
 afterEach(() => installTestHooks({}));
