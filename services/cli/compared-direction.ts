@@ -97,6 +97,8 @@ export interface Compare {
   readonly tables?: (table: TableMapping) => boolean;
   /** Absent: rows only. */
   readonly checks?: VerifyChecks;
+  /** Differences of a table that are named; of a PostgreSQL target. */
+  readonly samples?: number;
 }
 
 /** In the words of the migration. @throws PipelineError CF-6002 when another side serves afterwards */
@@ -111,7 +113,7 @@ export async function compareNow(context: Pick<CommandContext, 'log' | 'signal'>
 
 async function compareDirection(
   context: Pick<CommandContext, 'log' | 'signal'>,
-  { direction, tables, checks }: Compare,
+  { direction, tables, checks, samples }: Compare,
 ): Promise<VerifyResult> {
   const { file, targetRows, dataDir } = direction;
   const aligned = alignedBy(context, direction);
@@ -123,6 +125,7 @@ async function compareDirection(
     targetRows,
     ...(tables !== undefined && { tables }),
     ...(checks !== undefined && { checks }),
+    ...(samples !== undefined && { limits: { samples } }),
   });
 }
 

@@ -11,8 +11,9 @@ import type { DriftFinding } from '#schemas/reconcile/drift-finding.ts';
 import type { VerifyResult } from '#schemas/reconcile/verify-result.ts';
 import type { RecopyRequest } from '#schemas/recopy.ts';
 import { readOpenFindings } from '#connectors/target/postgres/reconcile-record.ts';
+import { DEFAULT_LIMITS } from '#services/reconciler/limits.ts';
 import { tableName } from '#services/reconciler/monitor/table-name.ts';
-import { planRepair } from '#services/reconciler/plan-repair.ts';
+import { type PlanOptions, planRepair } from '#services/reconciler/plan-repair.ts';
 import { repairMigration } from '#services/reconciler/repair.ts';
 import { openKeptFindings } from '#services/runtime/kept-findings.ts';
 import { readLastVerify } from '#services/runtime/last-verify.ts';
@@ -33,6 +34,8 @@ import { keepForRepair, verifyOutcome } from './verify.ts';
 /** One request is one durable record. */
 const KEYS_PER_REQUEST = 10_000;
 const REASON = 'crossfade repair';
+/** Rows that one pass behind the copy of a table takes away. */
+const SAMPLES = 100_000;
 
 export const repairCommand: CommandSpec = {
   name: 'repair',
@@ -64,10 +67,9 @@ async function run(context: CommandContext): Promise<Outcome> {
   const fit = await readFit(input.file).catch(async (error: unknown) => Promise.reject(await tellChanges(error, input)));
   const direction = await comparedDirection(input, fit);
   const asked = { ...input, direction };
-  const requests =
-    context.options.text('table') === undefined ? await foundRequests(context, asked) : await namedRequests(context, direction);
-  if (requests.length === 0)
-    return { summary: 'the last verify found no difference: nothing to repair', result: { requests: [], ...emptyResult() } };
+  const found = context.options.text('table') === undefined ? await findDifferences(context, asked) : undefined;
+  const requests = found === undefined ? await namedRequests(context, direction) : requestsFor(found, direction);
+  if (requests.length === 0) return nothingAsked(context, found ?? emptyResult(), direction);
   const before = await compareBefore(context, { ...asked, requests });
   const verified = await withControl(context, async (control) => {
     await recordAsked(input.file, requests, before);
@@ -103,23 +105,31 @@ async function repairAll(context: CommandContext, { direction, instance, request
         requests: asked,
         instance,
         logger: context.log,
-        verify: (tables) => compareNow(context, { direction, tables }),
+        verify: (tables) => compareNow(context, { direction, tables, samples: SAMPLES }),
       })
     ).verified;
   let verified = await repair(requests);
-  // A table or a range is copied over what is there; rows that only the target has are known by key after the comparison.
-  if (verified.differences > 0 && requests.some(({ kind }) => kind === 'table' || kind === 'range')) {
-    const again = requestsFor(verified, direction);
-    await requireAllowed(allowedBy(direction, again, verified));
+  // A table or a range is copied over what is there; rows that only the target has are known by key after the comparison, of many of them a part.
+  const isCopied = requests.some(({ kind }) => kind === 'table' || kind === 'range');
+  for (let left = Infinity; isCopied && verified.differences > 0 && verified.differences < left;) {
+    left = verified.differences;
+    const again = requestsFor(verified, direction, { areCopied: true });
+    if (again.length === 0) break;
+    await requireAllowed({ ...allowedBy(direction, again, verified), isBehindCopy: true });
     await repair(again);
-    // The second pass compares what it copied; the answer is about all that was asked for.
-    verified = await compareNow(context, { direction, tables: isAskedIn(requests) });
+    // A further pass compares what it copied; the answer is about all that was asked for.
+    verified = await compareNow(context, { direction, tables: isAskedIn(requests), samples: SAMPLES });
   }
-  return verified;
+  return shortened(verified);
 }
 
-function requestsFor(result: VerifyResult, direction: CommandDirection): RecopyRequest[] {
-  return planRepair(ownTerms(result, direction), direction.mapping);
+/** A few of the rows are told; all are counted. */
+function shortened(result: VerifyResult): VerifyResult {
+  return { ...result, tables: result.tables.map((table) => ({ ...table, sample: table.sample.slice(0, DEFAULT_LIMITS.samples) })) };
+}
+
+function requestsFor(result: VerifyResult, direction: CommandDirection, options?: PlanOptions): RecopyRequest[] {
+  return planRepair(ownTerms(result, direction), direction.mapping, options);
 }
 
 function isAskedIn(requests: readonly RecopyRequest[]): (table: TableMapping) => boolean {
@@ -172,15 +182,31 @@ function checkOptions(options: Options): void {
   if (range && keys !== undefined) throw new PipelineError('CF-1007', '--keys and --from/--to exclude each other');
 }
 
-async function foundRequests(context: CommandContext, { direction, ...input }: Asked): Promise<RecopyRequest[]> {
+/** What cannot be repaired, or is not known, is not told as nothing. */
+function nothingAsked(context: CommandContext, found: VerifyResult, direction: CommandDirection): Outcome {
+  const known = new Set(direction.forward.mapping.tables.map(({ from, to }) => JSON.stringify([tableName(from), tableName(to)])));
+  const tables = found.tables.filter(({ from, to }) => known.has(JSON.stringify([from, to])));
+  const open = {
+    ...found,
+    tables,
+    differences: tables.reduce((sum, { missing, extra, different }) => sum + missing + extra + different, 0),
+    inconclusive: tables.filter(({ inconclusive }) => inconclusive !== undefined).length,
+  };
+  if (open.differences + open.inconclusive === 0)
+    return { summary: 'the last verify found no difference: nothing to repair', result: { requests: [], ...emptyResult() } };
+  const outcome = verifyOutcome(open, context);
+  return { ...outcome, summary: `nothing was asked for: ${outcome.summary}` };
+}
+
+/** By the last verify, or by one made now. */
+async function findDifferences(context: CommandContext, { direction, ...input }: Asked): Promise<VerifyResult> {
   if (direction.serves === 'source') await compareFound(context, { direction, ...input });
   const last = readLastVerify(input.dataDir, input.file.targetName);
-  const isTold = last !== undefined && isOfDirection(last, direction) && (last.differences > 0 || last.inconclusive === 0);
-  if (isTold) return requestsFor(last, direction);
+  if (last !== undefined && isOfDirection(last, direction) && (last.differences > 0 || last.inconclusive === 0)) return last;
   context.log.info({}, 'no verify with an answer was kept: comparing first');
   const result = await compareNow(context, { direction });
   await keepForRepair(input, result, context);
-  return requestsFor(result, direction);
+  return result;
 }
 
 /** Tables in which the running instance found rows twice are compared now: its notes are as old as its last look, and may know of less than differs. */

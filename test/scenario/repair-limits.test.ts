@@ -77,5 +77,21 @@ test(
     });
     expect(done!.details).toMatchObject({ after: [{ table: 'public.ord', missing: 0, extra: 0, different: 0 }] });
     expect(JSON.stringify([asked, done])).not.toContain('example.org');
+
+    // More than a verdict names: the copy of the table takes none away, and the passes behind it all.
+    await execute(target.url, `INSERT INTO public.ord SELECT 'x' || g, g FROM generate_series(1, 2500) g`);
+    expect((await run('', 'verify')).envelope.result).toMatchObject({ differences: 2500 });
+    const many = await run('', 'repair');
+    expect([many.exitCode, many.envelope.result]).toMatchObject([0, { differences: 0, tables: [{ rowsTarget: 500 }] }]);
+
+    // What could not be compared is not told as nothing to repair.
+    await execute(target.url, `UPDATE crossfade.table_progress SET state = 'held', error = 'by a test'`);
+    expect((await run('', 'verify')).exitCode).toBe(1);
+    const unknown = await run('', 'repair');
+    expect([unknown.exitCode, unknown.envelope.error?.code, unknown.envelope.summary]).toEqual([
+      1,
+      'CF-6002',
+      expect.stringContaining('nothing was asked for: no difference found, but 1 of one table could not be compared') as string,
+    ]);
   },
 );

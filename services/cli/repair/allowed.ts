@@ -26,45 +26,47 @@ export interface Asked {
   readonly requests: readonly RecopyRequest[];
   /** The tables asked for, compared now. */
   readonly before: VerifyResult;
+  /** A pass behind the copy of a table or a range, for the rows that `before` names: those that only the target has are taken away. */
+  readonly isBehindCopy?: boolean;
 }
 
 /** @throws PipelineError CF-6023 beyond a limit, CF-8004 where it was not signed, CF-6002 where the rows cannot be counted */
 export async function requireAllowed(asked: Asked): Promise<void> {
-  const { file, requests, before } = asked;
+  const { file, requests, before, isBehindCopy = false } = asked;
   if (!isLimited(file)) return;
   const open = before.tables.find(({ inconclusive }) => inconclusive !== undefined);
   if (open !== undefined)
     throw new PipelineError('CF-6002', `how much the repair would do is not known: ${open.to}: ${open.inconclusive!.message}`);
   const extent = repairExtent(requests, before.tables, await rangeRows(asked));
-  requireLimits(file, extent);
-  if (extent.deletes > 0) await requireSigned(file, extent);
+  const done = isBehindCopy ? 'the rows were copied, and none is taken away' : 'nothing was done';
+  const copied = isBehindCopy ? before.tables.flatMap(({ sample }) => sample.filter(({ kind }) => kind !== 'extra')).length : extent.rows;
+  requireLimits(file, { ...extent, rows: copied }, done);
+  if (extent.deletes > 0) await requireSigned(file, extent, done);
 }
 
-function requireLimits({ repair: { maxRows, maxDeletes } = {} }: MigrationFile, { rows, deletes }: RepairExtent): void {
+function requireLimits({ repair: { maxRows, maxDeletes } = {} }: MigrationFile, { rows, deletes }: RepairExtent, done: string): void {
   const beyond = [
     ...(maxRows !== undefined && rows > maxRows ? [`copy ${rowsOf(rows)} again, and maxRows is ${formatCount(maxRows)}`] : []),
     ...(maxDeletes !== undefined && deletes > maxDeletes
       ? [`take ${rowsOf(deletes)} from the target, and maxDeletes is ${formatCount(maxDeletes)}`]
       : []),
   ];
-  if (beyond.length > 0) throw new PipelineError('CF-6023', `nothing was done: the repair would ${beyond.join(', and ')}`);
+  if (beyond.length > 0) throw new PipelineError('CF-6023', `${done}: the repair would ${beyond.join(', and ')}`);
 }
 
 function rowsOf(count: number): string {
   return count === 1 ? 'one row' : `${formatCount(count)} rows`;
 }
 
-async function requireSigned(file: MigrationFile, { deletes }: RepairExtent): Promise<void> {
+async function requireSigned(file: MigrationFile, { deletes }: RepairExtent, done: string): Promise<void> {
   if (requiredFor('repair-deletes', file.approvals).length === 0) return;
   const { approvals, planHash } = await readSubject(file, 'repair');
   const closed = approvalGates('repair-deletes', { required: file.approvals, approvals, planHash }).filter(({ isOpen }) => !isOpen);
   if (closed.length === 0) return;
   const what = closed.map(({ evidence }) => evidence).join('; ');
-  throw new PipelineError(
-    'CF-8004',
-    `nothing was done: the repair would take ${rowsOf(deletes)} from the target, which has to be signed: ${what}`,
-    { remedy: closed[0]!.remedy },
-  );
+  throw new PipelineError('CF-8004', `${done}: the repair would take ${rowsOf(deletes)} from the target, which has to be signed: ${what}`, {
+    remedy: closed[0]!.remedy,
+  });
 }
 
 async function rangeRows({ copiedFrom, mapping, requests }: Asked): Promise<Map<RecopyRequest, number>> {

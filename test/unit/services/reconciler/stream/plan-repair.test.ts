@@ -63,6 +63,15 @@ test('a table is copied whole when it has no key or when not every row is named,
   expect(kinds(verdict('keyed', { missing: 1, extra: 1 }, [missing('1'), unknown]))).toEqual(['replace']);
 });
 
+test('behind the copy of a table the rows that are named are asked for, however many there are besides', () => {
+  const extra = (id: string): DifferenceSample => ({ key: { id }, kind: 'extra', columns: [], sourceKey: [id] });
+  const result = resultOf(verdict('keyed', { extra: 1_500 }, [extra('1'), extra('2')]), verdict('bag', { extra: 1 }, []));
+  expect(planRepair(result, mapping, { areCopied: true }).map((one) => (one.kind === 'keys' ? one.keys : one.kind))).toEqual([
+    [['1'], ['2']],
+    'table',
+  ]);
+});
+
 test('more keys than one record takes come in several requests', () => {
   const many = Array.from({ length: 25_000 }, (_, i) => missing(String(i)));
   const requests = planRepair(resultOf(verdict('keyed', { missing: many.length }, many)), mapping);
