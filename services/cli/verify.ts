@@ -73,6 +73,8 @@ async function verifyTarget(context: CommandContext, input: SignedInput): Promis
     throw new PipelineError('CF-8002', 'the target serves: shadow queries are for before the cut-over');
   const queries = rowsOnly ? [] : shadowOf(file, fit.mapping).filter((one) => tables === undefined || pairsOf(one).every(tables));
   if (context.options.flag('shadow')) {
+    if (queries.length === 0)
+      throw new PipelineError('CF-1007', '--shadow: no query of the file reads only the tables named', { remedy: 'Leave --table out.' });
     const shadow = await shadowNow(context, direction, queries);
     return { at: { lsn: null }, tables: [], differences: 0, inconclusive: 0, shadow };
   }

@@ -10,7 +10,7 @@ import { runInProcess, type CommandRun } from '#test/support/command-line.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
 import { play } from './played-pipeline.ts';
 
-const SQL = `CREATE TABLE ord (id int PRIMARY KEY, total numeric NOT NULL); INSERT INTO ord SELECT g, g FROM generate_series(1, 30) g`;
+const SQL = `CREATE TABLE other (id int PRIMARY KEY); CREATE TABLE ord (id int PRIMARY KEY, total numeric NOT NULL); INSERT INTO ord SELECT g, g FROM generate_series(1, 30) g`;
 const TABLES = '  - from: public.ord\n';
 const SHADOW = `shadow:
   - { name: top, sql: "select id, total from {public.ord} order by total desc, id limit $1", parameters: [5], order: respected, repetitions: 20 }
@@ -51,6 +51,8 @@ test('verify runs the queries, ends with 11 where one answers otherwise, and --s
 
   const none = await verify('', '--shadow', '--json');
   expect([none.exitCode, envelope(none).error?.message]).toEqual([2, expect.stringContaining('no queries under `shadow:`') as string]);
+  const nothing = await verify(`  - from: public.other\n${SHADOW}`, '--shadow', '--table', 'public.other', '--json');
+  expect([nothing.exitCode, envelope(nothing).error?.message]).toEqual([2, '--shadow: no query of the file reads only the tables named']);
 });
 
 test('what is timed can write nothing, though the role may', async () => {
