@@ -50,8 +50,8 @@ const CHECKS = `checks:
   - { name: no negative order, sql: { target: "select count(*) from {shop.ord} where total < 0" }, expect: 0 }
 `;
 
-async function checksOf(pipeline: Played, yaml: string): Promise<VerifyChecks> {
-  const text = `crossfade: 1\nname: played\nsource: { postgres: "${pipeline.sourceUrl}" }\ntarget: { postgres: "${pipeline.targetUrl}" }\ntables:\n${TABLES}${yaml}`;
+async function checksOf(pipeline: Played, yaml: string, tables: string = TABLES): Promise<VerifyChecks> {
+  const text = `crossfade: 1\nname: played\nsource: { postgres: "${pipeline.sourceUrl}" }\ntarget: { postgres: "${pipeline.targetUrl}" }\ntables:\n${tables}${yaml}`;
   const { file, findings } = readMigrationFile({ path: 'test.yaml', text, env: {} });
   if (file === undefined) throw new Error(JSON.stringify(findings));
   const catalogs = { source: await catalogOf(pipeline.sourceUrl, 'source'), target: await catalogOf(pipeline.targetUrl, 'target') };
@@ -193,6 +193,44 @@ test('without the changes between the two snapshots the same checks raise false 
     }
     expect(alarms).toBeGreaterThan(0);
   });
+});
+
+const CASELESS = `CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);`;
+
+test("groups and references are those of the texts, whatever a side's collation calls equal", async () => {
+  const tables = '  - { from: public.node }\n  - { from: public.leaf }\n';
+  await using pipeline = await play({
+    sourceSql: `${CASELESS} CREATE TABLE node (id text PRIMARY KEY, kind text COLLATE nocase NOT NULL);
+      CREATE TABLE leaf (id int4 PRIMARY KEY, node text COLLATE nocase NOT NULL, kind text COLLATE nocase, amount int4 NOT NULL)`,
+    targetSql: `${CASELESS} CREATE TABLE node (id text PRIMARY KEY, kind text NOT NULL);
+      CREATE TABLE leaf (id int4 PRIMARY KEY, node text COLLATE nocase NOT NULL, kind text COLLATE nocase, amount int4 NOT NULL)`,
+    tables,
+  });
+  const checks = await checksOf(
+    pipeline,
+    `checks:
+  - { name: of the collation, table: public.leaf, sum: amount, groupBy: kind }
+  - { name: of one side, table: public.node, minMax: [id], nulls: [kind] }
+  - { name: leaves, table: public.leaf, childrenOf: public.node, by: [node] }
+  - { name: joined, table: public.leaf, sample: 100%, parent: public.node, by: [node] }
+`,
+    tables,
+  );
+  await pipeline.source.query(`INSERT INTO node VALUES ('A', 'x'), ('a', 'X'), ('b', 'y');
+    INSERT INTO leaf SELECT g, (ARRAY['A', 'a', 'b'])[1 + g % 3], (ARRAY['red', 'Red', 'RED'])[1 + g % 3], g FROM generate_series(1, 30) g`);
+  await pipeline.follow();
+  await pipeline.caughtUp();
+  // Another order of the same rows.
+  await pipeline.target.query(
+    `CLUSTER leaf USING leaf_pkey; UPDATE leaf SET amount = amount WHERE id < 15; UPDATE leaf SET amount = amount WHERE kind = 'RED' COLLATE "C"`,
+  );
+  await pipeline.stopFollowing();
+  await pipeline.source.query(`UPDATE leaf SET amount = amount + 1, kind = upper(kind) WHERE id % 2 = 0`);
+  const late = await pipeline.verify({ checks });
+  expect([late.differences, late.inconclusive, notEqual(late.checks)]).toEqual([0, 0, []]);
+  await pipeline.follow();
+  const found = await pipeline.verify({ checks });
+  expect([found.differences, found.inconclusive, notEqual(found.checks)]).toEqual([0, 0, []]);
 });
 
 test('each kind goes red after a corruption behind the back of the pipeline, and says where', async () => {

@@ -46,17 +46,21 @@ export class Parameters {
   }
 }
 
-/** FROM item with c0, c1 …: canonical texts of these columns of the target, from all of the tables. */
+/** A column's own collation may call different texts equal, and another one on the other side: texts are compared as they are. */
+const BY_BYTES = 'COLLATE "C"';
+
+/** FROM item with c0, c1 …: canonical texts of these columns of the target, from all of the tables, in one collation. */
 export function mappedView(tables: readonly ViewTable[], columns: readonly string[], parameters: Parameters): string {
   const parts = tables.flatMap((table) => {
     const at = columns.map((name) => table.probe.mapping.columns.findIndex(({ target }) => target === name));
     const values = valueExpressions(table.probe, table.side);
-    const select = at.map((i, n) => `${outputText(values[i]!)} AS c${n}`).join(', ');
+    const select = at.map((i, n) => `(${outputText(values[i]!)}) ${BY_BYTES} AS c${n}`).join(', ');
     const kept = `SELECT ${select} FROM ${fromItem(table.probe, table.side, table.shape)}${whereSql([...conditions(table.probe, table.side), ...untouched(table, parameters)])}`;
     if (table.overlay === undefined) return [kept];
     const rows = table.overlay.mapped.map((row) => at.map((i) => row[i] ?? null));
     const names = columns.map((_, n) => `c${n}`).join(', ');
-    return [kept, `SELECT ${names} FROM unnest(${parameters.arrays(rows, columns.length)}) AS u(${names})`];
+    const texts = columns.map((_, n) => `c${n} ${BY_BYTES}`).join(', ');
+    return [kept, `SELECT ${texts} FROM unnest(${parameters.arrays(rows, columns.length)}) AS u(${names})`];
   });
   return `(${parts.join(' UNION ALL ')})`;
 }
@@ -101,7 +105,7 @@ function untouched({ probe, side, overlay }: ViewTable, parameters: Parameters):
       ? probe.mapping.sourceKey.map((name) => outputText(`t.${quoteIdent(name)}`))
       : probe.key.map((i) => outputText(values[i]!));
   const names = own.map((_, i) => `k${i}`).join(', ');
-  const same = own.map((text, i) => `x.k${i} = ${text}`).join(' AND ');
+  const same = own.map((text, i) => `x.k${i} = (${text}) ${BY_BYTES}`).join(' AND ');
   return [`NOT EXISTS (SELECT FROM unnest(${parameters.arrays(overlay.keys, own.length)}) AS x(${names}) WHERE ${same})`];
 }
 
