@@ -13,6 +13,8 @@ const SETTINGS: Readonly<Record<string, string>> = {
   row_security: 'off',
   statement_timeout: '0',
   idle_in_transaction_session_timeout: '0',
+  // Some sessions wait until the largest table is compared.
+  idle_session_timeout: '0',
   max_parallel_workers_per_gather: '0',
   synchronous_commit: 'local',
   default_transaction_read_only: 'off',
