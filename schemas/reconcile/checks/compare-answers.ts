@@ -98,13 +98,14 @@ export function compareLists(source: List, target: List, { ordered, tolerance }:
   if (source.numeric.length !== target.numeric.length)
     return { ...base, equal: false, message: `the answers have ${source.numeric.length} and ${target.numeric.length} columns` };
   const numeric = source.numeric.map((one, i) => one && target.numeric[i]!);
-  const [here, there] = ordered ? [source.rows, target.rows] : [inOrder(source.rows, numeric), inOrder(target.rows, numeric)];
+  const columns = placesOf([...source.rows, ...target.rows], numeric);
+  const [here, there] = ordered ? [source.rows, target.rows] : [inOrder(source.rows, columns), inOrder(target.rows, columns)];
   const apart = new Set<string>();
   let rows = Math.abs(here.length - there.length);
   for (let i = 0; i < Math.min(here.length, there.length); i++) {
-    const columns = target.names.filter((_, c) => !near(here[i]![c]!, there[i]![c]!, numeric[c]! ? tolerance : undefined));
-    if (columns.length > 0) rows++;
-    for (const name of columns) apart.add(name);
+    const names = target.names.filter((_, c) => !near(here[i]![c]!, there[i]![c]!, numeric[c]! ? tolerance : undefined));
+    if (names.length > 0) rows++;
+    for (const name of names) apart.add(name);
   }
   if (rows === 0) return { ...base, equal: true, message: `${here.length} ${here.length === 1 ? 'row is' : 'rows are'} equal` };
   const count = here.length === there.length ? '' : ` (${here.length} at the source, ${there.length} on the target)`;
@@ -121,9 +122,21 @@ function countOf(rows: readonly Row[]): string {
   return rows.length === 1 ? 'one row' : `${rows.length} rows`;
 }
 
-/** By all that is no number first, so that a tolerance does not change who is compared with whom. */
-function inOrder(rows: readonly Row[], numeric: readonly boolean[]): readonly Row[] {
-  const columns = numeric.map((isNumber, i) => ({ isNumber, i })).toSorted((a, b) => Number(a.isNumber) - Number(b.isNumber) || a.i - b.i);
+interface Place {
+  readonly i: number;
+  readonly isNumber: boolean;
+}
+
+const WHOLE = /^-?\d+$/;
+
+/** In which order columns tell rows apart: all that is no number first, then whole numbers, so that a tolerance does not change who is compared with whom. */
+function placesOf(rows: readonly Row[], numeric: readonly boolean[]): readonly Place[] {
+  const rankOf = (i: number): number => (!numeric[i]! ? 0 : rows.every((row) => WHOLE.test(row[i] ?? '0')) ? 1 : 2);
+  const places = numeric.map((isNumber, i) => ({ isNumber, i, rank: rankOf(i) }));
+  return places.toSorted((one, other) => one.rank - other.rank || one.i - other.i);
+}
+
+function inOrder(rows: readonly Row[], columns: readonly Place[]): readonly Row[] {
   return rows.toSorted((one, other) => {
     for (const { isNumber, i } of columns) {
       const order = compareValues(one[i]!, other[i]!, isNumber);

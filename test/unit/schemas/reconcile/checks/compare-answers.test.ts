@@ -88,6 +88,17 @@ describe('lists', () => {
     });
   });
 
+  test('are paired by their whole numbers before others, which a tolerance lets come in another order', () => {
+    const sums = (...rows: [string, string][]): List => ({ rows, numeric: [true, true], names: ['total', 'id'] });
+    const source = sums(['0.30000000000000004', '1'], ['0.3', '2']);
+    const within = { ordered: false, tolerance: absolute('0.01') };
+    expect(compareLists(source, sums(['0.3', '1'], ['0.30000000000000004', '2']), within)).toMatchObject({ equal: true });
+    expect(compareLists(source, sums(['0.3', '1'], ['0.5', '2']), within)).toMatchObject({
+      equal: false,
+      message: 'one row differs in total',
+    });
+  });
+
   test('count equal rows as often as they stand there', () => {
     expect(compareLists(list(['a', '1'], ['a', '1'], ['b', '1']), list(['a', '1'], ['b', '1'], ['b', '1']), rules)).toMatchObject({
       equal: false,
