@@ -20,6 +20,7 @@ import { ConflictTally, isJudged, judgeBatch, judgeChunk } from './conflicts.ts'
 import { withoutUnmapped } from './unmapped-rows.ts';
 import {
   deleteAll,
+  deletesLast,
   truncateTables,
   writeAdditions,
   writeChunk,
@@ -79,6 +80,7 @@ async function deleteLast(context: SetAside, work: readonly Work[], findings: Fi
   const { options } = context;
   for (const item of work.toReversed()) {
     if (item.kind !== 'fold' || item.layout.key.length === 0 || findings.held.some((held) => held.table === item.table)) continue;
+    if (!deletesLast(options, item.table)) continue;
     const { deletes } = groupEntries(item, true);
     let refused: Stop | undefined = await attempted(options, async () => deleteKeys(options, item, deletes));
     if (refused !== undefined && setsAside(item.table)) refused = await setAsideDeletes(context, item, deletes);

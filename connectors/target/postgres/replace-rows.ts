@@ -9,7 +9,7 @@ import type { ApplierOptions } from './apply.ts';
 import { run } from './attempt.ts';
 import { writeCopyKey, writeCopyRow, writeCopyRowWithOldKey } from './encode.ts';
 import type { Groups, PatchGroup } from './groups.ts';
-import { copyWritten, inTurns, tupleColumns, writeCopyTime, writtenTwins } from './table-writer.ts';
+import { copyWritten, deletesLast, inTurns, tupleColumns, writeCopyTime, writtenTwins } from './table-writer.ts';
 import type { StatementResult } from './wire.ts';
 
 export interface Findings {
@@ -66,6 +66,7 @@ export async function upsertAll(options: ApplierOptions, batch: TableBatch, grou
   if (groups.carries.length > 0) await run(options, () => wire.execute(sql.clearStage('f')));
   // All of them before the first is written: the row that one is taken from may be the key of another.
   for (const group of groups.carries) await completeRows(options, batch, { ...group, from: 'old' }, findings);
+  if (options.ordered && !deletesLast(options, batch.table)) await deleteKeys(options, batch, groups.deletes);
   // What a row was merged from is free to be taken before the row may go.
   if (options.ordered && sql.isMerged) await runWithKeys(options, batch, groups.deletes, sql.clearByKeys());
   if (groups.carries.length > 0) await run(options, () => wire.execute(sql.upsertFromFinal()));

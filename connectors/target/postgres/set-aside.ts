@@ -17,7 +17,7 @@ import { refusalText } from './exploded-sql.ts';
 import { groupEntries, type Groups } from './groups.ts';
 import { chunkKey, chunkLines, chunkPart, chunkValues, type ChunkLines, entryKey, entryValues, withoutEntries } from './refusable-rows.ts';
 import { completeRows, deleteKeys, removeKeys, stageRows, upsertAll, type Findings } from './replace-rows.ts';
-import { tupleColumns, writeChunk, writeDeletes, writeRemovalsByKey } from './table-writer.ts';
+import { deletesLast, tupleColumns, writeChunk, writeDeletes, writeRemovalsByKey } from './table-writer.ts';
 import type { StatementError } from './wire.ts';
 
 export interface SetAside {
@@ -119,6 +119,7 @@ async function searchBatch(options: ApplierOptions, batch: TableBatch, search: S
   const partial = [...groups.carries, ...groups.patches].flatMap((group) => group.entries);
   // Nothing is deleted first where foreign keys act; a round that meets them is cut down to single changes before it gets here.
   if (options.ordered) {
+    if (!deletesLast(options, batch.table)) await search.write(groups.deletes, async (part) => deleteKeys(options, batch, part));
     await search.write([...partial, ...groups.puts], async (part) => upsertAll(options, batch, partOf(groups, part), NOTHING()));
     return;
   }

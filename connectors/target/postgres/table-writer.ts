@@ -81,7 +81,7 @@ function useStage(target: WriterTarget, sql: TableSql, kind: StageKind, options:
  * row that was just written, which stays. Empty where no delete has to look.
  */
 export function writtenTwins(ordered: boolean, sql: TableSql, batch: TableBatch): readonly number[] {
-  if (!ordered || batch.layout.key.length === 0 || !sql.hasTwins) return [];
+  if (!ordered || sql.soft !== undefined || batch.layout.key.length === 0 || !sql.hasTwins) return [];
   const kinds = Array.from(batch.ops.subarray(0, batch.size), (op) => op & OP.kind);
   return kinds.includes(OP.delete) ? kinds.flatMap((kind, i) => (kind === OP.delete ? [] : [i])) : [];
 }
@@ -147,7 +147,7 @@ function withoutMoves(target: WriterTarget, batches: readonly TableBatch[], opti
 
 /**
  * Batches of different tables. Deletes go first, so that what they free can be taken. Where foreign keys are checked they go last, from
- * the referring tables up, after the rows, from the referred tables down: no row ever lacks the one that it refers to.
+ * the referring tables up, after the rows, from the referred tables down: no row ever lacks the one that it refers to. Marks go first there too.
  */
 function writeFolds(target: WriterTarget, all: readonly TableBatch[], options: WriteOptions): void {
   const batches = target.ordered && options.single ? withoutMoves(target, all, options) : all;
@@ -157,19 +157,25 @@ function writeFolds(target: WriterTarget, all: readonly TableBatch[], options: W
   writeSoftTruncates(target, truncated);
   const folds = batches.map((batch) => ({ batch, groups: groupEntries(batch, target.ordered) }));
   folds.sort((a, b) => target.rank(a.batch.table) - target.rank(b.batch.table));
-  const deletes = (): void => {
+  const deletes = (afterRows: boolean): void => {
     for (const { batch, groups } of folds.toReversed()) {
+      if (deletesLast(target, batch.table) !== afterRows) continue;
       if (batch.layout.key.length === 0) writeRemovals(target, batch, options);
       else writeDeleteGroup(target, batch, groups.deletes, options);
     }
   };
   if (target.ordered) for (const { batch, groups } of folds) writeClears(target, batch, groups.deletes, options);
-  else deletes();
+  deletes(false);
   for (const { batch, groups } of folds) {
     if (batch.layout.key.length === 0) writeAdditions(target, batch, options);
     else writeRows(target, batch, groups, options);
   }
-  if (target.ordered) deletes();
+  deletes(true);
+}
+
+/** A row that is only marked is still there for whatever refers to it, and a unique value that it gives up may be taken by the next one. */
+export function deletesLast({ ordered, sqlOf }: Pick<WriterTarget, 'ordered' | 'sqlOf'>, table: TableMapping): boolean {
+  return ordered && sqlOf(table).soft === undefined;
 }
 
 /** Of a table that is shared, our rows only. */

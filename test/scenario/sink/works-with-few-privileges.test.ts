@@ -162,3 +162,45 @@ test('where foreign keys are checked, keys that change one after another each ta
     ['3', 'two', 'large 2'],
   ]);
 });
+
+test.each([0, 60])(
+  'where foreign keys are checked, a softly deleted row gives its unique value up first (beside %i more rows)',
+  async (more) => {
+    await using database = await freshDatabase();
+    const role = plainRole(database);
+    await using harness = await sinkHarness({
+      url: database.url,
+      sinkUrl: role.sinkUrl,
+      ddl: 'CREATE TABLE parent (id int PRIMARY KEY, code text, notes text); CREATE TABLE child (id int PRIMARY KEY, parent_id int REFERENCES parent)',
+      targetDdl: `ALTER TABLE new.parent ADD gone boolean; ALTER TABLE new.child ADD gone boolean;
+      CREATE UNIQUE INDEX ON new.parent (code) WHERE gone IS DISTINCT FROM true; ${role.ddl}`,
+      deletes: { mode: 'soft', flag: { column: 'gone', value: 'true' }, line: 1, column: 1 },
+    });
+    const [parent, child] = [harness.table('parent'), harness.table('child')];
+    await harness.follow(parent, child);
+    harness.start();
+    await harness.log.transaction(
+      parent.relation,
+      child.relation,
+      parent.insert(1, 'a', 'large'),
+      parent.insert(2, 'b', null),
+      parent.insert(3, 'c', null),
+    );
+    await harness.applied();
+    let next = 10;
+    const others = (): Buffer[] => Array.from({ length: more }, () => parent.insert(next++, null, null));
+    await harness.log.transaction(parent.updateFrom([1, null, null], [5, 'a', undefined]), ...others());
+    await harness.log.transaction(parent.updateFrom([2, null, null], [6, 'b', 'x']), ...others());
+    await harness.log.transaction(parent.delete(3, null, null), parent.insert(7, 'c', 'y'), ...others());
+    await harness.applied();
+    expect([harness.held, harness.missing]).toEqual([[], []]);
+    expect(await harness.rows('SELECT id, code, notes, gone FROM new.parent WHERE id < 10 ORDER BY id')).toEqual([
+      ['1', 'a', 'large', 't'],
+      ['2', 'b', null, 't'],
+      ['3', 'c', null, 't'],
+      ['5', 'a', 'large', 'f'],
+      ['6', 'b', 'x', 'f'],
+      ['7', 'c', 'y', 'f'],
+    ]);
+  },
+);
