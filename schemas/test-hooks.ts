@@ -1,5 +1,5 @@
 /**
- * Hooks for crash tests and for checking the checks. Guarantee: without an installed hook both functions do nothing and cost one
+ * Hooks for crash tests and for checking the checks. Guarantee: without an installed hook these functions do nothing and cost one
  * comparison. Only a composition root installs them, and only when the environment asks for it.
  */
 
@@ -121,14 +121,23 @@ export const GUARDS = [
 ] as const;
 export type Guard = (typeof GUARDS)[number];
 
+/** Where a change may go astray: taken from the slot and not yet in the log; taken from the log and not yet folded. */
+export const WAYS = ['reader', 'sink'] as const;
+export type Way = (typeof WAYS)[number];
+/** What arrives of a record of the stream: itself, another of its length, or nothing. */
+export type Astray = (way: Way, record: Buffer) => Buffer | undefined;
+
 let strike: ((point: Failpoint) => void) | undefined;
 let disabled: ReadonlySet<string> = new Set();
+let astray: Astray | undefined;
 
 export function installTestHooks(options: {
   readonly onFailpoint?: (point: Failpoint) => void;
   readonly disabledGuards?: readonly string[];
+  readonly astray?: Astray;
 }): void {
   strike = options.onFailpoint;
+  astray = options.astray;
   disabled = new Set(options.disabledGuards ?? []);
 }
 
@@ -139,4 +148,9 @@ export function failpoint(point: Failpoint): void {
 /** True unless a test has switched this guard off. */
 export function guarded(guard: Guard): boolean {
   return disabled.size === 0 || !disabled.has(guard);
+}
+
+/** Undefined: nothing goes astray. */
+export function goesAstray(): Astray | undefined {
+  return astray;
 }

@@ -19,7 +19,7 @@ import {
 } from '#schemas/pgoutput/message.ts';
 import { decodeOurMessage, MESSAGE_PREFIX } from '#schemas/frame/frame.ts';
 import { invariant, PipelineError } from '#schemas/errors.ts';
-import { guarded } from '#schemas/test-hooks.ts';
+import { goesAstray, guarded } from '#schemas/test-hooks.ts';
 import { maxLsn, ZERO_LSN, type Lsn } from '#schemas/lsn.ts';
 import type { Offset, Topic } from '#connectors/change-log/change-log.ts';
 import type { CopyHooks, CopyRecords } from './copy/copy-port.ts';
@@ -117,8 +117,11 @@ export class Follower {
 
   onMessage(message: Buffer): void {
     if (this.#failed) return;
-    if (this.#draining) this.#backlog.push(Buffer.from(message));
-    else this.#take(message);
+    const astray = goesAstray();
+    const arrived = astray === undefined ? message : astray('reader', message);
+    if (arrived === undefined) return;
+    if (this.#draining) this.#backlog.push(Buffer.from(arrived));
+    else this.#take(arrived);
   }
 
   #take(message: Buffer): void {

@@ -11,6 +11,7 @@ import { decodeJsonFrame, type CopyCompleteFrame, type EpochFrame, type TableSta
 import { maxLsn, parseLsn, ZERO_LSN, type Lsn } from '#schemas/lsn.ts';
 import { pairId, tableId, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { refersToItself } from '#schemas/mapping/self-reference.ts';
+import { arriving } from './arriving.ts';
 import { BookmarkKeeper, REREAD_RECORDS } from './bookmark-keeper.ts';
 import { Decoder } from './decoder.ts';
 import { FrameScanner, type FrameUnit, type Unit } from './frame-scanner.ts';
@@ -200,7 +201,7 @@ export class SinkSession {
     for (;;) {
       const batch = await cursor.next(signal);
       if (batch === undefined || signal.aborted) return;
-      for (const piece of this.#pieces(batch)) {
+      for (const piece of this.#pieces(arriving(batch))) {
         for (const unit of this.#scanner.push(piece)) {
           await this.#take(unit, signal);
           if (signal.aborted) return;

@@ -1,12 +1,13 @@
 /**
- * Test hooks asked for by the environment. Guarantee: without the two variables nothing is installed. A failpoint ends this process
+ * Test hooks asked for by the environment. Guarantee: without the three variables nothing is installed. A failpoint ends this process
  * by SIGKILL, as a crash would, at the hit asked for.
  */
 import { writeSync } from 'node:fs';
 import { PipelineError } from '#schemas/errors.ts';
 import { FAILPOINTS, GUARDS, installTestHooks, type Failpoint } from '#schemas/test-hooks.ts';
+import { changesAstray } from './changes-astray.ts';
 
-/** CROSSFADE_TEST_FAILPOINT=`name:count`, CROSSFADE_TEST_DISABLE=`guard,guard`. @throws PipelineError CF-1007 on an unknown name */
+/** CROSSFADE_TEST_FAILPOINT=`name:count`, CROSSFADE_TEST_DISABLE=`guard,guard`, CROSSFADE_TEST_ASTRAY (changes-astray.ts). @throws PipelineError CF-1007 on an unknown name */
 export function installTestHooksFrom(environment: Readonly<Record<string, string | undefined>>): void {
   const disabledGuards = (environment['CROSSFADE_TEST_DISABLE'] ?? '').split(',').filter((name) => name !== '');
   for (const name of disabledGuards) {
@@ -14,7 +15,10 @@ export function installTestHooksFrom(environment: Readonly<Record<string, string
   }
   const failpoint = environment['CROSSFADE_TEST_FAILPOINT'];
   const onFailpoint = failpoint === undefined || failpoint === '' ? undefined : strikeAt(failpoint);
-  if (disabledGuards.length > 0 || onFailpoint) installTestHooks({ disabledGuards, ...(onFailpoint && { onFailpoint }) });
+  const strays = environment['CROSSFADE_TEST_ASTRAY'] ?? '';
+  const astray = strays === '' ? undefined : changesAstray(strays);
+  if (disabledGuards.length === 0 && !onFailpoint && !astray) return;
+  installTestHooks({ disabledGuards, ...(onFailpoint && { onFailpoint }), ...(astray && { astray }) });
 }
 
 function strikeAt(text: string): (point: Failpoint) => void {

@@ -1,9 +1,10 @@
-/** What is done to the target behind the pipeline's back, and what has to be said of it. */
+/** What is done to the target behind the pipeline's back, or to changes on their way, and what has to be said of it. */
 import { execute } from '#test/support/application.ts';
 import type { Random } from '#test/support/random.ts';
+import { STRAY_DEEDS, strayOf, type StrayDeed } from './strays.ts';
 import { ABSENT_EVERY, QUIET_EVERY, rowsOf, type TableKind } from './table-kinds.ts';
 
-export type Deed = 'cell changed' | 'row deleted' | 'row added' | 'change lost' | 'change altered';
+export type Deed = 'cell changed' | 'row deleted' | 'row added' | StrayDeed;
 
 /** One line of `crossfade.finding` that has to come. */
 export interface Expected {
@@ -12,6 +13,8 @@ export interface Expected {
   readonly key: Readonly<Record<string, string | null>> | null;
   readonly kind: 'missing' | 'extra' | 'different';
   readonly columns: readonly string[];
+  /** Of a table without a key: how many. */
+  readonly rows: number;
 }
 
 export interface Corruption {
@@ -23,19 +26,6 @@ export interface Corruption {
   readonly atMs: number;
   readonly expected: readonly Expected[];
 }
-
-/** Changes on their way into the largest table that name themselves: one is lost, the other altered, while `astray` has a row. */
-export const ASTRAY_SQL = `
-  CREATE TABLE astray (n int);
-  CREATE FUNCTION astray() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    IF EXISTS (SELECT FROM public.astray) THEN
-      IF NEW.label LIKE 'lose %' THEN RETURN NULL; END IF;
-      NEW.label := 'altered';
-    END IF;
-    RETURN NEW; END $$;
-  CREATE TRIGGER astray BEFORE INSERT OR UPDATE ON big FOR EACH ROW WHEN (NEW.label LIKE 'lose %' OR NEW.label LIKE 'alter %') EXECUTE FUNCTION astray();
-  ALTER TABLE big ENABLE ALWAYS TRIGGER astray`;
-export const ASTRAY_TABLE = 'big';
 
 /** Numbers that are not used twice in one target. */
 export class Numbers {
@@ -71,6 +61,7 @@ export interface Corrupting {
 export async function corrupt(stage: Corrupting, table: TableKind, deed: Deed): Promise<Corruption> {
   const { numbers, random, targetUrl } = stage;
   const beganMs = Date.now();
+  if (isStray(deed)) return { table, deed, beganMs, ...(await strayOf(stage, table, deed)) };
   const n = numbers.draw(table, deed === 'row added');
   const { to, named, find } = table;
   const returning = `RETURNING ${named.length === 0 ? '1 AS one' : named.join(', ')}`;
@@ -80,19 +71,6 @@ export async function corrupt(stage: Corrupting, table: TableKind, deed: Deed): 
     'row deleted': `DELETE FROM ${to} WHERE ctid = (SELECT ctid FROM ${to} WHERE ${find(n)} LIMIT 1) ${returning}`,
     'row added': `${table.add?.(n)} ${returning}`,
   };
-  if (deed === 'change lost' || deed === 'change altered') {
-    const word = deed === 'change lost' ? 'lose' : 'alter';
-    await execute(targetUrl, 'INSERT INTO astray VALUES (1)');
-    await execute(stage.sourceUrl, `UPDATE ${table.from} SET label = '${word} it' WHERE id = ${n}`);
-    return {
-      table,
-      deed,
-      n,
-      beganMs,
-      atMs: Date.now(),
-      expected: [{ ...placeOf(table), key: { id: String(n) }, kind: 'different', columns: ['label'] }],
-    };
-  }
   const rows = await execute(targetUrl, sql[deed]);
   if (rows.length !== 1) throw new Error(`${table.name} ${n}: ${deed} met ${rows.length} rows`);
   const added = deed === 'row added' ? table.addedKey?.(n) : undefined;
@@ -100,12 +78,16 @@ export async function corrupt(stage: Corrupting, table: TableKind, deed: Deed): 
   return { table, deed, n, beganMs, atMs: Date.now(), expected: expectedOf(table, deed, { key, column }) };
 }
 
+function isStray(deed: Deed): deed is StrayDeed {
+  return STRAY_DEEDS.some((one) => one === deed);
+}
+
 function placeOf({ from, to }: TableKind): Pick<Expected, 'from' | 'to'> {
   return { from, to };
 }
 
 function expectedOf(table: TableKind, deed: Deed, { key, column }: { readonly key: Expected['key']; readonly column: string }): Expected[] {
-  const one = { ...placeOf(table), key, columns: [] };
+  const one = { ...placeOf(table), key, columns: [], rows: 1 };
   switch (deed) {
     case 'cell changed': {
       if (key !== null) return [{ ...one, kind: 'different', columns: [column] }];

@@ -8,11 +8,11 @@ import { OPEN_STATES, type DriftFinding } from '#schemas/reconcile/drift-finding
 import { readLastFindings } from '#connectors/target/postgres/reconcile-record.ts';
 import { explain, runCommand } from '#services/demo/pipeline/command.ts';
 import { Pipeline } from '#services/demo/pipeline/pipeline.ts';
-import { execute } from '#test/support/application.ts';
 import { seeded, type Random } from '#test/support/random.ts';
 import { openProofStage, requireVerified, untilFollowing, type ProofStage } from '../proof-stage.ts';
-import { ASTRAY_SQL, ASTRAY_TABLE, corrupt, Numbers, type Corruption, type Deed, type Expected } from './corruption.ts';
+import { corrupt, Numbers, type Corruption, type Deed, type Expected } from './corruption.ts';
 import { startLag, type Pause } from './lag.ts';
+import { STRAY_DEEDS, STRAY_ENVIRONMENT } from './strays.ts';
 import { fillSql, TABLE_KINDS, type TableKind } from './table-kinds.ts';
 import { startWriters } from './writers.ts';
 
@@ -40,7 +40,7 @@ export async function openStorm({ rows, budgetPercent }: StormOptions): Promise<
 heartbeatSeconds: 1
 reconcile: { startAfterSeconds: 0, budgetPercent: ${budgetPercent} }`,
     sourceSql: `${sourceSql};ANALYZE`,
-    targetSql: `${TABLE_KINDS.map(({ target }) => target).join(';')};${ASTRAY_SQL}`,
+    targetSql: TABLE_KINDS.map(({ target }) => target).join(';'),
   });
 }
 
@@ -86,7 +86,7 @@ export async function runCorruptions(options: CorruptionsOptions): Promise<Corru
   const { say, env } = options;
   const random = seeded(options.seed);
   await using stage = await openStorm(options);
-  await using pipeline = Pipeline.start({ ...stage.pipeline, ...(env && { env }) });
+  await using pipeline = Pipeline.start({ ...stage.pipeline, env: { ...STRAY_ENVIRONMENT, ...env } });
   await untilProved(pipeline);
   say('all is proved once');
   await using writers = await startWriters({ url: stage.sourceUrl, ...options, random: seeded(random.between(1, 1e9)) });
@@ -192,7 +192,6 @@ class Storm {
   async #repair(wave: readonly Corruption[]): Promise<void> {
     const { stage } = this.#parts;
     if (wave.length === 0) return await delay(POLL_MS);
-    await execute(stage.targetUrl, 'TRUNCATE astray');
     const repaired = await runCommand(['repair'], stage.pipeline);
     if (repaired.code !== 0) throw new Error(`crossfade repair: ${explain(repaired)}`);
     await this.#until(wave, 'verified');
@@ -218,8 +217,9 @@ function foundOf({ expected, beganMs }: Corruption, findings: readonly DriftFind
   return expected.map((one) => since.find((finding) => matches(finding, one)));
 }
 
-function matches(finding: DriftFinding, { from, to, key, kind, columns }: Expected): boolean {
+function matches(finding: DriftFinding, { from, to, key, kind, columns, rows }: Expected): boolean {
   return (
+    finding.rows === rows &&
     finding.from === from &&
     finding.to === to &&
     finding.kind === kind &&
@@ -228,13 +228,12 @@ function matches(finding: DriftFinding, { from, to, key, kind, columns }: Expect
   );
 }
 
-const DEEDS: readonly Deed[] = ['cell changed', 'row deleted', 'row added'];
+const DEEDS: readonly Deed[] = ['cell changed', 'row deleted', 'row added', ...STRAY_DEEDS];
 
 /** Each deed in each kind of table before any comes again, in a random order. */
 function planOf(count: number, random: Random): (readonly [TableKind, Deed])[] {
   const all = TABLE_KINDS.flatMap((table) => {
-    const deeds: Deed[] = DEEDS.filter((deed) => deed !== 'row added' || table.add !== undefined);
-    if (table.name === ASTRAY_TABLE) deeds.push('change lost', 'change altered');
+    const deeds = DEEDS.filter((deed) => deed !== 'row added' || table.add !== undefined);
     return deeds.map((deed) => [table, deed] as const);
   });
   const plan: (readonly [TableKind, Deed])[] = [];

@@ -34,6 +34,18 @@ export interface TableKind {
   readonly add: ((n: number) => string) | undefined;
   /** Of which source tables a row that goes is missing; its own when absent. */
   readonly parts?: readonly string[];
+  /** A source column that takes any text, and what sets it to one. */
+  readonly text: string;
+  readonly setText: (text: string) => string;
+  /** Of a change of its text that does not arrive as it was: what the target's rows are told as. Absent: one that differs in that column. */
+  readonly strayed?: (n: number, asked: string, arrived: string | undefined) => readonly StrayedRow[];
+  /** All rows of the target that one of the source makes; `find` when absent. */
+  readonly findAll?: (n: number) => string;
+}
+
+export interface StrayedRow {
+  readonly key: Readonly<Record<string, string>> | null;
+  readonly kind: 'missing' | 'extra';
 }
 
 const PLAIN = 'v int NOT NULL, label text';
@@ -61,6 +73,8 @@ function plain(name: string, given: Partial<TableKind> & { readonly keyType?: st
     named: ['id::text AS id'],
     cells: CELLS,
     add: (n) => `INSERT INTO ${name} SELECT ${given.keyOf ?? 'n'}, 0, 'never there' FROM (VALUES (${n})) x(n)`,
+    text: 'label',
+    setText: (text) => `${given.text ?? 'label'} = '${text}'`,
     ...given,
   };
 }
@@ -99,6 +113,10 @@ export const TABLE_KINDS: readonly TableKind[] = [
     source: `CREATE TABLE loose (id int, ${PLAIN}); CREATE INDEX ON loose (id); ALTER TABLE loose REPLICA IDENTITY FULL`,
     target: `CREATE TABLE loose (id int, ${PLAIN}); CREATE INDEX ON loose (id)`,
     named: [],
+    strayed: () => [
+      { key: null, kind: 'missing' },
+      { key: null, kind: 'extra' },
+    ],
   }),
   plain('event', {
     source: `CREATE TABLE event (id int8 PRIMARY KEY, ${PLAIN}) PARTITION BY RANGE (id); CREATE TABLE event_low PARTITION OF event FOR VALUES FROM (MINVALUE) TO (700);
@@ -140,6 +158,13 @@ export const TABLE_KINDS: readonly TableKind[] = [
       ['quantity', 'quantity + 1'],
       ['place', 'place + 10'],
     ],
+    text: 'items',
+    setText: (text) => `items = jsonb_set(items, '{1,sku}', '"${text}"')`,
+    strayed: (n, asked, arrived = 'b') => [
+      { key: { bundle_id: String(n), sku: asked }, kind: 'missing' },
+      { key: { bundle_id: String(n), sku: arrived }, kind: 'extra' },
+    ],
+    findAll: (n) => `bundle_id = ${n}`,
     // Of a parent that is there, and of one that is not.
     add: (n) => `INSERT INTO bundle_item VALUES (${n % 60 === 0 ? n : n + 3}, 'never', 1, 4)`,
   }),
@@ -169,6 +194,7 @@ export const TABLE_KINDS: readonly TableKind[] = [
     target: PERSON,
     row: `n, 'e' || n, 'n' || n`,
     set: `email = 'w' || length(email) || random()`,
+    text: 'email',
     cells: [
       ['email', `email || '?'`],
       ['notes', 'NULL'],
@@ -184,6 +210,7 @@ export const TABLE_KINDS: readonly TableKind[] = [
     key: 'account_id',
     row: `n, 'p' || n`,
     set: `nick = 'w' || random()`,
+    text: 'nick',
     cells: [['nick', `nick || '?'`]],
     add: undefined,
     parts: HALVES,
