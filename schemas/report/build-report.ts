@@ -11,6 +11,7 @@ import type { Remnant } from './remnant.ts';
 import type {
   ReportDocument,
   ReportedApproval,
+  ReportedCheck,
   ReportedComparison,
   ReportedEvidence,
   ReportedFinding,
@@ -32,6 +33,7 @@ export interface ReportFacts {
   readonly audit: { readonly records: readonly AuditRecord[]; readonly verdict: AuditVerdict };
   readonly verify: VerifyResult | undefined;
   readonly comparisons: readonly ReportedComparison[];
+  readonly checks: readonly ReportedCheck[];
   readonly findings: readonly DriftFinding[];
   readonly setAside: number | null;
   readonly required: readonly RequiredApproval[];
@@ -72,7 +74,7 @@ export function buildReport(facts: ReportFacts): ReportDocument {
     audit: {
       ok: audit.verdict.ok,
       why: audit.verdict.ok ? null : audit.verdict.why,
-      head: row?.auditHead ?? { seq: 0, hash: '' },
+      head: row?.auditHead ?? (audit.verdict.ok ? audit.verdict.head : { seq: 0, hash: '' }),
       records: audit.records,
     },
     remnants: facts.remnants,
@@ -93,7 +95,7 @@ function tablesOf(tables: readonly TableFacts[], acts: readonly ReportedAct[]): 
   });
 }
 
-function evidenceOf({ verify, comparisons, findings, setAside }: ReportFacts): ReportedEvidence {
+function evidenceOf({ verify, comparisons, checks, findings, setAside }: ReportFacts): ReportedEvidence {
   return {
     verify:
       verify === undefined
@@ -106,6 +108,7 @@ function evidenceOf({ verify, comparisons, findings, setAside }: ReportFacts): R
             inconclusive: verify.inconclusive,
           },
     comparisons,
+    checks,
     findings: findings.map(findingOf),
     setAside,
   };

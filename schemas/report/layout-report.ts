@@ -19,7 +19,7 @@ import { layoutActs } from './layout-acts.ts';
 import { layoutAudit } from './layout-audit.ts';
 import { peopleOf } from './build-report.ts';
 import type { Remnant } from './remnant.ts';
-import type { ReportDocument, ReportedApproval, ReportedIncident, ReportedTable, TableSize } from './report-document.ts';
+import type { ReportDocument, ReportedApproval, ReportedCheck, ReportedIncident, ReportedTable, TableSize } from './report-document.ts';
 
 export function layoutReport(report: ReportDocument): Block[] {
   return [
@@ -148,7 +148,7 @@ function size(one: TableSize | null): string {
 }
 
 function layoutEvidence({ evidence, acts }: ReportDocument): Block[] {
-  const { verify, comparisons, findings, setAside } = evidence;
+  const { verify, comparisons, checks, findings, setAside } = evidence;
   const proof = acts.findLast(({ outcome, compare }) => outcome === 'done' && compare !== null);
   const open = findings.filter(({ state }) => state === 'suspected' || state === 'confirmed' || state === 'repairing');
   const verdict =
@@ -193,6 +193,29 @@ function layoutEvidence({ evidence, acts }: ReportDocument): Block[] {
             [3, 5],
           ),
         ]),
+    ...layoutChecks(checks),
+  ];
+}
+
+function layoutChecks(checks: readonly ReportedCheck[]): Block[] {
+  if (checks.length === 0) return [];
+  const verdict = ({ verdict: word, message }: ReportedCheck): Line => (word === 'equal' ? ['equal'] : [{ strong: word }, `: ${message}`]);
+  return [
+    text(['The checks and shadow queries of the file were made beside the pipeline, last:']),
+    table(
+      ['Check', 'Kind', 'When', 'Source state', 'Source', 'Target', 'Verdict', 'Times (7 days)'],
+      checks.map((one) => [
+        [code(one.name)],
+        [one.kind],
+        [shortTime(one.at)],
+        one.lsn === null ? ['–'] : [code(one.lsn)],
+        [one.source ?? '–'],
+        [one.target ?? '–'],
+        verdict(one),
+        [figure(one.times)],
+      ]),
+      [7],
+    ),
   ];
 }
 

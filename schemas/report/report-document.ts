@@ -67,6 +67,8 @@ export interface ReportedEvidence {
   } | null;
   /** Of the comparison beside the pipeline, the last one of each table. */
   readonly comparisons: readonly ReportedComparison[];
+  /** Of the file's checks and shadow queries, the last verdict of each that was made beside the pipeline. */
+  readonly checks: readonly ReportedCheck[];
   readonly findings: readonly ReportedFinding[];
   readonly setAside: number | null;
 }
@@ -79,6 +81,20 @@ export interface ReportedComparison {
   readonly verdict: string;
   readonly differences: number;
   /** Comparisons of this table that are still remembered. */
+  readonly times: number;
+}
+
+/** Of values only numbers and moments, as a verdict has them. */
+export interface ReportedCheck {
+  readonly name: string;
+  readonly kind: string;
+  readonly at: string;
+  readonly lsn: string | null;
+  readonly verdict: string;
+  readonly source: string | null;
+  readonly target: string | null;
+  readonly message: string;
+  /** Verdicts that are still remembered. */
   readonly times: number;
 }
 

@@ -152,6 +152,38 @@ export async function saveChecks(url: string, name: string, verdicts: readonly C
   });
 }
 
+export interface LastCheck extends Pick<CheckVerdict, 'name' | 'kind' | 'verdict' | 'source' | 'target' | 'message'> {
+  readonly at: string;
+  readonly lsn: string | null;
+  /** How many verdicts of it are remembered. */
+  readonly times: number;
+}
+
+/** Of each check and query of the file that was made, the last verdict; of several with one name each. None where nothing ever ran. */
+export async function readLastChecks(url: string, name: string): Promise<LastCheck[]> {
+  return withSession(url, async (client) => {
+    if ((await client.query(`SELECT WHERE to_regclass('crossfade.check_verdict') IS NOT NULL`)).rowCount === 0) return [];
+    const { rows } = await client.query<Row>(
+      `SELECT check_name, kind, lsn::text AS lsn, verdict, source, target, message, times::text AS times, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS at
+       FROM (SELECT v.*, rank() OVER (w ORDER BY v.at DESC) AS place, count(*) OVER w AS times FROM crossfade.check_verdict v WHERE v.name = $1
+         WINDOW w AS (PARTITION BY v.check_name, v.kind)) AS ranked
+       WHERE place = 1 ORDER BY id`,
+      [name],
+    );
+    return rows.map((row) => ({
+      name: row['check_name']!,
+      kind: row['kind'] as LastCheck['kind'],
+      at: row['at']!,
+      lsn: row['lsn'] ?? null,
+      verdict: row['verdict'] as LastCheck['verdict'],
+      source: row['source'] ?? null,
+      target: row['target'] ?? null,
+      message: row['message']!,
+      times: Number(row['times']),
+    }));
+  });
+}
+
 /** Nobody is to wait for our notes: not for a standby, and not for a lock. */
 const SETTINGS: Readonly<Record<string, string>> = { synchronous_commit: 'local', statement_timeout: '30000', lock_timeout: '5000' };
 

@@ -8,6 +8,7 @@ export interface OwnKeys {
   readonly markers: string;
   readonly bookmark: string;
   readonly lock: string;
+  readonly audit: string;
   /** What guards of absent rows begin with. */
   readonly guards: string;
 }
@@ -20,6 +21,7 @@ export function ownKeys(name: string): OwnKeys {
     markers: `${state}:markers`,
     bookmark: `${state}:bookmark`,
     lock: `${state}:lock`,
+    audit: `${state}:audit`,
     guards: `crossfade:${name}:gone:`,
   };
 }

@@ -210,3 +210,9 @@ return { keys, commands }`;
 export const RAISE_FENCE: string = `
 if tonumber(redis.call('HGET', KEYS[1], 'epoch') or 0) < tonumber(ARGV[1]) then redis.call('HSET', KEYS[1], 'epoch', ARGV[1]) end
 return 1`;
+
+/** KEYS: audit. ARGV: the head as it was read ('': none), number, record, the new head. Returns 0 where another record came first. */
+export const APPEND_AUDIT: string = `
+if (redis.call('HGET', KEYS[1], 'head') or '') ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[2], ARGV[3], 'head', ARGV[4])
+return 1`;

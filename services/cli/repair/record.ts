@@ -14,7 +14,7 @@ import { accountName } from '../account-name.ts';
 const HASHES_MAX = 1_000;
 const SALT_BYTES = 16;
 
-/** Nothing where the target keeps no trail (Redis). @throws PipelineError CF-5001, CF-5002 */
+/** @throws PipelineError CF-5001, CF-5002 */
 export async function recordAsked(
   file: MigrationFile,
   requests: readonly RecopyRequest[],
@@ -33,9 +33,13 @@ export async function recordRepaired(file: MigrationFile, after: VerifyResult): 
 }
 
 async function note(file: MigrationFile, event: string, details: Parameters<typeof noteAudit>[2]['details'] & object): Promise<void> {
-  if (file.target.postgres === undefined) return;
-  const plan = file.signedPlan === undefined ? {} : { plan: file.signedPlan };
-  await noteAudit(file.target.postgres, file.name, { actor: accountName(), event, details: { ...details, ...plan } });
+  const { name, target, signedPlan } = file;
+  const plan = signedPlan === undefined ? {} : { plan: signedPlan };
+  const entry = { actor: accountName(), event, details: { ...details, ...plan } };
+  if (target.redis === undefined) return noteAudit(target.postgres, name, entry);
+  // Its client is loaded only where it is needed.
+  const { noteRedisAudit } = await import('#connectors/target/redis/audit.ts');
+  await noteRedisAudit(target.redis, name, entry);
 }
 
 type Described = Record<string, string | number | string[]>;

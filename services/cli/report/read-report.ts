@@ -10,22 +10,22 @@ import { countBlocked } from '#connectors/target/postgres/dead-letters.ts';
 import { readState } from '#connectors/target/postgres/migration-state.ts';
 import { readPlanHistory } from '#connectors/target/postgres/plan-record.ts';
 import { readTableProgress } from '#connectors/target/postgres/progress.ts';
-import { readLastComparisons, readLastFindings } from '#connectors/target/postgres/reconcile-record.ts';
+import { readLastChecks, readLastComparisons, readLastFindings } from '#connectors/target/postgres/reconcile-record.ts';
 import type { TableProgress } from '#connectors/target/target.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
-import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import { messageOf } from '#schemas/errors.ts';
-import type { MigrationRow } from '#schemas/migration/migration-row.ts';
 import { addressOf, serverOf } from '#schemas/plan/build-plan.ts';
 import type { PlanPlace } from '#schemas/plan/plan-document.ts';
 import { buildReport, type TableFacts } from '#schemas/report/build-report.ts';
 import type { Remnant } from '#schemas/report/remnant.ts';
-import type { ReportDocument, ReportedPlan } from '#schemas/report/report-document.ts';
+import type { ReportDocument } from '#schemas/report/report-document.ts';
 import { swapsNames } from '#schemas/mapping/renames.ts';
 import { readLastVerify } from '#services/runtime/last-verify.ts';
 import { VERSION } from '../version.ts';
 import { otherWaves } from '../cleanup/other-waves.ts';
 import { readLocalRemnants } from './local-remnants.ts';
+import { readRedisTarget, redisPlace, redisRemnant } from './read-redis-target.ts';
+import type { TargetFacts } from './target-facts.ts';
 import { readTableSizes, type SizedTable, sizeOf, type TableSizes } from './table-sizes.ts';
 
 const FINDINGS_MAX = 10_000;
@@ -37,9 +37,8 @@ export interface ReportOptions {
   readonly count: boolean;
 }
 
-/** @throws PipelineError CF-5001; CF-5010 for Redis */
+/** @throws PipelineError CF-5001 */
 export async function readReport(file: MigrationFile, { dataDir, count }: ReportOptions): Promise<ReportDocument> {
-  const url = postgresTarget(file, 'report');
   const unread: string[] = [];
   const optional = async <T>(what: string, read: () => Promise<T>, otherwise: T): Promise<T> => {
     try {
@@ -49,11 +48,16 @@ export async function readReport(file: MigrationFile, { dataDir, count }: Report
       return otherwise;
     }
   };
-  const target = await readTarget(url, file.name);
+  const { postgres: url, redis } = file.target;
+  const target =
+    redis === undefined
+      ? await readTarget(url, file.name)
+      : await readRedisTarget(redis, { name: file.name, targetName: file.targetName, dataDir });
   const from = target.tables.map((table) => table.from);
   const to = target.tables.map((table) => table.to);
   const here = await optional('the source', async () => readSide(file.source.postgres, { side: 'source', tables: from, count }), undefined);
-  const there = await readSide(url, { side: 'target', tables: to, count });
+  const there =
+    redis === undefined ? await readSide(url, { side: 'target', tables: to, count }) : { place: redisPlace(redis), sizes: undefined };
   return buildReport({
     name: file.name,
     target: file.targetName,
@@ -70,21 +74,18 @@ export async function readReport(file: MigrationFile, { dataDir, count }: Report
   });
 }
 
-interface TargetFacts {
-  readonly row: MigrationRow | undefined;
-  readonly plans: readonly ReportedPlan[];
-  readonly tables: readonly TableProgress[];
-  readonly setAside: number | null;
-}
-
-async function readTarget(url: string, name: string) {
+async function readTarget(url: string, name: string): Promise<TargetFacts> {
   const own = await readOwn(url, name);
   const [audit, row] = [await readTrail(url, name), await readState(url, name)];
-  const [comparisons, findings] = await Promise.all([readLastComparisons(url, name), readLastFindings(url, name, FINDINGS_MAX)]);
-  return { ...own, row, audit, comparisons, findings, approvals: await readApprovals(url, name) };
+  const [comparisons, checks, findings] = await Promise.all([
+    readLastComparisons(url, name),
+    readLastChecks(url, name),
+    readLastFindings(url, name, FINDINGS_MAX),
+  ]);
+  return { ...own, row, audit, comparisons, checks, findings, approvals: await readApprovals(url, name) };
 }
 
-async function readOwn(url: string, name: string): Promise<Omit<TargetFacts, 'row'>> {
+async function readOwn(url: string, name: string): Promise<Pick<TargetFacts, 'plans' | 'tables' | 'setAside'>> {
   const client = await connect(url, { applicationName: 'crossfade report', role: 'target' });
   try {
     const plans = await readPlanHistory(client, name, PLANS_MAX);
@@ -115,7 +116,7 @@ async function readSide(
   }
 }
 
-function tableFacts(table: TableProgress, source: TableSizes | undefined, target: TableSizes): TableFacts {
+function tableFacts(table: TableProgress, source: TableSizes | undefined, target: TableSizes | undefined): TableFacts {
   const { from, to, state, error, rowsCopied, changesApplied } = table;
   return {
     from: `${from.schema}.${from.name}`,
@@ -139,11 +140,11 @@ export async function remnantsOf(
   const place = file.targetName === undefined ? 'target' : `target ${file.targetName}`;
   const waves = await otherWaves(file);
   const source = { url: file.source.postgres, name, side: 'source', place: 'source', waves } as const;
-  const target = { url: postgresTarget(file, 'report'), name, side: 'target', place, waves } as const;
+  const { postgres: url, redis } = file.target;
   return [
     // Of one database it is all the target's.
     ...(swapsNames(file) ? [] : await optional('what is left on the source', async () => readRemnants(source), [])),
-    ...(await readRemnants(target)),
+    ...(redis === undefined ? await readRemnants({ url, name, side: 'target', place, waves }) : [redisRemnant(name, place)]),
     ...(await readLocalRemnants(file, dataDir)),
   ];
 }

@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { ReportDocument } from '#schemas/report/report-document.ts';
+import { saveChecks } from '#connectors/target/postgres/reconcile-record.ts';
 import { execute } from '#test/support/application.ts';
 import { envelopeOf } from '#test/support/command-line.ts';
 import { CERTIFICATE, CUT_OVER, leaveFences, movedShop } from '#test/support/moved-shop.ts';
@@ -31,6 +32,9 @@ test('the report says what moved, on what evidence, what went wrong, and what is
   );
 
   expect((await shop.run('verify')).exitCode).toBe(0);
+  const verdict = { kind: 'sum', source: '10', target: '10', message: 'equal', lsn: '0/10' } as const;
+  await saveChecks(shop.target, 'shop', [{ ...verdict, name: 'takings', verdict: 'equal' }], 0.1);
+  await saveChecks(shop.target, 'shop', [{ ...verdict, name: 'takings', verdict: 'differs', target: '12', message: '2 more' }], 0.1);
   await leaveFences(shop);
   await shop.apply(
     ['drill-begun', {}],
@@ -45,7 +49,7 @@ test('the report says what moved, on what evidence, what went wrong, and what is
   expect(flipped).toMatchObject({
     state: 'observing',
     serves: 'target',
-    evidence: { verify: { rows: 1200, differences: 0 }, setAside: 0 },
+    evidence: { verify: { rows: 1200, differences: 0 }, setAside: 0, checks: [{ name: 'takings', verdict: 'differs', times: 2 }] },
   });
   expect(flipped.acts.map(({ kind, epoch, outcome, blockMs }) => [kind, epoch, outcome, blockMs])).toEqual([
     ['cutover-drill', '1', 'drilled', 212],
@@ -73,6 +77,7 @@ test('the report says what moved, on what evidence, what went wrong, and what is
   const markdown = (await shop.run('report')).stdout;
   expect(markdown).toContain('# Migration report: `shop`');
   expect(markdown).toContain('| `public.orders` | `public.orders` | 1,000 |');
+  expect(markdown).toMatch(/\| `takings` \| sum \| .* \| `0\/10` \| 10 \| 12 \| \*\*differs\*\*: 2 more \| 2 \|/);
   expect((await shop.run('report', '--format', 'html', '--out', 'report.html')).exitCode).toBe(0);
   const html = readFileSync(join(shop.directory, 'report.html'), 'utf8');
   expect(html).toContain('<h3>Certificate: the cut-over of epoch 3</h3>');

@@ -1,6 +1,8 @@
 /** What somebody wrote to Redis behind the pipeline's back is found with key and column, copied again by `repair`, and equal then. */
 import { expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
+import type { ReportDocument } from '#schemas/report/report-document.ts';
+import { noteRedisAudit, readRedisTrail } from '#connectors/target/redis/audit.ts';
 import { execute } from '#test/support/application.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
 import { startShop, tableOf } from '#test/support/redis/compared-shop.ts';
@@ -89,5 +91,33 @@ describeWithRedis('verify of a Redis target', () => {
     const again = await shop.run('verify');
     expect([again.exitCode, again.result.differences, again.result.inconclusive], again.text).toEqual([0, 0, 0]);
     expect(await redis.client.hget('acct:16', 'mine')).toBe('stays');
+
+    // Who has asked for what stands in Redis, and in the report; no key of a row does.
+    const told = (await shop.run('report')).result as unknown as ReportDocument;
+    expect(told).toMatchObject({
+      serves: 'source',
+      unread: [],
+      audit: { ok: true, head: { seq: 4 } },
+      evidence: { verify: { differences: 0 } },
+    });
+    expect(told.audit.records.map(({ event }) => event)).toEqual(['repair-asked', 'repaired', 'repair-asked', 'repaired']);
+    expect(told.audit.records[0]).toMatchObject({
+      actor: expect.stringMatching(/^.+@.+$/) as string,
+      details: {
+        salt: expect.stringMatching(/^[0-9a-f]{32}$/) as string,
+        requests: expect.arrayContaining([expect.objectContaining({ table: 'public.account', kind: 'keys' })]) as object,
+        before: expect.arrayContaining([expect.objectContaining({ table: 'public.orders' })]) as object,
+      },
+    });
+    expect(JSON.stringify(told.audit)).not.toMatch(/700002|acct:/);
+    // Writers at the same time stand in a line.
+    const address = { url: redis.url, cluster: false };
+    const notes = Array.from({ length: 8 }, async (_, i) => noteRedisAudit(address, 'scenario', { actor: `writer ${i}`, event: 'noted' }));
+    await Promise.all(notes);
+    expect((await readRedisTrail(address, 'scenario')).verdict).toMatchObject({ ok: true, records: 12 });
+    const key = 'crossfade:{scenario}:audit';
+    await redis.client.hset(key, '2', (await redis.client.hget(key, '2'))!.replace('"extra":', '"more":'));
+    const altered = (await shop.run('report')).result as unknown as ReportDocument;
+    expect(altered.audit).toMatchObject({ ok: false, why: 'record 2 is not what was written' });
   });
 });

@@ -92,6 +92,7 @@ test('a rollback is counted the other way round, names are text in both forms, a
     audit: { records, verdict: { ok: false, records: 3, seq: 2, why: 'record 2 is missing' } },
     verify: undefined,
     comparisons: [],
+    checks: [],
     findings: [
       {
         id: 'x',
