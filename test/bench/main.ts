@@ -7,6 +7,7 @@ import { makeScratch } from '#services/demo/pipeline/scratch.ts';
 import type { Contender } from './contender.ts';
 import { Debezium } from './kafka/debezium.ts';
 import { KafkaLab, kafkaMissing } from './kafka/lab.ts';
+import { benchDualWrite } from './dual-write.ts';
 import { OverKafka } from './kafka/services.ts';
 import { catchUp, measureCopy, measureDrain, measureLatency, type Result, SETS } from './measure.ts';
 import { Native } from './native.ts';
@@ -27,6 +28,10 @@ async function main(argv: readonly string[]): Promise<number> {
     return 0;
   }
   const options = readOptions(argv);
+  if (options.dualWrite) {
+    console.log(await benchDualWrite(options.latencySeconds));
+    return 0;
+  }
   const missing = needsKafka(options.contenders) ? await kafkaMissing() : undefined;
   if (missing !== undefined) {
     console.error(missing);

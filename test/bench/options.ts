@@ -15,6 +15,8 @@ const BESIDE_DEBEZIUM: readonly ContenderName[] = ['kafka', 'debezium'];
 const BACKLOGS_OVER_KAFKA: readonly BacklogKind[] = ['tpcb', 'bulk'];
 
 export interface BenchOptions {
+  /** What the dual writer costs, and nothing else. */
+  readonly dualWrite: boolean;
   readonly parts: readonly Part[];
   readonly contenders: readonly ContenderName[];
   readonly backlogs: readonly BacklogKind[];
@@ -48,7 +50,7 @@ const FULL = { rounds: 3, lines: 1_000_000, scale: 10, transactions: 75_000, bul
 const KAFKA = { ...FULL, rounds: 1, lines: 300_000, scale: 5, wide: 1_000, seconds: 20 };
 const QUICK = { rounds: 1, lines: 100_000, scale: 1, transactions: 7_500, bulk: 30_000, wide: 5_000, seconds: 6 };
 
-export const USAGE = `npm run bench -- [--kafka] [--quick] [--rounds N] [--part copy,drain,latency] [--contender native,crossfade,kafka,kafka-doubled,debezium] [--backlog tpcb,bulk,wide]
+export const USAGE = `npm run bench -- [--kafka | --dual-write] [--quick] [--rounds N] [--part copy,drain,latency] [--contender native,crossfade,kafka,kafka-doubled,debezium] [--backlog tpcb,bulk,wide]
   sizes: [--lines N] [--scale N] [--transactions N] [--bulk N] [--wide N] [--rate TPS] [--seconds N] [--shared-buffers 512MB]
   other: [--out DIR] [--settings YAML] [--subscription 'streaming = off'] [--node-arg FLAG]... [--profile]`;
 
@@ -59,6 +61,7 @@ export function readOptions(argv: readonly string[]): BenchOptions {
     args: [...argv],
     options: {
       kafka: flag,
+      'dual-write': flag,
       quick: flag,
       profile: flag,
       rounds: text,
@@ -83,6 +86,7 @@ export function readOptions(argv: readonly string[]): BenchOptions {
     values.contender === undefined ? (values.kafka === true ? BESIDE_DEBEZIUM : BY_DEFAULT) : choose(values.contender, CONTENDERS);
   const base = values.quick ? QUICK : needsKafka(contenders) ? KAFKA : FULL;
   return {
+    dualWrite: values['dual-write'] ?? false,
     parts: choose(values.part, PARTS),
     contenders,
     backlogs: values.backlog === undefined && needsKafka(contenders) ? BACKLOGS_OVER_KAFKA : choose(values.backlog, BACKLOGS),

@@ -37,7 +37,7 @@ export interface Reply {
 
 const WORKERS = 4;
 
-class Store implements DualStore<DualRow> {
+export class TableStore implements DualStore<DualRow> {
   readonly #pool: pg.Pool;
   readonly #table: string;
 
@@ -156,8 +156,8 @@ async function main([source = '', target = '', url = '', token = '']: readonly s
     createDualWriter<DualRow>({
       stage: () => crossfade.stage(),
       refresh: async () => crossfade.refresh(),
-      source: new Store(old, table),
-      target: new Store(young, table),
+      source: new TableStore(old, table),
+      target: new TableStore(young, table),
       policy: DUAL_TABLES[table],
     });
   const application = new Application(crossfade, {
