@@ -1,4 +1,4 @@
-/** `npm test`. Quiet when green; each file in a process of its own, so a server it forgot ends with it. */
+/** `npm test`. Quiet when green; each file of scenarios in a process of its own, so a server it forgot ends with it. */
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 import { LONG_TESTS } from './test/long-tests.ts';
@@ -25,16 +25,29 @@ class LongestFirst extends BaseSequencer {
   }
 }
 
+const COMMON = { pool: 'forks', testTimeout: 60_000, hookTimeout: 60_000 } as const;
+const EXCLUDED = ['test/prove/**', 'test/bench/**', ...leftOut, '**/node_modules/**'];
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    exclude: ['test/prove/**', 'test/bench/**', ...leftOut, '**/node_modules/**'],
-    globalSetup: 'test/support/kafka/global-setup.ts', // holds the Kafka that the files share; starts nothing by itself
-    pool: 'forks',
+    projects: [
+      // They start next to nothing that could be forgotten: one process for many files spares each a second of starting and loading.
+      { test: { ...COMMON, name: 'unit', include: ['test/unit/**/*.test.ts'], exclude: EXCLUDED, isolate: false } },
+      {
+        test: {
+          ...COMMON,
+          name: 'scenario',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/unit/**', ...EXCLUDED],
+        },
+      },
+    ],
+    globalSetup: [
+      'test/support/kafka/global-setup.ts', // holds the Kafka that the files share; starts nothing by itself
+      'test/support/cli-in-one-file.ts', // what processes of tests are started with
+    ],
     maxWorkers: 2, // two cores are what a small machine has; every scenario starts servers of its own
     sequence: { sequencer: LongestFirst },
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
     teardownTimeout: 20_000,
     silent: 'passed-only',
     reporters: ['dot', 'json'],

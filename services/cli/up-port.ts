@@ -20,6 +20,8 @@ export interface RunUpOptions {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Called about once a second. Must not throw. */
   readonly onProgress: (status: StatusResult) => void;
+  /** A second when absent. */
+  readonly progressEveryMs?: number;
   /** For a trigger that rolls back by itself: begins a rollback, or finds it begun. Absent: it is only told that one is due. */
   readonly startRollback?: (reason: string) => Promise<void>;
   /** A whole comparison while the target serves, recorded with the state. Undefined: it does not serve. Absent: none is made by itself. */

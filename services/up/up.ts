@@ -85,7 +85,7 @@ async function runInstance(options: RunUpOptions): Promise<UpResult> {
   await group.orFailure(running.streaming);
   group.start((signal) => running.copier.run(signal));
   group.start((signal) => keepTrimmed(running, options.file.settings.log.retainBytes, signal));
-  group.start((signal) => reportProgress(() => options.onProgress(status()), signal));
+  group.start((signal) => reportProgress(() => options.onProgress(status()), options.progressEveryMs ?? PROGRESS_EVERY_MS, signal));
   if (options.file.settings.reconcile.stream === true)
     group.start((signal) =>
       watchMirrors({ raw, progress, targets: targets.all, boards: running.boards, serving, logger: options.logger }, signal),
@@ -147,9 +147,9 @@ async function endWithoutTargets(targets: TargetSides, signal: AbortSignal): Pro
   }
 }
 
-async function reportProgress(report: () => void, signal: AbortSignal): Promise<void> {
+async function reportProgress(report: () => void, everyMs: number, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     report();
-    await delay(PROGRESS_EVERY_MS, undefined, { signal }).catch(() => undefined);
+    await delay(everyMs, undefined, { signal }).catch(() => undefined);
   }
 }

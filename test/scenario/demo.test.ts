@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { CLI } from '#services/demo/pipeline/pipeline.ts';
 
 const DEMO = join(import.meta.dirname, '..', '..', 'services', 'demo', 'main.ts');
 
@@ -10,7 +11,10 @@ test(
   'the demo moves a live shop through two kills, proves it equal, cuts over, goes back and is signed off',
   { timeout: 400_000 },
   async () => {
-    const child = spawn(process.execPath, [DEMO, '--small', '--json'], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [DEMO, '--small', '--json'], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, CROSSFADE_TEST_CLI: CLI }, // the sources, as in anybody's hands
+    });
     const [stdout, stderr, [code]] = await Promise.all([
       text(child.stdout),
       text(child.stderr),

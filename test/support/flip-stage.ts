@@ -8,8 +8,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Envelope } from '#schemas/envelope.ts';
+import { entryPoint } from '#services/demo/pipeline/pipeline.ts';
 import { execute } from './application.ts';
-import { type CommandRun, envelopeOf, MAIN, runInProcess } from './command-line.ts';
+import { type CommandRun, envelopeOf, runInProcess } from './command-line.ts';
 import { freshDatabase, type PostgresVersion } from './postgres.ts';
 import { type InstanceOptions, type RunningInstance, startInstance } from './running-instance.ts';
 
@@ -87,7 +88,7 @@ export async function flipStage(stageOptions: FlipStageOptions): Promise<FlipSta
       return { run, envelope: envelopeOf(run) };
     },
     killedAt: async (failpoint, ...args) => {
-      const child = spawn(process.execPath, [MAIN, ...args, '-f', file, '--data', dataDir, '--json'], {
+      const child = spawn(process.execPath, [entryPoint(), ...args, '-f', file, '--data', dataDir, '--json'], {
         env: { ...process.env, CROSSFADE_TEST_FAILPOINT: failpoint },
         stdio: ['ignore', 'pipe', 'pipe'],
       });

@@ -62,6 +62,7 @@ export async function startInstance(options: InstanceOptions, dataDir?: string):
     ...(options.reverseAnew === true && { reverseAnew: true }),
     environment: {},
     onProgress: (status) => (last = status),
+    progressEveryMs: 50,
     startRollback: async (reason) => rollBack(file, { log, io: { environment: {} }, signal: stop.signal }, reason),
     prove: async (signal) => proveNow({ file, dataDir: directory }, { log, signal }),
   });

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { text } from 'node:stream/consumers';
 import { once } from 'node:events';
-import { CLI } from './pipeline.ts';
+import { entryPoint } from './pipeline.ts';
 
 /** The envelope of design §12. */
 export interface Envelope<T> {
@@ -47,7 +47,7 @@ export interface VerifyResult {
 
 export async function runCommand<T>(args: readonly string[], options: CommandOptions): Promise<CommandOutcome<T>> {
   const data = options.dataDir === undefined ? [] : ['--data', options.dataDir];
-  const child = spawn(process.execPath, [CLI, ...args, '-f', options.file, ...data, '--json'], {
+  const child = spawn(process.execPath, [entryPoint(), ...args, '-f', options.file, ...data, '--json'], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...options.env },
   });

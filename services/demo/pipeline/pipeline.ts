@@ -12,6 +12,11 @@ import { unwatch, watch } from '../local-postgres/watchdog.ts';
 /** Entry of the command line; runs without a build step. */
 export const CLI: string = join(import.meta.dirname, '..', '..', 'cli', `main${extname(import.meta.filename)}`);
 
+/** What a process is started with: a test run has the same in one file, which loads in half the time. */
+export function entryPoint(): string {
+  return process.env['CROSSFADE_TEST_CLI'] ?? CLI;
+}
+
 export interface PipelineOptions {
   /** The migration file. */
   readonly file: string;
@@ -96,7 +101,7 @@ export class Pipeline implements AsyncDisposable {
     const log = openSync(options.logFile, 'a');
     const args = [
       ...(options.nodeArgs ?? []),
-      CLI,
+      entryPoint(),
       options.command ?? 'up',
       '-f',
       options.file,

@@ -41,7 +41,7 @@ const FOLLOWING: readonly Strike[] = [
   ['sink.keys-sent', 9],
   ['sink.committed', 11],
 ];
-const SMALL = { copying: COPYING.slice(0, 3), following: FOLLOWING.slice(0, 4) };
+const SMALL = { copying: COPYING.slice(0, 2), following: FOLLOWING.slice(0, 3) };
 const STRIKE_PATIENCE_MS = 20_000;
 const LOOK_EVERY_MS = 150;
 
