@@ -108,7 +108,7 @@ const THING = (
 ): string => `${id}, ' padded ' || ${id} || ' ', repeat('body' || ${id}, 800), 12345678901234567.1234567890 + ${id},
   9007199254740993 + 2 * ${id}, ${id} % 2 = 0, timestamptz '2026-03-04 05:06:07.123457+00' + ${id} * interval '1 day',
   timestamp '2026-03-04 05:06:07.987651' + ${id} * interval '1 day', date '2024-02-28' + ${id}::int, ('{"b": ' || ${id} || ', "a": 2}')::json,
-  jsonb_build_object('x', ${id}, 'y', 'z'), ARRAY['one', NULL, 'a "b"', 'n' || ${id}], NULL, '', '\\x00ff10'::bytea, 1 / (3.0 + ${id})::float8, 'shop'`;
+  jsonb_build_object('x', ${id}, 'y', 'z'), ARRAY['one', NULL, 'a "b"', 'n' || ${id}], NULL, '', '\\x00ff10'::bytea, 1 / (3.1 + ${id})::float8, 'shop'`;
 
 const sequence = (table: string, row: string, count = 60): string =>
   `INSERT INTO ${table} SELECT ${row} FROM generate_series(1, ${count}) g`;
