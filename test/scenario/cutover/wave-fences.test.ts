@@ -7,12 +7,14 @@ import { waveFile } from '#schemas/config/wave-file.ts';
 import { compareAge, type FlagDocument } from '#schemas/flags/flag-document.ts';
 import { readFit } from '#services/cli/catalogs.ts';
 import { requireOwnUnits } from '#services/cli/check/require-own-units.ts';
+import { requireReady } from '#services/cli/check/require-ready.ts';
 import type { FencePort } from '#services/control/flip/ports.ts';
 import { wavesGates } from '#services/control/gates/waves-gate.ts';
 import { fencePort } from '#services/control/postgres/fence-port.ts';
 import { flippedMigration } from '#services/control/postgres/flipped-migration.ts';
 import { SideSessions } from '#services/control/postgres/sessions.ts';
 import { openWaveStore } from '#services/flags/open-store.ts';
+import { silentLogger } from '#services/runtime/service.ts';
 import { execute, openSession } from '#test/support/application.ts';
 import { until } from '#test/support/flip-stage.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
@@ -76,6 +78,8 @@ test('rows of a wave that has moved are given to no other one', async () => {
   for (const wave of ['a', 'b', 'rest'])
     await expect(requireOwnUnits(sides.file(wave, '{ a: [a], b: [b], rest: "*" }'))).rejects.toMatchObject(changed);
   await expect(requireOwnUnits(sides.file('a', '{ a: [a] }'))).rejects.toMatchObject(changed);
+  const context = { signal: new AbortController().signal, log: silentLogger };
+  await expect(requireReady({ file: sides.file('b', '{ a: [a], b: [b], rest: "*" }') }, context)).rejects.toMatchObject(changed);
   await port.lift(2n);
   await requireOwnUnits(sides.file('b', '{ a: [a], b: [b], rest: "*" }'));
 });

@@ -97,7 +97,13 @@ test('without a fence, too, no row changes its unit where units are kept', async
   expect(await postgresFences.lift(world.options, 1n)).toBe(true);
   await execute(world.url, `INSERT INTO shop.note VALUES (51, 'acme')`);
   expect(await outcomeOf(execute(world.url, `UPDATE shop.note SET tenant = NULL WHERE id = 51`))).toBe('23514');
+  const triggers = `SELECT tgname FROM pg_trigger WHERE tgname LIKE 'crossfade%'`;
   await postgresFences.drop(world.options);
-  expect(await world.query(`SELECT tgname FROM pg_trigger WHERE tgname LIKE 'crossfade%'`)).toEqual([]);
+  expect(await world.query(triggers)).toEqual([]);
   await execute(world.url, `UPDATE shop.note SET tenant = 'globex' WHERE id = 51`);
+  // The clean-up finds the guards by their names, too.
+  await postgresFences.prepare(world.options);
+  const place = { url: world.ownerUrl, name: 'shop_acme', side: 'source', place: 'source' } as const;
+  for (const one of await readRemnants(place)) if (one.kind === 'trigger') await removeRemnant(place, one);
+  expect(await world.query(triggers)).toEqual([]);
 });

@@ -121,9 +121,9 @@ const WAVES: FlagDocument = {
 test('in waves only the fence of its own wave sends a write to the other store, where those of others may have none', async () => {
   const client = createCrossfadeClient({ name: 'shop', url: 'http://127.0.0.1:1', token: '', initial: WAVES });
   const tried: string[] = [];
-  const write = async (unit: string, fenceOf: string): Promise<unknown> =>
+  const write = async (unit: string | undefined, fenceOf: string): Promise<unknown> =>
     client.write({
-      unit,
+      ...(unit !== undefined && { unit }),
       waitMs: 300,
       source: () => {
         tried.push(`${unit} source`);
@@ -139,6 +139,9 @@ test('in waves only the fence of its own wave sends a write to the other store, 
     // Newer than the flags.
     await write('globex', 'shop_globex');
     expect(tried.slice(2)).toEqual(['globex source', 'globex target']);
+    // Of a call that names no unit nothing is learnt: the next one's may be anybody's.
+    for (let times = 0; times < 2; times++) await write(undefined, 'shop');
+    expect(tried.slice(4)).toEqual(['undefined source', 'undefined target', 'undefined source', 'undefined target']);
   } finally {
     await client.close();
   }
