@@ -3,8 +3,8 @@
  * and names or values as they stand somewhere, are told apart, so that neither is ever read as markup.
  */
 
-/** Text, or a name or value as it stands in a file or catalogue. */
-export type Inline = string | { readonly code: string } | { readonly strong: string };
+/** Text, or a name or value as it stands in a file or catalogue. `strong`: not to be overlooked. `label`: what the text behind it is about. */
+export type Inline = string | { readonly code: string } | { readonly strong: string } | { readonly label: string };
 export type Line = readonly Inline[];
 
 export type Block =

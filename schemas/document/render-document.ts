@@ -32,7 +32,8 @@ function markdownLine(line: Line): string {
 
 function markdownInline(inline: Inline): string {
   if (typeof inline === 'string') return escapeMarkdown(inline);
-  return 'strong' in inline ? `**${escapeMarkdown(inline.strong)}**` : markdownCode(inline.code);
+  if ('code' in inline) return markdownCode(inline.code);
+  return `**${escapeMarkdown('strong' in inline ? inline.strong : inline.label)}**`;
 }
 
 /** Between more backticks than stand within. */
@@ -64,7 +65,9 @@ h1,h2,h3{line-height:1.2;margin:2em 0 .6em}h1{margin-top:0}h2{border-bottom:1px 
 table{border-collapse:collapse;margin:.6em 0 1.2em;width:100%}th,td{border:1px solid #d0d7de;padding:.3em .6em;text-align:left;vertical-align:top}
 pre{background:#f6f8fa;border:1px solid #d0d7de;border-radius:4px;padding:.6em .8em;margin:.4em 0 1em;font:.87em/1.6 ui-monospace,monospace;white-space:pre-wrap;overflow-wrap:anywhere}
 ul.check{list-style:'\\2610\\00a0'}th{background:#f6f8fa}td.n{text-align:right;white-space:nowrap}code{font:.87em ui-monospace,monospace;overflow-wrap:anywhere;white-space:pre-wrap}
-strong{color:#9a3412}@media print{body{max-width:none;margin:0;font-size:11px}h3{break-after:avoid}tr{break-inside:avoid}}
+.facts th{width:1%;white-space:nowrap;font-weight:600}time{white-space:nowrap}strong{color:#9a3412}
+@media screen and (max-width:50rem){table:not(.facts){display:block;overflow-x:auto}table:not(.facts) code{overflow-wrap:normal}.facts th{white-space:normal;width:6em}}
+@media print{body{max-width:none;margin:0;font-size:11px}h1,h2,h3{break-after:avoid}tr,pre{break-inside:avoid}thead{display:table-header-group}}
 @media (prefers-color-scheme:dark){@media screen{body{color:#e6edf3;background:#0d1117}th,pre{background:#161b22}th,td,h2,pre{border-color:#30363d}strong{color:#f0883e}}}`;
 
 export function renderHtml(title: string, blocks: readonly Block[]): string {
@@ -90,9 +93,14 @@ function htmlBlock(block: Block): string {
   if (block.kind === 'list') return htmlList(block);
   if (block.kind === 'commands') return `<pre>${block.lines.map((line) => escapeHtml(oneLine(line))).join('\n')}</pre>`;
   const titles = block.head.map((cell) => `<th scope="col">${escapeHtml(cell)}</th>`).join('');
-  const head = block.head.every((cell) => cell === '') ? '' : `<thead><tr>${titles}</tr></thead>\n`;
-  const cellOf = (cell: Line, i: number): string => `<td${block.right?.includes(i) === true ? ' class="n"' : ''}>${htmlLine(cell)}</td>`;
-  return `<table>\n${head}<tbody>\n${block.rows.map((cells) => `<tr>${cells.map(cellOf).join('')}</tr>`).join('\n')}\n</tbody></table>`;
+  // Without titles the first column names what the second one tells.
+  const isFacts = block.head.every((cell) => cell === '');
+  const head = isFacts ? '' : `<thead><tr>${titles}</tr></thead>\n`;
+  const cellOf = (cell: Line, i: number): string =>
+    isFacts && i === 0
+      ? `<th scope="row">${htmlLine(cell)}</th>`
+      : `<td${block.right?.includes(i) === true ? ' class="n"' : ''}>${htmlLine(cell)}</td>`;
+  return `<table${isFacts ? ' class="facts"' : ''}>\n${head}<tbody>\n${block.rows.map((cells) => `<tr>${cells.map(cellOf).join('')}</tr>`).join('\n')}\n</tbody></table>`;
 }
 
 function htmlList({ items, mark }: Extract<Block, { kind: 'list' }>): string {
@@ -105,7 +113,9 @@ function htmlLine(line: Line): string {
 }
 
 function htmlInline(inline: Inline): string {
-  if (typeof inline === 'string') return escapeHtml(inline);
+  // A moment is not broken over lines.
+  if (typeof inline === 'string') return escapeHtml(inline).replaceAll(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC/g, '<time>$&</time>');
+  if ('label' in inline) return `<b>${escapeHtml(inline.label)}</b>`;
   if ('strong' in inline) return `<strong>${escapeHtml(inline.strong)}</strong>`;
   return inline.code === '' ? '' : `<code>${escapeHtml(inline.code)}</code>`;
 }

@@ -8,6 +8,7 @@ import type { Finding } from '../errors.ts';
 import { markedColumns } from '../mapping/compile-deletes.ts';
 import { tableId, type CompiledMapping, type TableMapping } from '../mapping/compiled-mapping.ts';
 import { likelyPersonal } from '../mapping/personal-kind.ts';
+import { swapsNames } from '../mapping/renames.ts';
 import type { ResolvedTable } from '../mapping/resolve-tables.ts';
 import { showTable } from '../mapping/table-pattern.ts';
 import { typeWorld, type TypeWorld } from '../mapping/type-fit.ts';
@@ -50,7 +51,7 @@ export function buildPlan({ file, mapping, resolved, source, target, findings, v
     slot: { budgetBytes: file.settings.slot.budgetBytes ?? null, onBudget: file.settings.slot.onBudget },
     schemaSteps: (file.schemaSteps ?? []).map(describeSchemaStep),
     ...(file.shadow !== undefined && { shadow: file.shadow.map(describeShadow) }),
-    scope: scopeOf(tables, source, mapping),
+    scope: scopeOf(tables, source, { mapping, isOneDatabase: swapsNames(file) }),
     tables,
     warnings: findings.filter(({ severity }) => severity === 'warning').map(({ code, message, remedy }) => ({ code, message, remedy })),
     method: METHOD[file.target.redis === undefined ? 'postgres' : 'redis'],
@@ -103,8 +104,14 @@ function describeShadow({ name, sql, fromEnvironment, ...entry }: ShadowEntry): 
   return { name, source: show(sql.source), target: show(sql.target), rules: rules.join(', ') };
 }
 
-function scopeOf(tables: readonly PlanTable[], source: Catalog, mapping: CompiledMapping): PlanScope {
-  const moved = new Set(mapping.tables.map(({ from }) => tableId(from)));
+interface Moved {
+  readonly mapping: CompiledMapping;
+  /** Successors stand among the tables of the source. */
+  readonly isOneDatabase: boolean;
+}
+
+function scopeOf(tables: readonly PlanTable[], source: Catalog, { mapping, isOneDatabase }: Moved): PlanScope {
+  const moved = new Set(mapping.tables.flatMap(({ from, to }) => (isOneDatabase ? [from, to] : [from]).map(tableId)));
   // A table is read once, wherever its columns go.
   const sources = tables.filter((table, i) => tables.findIndex(({ from }) => from === table.from) === i);
   const sum = (figure: (table: PlanTable) => number): number => sources.reduce((total, table) => total + figure(table), 0);

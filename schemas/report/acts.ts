@@ -93,7 +93,8 @@ function actFrom(records: readonly AuditRecord[]): ReportedAct {
     marker: id === undefined || lsn === undefined ? null : { id, lsn },
     before: textIn(before, 'summary') ?? null,
     compare: textIn(compare, 'summary') ?? null,
-    counts: countsIn(before).length > 0 ? countsIn(before) : countsIn(compare),
+    // Behind the fence only what has changed is counted.
+    counts: countsIn(before),
     sequences: blocksIn(details, 'sequences').flatMap((one) => {
       const [sequence, was, set] = [textIn(one, 'sequence'), textIn(one, 'was'), textIn(one, 'set')];
       return sequence === undefined || set === undefined ? [] : [{ sequence, was: was ?? '', set }];
@@ -124,7 +125,7 @@ function countsIn(report: Details | undefined): TableCount[] {
 
 /** JSON in the database keeps no order of keys: these are put into that of a flip. */
 const STEP_ORDER: readonly string[] =
-  'lease recover gates begin hooks prepare compare predict fence marker drain final-compare sequences decide open record flags after-hooks finish'.split(
+  'lease recover reverse gates target-fence begin hooks prepare compare predict recheck fence marker drain purity final-compare sequences swap decide open record flags after-hooks finish'.split(
     ' ',
   );
 

@@ -1,11 +1,12 @@
 /** What was read → the report. Guarantee: pure; all that was read is in it. */
 import { type Approval, personKey, type RequiredApproval } from '../migration/approvals.ts';
+import { describeBackup, lastBackup } from '../migration/backup.ts';
 import type { AuditRecord, AuditVerdict } from '../migration/audit-record.ts';
 import type { MigrationRow } from '../migration/migration-row.ts';
 import type { PlanPlace } from '../plan/plan-document.ts';
 import type { DriftFinding } from '../reconcile/drift-finding.ts';
 import type { VerifyResult } from '../reconcile/verify-result.ts';
-import { actsOf, type ReportedAct } from './acts.ts';
+import { actsOf, type ReportedAct, type TableCount } from './acts.ts';
 import { incidentsOf } from './incidents.ts';
 import type { Remnant } from './remnant.ts';
 import type {
@@ -42,6 +43,11 @@ export interface ReportFacts {
   readonly unread: readonly string[];
 }
 
+interface Names {
+  readonly from: string;
+  readonly to: string;
+}
+
 export interface TableFacts {
   readonly from: string;
   readonly to: string;
@@ -49,6 +55,9 @@ export interface TableFacts {
   readonly error: string | null;
   readonly rowsCopied: number;
   readonly changesApplied: number;
+  readonly conflicts: Readonly<Record<string, number>>;
+  /** Of a rename swap: by which they go on the other side of it, so before the last one. */
+  readonly otherNames?: Names;
   readonly now: { readonly source: TableSize | null; readonly target: TableSize | null };
 }
 
@@ -85,17 +94,19 @@ export function buildReport(facts: ReportFacts): ReportDocument {
 function tablesOf(tables: readonly TableFacts[], acts: readonly ReportedAct[]): ReportedTable[] {
   const flip = acts.findLast(({ outcome, counts }) => outcome === 'done' && counts.length > 0);
   const isBack = flip?.kind === 'rollback';
-  return tables.map((one) => {
+  return tables.map(({ otherNames, ...one }) => {
     // A rollback is compared the other way round: there the target is what is copied from.
-    const counted = flip?.counts.find(({ from, to }) =>
-      isBack ? to === one.from && (from ?? one.to) === one.to : to === one.to && (from ?? one.from) === one.from,
-    );
+    const isOf =
+      (names: Names) =>
+      ({ from, to }: TableCount): boolean =>
+        isBack ? to === names.from && (from ?? names.to) === names.to : to === names.to && (from ?? names.from) === names.from;
+    const counted = flip?.counts.find(isOf(otherNames ?? one));
     const [source, target] = isBack ? [counted?.rowsTarget, counted?.rowsSource] : [counted?.rowsSource, counted?.rowsTarget];
     return { ...one, atFlip: source === undefined || target === undefined ? null : { source, target } };
   });
 }
 
-function evidenceOf({ verify, comparisons, checks, findings, setAside }: ReportFacts): ReportedEvidence {
+function evidenceOf({ verify, comparisons, checks, findings, setAside, audit }: ReportFacts): ReportedEvidence {
   return {
     verify:
       verify === undefined
@@ -109,6 +120,10 @@ function evidenceOf({ verify, comparisons, checks, findings, setAside }: ReportF
           },
     comparisons,
     checks,
+    backups: (['source', 'target'] as const).flatMap((of) => {
+      const last = lastBackup(audit.records, of);
+      return last === undefined ? [] : [describeBackup(of, last)];
+    }),
     findings: findings.map(findingOf),
     setAside,
   };

@@ -4,10 +4,11 @@
  */
 import type { AuditVerdict, AuditRecord } from '../migration/audit-record.ts';
 import { type DriftFinding, OPEN_STATES } from '../reconcile/drift-finding.ts';
+import { REVERSE_ANEW } from '../migration/recovery.ts';
 import type { ReportedAct } from './acts.ts';
 import { textIn } from './details.ts';
 import { maskValues } from './mask-values.ts';
-import type { ReportedIncident } from './report-document.ts';
+import type { ReportedCheck, ReportedIncident } from './report-document.ts';
 
 export interface IncidentFacts {
   readonly writtenAt: string;
@@ -15,6 +16,7 @@ export interface IncidentFacts {
   readonly audit: readonly AuditRecord[];
   readonly verdict: AuditVerdict;
   readonly findings: readonly DriftFinding[];
+  readonly checks: readonly ReportedCheck[];
   readonly held: readonly { readonly from: string; readonly error: string | null }[];
   readonly setAside: number | null;
 }
@@ -32,15 +34,17 @@ export function actName({ kind, epoch }: Pick<ReportedAct, 'kind' | 'epoch'>): s
 
 /** The oldest first. */
 export function incidentsOf(facts: IncidentFacts): ReportedIncident[] {
-  const { writtenAt, acts, audit, verdict, findings, held, setAside } = facts;
+  const { writtenAt, acts, audit, verdict, findings, checks, held, setAside } = facts;
   const now = (what: string): ReportedIncident => ({ at: writtenAt, what, isOver: false });
   return [
     ...acts.flatMap(ofAct),
     ...audit.filter(({ event }) => event === 'forced-found').map(ofForced),
     ...audit.filter(({ event }) => event === 'fence-raised').map(ofFence),
+    ...audit.filter(({ event }) => event === REVERSE_ANEW).map(ofGap),
     ...audit.filter(({ event }) => event === 'trigger-fired').map(ofTrigger),
     ...audit.flatMap(ofDoubt),
     ...findingGroups(findings),
+    ...checks.flatMap((check) => ofCheck(check, audit)),
     ...held.map(({ from, error }) => now(`Table ${from} is held: ${error === null ? 'the cause is not recorded' : maskValues(error)}`)),
     ...(setAside !== null && setAside > 0 ? [now(`${setAside} rows are set aside (crossfade dlq list)`)] : []),
     ...(verdict.ok ? [] : [now(`The audit trail does not hold: ${verdict.why}`)]),
@@ -74,6 +78,23 @@ function ofDoubt({ at, event, details, seq }: AuditRecord, _i: number, audit: re
   if (before?.event === 'doubted') return [];
   const isOver = audit.some((later) => later.seq > seq && (later.event === 'proved' || later.toState === 'following'));
   return [{ at, what: `A comparison while the target served found ${textIn(details, 'differences') ?? 'some'} rows that differ`, isOver }];
+}
+
+/** While the target serves none is made: what was decided since leaves it behind. */
+function ofCheck({ name, at, verdict }: ReportedCheck, audit: readonly AuditRecord[]): ReportedIncident[] {
+  if (verdict !== 'differs') return [];
+  const isOver = audit.some((later) => later.event === 'decided' && later.at > at);
+  return [{ at, what: `The check ${name} differed when it was made last (crossfade verify has the figures)`, isOver }];
+}
+
+/** Over once a comparison of everything was clean. */
+function ofGap({ at, details, seq }: AuditRecord, _i: number, audit: readonly AuditRecord[]): ReportedIncident {
+  const isOver = audit.some((later) => later.seq > seq && later.event === 'proved');
+  return {
+    at,
+    what: `The way back lost its place while the target served, and was begun anew at ${textIn(details, 'lsn') ?? '?'}`,
+    isOver,
+  };
 }
 
 function ofTrigger({ at, details }: AuditRecord): ReportedIncident {

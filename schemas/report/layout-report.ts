@@ -72,9 +72,20 @@ function summaryRows(report: ReportDocument): readonly (readonly Line[])[] {
   return [
     [['Source'], [`${report.source.server}, `, code(report.source.address)]],
     [['Target'], [`${report.targetPlace.server}, `, code(report.targetPlace.address)]],
-    [['Plan'], plans[0] === undefined ? ['none recorded'] : [code(plans[0].hash), plans[0].signed ? ', signed' : ', not signed']],
+    [
+      ['Plan'],
+      plans[0] === undefined
+        ? ['none recorded']
+        : [
+            code(plans[0].hash),
+            plans[0].signed ? ', which crossfade up was held to (--plan)' : ', which crossfade up was not held to (--plan)',
+          ],
+    ],
     ...(first === undefined ? [] : [[['First record'], [shortTime(first)]]]),
     [['Flips'], [`${count(counts('cutover'), 'cut-over')}, ${count(counts('rollback'), 'rollback')}`]],
+    ...(report.serves !== 'target' || done.length === 0
+      ? []
+      : [[['Target serves since'], [shortTime(done.at(-1)!.endedAt ?? done.at(-1)!.beganAt)]]]),
     ...(blocks.length === 0 ? [] : [[['Writers waited'], [`${duration(Math.max(...blocks))} at the longest flip`]]]),
     ...(ended === undefined
       ? []
@@ -90,7 +101,7 @@ function layoutIncidents(incidents: readonly ReportedIncident[]): Block[] {
     isOver ? ['over'] : [{ strong: 'open' }],
   ];
   const all = [...incidents.filter(({ isOver }) => !isOver), ...incidents.filter(({ isOver }) => isOver)];
-  return [heading(2, ['Incidents']), all.length === 0 ? text(['None.']) : table(['When', 'What', ''], all.map(row))];
+  return [heading(2, ['Incidents']), all.length === 0 ? text(['None.']) : table(['When', 'What', 'Now'], all.map(row))];
 }
 
 function layoutTables(tables: readonly ReportedTable[]): Block[] {
@@ -110,11 +121,11 @@ function layoutTables(tables: readonly ReportedTable[]): Block[] {
         'Target table',
         'Copied',
         'Changes',
-        ...(hasFlip ? ['At the flip: source', 'target'] : []),
-        'Now: source',
-        'target',
-        'Size: source',
-        'target',
+        ...(hasFlip ? ['At the flip, source', 'At the flip, target'] : []),
+        'Now, source',
+        'Now, target',
+        'Size, source',
+        'Size, target',
         ...(tables.every(({ phase }) => phase === 'following') ? [] : ['']),
       ],
       tables.map((one) => [
@@ -131,8 +142,30 @@ function layoutTables(tables: readonly ReportedTable[]): Block[] {
       ]),
       Array.from({ length: hasFlip ? 8 : 6 }, (_, i) => i + 2),
     ),
+    ...listed(
+      'Rows that the application and the stream had written differently, each settled by the policy of its table:',
+      tables.flatMap(conflictLine),
+    ),
     ...(isExact ? [] : [text(["About (~) is the servers' own estimate; ", code('crossfade report --count'), ' counts.'])]),
   ];
+}
+
+const CONFLICTS: Readonly<Record<string, string>> = {
+  insert: 'another row had its key',
+  update: 'another row stood there',
+  delete: 'another row was to go',
+  missing: 'the row was gone',
+  copy: 'the first copy met another row',
+};
+
+function conflictLine({ from, conflicts }: ReportedTable): Line[] {
+  const told = Object.entries(conflicts)
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, n]) => {
+      const [kind = '', winner = ''] = name.split('/');
+      return `${figure(n)} × ${CONFLICTS[kind] ?? kind}, the ${winner}'s stayed`;
+    });
+  return told.length === 0 ? [] : [[code(from), `: ${told.join('; ')}`]];
 }
 
 function unequal({ source, target }: { readonly source: number; readonly target: number }): Inline {
@@ -148,7 +181,7 @@ function size(one: TableSize | null): string {
 }
 
 function layoutEvidence({ evidence, acts }: ReportDocument): Block[] {
-  const { verify, comparisons, checks, findings, setAside } = evidence;
+  const { verify, comparisons, checks, backups, findings, setAside } = evidence;
   const proof = acts.findLast(({ outcome, compare }) => outcome === 'done' && compare !== null);
   const open = findings.filter(({ state }) => state === 'suspected' || state === 'confirmed' || state === 'repairing');
   const verdict =
@@ -156,6 +189,7 @@ function layoutEvidence({ evidence, acts }: ReportDocument): Block[] {
       ? 'No verify was run from here.'
       : `The last verify compared ${figure(verify.rows)} rows of ${count(verify.tables, 'table')}${verify.lsn === null ? '' : ` at ${verify.lsn}`}: ${verify.differences === 0 ? 'no difference' : `${figure(verify.differences)} rows differ`}${verify.inconclusive === 0 ? '' : `, ${count(verify.inconclusive, 'table')} not judged`}.`;
   const items: Line[] = [
+    ...backups.map((backup): Line => [`Backup: ${backup}.`]),
     ...(proof === undefined ? [] : [[`Behind the fence of the last flip (epoch ${proof.epoch}): ${proof.compare}.`]]),
     [verdict],
     [
@@ -247,7 +281,7 @@ function askedFor({ required, given }: ReportedApproval): string {
 function layoutRemnants(remnants: readonly Remnant[]): Block[] {
   const data = remnants.filter(({ holdsData }) => holdsData);
   const row = (one: Remnant): readonly Line[] => [[one.place], [one.kind], [code(one.name)], [one.detail], [wayOut(one)]];
-  const head = ['Where', 'What', 'Name', '', 'How it goes'];
+  const head = ['Where', 'What', 'Name', 'Detail', 'How it goes'];
   return [
     heading(2, ['Where raw data still rests']),
     data.length === 0 ? text(['Nowhere but in the tables themselves.']) : table(head, data.map(row)),

@@ -44,6 +44,8 @@ export interface ReportedTable {
   readonly error: string | null;
   readonly rowsCopied: number;
   readonly changesApplied: number;
+  /** Of dual writes, by kind and whose row stayed: `update/target`. */
+  readonly conflicts: Readonly<Record<string, number>>;
   /** Rows of both sides in the comparison before the last flip that was made. */
   readonly atFlip: { readonly source: number; readonly target: number } | null;
   readonly now: { readonly source: TableSize | null; readonly target: TableSize | null };
@@ -69,6 +71,8 @@ export interface ReportedEvidence {
   readonly comparisons: readonly ReportedComparison[];
   /** Of the file's checks and shadow queries, the last verdict of each that was made beside the pipeline. */
   readonly checks: readonly ReportedCheck[];
+  /** In words; the last of each side that was recorded. */
+  readonly backups: readonly string[];
   readonly findings: readonly ReportedFinding[];
   readonly setAside: number | null;
 }

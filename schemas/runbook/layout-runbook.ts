@@ -19,7 +19,9 @@ import {
 } from '../document/blocks.ts';
 import { describeApprovals, short } from '../migration/approvals.ts';
 import type { ReportedAct } from '../report/acts.ts';
+import { commandOf } from './commands.ts';
 import { FLIP_STEP_ADVICE } from './flip-steps.ts';
+import { layoutNow } from './layout-now.ts';
 import { layoutStages } from './layout-stages.ts';
 import { lastMeasured, type Runbook } from './runbook.ts';
 
@@ -31,6 +33,7 @@ export function layoutRunbook(runbook: Runbook): Block[] {
       'Made by Crossfade for this migration as file and databases are now. Each stage is a gate: the next one begins when its evidence is there. What fails before the decision of a flip is undone by itself, with writes going on.',
     ]),
     table(['', ''], facts(runbook)),
+    ...layoutNow(runbook),
     ...layoutPeople(runbook),
     heading(2, ['The seven stages']),
     ...layoutStages(runbook),
@@ -64,8 +67,8 @@ function layoutPeople({ approvals, contacts, plan }: Runbook): Block[] {
   const rows = approvals.map((state): readonly Line[] => {
     const { required, missing } = state;
     const who = required.of === undefined ? `anybody, ${required.count}` : `${required.count} of ${required.of.join(', ')}`;
-    const signed: Inline = missing === 0 ? 'signed' : { strong: `${missing} missing` };
-    return [[code(required.subject)], [required.isItem ? 'checklist' : 'act'], [who], [signed, `: ${describeApprovals(state, plan.hash)}`]];
+    const lacking: Line = missing === 0 ? [] : [{ strong: `${missing} missing: ` }];
+    return [[code(required.subject)], [required.isItem ? 'checklist' : 'act'], [who], [...lacking, describeApprovals(state, plan.hash)]];
   });
   return [
     heading(2, ['Who does what']),
@@ -108,7 +111,25 @@ function layoutFlipSteps({ acts, swapsNames }: Runbook): Block[] {
   ];
 }
 
-function layoutTrouble({ triggers, acts, plan }: Runbook): Block[] {
+function lostWayBack(command: ReturnType<typeof commandOf>): readonly Line[] {
+  return [
+    ['CF-8203 in the log of crossfade up'],
+    ['The slot of the way back is gone (the target failed over, or its WAL limit was met): what was written since is on the target only.'],
+    [
+      'Stop crossfade up and start it once as ',
+      code(command('up', '--reverse-anew')),
+      '; then ',
+      code(command('verify')),
+      ' and ',
+      code(command('repair')),
+      '. Until then a rollback backs out.',
+    ],
+  ];
+}
+
+function layoutTrouble(runbook: Runbook): Block[] {
+  const { triggers, acts, plan } = runbook;
+  const command = commandOf(runbook);
   const failed = acts.filter(({ outcome }) => outcome === 'backed-out').slice(-5);
   return [
     heading(2, ['When something else goes wrong']),
@@ -126,16 +147,28 @@ function layoutTrouble({ triggers, acts, plan }: Runbook): Block[] {
           ['Point it to the store that the message names.'],
         ],
         [['Exit code 10'], ['A gate is closed, or approvals are missing. Nothing was done.'], ['Each gate is listed with what opens it.']],
-        [['Exit code 11'], ['Source and target differ.'], [code('crossfade repair'), ', then again.']],
+        [['Exit code 11'], ['Source and target differ.'], [code(command('repair')), ', then again.']],
         [
           ['The target cannot be reached while it serves'],
           ['No rollback can be complete: writes of the last moments may be on the target only.'],
           ['Bring the target back first. A forced rollback leaves those writes behind, and says which; it is never automatic.'],
         ],
         [
-          ['The slot of the source holds back much WAL'],
-          ['Nothing applies: the target or crossfade is down.'],
-          [code('crossfade status'), '; bring it back before the disk of the source is full.'],
+          ['A slot holds back much WAL'],
+          ['Nothing is read or applied: crossfade up, or the other server, is down.'],
+          [code(command('status')), '; bring it back before the disk of that server is full.'],
+        ],
+        ...(runbook.noWayBack !== undefined || runbook.isOnKafka ? [] : [lostWayBack(command)]),
+        [
+          ['A server fails over to a standby'],
+          ['It may lack the last decision, and its fence: crossfade up raises it again within seconds of its answer.'],
+          [
+            'Keep applications away from it until ',
+            code(command('status')),
+            ' tells the phase of before; then ',
+            code(command('verify')),
+            '.',
+          ],
         ],
         [
           ['CF-8006, or the report says that the audit trail does not hold'],

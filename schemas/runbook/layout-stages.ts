@@ -2,6 +2,7 @@
 import { type Block, bytes, code, count, duration, figure, heading, type Line, text } from '../document/blocks.ts';
 import type { PlanDocument } from '../plan/plan-document.ts';
 import type { DualStage } from '../flags/dual-stages.ts';
+import { commandOf, signing } from './commands.ts';
 import { lastMeasured, type Runbook } from './runbook.ts';
 
 interface Stage {
@@ -22,37 +23,9 @@ export function layoutStages(runbook: Runbook): Block[] {
       { kind: 'commands', lines: commands } as const,
       text(['Done when:']),
       { kind: 'list', items: evidence, mark: 'check' } as const,
-      text([{ strong: 'If not: ' }, ...onFailure]),
+      text([{ label: 'If not: ' }, ...onFailure]),
     ];
   });
-}
-
-/** `crossfade verify -f shop.yaml --target a`. */
-function commandOf({ isDefaultFile, file, target, wave }: Runbook): (command: string, ...rest: readonly string[]) => string {
-  const shown = /^[\w./-]+$/.test(file) ? file : `'${file.replaceAll("'", String.raw`'\''`)}'`;
-  const ownFile = [...(isDefaultFile ? [] : ['-f', shown]), ...(wave === undefined ? [] : ['--wave', wave])];
-  return (command, ...rest) => {
-    const ownTarget = target === undefined || OF_ALL_TARGETS.has(command) ? [] : ['--target', target];
-    return ['crossfade', command, ...ownFile, ...ownTarget, ...rest].join(' ');
-  };
-}
-
-/** Commands that take no `--target`. */
-const OF_ALL_TARGETS: ReadonlySet<string> = new Set(
-  'check up reader transformer sink reconciler control status throttle resume cleanup'.split(' '),
-);
-
-function signing(runbook: Runbook, subjects: (subject: { readonly subject: string; readonly isItem: boolean }) => boolean): string[] {
-  const command = commandOf(runbook);
-  return runbook.approvals
-    .filter(({ required }) => subjects(required))
-    .flatMap(({ required: { subject, of }, missing, from }) =>
-      missing === 0
-        ? []
-        : (from ?? of ?? ['NAME'])
-            .slice(0, of === undefined ? 1 : undefined)
-            .map((person) => command('approve', subject, '--as', `"${person}"`)),
-    );
 }
 
 function losses({ tables }: PlanDocument): number {
@@ -202,7 +175,7 @@ function flip(runbook: Runbook): Stage {
   return {
     title: 'Cut-over, and the way back',
     what: [
-      'One command. Until its decision anything that fails leads back to where it began; after it the target serves, and its writes flow back to the source.',
+      `One command. Until its decision anything that fails leads back to where it began; after it the target serves, and ${runbook.noWayBack === undefined ? 'its writes flow back to the source' : 'nothing flows back to the source'}.`,
     ],
     commands: [
       ...signing(runbook, ({ subject }) => subject === 'cutover'),
@@ -216,8 +189,9 @@ function flip(runbook: Runbook): Stage {
     ],
     onFailure: [
       'before the decision: nothing happened, read the step and begin again. After it, and something is wrong with the target: ',
-      code(command('rollback')),
-      '. It needs no confirmation, loses no write, and can be followed by another cut-over.',
+      ...(runbook.noWayBack === undefined
+        ? [code(command('rollback')), '. It needs no confirmation, loses no write, and can be followed by another cut-over.']
+        : [`mend the target, for there is no way back (${runbook.noWayBack}).`]),
     ],
   };
 }
@@ -225,13 +199,14 @@ function flip(runbook: Runbook): Stage {
 function reconciliation(runbook: Runbook): Stage {
   const { plan, cleanupAfterMs, observe } = runbook;
   const command = commandOf(runbook);
+  const back = runbook.noWayBack === undefined ? ' A rollback stays possible until the sign-off.' : '';
   const people = runbook.approvals.find(({ required }) => required.subject === 'signoff')?.required.of ?? ['NAME'];
   return {
     title: 'Reconciliation and sign-off',
     what: [
       observe === undefined
-        ? 'Observe for 24 to 72 hours, with a busy day in it, and compare now and then (the file asks for no time: observe:). A rollback stays possible until the sign-off.'
-        : `Observe for ${duration(observe.forMs)}, with a busy day in it. crossfade up compares source and target every ${duration(observe.everyMs)}, and a rollback stays possible, until the sign-off.`,
+        ? `Observe for 24 to 72 hours, with a busy day in it, and compare now and then (the file asks for no time: observe:).${back}`
+        : `Observe for ${duration(observe.forMs)}, with a busy day in it. crossfade up compares source and target every ${duration(observe.everyMs)}.${back}`,
     ],
     commands: [
       command('verify'),
@@ -250,6 +225,9 @@ function reconciliation(runbook: Runbook): Stage {
         `Cleanup ${cleanupAfterMs === 0 ? 'is run when nobody needs the source any more' : `is run ${duration(cleanupAfterMs)} after the sign-off`}; crossfade report lists nothing that is left unknowingly.`,
       ],
     ],
-    onFailure: ['while it is not signed off, ', code(command('rollback')), '. After the sign-off there is no way back by Crossfade.'],
+    onFailure:
+      runbook.noWayBack === undefined
+        ? ['while it is not signed off, ', code(command('rollback')), '. After the sign-off there is no way back by Crossfade.']
+        : ['mend the target, for there is no way back.'],
   };
 }

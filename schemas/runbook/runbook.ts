@@ -19,6 +19,8 @@ export interface Runbook {
   readonly approvals: readonly ApprovalState[];
   readonly contacts: readonly { readonly role: string; readonly who: string }[];
   readonly acts: readonly ReportedAct[];
+  /** Why nothing goes back; absent: it does. */
+  readonly noWayBack?: string;
   readonly isOnKafka: boolean;
   readonly hasTests: boolean;
   readonly hasChecks: boolean;

@@ -4,6 +4,7 @@
  */
 import type pg from 'pg';
 import { connect, queryRow, queryRows } from '#connectors/postgres/session.ts';
+import { bytes } from '#schemas/document/blocks.ts';
 import { fenceTriggerNames } from '#schemas/fence-names.ts';
 import { reverseName } from '#schemas/mapping/reverse/reverse-name.ts';
 import type { Remnant } from '#schemas/report/remnant.ts';
@@ -61,7 +62,7 @@ export async function readRemnants(place: RemnantPlace): Promise<Remnant[]> {
 async function slots(client: pg.Client, remnant: RemnantPlace): Promise<Remnant[]> {
   const rows = await queryRows(
     client,
-    `SELECT slot_name AS name, active_pid::text AS pid, pg_size_pretty(greatest(0, pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, restart_lsn))) AS held
+    `SELECT slot_name AS name, active_pid::text AS pid, greatest(0, pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, restart_lsn))::text AS held
        FROM pg_replication_slots WHERE slot_name = ANY ($1::text[]) AND database = current_database() AND NOT temporary ORDER BY 1`,
     [pipelineNames(remnant)],
   );
@@ -69,7 +70,7 @@ async function slots(client: pg.Client, remnant: RemnantPlace): Promise<Remnant[
     place: remnant.place,
     kind: 'slot',
     name: row['name']!,
-    detail: `holds back ${row['held'] ?? 'an unknown amount'} of WAL`,
+    detail: `holds back ${row['held'] === null || row['held'] === undefined ? 'an unknown amount' : bytes(Number(row['held']))} of WAL`,
     holdsData: true,
     fate: 'cleanup',
     ...(row['pid'] !== null && row['pid'] !== undefined && { inUse: `process ${row['pid']} of the server reads it` }),
@@ -155,7 +156,7 @@ async function ownSchema(client: pg.Client, remnant: RemnantPlace): Promise<Remn
   const { name, place, side } = remnant;
   const found = await queryRow(
     client,
-    `SELECT pg_size_pretty(coalesce((SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c WHERE c.relnamespace = n.oid AND c.relkind = 'r'), 0)) AS size
+    `SELECT coalesce((SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c WHERE c.relnamespace = n.oid AND c.relkind = 'r'), 0)::text AS size
        FROM pg_namespace n WHERE n.nspname = 'crossfade'`,
   );
   if (found === undefined) return [];
@@ -169,7 +170,9 @@ async function ownSchema(client: pg.Client, remnant: RemnantPlace): Promise<Remn
     ...(side === 'target' && { how: 'crossfade cleanup --target-schema', ...staysForWaves(remnant) }),
   };
   if (others.length === 0)
-    return [{ ...common, ...staysForWaves(remnant), kind: 'schema', name: 'crossfade', detail: `${found['size']}: ${keeps}` }];
+    return [
+      { ...common, ...staysForWaves(remnant), kind: 'schema', name: 'crossfade', detail: `${bytes(Number(found['size']))}: ${keeps}` },
+    ];
   const mine = await ownRows(client, remnant);
   if (mine === 0) return [];
   return [

@@ -1,5 +1,6 @@
 /** The comparison at the fence behind the flip's port, in either direction. Guarantee: what could not be judged is not called clean. */
 import type { Client } from 'pg';
+import { count } from '#schemas/document/blocks.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import { listNames } from '#schemas/finding.ts';
 import { parseLsn } from '#schemas/lsn.ts';
@@ -46,7 +47,7 @@ function verdictOf(result: VerifyResult, keys?: number): CompareVerdict {
   const rows = tables.reduce((sum, { rowsSource }) => sum + rowsSource, 0);
   const open = tables.filter((table) => table.inconclusive !== undefined);
   const differing = tables.filter(({ missing, extra, different }) => missing + extra + different > 0).map(({ to }) => to);
-  const what = keys === undefined ? `${tables.length} tables, ${rows} rows` : `${keys} keys that had changed`;
+  const what = keys === undefined ? `${count(tables.length, 'table')}, ${count(rows, 'row')}` : `${count(keys, 'key')} that had changed`;
   const verdicts = [
     ...(differences > 0 ? [`${differences} differences in ${listNames(differing)}`] : []),
     ...open.map(({ to, inconclusive: why }) => `${to} not judged: ${why!.message}`),

@@ -64,7 +64,7 @@ export async function openFlip(file: MigrationFile, context: FlipContext, by: st
   const tables = { migration, sessions };
   const gates = [
     lagGate({ migration, pipe }),
-    reverseGate({ migration, pipe, acceptedOneWay: acceptedOneWay(reverse, cutover.accept) }),
+    reverseGate({ migration, pipe, sessions, acceptedOneWay: acceptedOneWay(reverse, cutover.accept) }),
     tablesGate(tables),
     deadLettersGate(tables),
     findingsGate(tables),

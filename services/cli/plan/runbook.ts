@@ -10,6 +10,7 @@ import { actsOf } from '#schemas/report/acts.ts';
 import { describeTrigger } from '#schemas/triggers/describe-trigger.ts';
 import { describeBackup, lastBackup } from '#schemas/migration/backup.ts';
 import type { Runbook } from '#schemas/runbook/runbook.ts';
+import { whyNoReverse } from '#schemas/mapping/reverse/derive-reverse.ts';
 import { swapsNames } from '#schemas/mapping/renames.ts';
 import { DEFAULT_FILE } from '../migration-input.ts';
 
@@ -29,6 +30,7 @@ export async function readRunbook(file: MigrationFile, plan: PlanDocument): Prom
     approvals: (file.approvals ?? []).map((required) => approvalState(required, approvals, plan.hash)),
     contacts: Object.entries(file.contacts ?? {}).map(([role, who]) => ({ role, who })),
     acts: actsOf(audit),
+    ...noWayBack(file),
     isOnKafka: file.settings.log.kafka !== undefined,
     hasTests: (file.tests?.length ?? 0) > 0,
     hasChecks: (file.checks?.length ?? 0) > 0,
@@ -40,6 +42,11 @@ export async function readRunbook(file: MigrationFile, plan: PlanDocument): Prom
     ...(file.backup !== undefined && { backup: { of: file.backup.of, last: savedBefore(file.backup.of, audit) } }),
     triggers: (file.triggers ?? []).map(describeTrigger),
   };
+}
+
+function noWayBack(file: MigrationFile): Pick<Runbook, 'noWayBack'> {
+  const why = whyNoReverse(file);
+  return why === undefined ? {} : { noWayBack: why };
 }
 
 function savedBefore(of: 'source' | 'target', audit: Parameters<typeof lastBackup>[0]): string | null {

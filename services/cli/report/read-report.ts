@@ -2,6 +2,7 @@
  * What a report is made of. Guarantee: changes nothing; needs the target only. What else cannot be read (a source that is switched off, a catalogue that a role may
  * not see) is named in the report instead of ending it.
  */
+import { readRenames } from '#connectors/postgres/renames.ts';
 import { connect, queryRow } from '#connectors/postgres/session.ts';
 import { readRemnants } from '#connectors/remnants/postgres/read-remnants.ts';
 import { readApprovals } from '#connectors/target/postgres/approvals.ts';
@@ -19,7 +20,9 @@ import type { PlanPlace } from '#schemas/plan/plan-document.ts';
 import { buildReport, type TableFacts } from '#schemas/report/build-report.ts';
 import type { Remnant } from '#schemas/report/remnant.ts';
 import type { ReportDocument } from '#schemas/report/report-document.ts';
-import { swapsNames } from '#schemas/mapping/renames.ts';
+import { type Renames, tableId, type TableName } from '#schemas/mapping/compiled-mapping.ts';
+import { retiredSchema, swapsNames } from '#schemas/mapping/renames.ts';
+import { showTable } from '#schemas/mapping/table-pattern.ts';
 import { readLastVerify } from '#services/runtime/last-verify.ts';
 import { VERSION } from '../version.ts';
 import { otherWaves } from '../cleanup/other-waves.ts';
@@ -66,7 +69,7 @@ export async function readReport(file: MigrationFile, { dataDir, count }: Report
     source: here?.place ?? { server: 'PostgreSQL (not reached)', address: addressOf(file.source.postgres) },
     targetPlace: there.place,
     ...target,
-    tables: target.tables.map((table) => tableFacts(table, here?.sizes, there.sizes)),
+    tables: target.tables.map((table) => ({ ...tableFacts(table, here?.sizes, there.sizes), ...otherNames(file, target.renames, table) })),
     verify: readLastVerify(dataDir, file.targetName),
     required: file.approvals ?? [],
     remnants: await remnantsOf(file, { dataDir, optional }),
@@ -85,13 +88,14 @@ async function readTarget(url: string, name: string): Promise<TargetFacts> {
   return { ...own, row, audit, comparisons, checks, findings, approvals: await readApprovals(url, name) };
 }
 
-async function readOwn(url: string, name: string): Promise<Pick<TargetFacts, 'plans' | 'tables' | 'setAside'>> {
+async function readOwn(url: string, name: string): Promise<Pick<TargetFacts, 'plans' | 'tables' | 'setAside' | 'renames'>> {
   const client = await connect(url, { applicationName: 'crossfade report', role: 'target' });
   try {
     const plans = await readPlanHistory(client, name, PLANS_MAX);
     if ((await client.query(`SELECT WHERE to_regclass('crossfade.table_progress') IS NOT NULL`)).rowCount === 0)
-      return { plans, tables: [], setAside: null };
-    return { plans, tables: await readTableProgress(client, name), setAside: await countBlocked(client, name) };
+      return { plans, tables: [], setAside: null, renames: [] };
+    const renames = await readRenames(client, name);
+    return { plans, renames, tables: await readTableProgress(client, name), setAside: await countBlocked(client, name) };
   } finally {
     await client.end().catch(() => undefined);
   }
@@ -117,7 +121,7 @@ async function readSide(
 }
 
 function tableFacts(table: TableProgress, source: TableSizes | undefined, target: TableSizes | undefined): TableFacts {
-  const { from, to, state, error, rowsCopied, changesApplied } = table;
+  const { from, to, state, error, rowsCopied, changesApplied, conflicts } = table;
   return {
     from: `${from.schema}.${from.name}`,
     to: `${to.schema}.${to.name}`,
@@ -125,8 +129,20 @@ function tableFacts(table: TableProgress, source: TableSizes | undefined, target
     error: error ?? null,
     rowsCopied,
     changesApplied,
+    conflicts: { ...conflicts },
     now: { source: sizeOf(source, from), target: sizeOf(target, to) },
   };
+}
+
+/** A flip counts before it swaps. */
+function otherNames(file: MigrationFile, renames: Renames, { from, to }: TableProgress): Pick<TableFacts, 'otherNames'> {
+  if (!swapsNames(file)) return {};
+  const named = (table: TableName): TableName => renames.find(({ now }) => tableId(now) === tableId(table))?.named ?? table;
+  const other =
+    renames.length === 0
+      ? { from: { schema: retiredSchema(from.schema), name: from.name }, to: from }
+      : { from: named(from), to: named(to) };
+  return { otherNames: { from: showTable(other.from), to: showTable(other.to) } };
 }
 
 type Optional = <T>(what: string, read: () => Promise<T>, otherwise: T) => Promise<T>;

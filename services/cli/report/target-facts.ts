@@ -1,4 +1,5 @@
 /** What the target says of a migration, whichever kind of store it is. */
+import type { Renames } from '#schemas/mapping/compiled-mapping.ts';
 import type { Approval } from '#schemas/migration/approvals.ts';
 import type { MigrationRow } from '#schemas/migration/migration-row.ts';
 import type { DriftFinding } from '#schemas/reconcile/drift-finding.ts';
@@ -12,6 +13,8 @@ export interface TargetFacts {
   readonly plans: readonly ReportedPlan[];
   readonly tables: readonly TableProgress[];
   readonly setAside: number | null;
+  /** Of a rename swap, as it stands. */
+  readonly renames: Renames;
   readonly audit: AuditTrail;
   readonly comparisons: readonly ReportedComparison[];
   readonly checks: readonly ReportedCheck[];

@@ -223,9 +223,10 @@ async function untilDecided(parts: ActParts): Promise<BlockFacts> {
     if (left.predictedMs > settings.compareTimeoutMs)
       throw new PipelineError('CF-8306', `the final comparison of ${left.keys} keys would take about ${Math.round(left.predictedMs)} ms`);
     await recheck(parts, ends);
-    await tenure.apply('stepped', { actor: act.by, step: 'fence', details: { compare: before.summary } });
+    const compared = { before: { summary: before.summary, ...before.report } };
+    await tenure.apply('stepped', { actor: act.by, step: 'fence', details: compared });
     failpoint('flip.fencing');
-    const facts = { before: { summary: before.summary, ...before.report }, ...(hooks.length > 0 && { beforeHooks: hooks }) };
+    const facts = { ...compared, ...(hooks.length > 0 && { beforeHooks: hooks }) };
     return await runBlock({ ports, settings, tenure, act, compare: open, log, signal: request.signal, facts });
   } finally {
     await compare?.close().catch(() => undefined);

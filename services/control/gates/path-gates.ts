@@ -1,11 +1,13 @@
 /** Both ways between the sides, each proven by a marker that went along it just now. Guarantee: what is told of a lag was measured, not computed. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { readStateRow } from '#connectors/target/postgres/migration-state.ts';
 import { messageOf } from '#schemas/errors.ts';
 import { otherSide, type Side } from '#schemas/migration/transitions.ts';
 import { flipTo, type PipePort, REVERSE_GATE } from '../flip/ports.ts';
 import type { FlippedMigration } from '../postgres/flipped-migration.ts';
 import { pipelineName } from '../postgres/flipped-migration.ts';
 import type { Gate, GateVerdict } from './gates.ts';
+import type { TableGateParts } from './table-gates.ts';
 
 /** Of several markers one after the other the slowest counts. */
 const MARKERS = 3;
@@ -40,12 +42,16 @@ export function lagGate({ migration, pipe }: PathGateParts): Gate {
 }
 
 /** From the side that will serve back to the one that serves. */
-export function reverseGate({ migration, pipe, acceptedOneWay }: PathGateParts): Gate {
+export function reverseGate({ migration, pipe, sessions, acceptedOneWay }: PathGateParts & Pick<TableGateParts, 'sessions'>): Gate {
   return {
     name: REVERSE_GATE,
     look: async ({ kind }): Promise<GateVerdict> => {
       const from = flipTo(kind);
       if (migration.file.reverse === 'off' || pipelineName(migration, from) === undefined) return oneWay(migration, acceptedOneWay);
+      // Before each drill and cut-over it is asked for; a dry run changes nothing, and would wait in vain.
+      const isWanted =
+        from === 'source' || (await sessions.run('target', async (client) => readStateRow(client, migration.name)))?.reverseWanted === true;
+      if (!isWanted) return { closed: { code: 'CF-8324', remedy: NOT_YET }, evidence: 'the way back was not asked for yet' };
       const trip = await standing(pipe, from);
       const way = `from the ${from} back to the ${otherSide(from)}`;
       if (trip.ms === undefined)
@@ -54,6 +60,8 @@ export function reverseGate({ migration, pipe, acceptedOneWay }: PathGateParts):
     },
   };
 }
+
+const NOT_YET = 'Nothing is wrong: a dry run sets nothing up. Run crossfade drill, which sets up the way back and proves it.';
 
 function oneWay({ file }: FlippedMigration, accepted: string | undefined): GateVerdict {
   if (file.reverse === 'off') return { isSkipped: true, evidence: 'the file says `reverse: off`: there is no way back' };

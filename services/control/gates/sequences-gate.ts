@@ -33,7 +33,8 @@ export function sequencesGate({ migration, sessions }: TableGateParts): Gate {
           ? []
           : [`no sequence of the ${to} feeds what one of the ${otherSide(to)} feeds: ${listNames(lacking, 5)}`]),
       ];
-      const evidence = `${outlooks.length} sequences of the ${to} go on beyond what was handed out`;
+      const n = outlooks.length;
+      const evidence = `${n === 1 ? '1 sequence' : `${n} sequences`} of the ${to} would go on beyond what was handed out`;
       return told.length === 0 ? { evidence } : { evidence: `${evidence}; ${listNames(told, 5)}`, warning: { code: 'CF-8332' } };
     },
   };

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import type { ReportDocument } from '#schemas/report/report-document.ts';
 import { execute } from '#test/support/application.ts';
 import { flipStage, standing, until } from '#test/support/flip-stage.ts';
 
@@ -13,6 +14,8 @@ test(
   { timeout: 120_000 },
   async () => {
     await using stage = await flipStage({ ddl: DDL, rows: ROWS });
+    const dry = await stage.command('cutover', '--dry-run');
+    expect(dry.envelope.findings).toMatchObject([{ code: 'CF-8324', message: expect.stringContaining('not asked for yet') as string }]);
     const there = await stage.command('cutover', '--confirm', 'scenario');
     expect(there.run.exitCode, there.run.stdout + there.run.stderr).toBe(0);
     expect(there.envelope.result).toMatchObject({ outcome: 'flipped', serves: 'target', epoch: '1' });
@@ -29,6 +32,17 @@ test(
     await execute(stage.source, `INSERT INTO orders (note) VALUES ('after')`);
     const drill = await stage.command('drill');
     expect(drill.run.exitCode, drill.run.stdout + drill.run.stderr).toBe(0);
+    // What the audit has of them is what the report tells.
+    const { acts, tables } = (await stage.command('report')).envelope.result as ReportDocument;
+    expect(acts.map(({ before, counts }) => [before, counts.map(({ rowsSource, rowsTarget }) => [rowsSource, rowsTarget])])).toEqual([
+      ['1 table, 500 rows: equal', [[500, 500]]],
+      ['1 table, 501 rows: equal', [[501, 501]]],
+      ['1 table, 502 rows: equal', [[502, 502]]],
+    ]);
+    expect(tables[0]!.atFlip).toEqual({ source: 501, target: 501 });
+    const steps =
+      'lease recover reverse gates begin hooks prepare compare predict recheck fence marker drain purity final-compare sequences decide open record flags after-hooks finish';
+    expect(acts[1]!.timings.map(({ step }) => step).join(' ')).toBe(steps);
   },
 );
 

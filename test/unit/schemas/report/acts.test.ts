@@ -68,6 +68,7 @@ test('a rollback is counted the other way round, names are text in both forms, a
     ['trigger-fired', null, { trigger: 'errors', evidence: '2 %', rehearsed: true }],
     ['fence-raised', null, { side: 'target', reason: 'it failed over' }],
     ['forced-found', 'following', { lost: true }],
+    ['reverse-begun-anew', null, { lsn: '0/9' }],
   );
   const report = buildReport({
     name: 'shop',
@@ -86,13 +87,16 @@ test('a rollback is counted the other way round, names are text in both forms, a
         error: '<b>|bad|</b>',
         rowsCopied: 1,
         changesApplied: 2,
+        conflicts: { 'update/target': 3 },
         now: { source: null, target: null },
       },
     ],
     audit: { records, verdict: { ok: false, records: 3, seq: 2, why: 'record 2 is missing' } },
     verify: undefined,
     comparisons: [],
-    checks: [],
+    checks: [
+      { name: 'totals', kind: 'sum', at: '2026-01-01T00:00:00Z', lsn: null, verdict: 'differs', source: '1', target: '2', message: 'differ', times: 1 },
+    ],
     findings: [
       {
         id: 'x',
@@ -115,18 +119,21 @@ test('a rollback is counted the other way round, names are text in both forms, a
   expect(report.tables[0]!.atFlip).toEqual({ source: 6, target: 7 });
   expect(report.incidents.map(({ what, isOver }) => [what, isOver])).toEqual([
     ['1 row of public.b missing on the target: confirmed, and not repaired', false],
+    ['The check totals differed when it was made last (crossfade verify has the figures)', false],
     ['The trigger errors fired (rehearsed): 2 %', true],
     ['The fence of the target was raised again: it failed over', true],
     ['The target had lost the rollback (found by Ada)', true],
+    ['The way back lost its place while the target served, and was begun anew at 0/9', false],
     ['Table public.a is held: <b>|bad|</b>', false],
     ['2 rows are set aside (crossfade dlq list)', false],
     ['The audit trail does not hold: record 2 is missing', false],
   ]);
   const blocks = layoutReport(report);
   expect(renderMarkdown(blocks)).toContain(String.raw`held: \<b\>\|bad\|\</b\>`);
+  expect(renderMarkdown(blocks)).toContain("`public.a`: 3 × another row stood there, the target's stayed");
   const html = renderHtml('x', blocks);
   expect(html).toContain('&lt;b&gt;|bad|&lt;/b&gt;');
-  expect(html).toContain('<strong>4 points still open.</strong>');
+  expect(html).toContain('<strong>6 points still open.</strong>');
   expect(html).not.toMatch(/<script|https?:\/\//);
 });
 
