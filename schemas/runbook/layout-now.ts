@@ -1,5 +1,5 @@
 /** What is to be done first when something is wrong, whoever holds the paper. Guarantee: it goes by who serves as the runbook was written, and says how to see whether that is still so. */
-import { type Block, code, count, duration, heading, type Line, text } from '../document/blocks.ts';
+import { type Block, code, duration, heading, type Line, text } from '../document/blocks.ts';
 import { commandOf, signing } from './commands.ts';
 import { lastMeasured, type Runbook } from './runbook.ts';
 
@@ -56,7 +56,7 @@ function goingBack(runbook: Runbook): Block[] {
   const command = commandOf(runbook);
   const { blockMs } = lastMeasured(runbook.acts, 'rollback') ?? { blockMs: null };
   const signatures = runbook.approvals.find(({ required }) => required.subject === 'rollback')?.missing ?? 0;
-  const signed = signatures === 0 ? '' : ` (${count(signatures, 'signature')} first)`;
+  const signed = signatures === 0 ? '' : ` (${signatures} to sign first)`;
   const waited =
     blockMs === null
       ? ['How long writers wait for it was not measured yet: ', code(command('drill')), ' while the target serves.']

@@ -141,6 +141,31 @@ test.for<[PostgresVersion, PostgresVersion]>([[18, 14]])(
 );
 
 test(
+  'a failover slot goes over to the standby, and the pipeline goes on where it was (PostgreSQL 17 and later)',
+  { timeout: 120_000 },
+  async () => {
+    await using stack = new AsyncDisposableStack();
+    const [from, to] = await Promise.all([18, 18].map(async () => stack.use(await startPostgres({ version: 18 }))));
+    const databases = { source: await from!.createDatabase('shop'), target: await to!.createDatabase('shop') };
+    const standBySource = stack.use(await standBy(from!, { keepsSlots: true }));
+    await using stage = await flipStage({ ddl: DDL, rows: ROWS, databases, rest: `slot: { failover: true }\n${REST}` });
+    await succeeds(stage, 'drill');
+    const failover = (name: string): string => `SELECT FROM pg_replication_slots WHERE slot_name = '${name}' AND failover`;
+    expect(await execute(stage.target, failover('scenario_reverse'))).toHaveLength(1);
+    const kept = `${failover('scenario')} AND synced AND NOT temporary`;
+    await until(async () => (await execute(standBySource.url('shop'), kept)).length === 1, 'the standby to have the slot');
+    await insert(stage.source, 'before it');
+    await until(async () => has(stage.target, 'before it'), 'the way there');
+    await standBySource.promote('shop');
+    await standBySource.takeOver();
+    await insert(stage.source, 'behind it');
+    await until(async () => has(stage.target, 'behind it'), 'the way there, over the standby');
+    expect(stage.instance().status()?.tables).toMatchObject([{ phase: 'following', rowsCopied: 500 }]);
+    await succeeds(stage, 'verify');
+  },
+);
+
+test(
   'a way from the source that is lost while the target serves is begun anew, at whatever line its process dies',
   { timeout: 120_000 },
   async () => {

@@ -28,7 +28,7 @@ test('what is typed first names file and wave, and goes back only where there is
   const required = { subject: 'rollback', count: 1, of: ['Ada'], isItem: false };
   const signed = { ...RUNBOOK, approvals: [{ required, given: [], from: ['Ada'], missing: 1, outdated: [] }] };
   expect(lines(signed)).toContain(`crossfade approve ${at} rollback --as "Ada"`);
-  expect(renderMarkdown(layoutNow(signed))).toContain('(1 signature first)');
+  expect(renderMarkdown(layoutNow(signed))).toContain('(1 to sign first)');
   // One database is not lost on one side.
   expect(lines({ ...RUNBOOK, swapsNames: true })).toEqual([`crossfade status ${at}`, `crossfade rollback ${at}`]);
   for (const ended of [{ noWayBack: 'the file says so' }, { state: 'signed-off' as const }])
