@@ -1,11 +1,12 @@
 /**
  * Whether what a computed column comes to may go into its target's type. Guarantee: a copy (`from` without steps) follows the rules of
- * `columns`; numbers do not become floating point or money by the way; a zone step ends in the kind of time that the column has.
+ * `columns`; a constant is a value of the type; numbers do not become floating point or money by the way; a zone step ends in the kind of time that the column has.
  */
 import type { SetEntry } from '../config/migration-file.ts';
 import type { StepName } from '../config/step-schema.ts';
 import type { CatalogColumn } from '../table.ts';
 import type { ColumnContext } from './compile-columns.ts';
+import { constantFault } from './constant-fit.ts';
 import { stepName } from './steps/build-step.ts';
 import { StepRefusal } from './steps/step.ts';
 import { formOf, targetForm } from './steps/target-form.ts';
@@ -27,12 +28,18 @@ export function checkFit(target: CatalogColumn, set: SetEntry, inputs: readonly 
   }
 }
 
-function checkConstant(target: CatalogColumn, set: SetEntry, { list }: ColumnContext): void {
+function checkConstant(target: CatalogColumn, set: SetEntry, { list, world }: ColumnContext): void {
+  const fault = formFault(target, set.value!) ?? constantFault(set.value!, target, world);
+  if (fault !== undefined) list.error('CF-4001', `"${target.name}" of type ${target.type}: ${fault}`, set);
+}
+
+function formFault(target: CatalogColumn, value: string | null): string | undefined {
   try {
-    if (typeof set.value === 'string') targetForm(formOf(target))(set.value);
+    if (value !== null) targetForm(formOf(target))(value);
+    return undefined;
   } catch (error) {
-    if (!(error instanceof StepRefusal)) throw error;
-    list.error('CF-4001', `"${target.name}" of type ${target.type}: ${error.message}`, set);
+    if (error instanceof StepRefusal) return error.message;
+    throw error;
   }
 }
 

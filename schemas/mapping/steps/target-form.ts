@@ -1,6 +1,6 @@
 /**
  * What a target column would silently round or drop. Guarantee: a computed value has no more digits than its column keeps, a zone where the
- * column needs one and only there, and no time of day for a date; PostgreSQL rounds, drops and guesses without a word where text is read
+ * column needs one and only there, no time of day for a date, and no word for the time at which it happens to be read; PostgreSQL rounds, drops and guesses without a word where text is read
  * as numeric(p,s), a timestamp or a date, and refuses by itself what does not fit otherwise.
  */
 import type { CatalogColumn } from '#schemas/table.ts';
@@ -63,7 +63,11 @@ const DATE_ZONE = /^\d{4,7}-\d{2}-\d{2} ?(?:Z|UTC|GMT|[+-]\d)/i;
 /** The same moment, or the same day, in every zone. */
 const ENDLESS: ReadonlySet<string> = new Set(['infinity', '-infinity', 'epoch']);
 
+/** Words that PostgreSQL reads as the time at which it reads them. */
+const MOVING = /\b(?:now|today|tomorrow|yesterday)\b/i;
+
 function wrongTime(value: string, kind: TargetForm['kind']): string | undefined {
+  if (kind !== 'number' && MOVING.test(value)) return 'the value means another time whenever it is read';
   if (kind === 'number' || kind === 'seconds' || ENDLESS.has(value.trim())) return undefined;
   const clock = CLOCK.exec(value);
   const hasZone = clock === null ? DATE_ZONE.test(value) : showsZone(value.slice(clock.index + clock[0].length));

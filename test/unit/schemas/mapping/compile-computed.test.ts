@@ -120,6 +120,47 @@ describe('a wrong set: block', () => {
     `);
   });
 
+  test('gives every row a value that its column does not take, or another one each time', async () => {
+    const target = `CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TABLE a (id int PRIMARY KEY, i int, v varchar(3), c char(3), b bool, m mood, n numeric(4,1),
+      u uuid, j jsonb, d date, e date, f timestamp, g text NOT NULL DEFAULT 'x', h numeric, k varchar(3), l bool, o date)`;
+    const tables = `  - from: public.a
+    set:
+      i: { value: 3000000000 }
+      v: { value: abcd }
+      c: { value: abcd }
+      b: { value: maybe }
+      m: { value: happy }
+      n: { value: 1234.5 }
+      u: { value: 1234 }
+      j: { value: "{a" }
+      d: { value: 2024-02-30 }
+      e: { value: today }
+      f: { value: Now }
+      g: { value: null }
+      h: { value: -Infinity }
+      k: { value: "abc " }
+      l: { value: yes }
+      o: { value: epoch }
+`;
+    const { findings } = await compile({ source: 'CREATE TABLE a (id int PRIMARY KEY)', target, tables });
+    expect(told(findings)).toMatchInlineSnapshot(`
+      [
+        "8:7 CF-4001 "i" of type integer: the value is no integer as PostgreSQL prints it",
+        "9:7 CF-4001 "v" of type character varying(3): the value has more than 3 characters",
+        "10:7 CF-4001 "c" of type character(3): the value has more than 3 characters",
+        "11:7 CF-4001 "b" of type boolean: the value is no boolean as PostgreSQL prints it",
+        "12:7 CF-4001 "m" of type public.mood: the value is no label of public.mood",
+        "13:7 CF-4001 "n" of type numeric(4,1): the value is no numeric(4,1) as PostgreSQL prints it",
+        "14:7 CF-4001 "u" of type uuid: the value is no uuid as PostgreSQL prints it",
+        "15:7 CF-4001 "j" of type jsonb: the value is no jsonb as PostgreSQL prints it",
+        "16:7 CF-4001 "d" of type date: the value is no date as PostgreSQL prints it",
+        "17:7 CF-4001 "e" of type date: the value means another time whenever it is read",
+        "18:7 CF-4001 "f" of type timestamp without time zone: the value means another time whenever it is read",
+        "19:7 CF-4001 "g" of type text: the column is NOT NULL",
+      ]
+    `);
+  });
+
   test('compares a column with what its type cannot hold', async () => {
     const source = 'CREATE TABLE a (id int PRIMARY KEY, b bool, c char(3), n int, d date)';
     const tables = `  - from: public.a
