@@ -177,6 +177,13 @@ const FOLDERS: readonly Folder[] = [
     pending: ['R__new.sql', 'sub/V1.10__ten.sql'],
   },
   {
+    tool: 'flyway',
+    history: `${FLYWAY} INSERT INTO flyway_schema_history VALUES (4, '5', 'all', 'SQL_BASELINE', 'B5__all.sql', 1, 'me', now(), 1, true)`,
+    files: ['V2__old.sql', 'V5__five.sql', 'B5__all.sql', 'V6__next.sql'],
+    // R__new.sql is there from the case before.
+    pending: ['R__new.sql', 'V6__next.sql'],
+  },
+  {
     tool: 'dbmate',
     history: DBMATE,
     files: ['20260101_a.sql', '20260102_b.sql', '20260103_c.sql', 'README.md'],

@@ -84,7 +84,8 @@ const READERS: Readonly<Record<SchemaTool, Reader>> = {
     const rows = await rowsOf(client, `SELECT version, type, script, success::text AS success FROM ${table} ORDER BY installed_rank`);
     const entries = rows.flatMap(({ version, type, script, success }): HistoryEntry[] => {
       if (success !== 'true') return [];
-      const kind = type === 'BASELINE' ? 'baseline' : /^UNDO|^DELETE/.test(type ?? '') ? 'undone' : 'applied';
+      // Of `flyway baseline`, or of a migration B…__x.sql (SQL_BASELINE): what lies at or before it is not run any more.
+      const kind = /(?:^|_)BASELINE$/.test(type ?? '') ? 'baseline' : /^UNDO|^DELETE/.test(type ?? '') ? 'undone' : 'applied';
       return [{ id: version === null ? (script ?? '') : flywayVersion(version!), script: script ?? '', kind }];
     });
     const failed = rows.filter(({ success }) => success !== 'true');
