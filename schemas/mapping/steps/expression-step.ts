@@ -8,6 +8,7 @@ import { didYouMean } from '#schemas/nearest-name.ts';
 import type { CatalogColumn } from '#schemas/table.ts';
 import { underDomain } from '../type-fit.ts';
 import { decimalText, parseDecimal, rescale, type Decimal, type Rounding } from './decimal.ts';
+import { registerFunctions, replaceCall } from './expression-functions.ts';
 import { StepFault, StepRefusal, type Step, type StepContext, type Value } from './step.ts';
 
 /** A number of any size and scale, as a type of CEL. */
@@ -46,7 +47,7 @@ const READ: Readonly<Record<CelType, (text: string) => unknown>> = {
 };
 
 /** What an expression may come to; dyn is looked at row by row. */
-const RESULTS: ReadonlySet<string> = new Set(['int', 'uint', 'decimal', 'double', 'bool', 'string', 'dyn', 'null']);
+const RESULTS: ReadonlySet<string> = new Set(['int', 'decimal', 'double', 'bool', 'string', 'dyn', 'null']);
 const NO_SUCH_KEY = 'No such key: ';
 
 export function expressionStep(expression: string, { inputs }: StepContext): Step {
@@ -57,7 +58,7 @@ export function expressionStep(expression: string, { inputs }: StepContext): Ste
   const type = String(checked.type);
   if (!RESULTS.has(type)) throw new StepFault(`the expression gives ${type}; expected text, a number, or true or false`);
   const program = environment.parse(expression);
-  refuseCalls(program.ast);
+  settleCalls(program.ast);
   return {
     takes: 'many',
     apply: (values) => {
@@ -79,21 +80,30 @@ export function expressionStep(expression: string, { inputs }: StepContext): Ste
   };
 }
 
+const TIMES = 'Times are texts here: use the steps `zone`, `cast` or `split`, or write a function and name it by `call`.';
+
 /** Functions of the library that are not for rows, and what to do without. */
 const NOT_OFFERED: Readonly<Record<string, string>> = {
   // By backtracking, without an end that anybody could wait for, and no other table gets its turn.
   matches: 'Write a function and name it by `call`, which has its own time limit; or use startsWith, endsWith or contains.',
   json: 'Use the step `extract`.',
+  // Of milliseconds, and in the zone of the process that happens to ask.
+  timestamp: TIMES,
+  duration: TIMES,
+  uint: 'Use int.',
 };
 
-/** @throws StepFault */
-function refuseCalls(node: unknown): void {
-  if (Array.isArray(node)) for (const inner of node) refuseCalls(inner);
+/** What is not offered is refused; what the library does otherwise than CEL says is ours. @throws StepFault */
+function settleCalls(node: unknown): void {
+  if (Array.isArray(node)) for (const inner of node) settleCalls(inner);
   else if (isNode(node)) {
-    const [name] = node.op === 'rcall' ? node.args : [''];
-    if (Object.hasOwn(NOT_OFFERED, name))
-      throw new StepFault(`at character ${node.start + 1}: \`${name}\` cannot be used here`, NOT_OFFERED[name]);
-    refuseCalls(node.args);
+    if (node.op === 'rcall' || node.op === 'call') {
+      const [name] = node.args;
+      if (Object.hasOwn(NOT_OFFERED, name))
+        throw new StepFault(`at character ${node.start + 1}: \`${name}\` cannot be used here`, NOT_OFFERED[name]);
+      replaceCall(node.args);
+    }
+    settleCalls(node.args);
   }
 }
 
@@ -135,7 +145,8 @@ function faultOf(error: CelError | undefined, inputs: readonly CatalogColumn[]):
 
 function textOf(value: unknown): Value {
   if (value === null || typeof value === 'string') return value;
-  if (typeof value === 'bigint' || typeof value === 'number') return String(value);
+  // JavaScript writes -0 as 0.
+  if (typeof value === 'bigint' || typeof value === 'number') return Object.is(value, -0) ? '-0' : String(value);
   if (typeof value === 'boolean') return value ? 't' : 'f';
   if (value instanceof Numeric) return decimalText(value.value);
   throw new StepRefusal('the expression gave neither text nor a number nor true or false');
@@ -199,7 +210,7 @@ const COMPARISON: Readonly<Record<string, (a: bigint, b: bigint) => boolean>> = 
 const OPERANDS = ['decimal', 'int', 'double'] as const;
 
 function environmentOf(inputs: readonly CatalogColumn[], types: readonly CelType[]): Environment {
-  const environment = new Environment().registerType('decimal', { ctor: Numeric, fields: {} });
+  const environment = registerFunctions(new Environment().registerType('decimal', { ctor: Numeric, fields: {} }));
   for (const other of OPERANDS) {
     for (const [left, right] of other === 'decimal'
       ? [['decimal', other]]

@@ -275,11 +275,38 @@ test('an expression sees exact numbers, and null as SQL does', () => {
 });
 
 test('an expression that fails refuses its row, and says nothing of it', () => {
-  const inputs = [column('s', 'text')];
-  const zone = buildStep({ cel: 'timestamp("2024-01-01T00:00:00Z").getHours(row.s)' }, { inputs });
-  for (const value of ['hunter2', 'Mars/Olympus']) {
-    expect(() => (zone.apply as (values: readonly Value[]) => Value)([value])).toThrow(new StepRefusal('the expression failed'));
+  const whole = buildStep({ cel: 'int(row.s)' }, { inputs: [column('s', 'text')] });
+  for (const value of ['hunter2', '', ' 1', '0x10', '9223372036854775808']) {
+    const apply = (): Value => (whole.apply as (values: readonly Value[]) => Value)([value]);
+    expect(apply).toThrow(new StepRefusal('the expression failed (int_conversion_error)'));
   }
+});
+
+test('an expression counts characters, and takes a text for a number only where all of it is one', () => {
+  const inputs = [column('s', 'text'), column('f', 'float8')];
+  const of = (cel: string, s: string, f = '0'): Value => made({ cel }, [s, f], inputs);
+  expect(of('row.s.substring(row.s.size() - 2)', '😀😀ab')).toBe('ab');
+  expect(of('row.s.substring(0, row.s.indexOf("a"))', '😀😀ab')).toBe('😀😀');
+  expect(of('row.s.lastIndexOf("a", 3)', '😀aba')).toBe('3');
+  expect(of('row.s.substring(3)', 'ab')).toBe('! the expression failed (index_out_of_range)');
+  expect(of('row.s.upperAscii()', 'aß')).toBe('Aß');
+  expect(of('int(row.s) + int(row.f)', '+7', '2.9')).toBe('9');
+  expect(of('int(row.f)', '', '1e20')).toBe('! the expression failed (int_conversion_error)');
+  expect(of('double(row.s)', '0x10')).toBe('! the expression failed (double_conversion_error)');
+  expect(of('double(row.s) + double(5u)', '1.5e1')).toBe('20');
+  expect(of('row.f', '', '-0')).toBe('-0');
+  expect(of('int(row.s) > 5 || row.f == 0.0', '')).toBe('t');
+});
+
+test('an expression tells no time, which would be of milliseconds and in the zone of the process', () => {
+  const inputs = [column('t', 'timestamp')];
+  for (const cel of [
+    'timestamp(row.t).getHours()',
+    'timestamp(row.t) < timestamp("2024-01-01T00:00:00Z")',
+    'duration(row.t) == duration("1s")',
+  ])
+    expect(() => made({ cel }, ['2024-01-01 00:00:00'], inputs), cel).toThrow('cannot be used here');
+  expect(() => made({ cel: '5u' }, ['x'], inputs)).toThrow('the expression gives uint');
 });
 
 test('an expression takes no pattern, which could hold up all tables, and reads no JSON, whose errors quote it', () => {
