@@ -131,7 +131,7 @@ class Reading {
       // The parser turns its own recursion's end into an error of the file.
       const tooDeep = /call stack|stack overflow/i.test(problem.message);
       if (tooDeep) this.#report('CF-1006', 'the file is nested too deeply', problem.pos[0]);
-      else this.#report('CF-1003', firstLine(problem.message), problem.pos[0], SYNTAX_REMEDIES[problem.code] ?? SYNTAX_REMEDY);
+      else this.#report('CF-1003', messageFor(problem), problem.pos[0], SYNTAX_REMEDIES[problem.code] ?? SYNTAX_REMEDY);
     }
     if (this.findings.length > 0) return undefined;
     if (document.contents === null) {
@@ -173,12 +173,14 @@ class Reading {
         this.#report('CF-1003', 'a key must be plain text', offset);
       } else if (name === '<<' && isScalar(key) && key.type === 'PLAIN') {
         this.#report('CF-1004', 'merge keys (<<) are not allowed: write the entries out', offset);
+      } else if (name === '__proto__') {
+        // The checks behind this pass over it, and a filter that is not there lets all rows through.
+        this.#report('CF-1004', 'no key can be called __proto__', offset, 'Give the column another name, on the source by a rename.');
       } else {
         const inner = [...path, name];
         if (Object.hasOwn(object, name)) this.#reportTwice(name, this.#placeOf(this.#keys, inner), offset);
         this.#keys.set(pathKey(inner), offset);
-        // Not an assignment: a key named __proto__ must stay a key.
-        Object.defineProperty(object, name, { value: this.#convert(value, inner), enumerable: true, configurable: true, writable: true });
+        object[name] = this.#convert(value, inner);
       }
     }
     return object;
@@ -258,6 +260,11 @@ const MESSAGE_LENGTH_MAX = 200;
 
 function firstLine(message: string): string {
   return message.split('\n', 1)[0]!.slice(0, MESSAGE_LENGTH_MAX);
+}
+
+/** The parser's own word on several documents speaks to programmers. */
+function messageFor({ code, message }: { readonly code: string; readonly message: string }): string {
+  return code === 'MULTIPLE_DOCS' ? 'another document begins here' : firstLine(message);
 }
 
 /** More than NESTING_MAX indicators in a row at the head of a line. */

@@ -143,8 +143,11 @@ copy: { parallel: 0 }
     ]);
   });
 
-  test('keeps a key named __proto__ a key', () => {
-    expect(told(`${SMALLEST}__proto__: { polluted: true }\n`)[0]).toContain('unknown key "__proto__"');
+  test('has no key named __proto__, which would be passed over: a filter, say, that lets all rows through', () => {
+    expect(told(`${SMALLEST}__proto__: { polluted: true }\n`)).toEqual(['7:1 CF-1004 no key can be called __proto__']);
+    expect(told(SMALLEST.replace('from: public.*', 'from: public.a\n    where: { __proto__: 1 }'))).toEqual([
+      '7:14 CF-1004 no key can be called __proto__',
+    ]);
     expect(({} as Record<string, unknown>)['polluted']).toBeUndefined();
   });
 });
