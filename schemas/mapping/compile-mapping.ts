@@ -58,7 +58,7 @@ export function compileMapping(file: MigrationFile, source: Catalog, target: Cat
 function compileTable(resolved: ResolvedTable, shared: Omit<ColumnContext, 'resolved'>): TableMapping | undefined {
   const { list } = shared;
   const { source, target, entry, to } = resolved;
-  const filter = compileFilter(resolved, list);
+  const filter = compileFilter(resolved, shared);
   if (target === undefined) return undefined;
   const context = { ...shared, resolved: { ...resolved, target } };
   const before = list.errorCount;

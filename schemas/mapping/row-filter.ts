@@ -10,7 +10,7 @@ import type { FilterCondition, RowFilter } from './compiled-mapping.ts';
 import type { FindingList } from './finding-list.ts';
 import type { ResolvedTable } from './resolve-tables.ts';
 import { showTable } from './table-pattern.ts';
-import { underDomain } from './type-fit.ts';
+import { underDomain, type TypeWorld } from './type-fit.ts';
 
 /** Values in the order of the filter's conditions; a column that is absent must not get here. */
 export type RowPredicate = (values: readonly (string | null)[]) => boolean;
@@ -102,8 +102,25 @@ const COMPARED_AS: Readonly<Record<string, string>> = {
   varchar: 'text',
 };
 
+export interface FilterContext {
+  readonly list: FindingList;
+  readonly world: Pick<TypeWorld, 'source'>;
+}
+
+/** False where a value is none that the column can have (reported): mistyped, it would let through no row, or all of them. */
+function isPossible(column: CatalogColumn, filter: FilterEntry, { list, world }: FilterContext): boolean {
+  const { type, typtype, typeOid, typeName, typmod, builtin, elementOid } = underDomain(column);
+  const labels = typtype === 'e' ? world.source.get(typeOid)?.labels : undefined;
+  const most = builtin && elementOid === 0 && typeName === 'varchar' && typmod >= 4 ? typmod - 4 : Infinity;
+  const wrong = filter.values.find((value) => value !== null && (labels?.includes(value) === false || Array.from(value).length > most));
+  if (typeof wrong !== 'string') return true;
+  const message = `\`where\` compares column "${column.name}" with a value that no ${type} is${didYouMean(wrong, labels ?? [])}`;
+  list.error('CF-1004', message, filter, labels === undefined ? 'Shorten it.' : `Its labels are ${labels.join(', ')}.`);
+  return false;
+}
+
 /** Undefined when the entry has no filter, or a wrong one (reported). */
-export function compileFilter({ entry, source }: ResolvedTable, list: FindingList): RowFilter | undefined {
+export function compileFilter({ entry, source }: ResolvedTable, { list, world }: FilterContext): RowFilter | undefined {
   const conditions: FilterCondition[] = [];
   for (const [name, filter] of Object.entries(entry.where ?? {})) {
     const column = source.columns.find((one) => one.name === name);
@@ -120,7 +137,7 @@ export function compileFilter({ entry, source }: ResolvedTable, list: FindingLis
         filter,
       );
     } else {
-      const condition = compileCondition(column, filter, list);
+      const condition = isPossible(column, filter, { list, world }) ? compileCondition(column, filter, list) : undefined;
       if (condition !== undefined) conditions.push(condition);
     }
   }

@@ -5,7 +5,7 @@ import type { FilterEntry } from '#schemas/config/migration-file.ts';
 import { compileRowPredicate, filterSql } from '#schemas/mapping/row-filter.ts';
 import { quoteIdent } from '#schemas/table.ts';
 import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
-import { fileOf } from '#test/support/compile.ts';
+import { catalogOf, fileOf, told } from '#test/support/compile.ts';
 import { sharedServer } from '#test/support/postgres.ts';
 
 /** Column types with values; the first two are what the filters name. */
@@ -61,4 +61,16 @@ test('a filter decides alike in TypeScript and in SQL, for every type that may b
     }
   }
   await client.end();
+});
+
+test('a value that the column never has is told: mistyped, it would let through no row, or all of them', async () => {
+  const catalog = await catalogOf(
+    "CREATE TYPE mood AS ENUM ('ok', 'bad'); CREATE DOMAIN feeling AS mood; CREATE TABLE a (id int PRIMARY KEY, m mood, f feeling, v varchar(2))",
+  );
+  const file = fileOf('  - from: public.a\n    where:\n      m: okk\n      f: { not: [bad, Bad] }\n      v: [ab, abc]\n');
+  expect(told(compileMapping(file, catalog, catalog).findings)).toEqual([
+    '8:7 CF-1004 `where` compares column "m" with a value that no public.mood is; did you mean "ok"?',
+    '9:7 CF-1004 `where` compares column "f" with a value that no public.mood is; did you mean "bad"?',
+    '10:7 CF-1004 `where` compares column "v" with a value that no character varying(2) is',
+  ]);
 });
