@@ -111,7 +111,8 @@ async function repairAll(context: CommandContext, { direction, instance, request
   let verified = await repair(requests);
   // A table or a range is copied over what is there; rows that only the target has are known by key after the comparison, of many of them a part.
   const isCopied = requests.some(({ kind }) => kind === 'table' || kind === 'range');
-  for (let left = Infinity; isCopied && verified.differences > 0 && verified.differences < left;) {
+  if (!isCopied) return shortened(verified);
+  for (let left = Infinity; verified.differences > 0 && verified.differences < left;) {
     left = verified.differences;
     const again = requestsFor(verified, direction, { areCopied: true });
     if (again.length === 0) break;
