@@ -12,8 +12,8 @@ function sent(url: string): Sent {
   return (client as unknown as { readonly connectionParameters: Sent }).connectionParameters;
 }
 
-function optionsOf(url: string): unknown {
-  return sent(url).options;
+function optionsOf(url: string): string {
+  return sent(url).options as string;
 }
 
 const OURS = optionsOf('postgres://u@host/db');
