@@ -17,9 +17,15 @@ for (const version of [14, 18] as const) {
                || ' ' || (SELECT count(*) FROM pg_replication_slots WHERE database = current_database()) AS n`,
           )
         )?.['n'];
+      // A database's own limits of what may be idle, or run long, end no comparison.
+      const limits = ['idle_session_timeout', 'idle_in_transaction_session_timeout', 'statement_timeout'];
+      await observer.query(
+        `DO $$ BEGIN ${limits.map((name) => `EXECUTE format('ALTER DATABASE %I SET ${name} = 1', current_database());`).join(' ')} END $$`,
+      );
       const stop = new AbortController();
       const sleeping = cutOffBy(stop.signal, async () => {
         const client = await openSession(database.url, 'source');
+        for (const name of limits) expect(await queryRow(client, `SHOW ${name}`)).toEqual({ [name]: '0' });
         await client.query(`SELECT pg_create_logical_replication_slot('cut_off_${version}', 'pgoutput', true)`);
         await client.query('SELECT pg_sleep(300)');
       });
