@@ -108,6 +108,8 @@ export interface CopySource {
    * Rejects where that cannot be told, for example because a type is gone.
    */
   firstMisfit(key: readonly KeyColumn[], rows: readonly (readonly string[])[]): Promise<Misfit | undefined>;
+  /** The same keys in the texts that the stream has for them; as they are where one is none of the key's types. */
+  canonicalKeys(key: readonly KeyColumn[], rows: readonly (readonly string[])[]): Promise<readonly (readonly string[])[]>;
   readChunk(query: ChunkQuery, consumer: ChunkConsumer, signal: AbortSignal): Promise<ChunkResult>;
   /** State of these tables by OID; tables that are gone are left out. */
   catalog(oids: readonly number[]): Promise<CatalogState>;

@@ -50,6 +50,13 @@ export function castSql(key: readonly KeyColumn[], rows: readonly (readonly stri
   return `VALUES ${rows.map((values) => `(${key.map((column, c) => literal(column, values[c]!)).join(', ')})`).join(', ')}`;
 }
 
+/** As `castSql`, with the values as the source prints them: a column for each of the key's, in the order given. */
+export function printSql(key: readonly KeyColumn[], rows: readonly (readonly string[])[]): string {
+  const columns = key.map((_, c) => `c${c}`).join(', ');
+  const values = rows.map((row, i) => `(${i}, ${key.map((column, c) => literal(column, row[c]!)).join(', ')})`);
+  return `SELECT ${columns} FROM (VALUES ${values.join(', ')}) k (i, ${columns}) ORDER BY k.i`;
+}
+
 /** Fails when a type itself cannot be used. Nothing is evaluated: a domain may take no null. */
 export function typesSql(key: readonly KeyColumn[]): string {
   return `SELECT ${key.map((column) => `NULL::${column.type}`).join(', ')} WHERE false`;

@@ -25,7 +25,7 @@ import type {
   TableState,
 } from '../copy-source.ts';
 import { emitUndecided, lastEpoch } from './emit-undecided.ts';
-import { beginSql, boundarySql, castSql, copySql, missingSql, shapeSql, treeSql, typesSql } from './chunk-sql.ts';
+import { beginSql, boundarySql, castSql, copySql, missingSql, printSql, shapeSql, treeSql, typesSql } from './chunk-sql.ts';
 import { copyOut } from './copy-out.ts';
 
 /** Longest wait behind somebody's ALTER TABLE: others queue behind our waiting lock too. */
@@ -111,6 +111,15 @@ class PostgresCopySource implements CopySource {
         else [to, why] = [middle, refusal];
       }
       return { index: from, why: (await refusalOf(client, key, rows.slice(from, to))) ?? why };
+    });
+  }
+
+  async canonicalKeys(key: readonly KeyColumn[], rows: readonly (readonly string[])[]): Promise<readonly (readonly string[])[]> {
+    if (rows.length === 0) return rows;
+    return this.#with(async (client) => {
+      if ((await refusalOf(client, key, rows)) !== undefined) return rows;
+      const printed = await queryRows(client, printSql(key, rows));
+      return printed.map((row) => key.map((_, c) => row[`c${c}`]!));
     });
   }
 
