@@ -30,6 +30,9 @@ export interface EpochFrame {
 }
 
 /** Rows of a finished chunk as COPY text lines (each ends with \n; `\N` null), columns in the order named. Source names and values. */
+/** Begins the name of a chunk that brings keys asked for one by one. */
+export const KEYS_CHUNK = 'keys:';
+
 export interface ChunkRowsHeader {
   readonly chunk: string;
   /** Root table (or the table itself). */

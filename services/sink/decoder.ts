@@ -346,7 +346,7 @@ export class Decoder {
         table.state !== 'waiting' || table.awaitsChunk,
         `the copy of ${header.schema}.${header.table} was announced before its rows`,
       );
-      const chunk = projectChunk(table.mapping, header, rows);
+      const { leftOut, ...chunk } = projectChunk(table.mapping, header, rows);
       table.lane.push(
         {
           kind: 'chunk',
@@ -359,6 +359,8 @@ export class Decoder {
         },
         rows.length,
       );
+      // The target may have them all the same: whoever asked for these keys means that.
+      if (leftOut.length > 0) this.#deleteKeys(table, leftOut);
       table.newRows += chunk.rowCount;
       table.rowsCopied += chunk.rowCount;
     }
@@ -370,9 +372,15 @@ export class Decoder {
     for (const table of this.#options.tablesOf({ schema, name })) {
       if (table.state === 'held' || offset < table.skipBelow) continue;
       const order = table.mapping.sourceKey.map((column) => keyColumns.indexOf(column));
-      const asked = keys.map((key) => order.map((i) => key[i]!));
-      table.lane.push({ kind: 'keys', table: table.mapping, keys: asked, time: this.#clock.time }, 64 * keys.length);
+      this.#deleteKeys(
+        table,
+        keys.map((key) => order.map((i) => key[i]!)),
+      );
     }
+  }
+
+  #deleteKeys({ lane, mapping }: SinkTable, keys: readonly (readonly string[])[]): void {
+    lane.push({ kind: 'keys', table: mapping, keys, time: this.#clock.time }, 64 * keys.length);
   }
 }
 

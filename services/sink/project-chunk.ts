@@ -1,10 +1,11 @@
 /**
  * Rows of a chunk → COPY lines of the target's columns. Guarantee: lines pass untouched when every field is mapped and every row moves;
- * else they are taken apart, filtered, and computed columns come from the shared row function.
+ * else they are taken apart, filtered, and computed columns come from the shared row function. Of rows that were asked for by key and
+ * that the filter leaves out, the keys are told.
  */
 import type { ChunkBatch } from '#connectors/target/target.ts';
 import { PipelineError } from '#schemas/errors.ts';
-import type { ChunkRowsHeader, UnmappedLine } from '#schemas/frame/frame.ts';
+import { type ChunkRowsHeader, KEYS_CHUNK, type UnmappedLine } from '#schemas/frame/frame.ts';
 import { sourceColumns, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { compileRowPredicate } from '#schemas/mapping/row-filter.ts';
 import { withoutWitness, witnessColumn } from '#schemas/mapping/share.ts';
@@ -16,8 +17,13 @@ import { copyLine, decodeCopyRows } from '#schemas/value/copy-text.ts';
 type Lines = Pick<ChunkBatch, 'columns' | 'rows' | 'rowCount' | 'unmapped'>;
 type Row = readonly (string | null)[];
 
+export interface ProjectedChunk extends Lines {
+  /** Keys asked for whose row the filter leaves out, as texts of the source's key. */
+  readonly leftOut: readonly (readonly string[])[];
+}
+
 /** @throws PipelineError CF-2006 when a mapped column is not among the chunk's. */
-export function projectChunk(mapping: TableMapping, header: ChunkRowsHeader, rows: Buffer): Lines {
+export function projectChunk(mapping: TableMapping, header: ChunkRowsHeader, rows: Buffer): ProjectedChunk {
   const names = header.columns;
   const columns = names.map((name) => mapping.columns.findIndex((column) => column.source.name === name));
   const missing = sourceColumns(mapping).find((column) => !names.includes(column.name));
@@ -28,16 +34,21 @@ export function projectChunk(mapping: TableMapping, header: ChunkRowsHeader, row
   const witnessField = witness === undefined ? -1 : columns.indexOf(witness);
   const unmapped = (header.unmapped ?? []).map((line) => byTarget(line, mapping));
   if (columns.every((i) => i >= 0) && mapping.filter === undefined && mapping.steps === undefined && witness === undefined) {
-    return { columns, rows: [rows], rowCount: header.rows, unmapped };
+    return { columns, rows: [rows], rowCount: header.rows, unmapped, leftOut: [] };
   }
   const accepts = mapping.filter && compileRowPredicate(mapping.filter);
   const filterFields = (mapping.filter?.conditions ?? []).map(({ column }) => names.indexOf(column));
   const compute = computer(mapping, names);
   const kept: string[] = [];
+  const leftOut: string[][] = [];
+  const keyFields = header.chunk.startsWith(KEYS_CHUNK) ? mapping.sourceKey.map((name) => names.indexOf(name)) : [];
   for (const row of decodeCopyRows(rows, names.length)) {
     // A filter column that is not mapped does not come with a chunk: the chunk was read through the filter then.
     const passes = accepts === undefined || filterFields.includes(-1) || accepts(filterFields.map((i) => row[i]!));
-    if (!passes) continue;
+    if (!passes) {
+      if (keyFields.length > 0) leftOut.push(keyFields.map((i) => row[i]!));
+      continue;
+    }
     const computed = row[witnessField] === null ? withoutWitness(mapping, witness!).fault : compute(row);
     if (Array.isArray(computed)) kept.push(copyLine([...row.filter((_, i) => columns[i]! >= 0), ...computed]));
     else unmapped.push(byTarget({ fault: computed, values: Object.fromEntries(names.map((name, i) => [name, row[i]!])) }, mapping));
@@ -47,6 +58,7 @@ export function projectChunk(mapping: TableMapping, header: ChunkRowsHeader, row
     rows: [Buffer.from(kept.join(''), 'utf8')],
     rowCount: kept.length,
     unmapped,
+    leftOut,
   };
 }
 

@@ -2,6 +2,7 @@
  * Keys of one table that are to be copied again. Guarantee: a request is done only when every key of it is durable in the log after
  * the request; a key asked for twice is read once.
  */
+import { KEYS_CHUNK } from '#schemas/frame/frame.ts';
 import type { RowKey } from './row-key.ts';
 
 /** Keys read by one chunk. */
@@ -66,7 +67,7 @@ export class KeyQueue {
     for (const key of requests.keys()) this.#waiting.delete(key);
     const chunk: KeysChunk = {
       kind: 'keys',
-      id: `keys:${this.#tableName}#${firstOf(requests)}.${this.#chunks++}`,
+      id: `${KEYS_CHUNK}${this.#tableName}#${firstOf(requests)}.${this.#chunks++}`,
       keys: [...requests.keys()],
     };
     this.#inFlight.set(chunk.id, { chunk, requests, delivered: false });
