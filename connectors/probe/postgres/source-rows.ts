@@ -65,9 +65,9 @@ async function askKeys({ client, probe, shape }: SourceScan, keys: readonly Text
     const comparable = source.builtin || source.typtype !== 'b';
     const [ref, asked] = [outputText(`t.${quoteIdent(name)}`), comparable ? `(u.k${i})::${source.baseType}` : `u.k${i}`];
     return {
-      match: comparable ? `t.${quoteIdent(name)} = ${asked}` : `${ref} = u.k${i}`,
-      text: `${ref} = u.k${i}`,
-      asked: outputText(asked),
+      match: comparable ? `t.${quoteIdent(name)} = ${asked}` : `(${ref}) COLLATE "C" = u.k${i}`,
+      text: `(${ref}) COLLATE "C" = u.k${i}`,
+      asked: `(${outputText(asked)}) COLLATE "C"`,
       i,
     };
   });
