@@ -10,7 +10,7 @@ import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-ma
 import type { KeyRange } from '#schemas/reconcile/key-range.ts';
 import type { CheckVerdict } from '#schemas/reconcile/checks/check-verdict.ts';
 import { declaredChecks } from '#services/reconciler/checks/declared-checks.ts';
-import { DEFAULT_LIMITS } from '#services/reconciler/limits.ts';
+import { DEFAULT_LIMITS, type VerifyLimits } from '#services/reconciler/limits.ts';
 import type { MonitorOptions } from '#services/reconciler/monitor/monitor.ts';
 import type { PartOf } from '#services/reconciler/monitor/monitored-tables.ts';
 import { verifyStore } from '#services/reconciler/redis/verify-store.ts';
@@ -24,6 +24,12 @@ import { requireForward, type ServingSide } from './reverse/serving-side.ts';
 /** The source's snapshot is open for as long as the target is waited for. */
 const WAIT_MS = 10_000;
 const LIMITS = { ...DEFAULT_LIMITS, waitMs: WAIT_MS, settleMs: WAIT_MS, attempts: 1 };
+
+/** What could not be compared has another turn; a table that is written on both sides is to be looked at several times for a difference to be one. */
+export function roundLimits(tables: Iterable<Pick<TableMapping, 'conflict'>>): VerifyLimits {
+  const attempts = [...tables].some(({ conflict }) => conflict !== undefined) ? DEFAULT_LIMITS.attempts : LIMITS.attempts;
+  return { ...LIMITS, attempts };
+}
 
 export interface Compared {
   /** Of the target. */
@@ -58,6 +64,7 @@ function comparingPostgres(compared: Compared, targetUrl: string): Comparing {
       const chosen = Map.groupBy(parts, ({ what }) => what.table);
       const result = await verifyMigration({
         ...aligned,
+        limits: roundLimits(chosen.keys()),
         signal,
         onWaited,
         tables: (table) => chosen.has(table),
