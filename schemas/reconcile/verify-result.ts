@@ -8,15 +8,17 @@ import type { CheckVerdict } from './checks/check-verdict.ts';
 import type { ShadowVerdict } from './shadow/shadow-verdict.ts';
 
 /** Why a table was not judged. `held` and `copying` are the migration's own states; the rest is about this comparison. */
-export type InconclusiveCause =
-  | 'held' // the sink or the reader stopped the table
-  | 'copying' // not covered by the applied LSN yet
-  | 'lag' // the target is behind what the slot still holds
-  | 'in-flight' // a transaction may be in the WAL and still invisible
-  | 'changed' // truncated, rewritten, or another shape during the comparison
-  | 'volume' // more keys changed meanwhile than are compared one by one
-  | 'hot' // some keys changed each time that they were looked at (a target without snapshots)
-  | 'unreadable'; // a server refused a statement
+export const INCONCLUSIVE_CAUSES = [
+  'held', // the sink or the reader stopped the table
+  'copying', // not covered by the applied LSN yet
+  'lag', // the target is behind what the slot still holds
+  'in-flight', // a transaction may be in the WAL and still invisible
+  'changed', // truncated, rewritten, or another shape during the comparison
+  'volume', // more keys changed meanwhile than are compared one by one
+  'hot', // some keys changed each time that they were looked at (a target without snapshots)
+  'unreadable', // a server refused a statement
+] as const;
+export type InconclusiveCause = (typeof INCONCLUSIVE_CAUSES)[number];
 
 export interface Inconclusive {
   readonly cause: InconclusiveCause;

@@ -21,6 +21,8 @@ export const mirrorStatusSchema = z.strictObject({
   sourceLog: equality,
   /** Is the target what the log, mapped, makes? */
   logTarget: equality,
+  /** Tables that one of the two was last not judged of, among them those that no mirror is kept of. */
+  unjudged: z.array(z.strictObject({ from: z.string(), to: z.string(), why: z.string() })),
   /** Of the columns that the file's checks sum, over all rows of a table; null: of none. */
   sums: z.array(
     z.strictObject({

@@ -1,5 +1,7 @@
 /** How far the running instance's own comparison has come. Guarantee: unknown is null, and proved counts only what was found equal. */
 import { z } from 'zod';
+import { DRIFT_CAUSES } from '../reconcile/drift-cause.ts';
+import { INCONCLUSIVE_CAUSES } from '../reconcile/verify-result.ts';
 import { mirrorStatusSchema } from './mirror-status.ts';
 
 const count = z.number().int().nonnegative();
@@ -38,6 +40,10 @@ export const reconciliationStatusSchema = z.strictObject({
   repairing: count,
   /** Tables, or ranges of their keys, that the last comparison could not judge. */
   inconclusive: count,
+  /** The rows that differ, by what is known of why. */
+  driftByCause: z.record(z.enum(DRIFT_CAUSES), count),
+  /** Of `inconclusive`, why. */
+  inconclusiveByCause: z.record(z.enum(INCONCLUSIVE_CAUSES), count),
   /** Absent: the file declares none. */
   checks: checksStatusSchema.exactOptional(),
   /** Answers of the shadow queries; absent: the file declares none. */

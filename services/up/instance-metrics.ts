@@ -1,5 +1,6 @@
 /** Metrics of the running instance. Guarantee: each is read at the scrape, so none is stale; unknown is absent, never zero. */
 import type { Meter } from '#services/runtime/metrics.ts';
+import type { ReconciliationStatus } from '#schemas/status/reconciliation-status.ts';
 import type { StatusResult, TargetStatus } from '#schemas/status/status-result.ts';
 import type { ReaderStatus } from '#services/reader/reader.ts';
 import type { SinkStatus } from '#services/sink/sink.ts';
@@ -92,6 +93,7 @@ function registerReconciliationMetrics(meter: Meter, read: () => StatusResult['r
     if (now === undefined) return [];
     return (['suspected', 'confirmed', 'repairing'] as const).map((state) => ({ labels: { state }, value: now[state] }));
   });
+  registerCauses(meter, read);
   meter.labelled(
     { name: 'checks', help: 'Checks and shadow queries of the file, by what was last found.', labels: ['kind', 'verdict'] },
     () => {
@@ -101,6 +103,23 @@ function registerReconciliationMetrics(meter: Meter, read: () => StatusResult['r
         made[kind] === undefined ? [] : VERDICTS.map((verdict) => ({ labels: { kind, verdict }, value: made[kind]![verdict] })),
       );
     },
+  );
+}
+
+/** From whoever compares. */
+export function registerCauses(
+  meter: Meter,
+  read: () => Partial<Pick<ReconciliationStatus, 'driftByCause' | 'inconclusiveByCause'>> | undefined,
+): void {
+  const counts = (causes: Readonly<Record<string, number>> = {}): { labels: { cause: string }; value: number }[] =>
+    Object.entries(causes).map(([cause, value]) => ({ labels: { cause }, value }));
+  meter.labelled(
+    { name: 'drift_by_cause', help: 'Rows that differ, by what is known of why (held, foreign) or else by how.', labels: ['cause'] },
+    () => counts(read()?.driftByCause),
+  );
+  meter.labelled(
+    { name: 'inconclusive_by_cause', help: 'Tables or ranges that the last comparison could not judge, by why.', labels: ['cause'] },
+    () => counts(read()?.inconclusiveByCause),
   );
 }
 

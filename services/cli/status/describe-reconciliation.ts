@@ -64,14 +64,17 @@ function describeChecks(made: ReconciliationStatus['checks'], what: string, pain
 
 function describeStream(stream: ReconciliationStatus['stream'], paint: Paint): string[] {
   if (stream === undefined || stream.comparedAt === null) return [];
-  const { sourceLog, logTarget } = stream;
+  const { sourceLog, logTarget, unjudged } = stream;
   const told = [
     [sourceLog, 'the log is what the source did', 'the log is not what the source did'],
     [logTarget, 'the target is what the log makes', 'the target is not what the log makes'],
   ] as const;
-  return told.map(([{ equal, differing, inconclusive }, so, not]) =>
-    differing.length > 0 ? paint.red(`${not}: ${listNames(differing)}`) : `${so} in ${equal} of ${equal + inconclusive} tables`,
-  );
+  return [
+    ...told.map(([{ equal, differing, inconclusive }, so, not]) =>
+      differing.length > 0 ? paint.red(`${not}: ${listNames(differing)}`) : `${so} in ${equal} of ${equal + inconclusive} tables`,
+    ),
+    ...unjudged.map(({ from, why }) => `not held against the log: ${from} (${why})`),
+  ];
 }
 
 /** Rounded down: all is 100 % only when it is all. */

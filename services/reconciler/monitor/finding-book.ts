@@ -3,6 +3,7 @@
  * source state, or by a repair that was asked for; a comparison that names not all it found ends nothing, nor does one that some rows never lay still for.
  */
 import { parseLsn } from '#schemas/lsn.ts';
+import { type DriftByCause, driftByCause } from '#schemas/reconcile/drift-cause.ts';
 import { type DriftFinding, type FindingState, OPEN_STATES } from '#schemas/reconcile/drift-finding.ts';
 import type { DifferenceSample, TableVerdict } from '#schemas/reconcile/verify-result.ts';
 import type { RecopyRequest } from '#schemas/recopy.ts';
@@ -36,6 +37,11 @@ export class FindingBook {
     let rows = 0;
     for (const finding of this.#open.values()) if (finding.state === state) rows += finding.rows;
     return rows;
+  }
+
+  /** Rows that differ, by what is known of why. */
+  byCause(): DriftByCause {
+    return driftByCause(this.#open.values());
   }
 
   /** What a comparison found, or no longer finds. @returns the findings that changed their state, ended ones among them. */

@@ -10,6 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '#schemas/errors.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { ComparisonRecord } from '#schemas/reconcile/comparison-record.ts';
+import { driftByCause } from '#schemas/reconcile/drift-cause.ts';
 import type { DriftFinding } from '#schemas/reconcile/drift-finding.ts';
 import type { TableVerdict, VerifyResult } from '#schemas/reconcile/verify-result.ts';
 import type { RecopyRequest } from '#schemas/recopy.ts';
@@ -75,7 +76,7 @@ export class Monitor {
   #unsaved: DriftFinding[] = [];
   #comparisons = 0;
   /** Rows that differ, once they are written down: `status` and `repair` read them there. */
-  #told = { suspected: 0, confirmed: 0, repairing: 0 };
+  #told = { suspected: 0, confirmed: 0, repairing: 0, driftByCause: driftByCause([]) };
   #nextCutMs = 0;
   #isSilent = false;
   #lastAtMs: number | undefined;
@@ -146,7 +147,7 @@ export class Monitor {
   }
 
   status(): ReconciliationStatus {
-    const { proved, oldestProofMs, inconclusive } = this.#tables.coverage();
+    const { proved, oldestProofMs, inconclusive, inconclusiveByCause } = this.#tables.coverage();
     const silent = this.#options.serves?.() === 'target';
     return {
       ...(silent && { silent }),
@@ -156,6 +157,7 @@ export class Monitor {
       comparisons: this.#comparisons,
       ...this.#told,
       inconclusive,
+      inconclusiveByCause,
       ...this.#options.checks?.status(),
     };
   }
@@ -197,13 +199,13 @@ export class Monitor {
     try {
       result = await compare(parts, signal, (milliseconds) => (waitedMs += milliseconds));
     } catch (error) {
-      this.#tables.failed(parts, changed, Date.now());
+      this.#tables.failed(parts, changed, { atMs: Date.now(), cause: 'unreadable' });
       if (!signal.aborted) logger.warn({ error: messageOf(error) }, 'source and target could not be compared');
       return { elapsedMs: Date.now() - startedAtMs, waitedMs };
     }
     if (this.#lookWhoServes()) {
       // It may have met what the target's own writers wrote.
-      this.#tables.failed(parts, changed, Date.now());
+      this.#tables.failed(parts, changed, { atMs: Date.now(), cause: 'changed' });
       return { elapsedMs: Date.now() - startedAtMs, waitedMs };
     }
     this.#lastAtMs = Date.now();
@@ -248,6 +250,7 @@ export class Monitor {
       suspected: this.#book.count('suspected'),
       confirmed: this.#book.count('confirmed'),
       repairing: this.#book.count('repairing'),
+      driftByCause: this.#book.byCause(),
     };
     this.#unsaved = [];
     try {

@@ -5,7 +5,7 @@
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { DriftFinding } from '#schemas/reconcile/drift-finding.ts';
 import { type KeyRange, rangeable, rangeFinder } from '#schemas/reconcile/key-range.ts';
-import type { TableVerdict } from '#schemas/reconcile/verify-result.ts';
+import type { InconclusiveCause, TableVerdict } from '#schemas/reconcile/verify-result.ts';
 import { type Coverage, coverageOf, newPart, type Part, takenOver } from './schedule.ts';
 import { tableName } from './table-name.ts';
 import type { Touched } from './touched-keys.ts';
@@ -24,6 +24,12 @@ export interface Outcome {
   readonly changed: ReadonlyMap<PartOf, number>;
   readonly open: readonly DriftFinding[];
   readonly atMs: number;
+}
+
+export interface Failure {
+  readonly atMs: number;
+  /** Why nothing was said. */
+  readonly cause: InconclusiveCause;
 }
 
 /** Until a range was compared. */
@@ -114,9 +120,10 @@ export class MonitoredTables {
     return changed;
   }
 
-  failed(parts: readonly PartOf[], changed: ReadonlyMap<PartOf, number>, atMs: number): void {
+  failed(parts: readonly PartOf[], changed: ReadonlyMap<PartOf, number>, { atMs, cause }: Failure): void {
     for (const part of parts) {
       part.verdict = 'inconclusive';
+      part.cause = cause;
       part.failures++;
       part.comparedAtMs = atMs;
       part.changedAtMs = changed.get(part) ?? part.changedAtMs;
@@ -125,7 +132,7 @@ export class MonitoredTables {
 
   /** @param parts All that were compared of the verdict's table. */
   compared(parts: readonly PartOf[], { verdict, changed, open, atMs }: Outcome): void {
-    if (verdict.inconclusive !== undefined) return this.failed(parts, changed, atMs);
+    if (verdict.inconclusive !== undefined) return this.failed(parts, changed, { atMs, cause: verdict.inconclusive.cause });
     const mine = open.filter(({ from, to }) => from === verdict.from && to === verdict.to);
     const shareOf = sharesOf(parts, verdict);
     for (const part of parts) {

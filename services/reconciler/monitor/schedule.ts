@@ -3,6 +3,9 @@
  * whichever has waited longest: no part is passed over for ever, however much is written to the others.
  */
 
+import { type InconclusiveByCause, inconclusiveByCause } from '#schemas/reconcile/drift-cause.ts';
+import type { InconclusiveCause } from '#schemas/reconcile/verify-result.ts';
+
 /** A table, or a range of its keys. */
 export interface Part<T> {
   readonly what: T;
@@ -14,6 +17,8 @@ export interface Part<T> {
   comparedAtMs: number | undefined;
   /** Of the last comparison. */
   verdict: 'equal' | 'differs' | 'inconclusive' | undefined;
+  /** Of one that said nothing: why. */
+  cause: InconclusiveCause | undefined;
   /** Since when it has changes that no comparison has seen; undefined: none. */
   changedAtMs: number | undefined;
   /** A finding waits for another look. */
@@ -38,6 +43,7 @@ export function newPart<T>(what: T, rows: number): Part<T> {
     provedAtMs: undefined,
     comparedAtMs: undefined,
     verdict: undefined,
+    cause: undefined,
     changedAtMs: undefined,
     urgent: false,
     failures: 0,
@@ -54,6 +60,7 @@ export function takenOver<T>(before: readonly Part<T>[]): Omit<Part<T>, 'what' |
     provedAtMs: all(before.map(({ provedAtMs }) => provedAtMs)),
     comparedAtMs: all(before.map(({ comparedAtMs }) => comparedAtMs)),
     verdict: before.every(({ verdict }) => verdict === first?.verdict) ? first?.verdict : mixed(before),
+    cause: before.find(({ cause }) => cause !== undefined)?.cause,
     changedAtMs: some.length > 0 ? Math.min(...some) : undefined,
     urgent: before.some(({ urgent }) => urgent),
     failures: Math.max(0, ...before.map(({ failures }) => failures)),
@@ -110,6 +117,7 @@ export interface Coverage {
   readonly oldestProofMs: number | undefined;
   /** Parts whose last comparison said nothing. */
   readonly inconclusive: number;
+  readonly inconclusiveByCause: InconclusiveByCause;
 }
 
 export function coverageOf<T>(parts: readonly Part<T>[]): Coverage {
@@ -120,11 +128,13 @@ export function coverageOf<T>(parts: readonly Part<T>[]): Coverage {
     rows += weight;
     if (part.verdict === 'equal') proved += weight;
   }
+  const silent = parts.filter(({ verdict }) => verdict === 'inconclusive');
   const isWhole = parts.every(({ provedAtMs }) => provedAtMs !== undefined);
   return {
     proved: rows === 0 ? 1 : proved / rows,
     oldestProofMs: isWhole && parts.length > 0 ? Math.min(...parts.map(({ provedAtMs }) => provedAtMs!)) : undefined,
-    inconclusive: parts.filter(({ verdict }) => verdict === 'inconclusive').length,
+    inconclusive: silent.length,
+    inconclusiveByCause: inconclusiveByCause(silent.map(({ cause }) => cause ?? 'unreadable')),
   };
 }
 

@@ -36,6 +36,7 @@ export class MirrorBoard {
       comparedAt: this.#atMs === undefined ? null : new Date(this.#atMs).toISOString(),
       sourceLog: this.#counted('source-log'),
       logTarget: this.#counted('log-target'),
+      unjudged: this.#unjudged(),
       sums: this.#sums(),
     };
   }
@@ -50,6 +51,14 @@ export class MirrorBoard {
     const count = (outcome: MirrorVerdict['outcome']): number =>
       all.filter((one) => one.outcome === outcome && !this.#differing.has(idOf(one))).length;
     return { equal: count('equal'), differs: differing.length, inconclusive: count('inconclusive'), differing };
+  }
+
+  /** Once for each reason. */
+  #unjudged(): MirrorStatus['unjudged'] {
+    const told = [...this.#last.values()].flatMap(({ from, to, inconclusive }) =>
+      inconclusive === undefined ? [] : [{ from, to, why: inconclusive.message }],
+    );
+    return [...new Map(told.map((one) => [JSON.stringify(one), one])).values()];
   }
 
   /** The two comparisons are of two moments: each side stands beside the log as it was then. */

@@ -9,6 +9,7 @@ import { readOpenFindings, saveRound } from '#connectors/target/postgres/reconci
 import type { RunReconcilerOptions } from '#services/cli/service-port.ts';
 import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import type { CheckVerdict } from '#schemas/reconcile/checks/check-verdict.ts';
+import { driftByCause, inconclusiveByCause } from '#schemas/reconcile/drift-cause.ts';
 import type { VerifyResult } from '#schemas/reconcile/verify-result.ts';
 import { declaredChecks } from '#services/reconciler/checks/declared-checks.ts';
 import type { LogReach } from '#services/reconciler/log-gap.ts';
@@ -17,6 +18,7 @@ import { VerifiedFindings } from '#services/reconciler/monitor/verified-findings
 import { verifyMigration, type VerifyOptions } from '#services/reconciler/verify.ts';
 import { driftOf, storeLastVerify } from '#services/runtime/last-verify.ts';
 import { checkRoundsOf } from '../check-rounds-of.ts';
+import { registerCauses } from '../instance-metrics.ts';
 import { requireForward, ServingSide, sidesOf } from '../reverse/serving-side.ts';
 import { readMigration, readMigrations } from '../read-migration.ts';
 import { installTestHooksFrom } from '../test-hook-environment.ts';
@@ -44,6 +46,14 @@ export async function runReconciler(options: RunReconcilerOptions): Promise<void
     registerMetrics: (meter) => {
       meter.gauge({ name: 'drift_rows', help: 'Rows that the last comparison found different.' }, () => driftOf(last));
       meter.gauge({ name: 'inconclusive_tables', help: 'Tables that the last comparison could not judge.' }, () => last?.inconclusive);
+      registerCauses(meter, () =>
+        last === undefined
+          ? undefined
+          : {
+              driftByCause: driftByCause(findings.open),
+              inconclusiveByCause: inconclusiveByCause(last.tables.flatMap(({ inconclusive }) => inconclusive?.cause ?? [])),
+            },
+      );
       meter.gauge({ name: 'differing_checks', help: 'Checks and shadow queries of the file that differ.' }, () => differing(checks));
     },
     run: async (signal) => {

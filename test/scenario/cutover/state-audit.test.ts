@@ -8,6 +8,7 @@ import { takeMigrationLease } from '#connectors/target/postgres/migration-lease.
 import { changeSettings, noteAudit, readState } from '#connectors/target/postgres/migration-state.ts';
 import type { DualStage } from '#schemas/flags/dual-stages.ts';
 import { whoServes } from '#schemas/migration/recovery.ts';
+import { driftByCause, inconclusiveByCause } from '#schemas/reconcile/drift-cause.ts';
 import type { ReconciliationStatus } from '#schemas/status/reconciliation-status.ts';
 import { silentLogger } from '#services/runtime/service.ts';
 import { recordRunningProof } from '#services/up/proof-keeper.ts';
@@ -161,7 +162,8 @@ test('what the running comparison found is recorded with the state, once there i
   const mapping = (await compile({ source: ddl, target: ddl })).mapping!;
   let found: Partial<ReconciliationStatus> = {};
   const look = async (): Promise<string | undefined> => {
-    const clean = { proved: 1, comparedAt: null, comparisons: 1, suspected: 0, confirmed: 0, repairing: 0, inconclusive: 0 };
+    const rows = { suspected: 0, confirmed: 0, repairing: 0, driftByCause: driftByCause([]) };
+    const clean = { proved: 1, comparedAt: null, comparisons: 1, ...rows, inconclusive: 0, inconclusiveByCause: inconclusiveByCause([]) };
     const provedSince = new Date(Date.now() + 60_000).toISOString();
     const compared = (): ReconciliationStatus => ({ ...clean, provedSince, ...found });
     const file = { ...fileOf('  - from: public.*\n'), name: NAME };

@@ -1,6 +1,7 @@
 /** When the running comparison makes the phase verified, and when it takes that back. */
 import { expect, test } from 'vitest';
 import { runningProof, type Standing } from '#schemas/migration/running-proof.ts';
+import { driftByCause, inconclusiveByCause } from '#schemas/reconcile/drift-cause.ts';
 import type { ReconciliationStatus } from '#schemas/status/reconciliation-status.ts';
 
 const row: Standing = { state: 'following', serves: 'source', act: undefined, updatedAt: '2026-11-22T10:00:00.000000Z' };
@@ -13,6 +14,8 @@ const clean: ReconciliationStatus = {
   confirmed: 0,
   repairing: 0,
   inconclusive: 0,
+  driftByCause: driftByCause([]),
+  inconclusiveByCause: inconclusiveByCause([]),
 };
 
 const checked = { declared: 2, equal: 2, differs: 0, inconclusive: 0, differing: [], madeAt: '2026-11-22T10:04:00.000Z' };

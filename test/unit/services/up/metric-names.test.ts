@@ -13,7 +13,9 @@ const WITHOUT_ALERT = [
   'conflicts', // settled by the policy that the file chose
   'copy_paused', // an operator asked for it
   'differing_rows', // drift_rows has the alert
+  'drift_by_cause', // and its alert names this
   'epoch',
+  'inconclusive_by_cause',
   'inconclusive_parts',
   'inconclusive_tables',
   'lag_bytes', // lag_seconds has it

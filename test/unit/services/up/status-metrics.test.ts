@@ -2,7 +2,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
+import { driftByCause, inconclusiveByCause } from '#schemas/reconcile/drift-cause.ts';
 import type { TableVerdict, VerifyResult } from '#schemas/reconcile/verify-result.ts';
+import type { ReconciliationStatus } from '#schemas/status/reconciliation-status.ts';
 import { type StatusResult, UNKNOWN_COPY } from '#schemas/status/status-result.ts';
 import { lastDrift, storeLastVerify } from '#services/runtime/last-verify.ts';
 import { createMeter } from '#services/runtime/metrics.ts';
@@ -40,6 +42,38 @@ test('lag, drift and a pause are gauges; what is unknown has no sample, and neve
   const unknown = { ...STATUS, lag: { bytes: null, seconds: null, known: false }, copy: UNKNOWN_COPY, drift: null };
   expect(await samplesOf(unknown)).toEqual(['crossfade_tables_held 0', 'crossfade_dead_letters 0']);
   expect(await samplesOf(undefined)).toEqual([]);
+});
+
+test('drift counts once, under its cause or how it shows; what was not judged counts apart', async () => {
+  const one = { rows: 1, state: 'confirmed' } as const;
+  const reconciliation: ReconciliationStatus = {
+    proved: 0.5,
+    provedSince: null,
+    comparedAt: null,
+    comparisons: 3,
+    suspected: 4,
+    confirmed: 2,
+    repairing: 0,
+    inconclusive: 2,
+    driftByCause: driftByCause([
+      { ...one, kind: 'missing', cause: 'held' },
+      { ...one, kind: 'different' },
+      { kind: 'extra', rows: 4, state: 'suspected' },
+      { ...one, kind: 'missing', state: 'verified' },
+    ]),
+    inconclusiveByCause: inconclusiveByCause(['lag', 'lag']),
+  };
+  const samples = await samplesOf({ ...STATUS, reconciliation });
+  expect(samples.filter((line) => line.startsWith('crossfade_drift_by_cause'))).toEqual([
+    'crossfade_drift_by_cause{cause="held"} 1',
+    'crossfade_drift_by_cause{cause="foreign"} 0',
+    'crossfade_drift_by_cause{cause="missing"} 0',
+    'crossfade_drift_by_cause{cause="extra"} 4',
+    'crossfade_drift_by_cause{cause="different"} 1',
+  ]);
+  expect(samples.filter((line) => line.startsWith('crossfade_inconclusive_by_cause') && !line.endsWith(' 0'))).toEqual([
+    'crossfade_inconclusive_by_cause{cause="lag"} 2',
+  ]);
 });
 
 test('drift is unknown until something was compared, and where none was found but not everything could be', async () => {

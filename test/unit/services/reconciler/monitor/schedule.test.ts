@@ -54,15 +54,16 @@ test('a round takes no more rows than it may, but for one part that is larger al
 });
 
 test('coverage counts what was found equal, and has no oldest proof while a part was never proved', () => {
-  expect(coverageOf([part('a', { ...PROVED, rows: 30 }), part('b', { rows: 10 })])).toEqual({
+  expect(coverageOf([part('a', { ...PROVED, rows: 30 }), part('b', { rows: 10 })])).toMatchObject({
     proved: 0.75,
     oldestProofMs: undefined,
     inconclusive: 0,
   });
-  expect(coverageOf([part('a', PROVED), part('b', { ...PROVED, provedAtMs: 500, verdict: 'inconclusive' })])).toEqual({
+  expect(coverageOf([part('a', PROVED), part('b', { ...PROVED, provedAtMs: 500, verdict: 'inconclusive', cause: 'lag' })])).toMatchObject({
     proved: 0.5,
     oldestProofMs: 500,
     inconclusive: 1,
+    inconclusiveByCause: { lag: 1, held: 0 },
   });
   const empty = part('empty', { ...PROVED, rows: 0 });
   expect(coverageOf([empty]).proved).toBe(1);

@@ -18,6 +18,7 @@ test('each equality by itself; a table that differs is told until it is equal, w
     comparedAt: '1970-01-01T00:00:00.002Z',
     sourceLog: { equal: 1, differs: 0, inconclusive: 0, differing: [] },
     logTarget: { equal: 0, differs: 1, inconclusive: 0, differing: ['new.a'] },
+    unjudged: [],
     sums: [{ table: 'new.a', column: 'v', log: '3', target: '2', lsn: '0/10', source: { log: '3', source: '3' } }],
   });
   expect(board.note(verdictOf('log-target', 'inconclusive'), 3)).toBeUndefined();
@@ -28,4 +29,15 @@ test('each equality by itself; a table that differs is told until it is equal, w
   expect(board.status()).toMatchObject({ sourceLog: { equal: 0, inconclusive: 1 }, logTarget: { equal: 1, differing: [] } });
   board.clear();
   expect(board.status()).toMatchObject({ comparedAt: null, sourceLog: { inconclusive: 0 } });
+});
+
+test('a table that is not judged is named with the reason, once', () => {
+  const board = new MirrorBoard();
+  const why = 'it is partitioned';
+  for (const equality of ['log-target', 'source-log'] as const)
+    board.note({ ...verdictOf(equality, 'inconclusive'), inconclusive: { cause: 'unreadable', message: why } }, 1);
+  expect(board.status().unjudged).toEqual([{ from: 'public.a', to: 'new.a', why }]);
+  board.note(verdictOf('log-target', 'equal'), 2);
+  board.note(verdictOf('source-log', 'equal'), 2);
+  expect(board.status().unjudged).toEqual([]);
 });
