@@ -84,7 +84,7 @@ export interface AlignOptions {
   readonly log?: OpenRawLog | undefined;
   readonly logReach?: AskLogReach | undefined;
   readonly signal: AbortSignal;
-  /** Told how long the target was waited for: time in which nobody's server works. */
+  /** Told how long the target, or transactions of the source, were waited for: time in which no server works for us. */
   readonly onWaited?: ((milliseconds: number) => void) | undefined;
 }
 
@@ -105,7 +105,9 @@ export async function align(given: AlignOptions, probes: readonly TableProbe[]):
   const limit = await horizon(stream);
   const leaves = await leavesOf(present.source, probes);
   const settler = new Settler(present.source, limit, leaves);
+  const settlesFrom = performance.now();
   await settler.wait(options.limits.settleMs, options.signal);
+  options.onWaited?.(performance.now() - settlesFrom);
 
   const source = stack.use(await HeldSnapshot.take(options.sourceUrl, 'source'));
   for (const client of [stream, present.source]) await requireSameServer(client, source);

@@ -31,11 +31,14 @@ import { compareBuckets, takenOut } from './dirty-buckets.ts';
 import { nameChildren } from './exploded-differences.ts';
 import type { VerifyLimits } from './limits.ts';
 import { mergeRows, withDeltas, type RowDifference } from './merge.ts';
+import type { ScanSessions } from './scan-sessions.ts';
 import { keylessDeltas } from './touched-keyless.ts';
 import { columnsThatDiffer, judgeTouched, keyObject, type BothScans, type Parts, type TouchedRows } from './touched-rows.ts';
 
 export interface CompareOptions {
   readonly alignment: Alignment;
+  /** Of the alignment's snapshots, and nobody else's meanwhile. */
+  readonly sessions: ScanSessions;
   readonly plan: DigestPlan;
   readonly limits: VerifyLimits;
   /** Absent: tables are compared whole. */
@@ -59,16 +62,16 @@ export function verdictWithout(probe: TableProbe, inconclusive: Inconclusive): T
 }
 
 export async function compareTable(table: AlignedTable, options: CompareOptions): Promise<TableVerdict> {
-  const { alignment } = options;
+  const { alignment, sessions } = options;
   const { probe } = table;
   if (table.changes.voided) return verdictWithout(probe, table.changes.voided);
-  await using stack = new AsyncDisposableStack();
   const ranges = options.ranges.get(probe);
   const open = async (side: Side): Promise<Scan> => {
-    const client = stack.adopt(await alignment[side].session(), (session) => session.end().catch(() => undefined));
+    const client = await sessions.enter(side);
     const begin = async (): Promise<void> => {
       await lockUnmoved({ side, client, table, alignment });
-      if (ranges !== undefined) await readByIndex(client);
+      // All of it is read faster from one end to the other.
+      if (ranges?.some(({ low, high }) => (low ?? high) !== undefined) === true) await readByIndex(client);
     };
     await begin();
     const renew = async (): Promise<void> => {
@@ -80,9 +83,10 @@ export async function compareTable(table: AlignedTable, options: CompareOptions)
   try {
     const scans: BothScans = { source: await open('source'), target: await open('target') };
     const verdict = await compareScans(scans, table, options);
-    await Promise.all([alignment.source.stillHeld(), alignment.target.stillHeld()]);
+    await Promise.all([alignment.source.stillHeld(), alignment.target.stillHeld(), sessions.leave()]);
     return verdict;
   } catch (error) {
+    await sessions.close();
     if (error instanceof TableMoved) return verdictWithout(probe, { cause: 'changed', message: error.message });
     throw error;
   }

@@ -20,6 +20,7 @@ import { allChecks, type VerifyChecks } from './checks/all-checks.ts';
 import { align, type Alignment, type AlignOptions } from './align.ts';
 import { compareTable, verdictWithout } from './compare-table.ts';
 import { DEFAULT_LIMITS, type VerifyLimits } from './limits.ts';
+import { ScanSessions } from './scan-sessions.ts';
 import type { AskLogReach, OpenRawLog } from './log-gap.ts';
 import { Looks, mayBeAhead } from './written-ahead.ts';
 
@@ -44,7 +45,7 @@ export interface VerifyOptions {
   /** What is checked besides the rows; absent: nothing. */
   readonly checks?: VerifyChecks;
   readonly limits?: Partial<VerifyLimits>;
-  /** Told how long the target was waited for. */
+  /** Told how long the target, or transactions of the source, were waited for. */
   readonly onWaited?: (milliseconds: number) => void;
   readonly signal?: AbortSignal;
 }
@@ -175,9 +176,10 @@ async function compareAll(
   // The largest first: the last one to start should not be the longest.
   const queue = alignment.tables.toSorted((one, other) => other.source.pages - one.source.pages);
   const worker = async (): Promise<void> => {
+    await using sessions = new ScanSessions(alignment);
     for (let table = queue.shift(); table; table = queue.shift()) {
       options.signal.throwIfAborted();
-      verdicts.set(table.probe, await compareOrExplain(options, { ...prepared, alignment, limits: options.limits }, table));
+      verdicts.set(table.probe, await compareOrExplain(options, { ...prepared, alignment, sessions, limits: options.limits }, table));
     }
   };
   await Promise.all(Array.from({ length: options.limits.parallel }, worker));

@@ -23,7 +23,7 @@ import { MonitoredTables, type PartOf } from './monitored-tables.ts';
 import { recordOf } from './record-of.ts';
 import { tableName } from './table-name.ts';
 import type { TouchedKeys } from './touched-keys.ts';
-import { dueParts, restMs, type RoundTime } from './schedule.ts';
+import { dueParts, restMs, roundSize, type RoundTime, type RoundWork } from './schedule.ts';
 import { unlessStopped } from './unless-stopped.ts';
 
 export interface MonitorSettings {
@@ -41,7 +41,7 @@ export interface MonitorRecord {
 
 export interface MonitorOptions {
   readonly tables: readonly TableMapping[];
-  /** `onWaited` is told how long nothing was done but waiting for the target. */
+  /** `onWaited` is told how long nothing was done but waiting for the target, or for transactions of the source. */
   readonly compare: (parts: readonly PartOf[], signal: AbortSignal, onWaited: (milliseconds: number) => void) => Promise<VerifyResult>;
   /** The target shows one source state. */
   readonly isFollowing: () => boolean;
@@ -59,8 +59,6 @@ export interface MonitorOptions {
   readonly logger: Logger;
 }
 
-/** A round's rows: some hundred milliseconds of both servers. */
-const ROUND_ROWS = 200_000;
 const POLL_MS = 250;
 const RETRY_MS = 5_000;
 const CUT_EVERY_MS = 60_000;
@@ -80,6 +78,7 @@ export class Monitor {
   #nextCutMs = 0;
   #isSilent = false;
   #lastAtMs: number | undefined;
+  #lastRound: RoundWork = { rows: 0, workedMs: 0 };
   readonly #written = new Map<string, { readonly what: string; readonly atMs: number }>();
 
   constructor(options: MonitorOptions) {
@@ -116,9 +115,13 @@ export class Monitor {
     if (this.#lookWhoServes()) return POLL_MS;
     // One after the other: both need a slot. What they take of the time is their own, so that rows are looked at no later.
     if (this.#comparisons > 0 && isFollowing() && checks?.isDue(Date.now()) === true) await checks.round(signal);
-    const parts = dueParts(this.#tables.parts, Date.now(), { sweepMs: settings.sweepMs, roundRows: ROUND_ROWS, retryMs: RETRY_MS });
+    const options = { sweepMs: settings.sweepMs, ...roundSize(this.#lastRound, settings.budget), retryMs: RETRY_MS };
+    const parts = this.#tables.filledUp(dueParts(this.#tables.parts, Date.now(), options));
     if (parts.length === 0 || !isFollowing()) return POLL_MS;
-    return restMs(await this.#round(parts, signal), settings.budget);
+    const rows = parts.reduce((sum, part) => sum + part.rows, 0);
+    const time = await this.#round(parts, signal);
+    this.#lastRound = { rows, workedMs: time.elapsedMs - time.waitedMs };
+    return restMs(time, settings.budget);
   }
 
   /** Nothing is compared, because the target serves. */

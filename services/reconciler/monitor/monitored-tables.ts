@@ -110,6 +110,17 @@ export class MonitoredTables {
     for (const { parts } of this.#tables) for (const part of parts) part.changedAtMs ??= nowMs;
   }
 
+  /** With the rest of each table that is chosen for the larger part: all of it is read from one end to the other, and no slower than half of it by its index. */
+  filledUp(chosen: readonly PartOf[]): readonly PartOf[] {
+    const own = new Set(chosen);
+    const rowsOf = (parts: readonly PartOf[]): number => parts.reduce((sum, { rows }) => sum + rows, 0);
+    const added = this.#tables.flatMap(({ parts }) => {
+      const rest = parts.filter((part) => !own.has(part));
+      return rest.length < parts.length && rowsOf(rest) * 2 <= rowsOf(parts) ? rest : [];
+    });
+    return [...chosen, ...added];
+  }
+
   /** @returns since when they had changes: those are seen by the comparison that begins now */
   begin(parts: readonly PartOf[]): ReadonlyMap<PartOf, number> {
     const changed = new Map<PartOf, number>();

@@ -1,6 +1,6 @@
 /**
- * What is to be compared next. Guarantee: a finding's rows come first, then what was never compared, then what has changed or is due for the sweep,
- * whichever has waited longest: no part is passed over for ever, however much is written to the others.
+ * What is to be compared next. Guarantee: a finding's rows come first, then what has changed, whichever has waited longest; what was never compared or is
+ * due for the sweep fills what is left of a round, and has a share of each: no part is passed over for ever, however much is written to the others.
  */
 
 import { type InconclusiveByCause, inconclusiveByCause } from '#schemas/reconcile/drift-cause.ts';
@@ -30,8 +30,10 @@ export interface Part<T> {
 export interface ScheduleOptions {
   /** A part that does not change is compared again after this. */
   readonly sweepMs: number;
-  /** Rows of one round. */
+  /** Rows of one round, at most. */
   readonly roundRows: number;
+  /** Rows that a round may have before what has not changed is added to it only by its share. */
+  readonly sweepRows: number;
   /** What could not be compared is tried again after this. */
   readonly retryMs: number;
 }
@@ -67,20 +69,52 @@ export function takenOver<T>(before: readonly Part<T>[]): Omit<Part<T>, 'what' |
   };
 }
 
+/** Of a round, what has not changed, however much has. */
+const SWEEP_SHARE_MIN = 1 / 8;
+
 /** The parts of the next round, most pressing first; one at least when any is due. */
 export function dueParts<T>(parts: readonly Part<T>[], nowMs: number, options: ScheduleOptions): readonly Part<T>[] {
+  const { roundRows, sweepRows } = options;
   const due = parts
     .map((part) => ({ part, rank: rankOf(part, nowMs, options) }))
     .filter(({ rank }) => rank !== undefined)
     .toSorted((one, other) => one.rank!.level - other.rank!.level || one.rank!.sinceMs - other.rank!.sinceMs);
-  const chosen: Part<T>[] = [];
+  const of = (isPressing: boolean): readonly Part<T>[] =>
+    due.filter(({ rank }) => (rank!.level !== RESTING) === isPressing).map(({ part }) => part);
+  const pressing = upTo(of(true), roundRows, { least: 1 });
+  const left = Math.max(sweepRows - rowsOf(pressing), roundRows * SWEEP_SHARE_MIN);
+  // A part that is larger than a round does not keep a finding waiting.
+  return [...pressing, ...upTo(of(false), left, { least: pressing.some(({ urgent }) => urgent) ? 0 : 1 })];
+}
+
+/** @param least So many, whatever their size. */
+function upTo<T>(parts: readonly Part<T>[], most: number, { least }: { readonly least: number }): readonly Part<T>[] {
   let rows = 0;
-  for (const { part } of due) {
-    if (chosen.length > 0 && rows + part.rows > options.roundRows) break;
-    chosen.push(part);
-    rows += part.rows;
-  }
-  return chosen;
+  const end = parts.findIndex((part, i) => (rows += part.rows) > most && i >= least);
+  return end < 0 ? parts : parts.slice(0, end);
+}
+
+function rowsOf<T>(parts: readonly Part<T>[]): number {
+  return parts.reduce((sum, { rows }) => sum + rows, 0);
+}
+
+/** From one look at what changes to the next: what somebody spoils there is to be found within ten seconds. */
+const CYCLE_MS = 8_000;
+
+export interface RoundWork {
+  readonly rows: number;
+  /** Without what the target was waited for. */
+  readonly workedMs: number;
+}
+
+/** Of a round in which what changes is looked at: however little the budget allows, and however much. */
+const ROUND_ROWS = { least: 200_000, most: 1_000_000 };
+
+/** So that a round and its rest are over in time, if its rows cost what those of the last one did. */
+export function roundSize({ rows, workedMs }: RoundWork, budget: number): Pick<ScheduleOptions, 'roundRows' | 'sweepRows'> {
+  const affordable = workedMs <= 0 ? ROUND_ROWS.least : (rows / workedMs) * CYCLE_MS * budget;
+  const roundRows = Math.min(ROUND_ROWS.most, Math.max(ROUND_ROWS.least, affordable));
+  return { roundRows, sweepRows: Math.min(roundRows, affordable) };
 }
 
 /** Of parts that were not all found alike: what differs somewhere differs. */
@@ -93,8 +127,13 @@ const DIFFERS_RETRIES = 6;
 /** What never says anything is asked ever less often: at last every 64 times as long. */
 const FAILURES_COUNTED = 6;
 
+const FOUND = 0;
+const CHANGED = 1;
+/** Nothing is known to have happened to it. */
+const RESTING = 2;
+
 interface Rank {
-  readonly level: number;
+  readonly level: typeof FOUND | typeof CHANGED | typeof RESTING;
   readonly sinceMs: number;
 }
 
@@ -102,12 +141,12 @@ function rankOf<T>(part: Part<T>, nowMs: number, { sweepMs, retryMs }: ScheduleO
   const { comparedAtMs, changedAtMs, verdict } = part;
   const pauseMs = Math.min(retryMs * 2 ** Math.min(Math.max(0, part.failures - 1), FAILURES_COUNTED), sweepMs);
   if (verdict === 'inconclusive' && nowMs - (comparedAtMs ?? 0) < pauseMs) return undefined;
-  if (part.urgent) return { level: 0, sinceMs: comparedAtMs ?? 0 };
-  if (comparedAtMs === undefined) return { level: 1, sinceMs: 0 };
-  if (changedAtMs !== undefined) return { level: 2, sinceMs: changedAtMs };
+  if (part.urgent) return { level: FOUND, sinceMs: comparedAtMs ?? 0 };
+  if (changedAtMs !== undefined) return { level: CHANGED, sinceMs: comparedAtMs === undefined ? 0 : changedAtMs };
+  if (comparedAtMs === undefined) return { level: RESTING, sinceMs: 0 };
   const againMs = verdict === 'inconclusive' ? pauseMs : verdict === 'differs' ? DIFFERS_RETRIES * retryMs : sweepMs;
   const dueMs = comparedAtMs + Math.min(againMs, sweepMs);
-  return nowMs >= dueMs ? { level: 2, sinceMs: dueMs } : undefined;
+  return nowMs >= dueMs ? { level: RESTING, sinceMs: dueMs } : undefined;
 }
 
 export interface Coverage {
@@ -140,7 +179,7 @@ export function coverageOf<T>(parts: readonly Part<T>[]): Coverage {
 
 export interface RoundTime {
   readonly elapsedMs: number;
-  /** Of it, how long nothing was done but waiting for the target. */
+  /** Of it, how long nothing was done but waiting for the target, or for transactions of the source. */
   readonly waitedMs: number;
 }
 

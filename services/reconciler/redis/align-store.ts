@@ -46,7 +46,7 @@ export interface StoreAlignOptions {
   readonly publication: string;
   readonly limits: VerifyLimits;
   readonly log?: OpenRawLog | undefined;
-  /** Told how long Redis was waited for. */
+  /** Told how long Redis, or transactions of the source, were waited for. */
   readonly onWaited?: ((milliseconds: number) => void) | undefined;
   readonly signal: AbortSignal;
 }
@@ -99,7 +99,9 @@ export async function alignStore(options: StoreAlignOptions, probes: readonly Ta
   const window = await openWindow(stream, options.slot);
   const limit = await horizon(stream);
   const settler = new Settler(present, limit, await leavesOf(present, probes));
+  const settlesFrom = performance.now();
   await settler.wait(limits.settleMs, signal);
+  options.onWaited?.(performance.now() - settlesFrom);
 
   const source = stack.use(await HeldSnapshot.take(options.sourceUrl, 'source'));
   for (const client of [stream, present]) await requireSameServer(client, source);

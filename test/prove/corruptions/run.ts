@@ -20,8 +20,8 @@ export interface StormOptions {
   /** Of the largest table. */
   readonly rows: number;
   readonly perSecond: number;
-  /** Under `reconcile:`. */
-  readonly budgetPercent: number;
+  /** Under `reconcile:`; absent: the default. */
+  readonly budgetPercent?: number;
   readonly seed: number;
   readonly say: (text: string) => void;
 }
@@ -38,7 +38,7 @@ export async function openStorm({ rows, budgetPercent }: StormOptions): Promise<
     name: NAME,
     file: `tables:\n${TABLE_KINDS.map(({ entry }) => entry).join('\n')}
 heartbeatSeconds: 1
-reconcile: { startAfterSeconds: 0, budgetPercent: ${budgetPercent} }`,
+reconcile: { startAfterSeconds: 0${budgetPercent === undefined ? '' : `, budgetPercent: ${budgetPercent}`} }`,
     sourceSql: `${sourceSql};ANALYZE`,
     targetSql: TABLE_KINDS.map(({ target }) => target).join(';'),
   });

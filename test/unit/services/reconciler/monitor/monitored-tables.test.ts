@@ -69,6 +69,13 @@ test('what was changed before a comparison began is seen by it, what comes meanw
   ]);
 });
 
+test('a table of which the larger part is compared is compared whole', () => {
+  const tables = cut();
+  const [low, middle, high] = tables.parts;
+  expect(tables.filledUp([middle!])).toEqual([middle]);
+  expect(tables.filledUp([high!, low!])).toEqual([high, low, middle]);
+});
+
 test('a comparison that says nothing leaves the parts changed', () => {
   const tables = cut();
   tables.touch(new Map([['public.a', new Set(['150'])]]), 1);

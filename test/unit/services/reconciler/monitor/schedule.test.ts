@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { coverageOf, dueParts, newPart, type Part, restMs } from '#services/reconciler/monitor/schedule.ts';
+import { coverageOf, dueParts, newPart, type Part, restMs, roundSize } from '#services/reconciler/monitor/schedule.ts';
 
-const OPTIONS = { sweepMs: 60_000, roundRows: 100, retryMs: 1_000 };
+const OPTIONS = { sweepMs: 60_000, roundRows: 100, sweepRows: 100, retryMs: 1_000 };
 
 function part(what: string, given: Partial<Part<string>> = {}): Part<string> {
   return { ...newPart(what, 10), ...given };
@@ -13,15 +13,16 @@ function order(parts: readonly Part<string>[], nowMs: number): string[] {
   return dueParts(parts, nowMs, OPTIONS).map(({ what }) => what);
 }
 
-test('what waits for another look comes first, then what was never compared, then what changed longest ago', () => {
+test('what waits for another look comes first, then what changed longest ago, then what was never compared', () => {
   const parts = [
     part('quiet', PROVED),
     part('changed late', { ...PROVED, changedAtMs: 1_900 }),
     part('changed early', { ...PROVED, changedAtMs: 1_500 }),
     part('new'),
+    part('new and changed', { changedAtMs: 1_950 }),
     part('found', { ...PROVED, verdict: 'differs', urgent: true }),
   ];
-  expect(order(parts, 2_000)).toEqual(['found', 'new', 'changed early', 'changed late']);
+  expect(order(parts, 2_000)).toEqual(['found', 'new and changed', 'changed early', 'changed late', 'new']);
 });
 
 test('what does not change is due again after the sweep, and only then', () => {
@@ -33,7 +34,8 @@ test('what is due for the sweep is not passed over for what changes all the time
   const hot = Array.from({ length: 20 }, (_, i) =>
     part(`hot ${i}`, { ...PROVED, comparedAtMs: 60_500, changedAtMs: 61_100 + i, rows: 50 }),
   );
-  expect(order([...hot, part('quiet', PROVED)], 62_000)).toEqual(['quiet', 'hot 0']);
+  expect(order([...hot, part('quiet', PROVED), part('quiet, too', PROVED)], 62_000)).toEqual(['hot 0', 'hot 1', 'quiet']);
+  expect(order([...hot, part('quiet and large', { ...PROVED, rows: 5_000 })], 62_000)).toEqual(['hot 0', 'hot 1', 'quiet and large']);
 });
 
 test('what could not be compared waits, however pressing it is, and is then tried again', () => {
@@ -51,6 +53,22 @@ test('what differs is looked at again without a change: somebody may have put it
 test('a round takes no more rows than it may, but for one part that is larger alone', () => {
   expect(order([part('a', { rows: 60 }), part('b', { rows: 60 })], 0)).toEqual(['a']);
   expect(order([part('a', { rows: 6_000 })], 0)).toEqual(['a']);
+});
+
+test('what has not changed fills what is left of the time in which changes are to be looked at again', () => {
+  const quiet = Array.from({ length: 20 }, (_, i) => part(`quiet ${i}`, { ...PROVED, rows: 10 }));
+  const hot = part('hot', { ...PROVED, changedAtMs: 61_000, rows: 20 });
+  const chosen = (sweepRows: number): number => dueParts([...quiet, hot], 62_000, { ...OPTIONS, sweepRows }).length - 1;
+  expect([chosen(60), chosen(20), chosen(0)]).toEqual([4, 1, 1]);
+  expect(roundSize({ rows: 10_000, workedMs: 100 }, 0.1)).toEqual({ roundRows: 200_000, sweepRows: 80_000 });
+  expect(roundSize({ rows: 200_000, workedMs: 500 }, 0.1)).toEqual({ roundRows: 320_000, sweepRows: 320_000 });
+  expect(roundSize({ rows: 200_000, workedMs: 500 }, 1)).toEqual({ roundRows: 1_000_000, sweepRows: 1_000_000 });
+  expect(roundSize({ rows: 0, workedMs: 0 }, 0.1)).toEqual({ roundRows: 200_000, sweepRows: 200_000 });
+});
+
+test('a part that is larger than a round does not keep a finding waiting', () => {
+  const found = part('found', { ...PROVED, verdict: 'differs', urgent: true });
+  expect(order([part('large', { ...PROVED, rows: 5_000 }), found], 62_000)).toEqual(['found']);
 });
 
 test('coverage counts what was found equal, and has no oldest proof while a part was never proved', () => {
