@@ -46,7 +46,7 @@ export default defineConfig({
       'test/support/kafka/global-setup.ts', // holds the Kafka that the files share; starts nothing by itself
       'test/support/cli-in-one-file.ts', // what processes of tests are started with
     ],
-    maxWorkers: 2, // two cores are what a small machine has; every scenario starts servers of its own
+    maxWorkers: 3, // two cores are what a small machine has; most of a scenario's time something waits
     sequence: { sequencer: LongestFirst },
     teardownTimeout: 20_000,
     silent: 'passed-only',

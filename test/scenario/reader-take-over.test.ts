@@ -140,6 +140,6 @@ test('a holder of the lock that shows no sign of life is ended by who waits', as
   await using stage = await openStage();
   const silent = await connect(stage.url, { applicationName: 'test', role: 'source' });
   await silent.query(`SELECT pg_advisory_lock(hashtextextended('crossfade reader ' || $1, 0))`, [NAME]);
-  const lock = await lockReader({ url: stage.url, name: NAME, onWaiting: () => undefined }, AbortSignal.timeout(30_000));
+  const lock = await lockReader({ url: stage.url, name: NAME, onWaiting: () => undefined, silentMs: 1_500 }, AbortSignal.timeout(30_000));
   await lock.release();
 });

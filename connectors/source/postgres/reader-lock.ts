@@ -30,6 +30,8 @@ export interface LockOptions {
   readonly name: string;
   /** Told once for each holder that is waited for. */
   readonly onWaiting: (holder: string) => void;
+  /** Without a sign for so long the holder is ended: ten seconds when absent. */
+  readonly silentMs?: number;
 }
 
 /** Waits until the lock is ours. @throws PipelineError CF-2001; what `signal` says */
@@ -45,7 +47,7 @@ export async function lockReader(options: LockOptions, signal: AbortSignal): Pro
       if (holder !== undefined) {
         if (told !== holder.pid) options.onWaiting(`pid ${holder.pid} from ${holder.from}`);
         told = holder.pid;
-        if (silence.of(holder.pid, holder.sign) > SILENT_MS) await terminate(client, holder.pid);
+        if (silence.of(holder.pid, holder.sign) > (options.silentMs ?? SILENT_MS)) await terminate(client, holder.pid);
       }
       await delay(POLL_MS, undefined, { signal });
     }

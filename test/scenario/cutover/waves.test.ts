@@ -25,6 +25,7 @@ const ROWS = `INSERT INTO tenant SELECT t, 'free' FROM unnest(ARRAY['acme', 'glo
 const WAVES = `tables:
   - from: public.*
 reconcile: { enabled: false }
+heartbeatSeconds: 1
 # Of a machine on which much else runs.
 cutover: { lag: 20s, attempts: 20, drainTimeout: 30s, compareTimeout: 30s, blockBudget: 90s }
 waves:
