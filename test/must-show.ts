@@ -112,7 +112,10 @@ export const MUST_SHOW: readonly MustShow[] = [
   {
     of: 'cut-over',
     line: 'SIGKILL at every step',
-    by: [scenario('cutover/flip-kills', 'a flip killed here or there'), proof('swap-kills')],
+    by: [
+      scenario('cutover/flip-kills', 'a flip killed here or there'),
+      scenario('cutover/rename-swap', 'a process killed in the middle leaves all or nothing'),
+    ],
   },
   {
     of: 'cut-over',
