@@ -78,7 +78,7 @@ test('builders use memory again that others gave back, and no batch that was han
   const open = (['none', 'gzip', 'zstd', 'none', 'zstd'] as const).map((compression) => new RecordsBuilder({ compression }));
   const given = open.map((): Given[] => []);
   const taken: { readonly batch: readonly Buffer[]; readonly records: readonly Given[] }[] = [];
-  for (let step = 0; step < 400; step += 1) {
+  for (let step = 0; step < 150; step += 1) {
     const which = random.between(0, open.length - 1);
     for (const record of randomRecords(random).slice(0, 80)) {
       given[which]!.push(record);
