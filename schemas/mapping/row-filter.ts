@@ -102,7 +102,7 @@ const COMPARED_AS: Readonly<Record<string, string>> = {
   varchar: 'text',
 };
 
-export interface FilterContext {
+interface FilterContext {
   readonly list: FindingList;
   readonly world: Pick<TypeWorld, 'source'>;
 }
