@@ -18,7 +18,7 @@ export async function proveNow(
   const direction = await comparedDirection(input, await readFit(input.file));
   if (direction.serves !== 'target') return undefined;
   const result = await compareNow(context, { direction });
-  await keepForRepair(input, result, context);
+  await keepForRepair(input, { result, isWhole: true }, context);
   await recordProof(context, { direction, result, isWhole: true });
   return result;
 }

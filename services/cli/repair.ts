@@ -75,7 +75,7 @@ async function run(context: CommandContext): Promise<Outcome> {
     await recordAsked(input.file, requests, before);
     return repairAll(context, { direction, instance: instanceOf(control, direction), requests });
   });
-  await keepForRepair(input, verified, context);
+  await keepForRepair(input, { result: verified, isWhole: false }, context);
   await recordRepaired(input.file, verified);
   const outcome = verifyOutcome(verified, context);
   const what = requests.length === 1 ? 'one re-copy' : `${formatCount(requests.length)} re-copies`;
@@ -206,7 +206,7 @@ async function findDifferences(context: CommandContext, { direction, ...input }:
   if (last !== undefined && isOfDirection(last, direction) && (last.differences > 0 || last.inconclusive === 0)) return last;
   context.log.info({}, 'no verify with an answer was kept: comparing first');
   const result = await compareNow(context, { direction });
-  await keepForRepair(input, result, context);
+  await keepForRepair(input, { result, isWhole: true }, context);
   return result;
 }
 
@@ -222,7 +222,7 @@ async function compareFound(context: CommandContext, { direction, ...input }: As
   const pairs = new Set(open.filter(({ state }) => state !== 'suspected').map(({ from, to }) => JSON.stringify([from, to])));
   const found = ({ from, to }: TableMapping): boolean => pairs.has(JSON.stringify([tableName(from), tableName(to)]));
   if (!direction.mapping.tables.some(found)) return;
-  await keepForRepair(input, await compareNow(context, { direction, tables: found }), context);
+  await keepForRepair(input, { result: await compareNow(context, { direction, tables: found }), isWhole: false }, context);
 }
 
 async function namedRequests(context: CommandContext, direction: CommandDirection): Promise<RecopyRequest[]> {

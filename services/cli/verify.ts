@@ -18,7 +18,7 @@ import { type MigrationInput, targetOption } from './migration-input.ts';
 import { loadSignedTargets, planOption, type SignedInput, tellChanges } from './plan/signed-plan.ts';
 import { recordProof } from './record-proof.ts';
 import { formatCount, renderTable } from './render.ts';
-import { storeLastVerify } from '#services/runtime/last-verify.ts';
+import { type Stored, storeLastVerify } from '#services/runtime/last-verify.ts';
 import { checkFindings, checksOf, countChecks, renderChecks } from './verify-checks.ts';
 import { shadowOf, withShadow } from './verify-shadow.ts';
 import { verifyTargets } from './verify-targets.ts';
@@ -80,7 +80,7 @@ async function verifyTarget(context: CommandContext, input: SignedInput): Promis
   }
   const checks = rowsOnly ? undefined : checksOf(file, fit);
   const result = await compareNow(context, { direction, ...(tables !== undefined && { tables }), ...(checks && { checks }) });
-  await keepForRepair({ file, dataDir }, result, context);
+  await keepForRepair({ file, dataDir }, { result, isWhole: tables === undefined }, context);
   await recordProof(context, { direction, result, isWhole: tables === undefined });
   return queries.length === 0 ? result : { ...result, shadow: await shadowNow(context, direction, queries) };
 }
@@ -93,10 +93,10 @@ async function shadowNow(context: CommandContext, direction: CommandDirection, q
 /** A directory that cannot be written takes nothing from the answer; repair then wants a table named. */
 export async function keepForRepair(
   { file, dataDir }: Pick<MigrationInput, 'file' | 'dataDir'>,
-  result: VerifyResult,
+  compared: Pick<Stored, 'result' | 'isWhole'>,
   { log }: Pick<CommandContext, 'log'>,
 ): Promise<void> {
-  await storeLastVerify(dataDir, result, file.targetName).catch((error: unknown) =>
+  await storeLastVerify(dataDir, { ...compared, target: file.targetName }).catch((error: unknown) =>
     log.warn({ error: messageOf(error) }, 'the result could not be kept for repair'),
   );
 }

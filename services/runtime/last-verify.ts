@@ -1,6 +1,7 @@
 /**
  * What verify last found, table by table: DIR/last-verify.json, or last-verify.TARGET.json. Guarantee: whole or absent, readable by its owner only (it names keys),
- * and read back only when it has the shape that verify gives. A comparison of some tables replaces the verdicts of those only.
+ * and read back only when it has the shape that verify gives. A comparison of some tables replaces the verdicts of those only, one of
+ * all of them everything: also what is told of tables that are no more in the file.
  */
 import { readFileSync } from 'node:fs';
 import { mkdir, rename, writeFile } from 'node:fs/promises';
@@ -29,9 +30,16 @@ const schema = z.looseObject({
   inconclusive: z.number(),
 });
 
-/** `target`: one of several. */
-export async function storeLastVerify(dataDir: string, result: VerifyResult, target?: string): Promise<void> {
-  const whole = merge(readLastVerify(dataDir, target), result);
+export interface Stored {
+  readonly result: VerifyResult;
+  /** One of several. */
+  readonly target?: string | undefined;
+  /** All tables of the file were compared. */
+  readonly isWhole: boolean;
+}
+
+export async function storeLastVerify(dataDir: string, { result, target, isWhole }: Stored): Promise<void> {
+  const whole = merge(isWhole ? undefined : readLastVerify(dataDir, target), result);
   await mkdir(dataDir, { recursive: true });
   const path = join(dataDir, fileOf(target));
   const aside = `${path}.${process.pid}`;

@@ -100,7 +100,7 @@ async function compare(options: RunReconcilerOptions, serving: ServingSide, sign
   const { mapping } = await readMigration(options.file);
   const result = await verifyMigration({ ...alignedBy(options), mapping, signal });
   if ((await serving.ask()) === 'target') return undefined;
-  await storeLastVerify(options.dataDir, result);
+  await storeLastVerify(options.dataDir, { result, isWhole: true });
   return result;
 }
 

@@ -82,13 +82,18 @@ test('drift is unknown until something was compared, and where none was found bu
   const table = (from: string, changes: Partial<TableVerdict> = {}): TableVerdict => ({
     from, to: from, lsn: '0/1', rowsSource: 1, rowsTarget: 1, missing: 0, extra: 0, different: 0, sample: [], ...changes,
   }); // prettier-ignore
-  const store = (...tables: TableVerdict[]): Promise<void> =>
-    storeLastVerify(directory, { at: { lsn: '0/1' }, tables, differences: 0, inconclusive: 0 } satisfies VerifyResult);
+  const store = (tables: readonly TableVerdict[], isWhole = false): Promise<void> =>
+    storeLastVerify(directory, { result: { at: { lsn: '0/1' }, tables, differences: 0, inconclusive: 0 } satisfies VerifyResult, isWhole });
   expect(lastDrift(directory)).toBeNull();
-  await store(table('a'), table('b'));
+  await store([table('a'), table('b')]);
   expect(lastDrift(directory)).toBe(0);
-  await store(table('b', { inconclusive: { cause: 'lag', message: 'behind' } }));
+  await store([table('b', { inconclusive: { cause: 'lag', message: 'behind' } })]);
   expect(lastDrift(directory)).toBeNull();
-  await store(table('a', { missing: 2 }));
+  await store([table('a', { missing: 2 })]);
   expect(lastDrift(directory)).toBe(2);
+  // What was told of a table that the file no longer has ends with the next comparison of all.
+  await store([table('b')]);
+  expect(lastDrift(directory)).toBe(2);
+  await store([table('b')], true);
+  expect(lastDrift(directory)).toBe(0);
 });
