@@ -1,5 +1,5 @@
 /** The seven stages of a runbook. Guarantee: each says what is done with which command, what is evidence that it is done, and what to do when it is not. */
-import { type Block, bytes, code, count, duration, figure, heading, type Line, text } from '../document/blocks.ts';
+import { type Block, bytes, code, count, duration, heading, type Line, text } from '../document/blocks.ts';
 import type { PlanDocument } from '../plan/plan-document.ts';
 import type { DualStage } from '../flags/dual-stages.ts';
 import { commandOf, signing } from './commands.ts';
@@ -38,7 +38,7 @@ function scope(runbook: Runbook): Stage {
   return {
     title: 'Scope and invariants',
     what: [
-      `${count(plan.scope.tables, 'table')} move; ${plan.scope.leftOut.length === 0 ? 'no table of the source stays behind' : `${count(plan.scope.leftOut.length, 'table')} of the source stay behind`}.`,
+      `Moved: ${count(plan.scope.tables, 'table')}. ${runbook.wave === undefined ? 'Left out of the source' : 'Moved by other waves, or left out'}: ${plan.scope.leftOut.length === 0 ? 'none' : count(plan.scope.leftOut.length, 'table')}.`,
     ],
     commands: [
       command('check'),
@@ -47,7 +47,13 @@ function scope(runbook: Runbook): Stage {
     ],
     evidence: [
       [code('crossfade check'), ' ends with exit code 0.'],
-      ...(plan.scope.leftOut.length === 0 ? [] : [[`What is left out is meant to be: ${plan.scope.leftOut.join(', ')}.`]]),
+      ...(plan.scope.leftOut.length === 0
+        ? []
+        : [
+            [
+              `What is left out${runbook.wave === undefined ? '' : ', or moved by other waves,'} is meant to be: ${plan.scope.leftOut.join(', ')}.`,
+            ],
+          ]),
       [
         hasChecks
           ? 'The invariants of the file (checks:) are those that the business relies on.'
@@ -96,7 +102,7 @@ function batching(runbook: Runbook): Stage {
   return {
     title: 'Batching: copy and follow',
     what: [
-      `About ${figure(plan.scope.rows)} rows, ${bytes(plan.scope.bytes)}, are copied in pieces while writes go on, and changes are followed. It can be stopped, slowed and killed at any moment.`,
+      `About ${count(plan.scope.rows, 'row')}, ${bytes(plan.scope.bytes)}: copied in pieces while writes go on; changes are followed. It can be stopped, slowed and killed at any moment.`,
     ],
     commands: [
       ...(isOnKafka
