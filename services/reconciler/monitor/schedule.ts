@@ -69,8 +69,9 @@ export function takenOver<T>(before: readonly Part<T>[]): Omit<Part<T>, 'what' |
   };
 }
 
-/** Of a round, what has not changed, however much has. */
+/** Of a round, what has not changed, however much has; and where some of it was never compared, so that all of it soon was once. */
 const SWEEP_SHARE_MIN = 1 / 8;
+const NEVER_SHARE_MIN = 1 / 2;
 
 /** The parts of the next round, most pressing first; one at least when any is due. */
 export function dueParts<T>(parts: readonly Part<T>[], nowMs: number, options: ScheduleOptions): readonly Part<T>[] {
@@ -82,9 +83,12 @@ export function dueParts<T>(parts: readonly Part<T>[], nowMs: number, options: S
   const of = (isPressing: boolean): readonly Part<T>[] =>
     due.filter(({ rank }) => (rank!.level !== RESTING) === isPressing).map(({ part }) => part);
   const pressing = upTo(of(true), roundRows, { least: 1 });
-  const left = Math.max(sweepRows - rowsOf(pressing), roundRows * SWEEP_SHARE_MIN);
+  const resting = of(false);
+  const isNew = resting[0]?.comparedAtMs === undefined;
+  const [most, share] = isNew ? [roundRows, NEVER_SHARE_MIN] : [sweepRows, SWEEP_SHARE_MIN];
+  const left = Math.max(most - rowsOf(pressing), roundRows * share);
   // A part that is larger than a round does not keep a finding waiting.
-  return [...pressing, ...upTo(of(false), left, { least: pressing.some(({ urgent }) => urgent) ? 0 : 1 })];
+  return [...pressing, ...upTo(resting, left, { least: pressing.some(({ urgent }) => urgent) ? 0 : 1 })];
 }
 
 /** @param least So many, whatever their size. */

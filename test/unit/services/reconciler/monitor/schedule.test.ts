@@ -60,6 +60,10 @@ test('what has not changed fills what is left of the time in which changes are t
   const hot = part('hot', { ...PROVED, changedAtMs: 61_000, rows: 20 });
   const chosen = (sweepRows: number): number => dueParts([...quiet, hot], 62_000, { ...OPTIONS, sweepRows }).length - 1;
   expect([chosen(60), chosen(20), chosen(0)]).toEqual([4, 1, 1]);
+  const fresh = Array.from({ length: 20 }, (_, i) => part(`new ${i}`));
+  const many = part('much', { ...PROVED, changedAtMs: 61_000, rows: 90 });
+  const withNew = (changed: Part<string>): number => dueParts([...fresh, changed], 62_000, { ...OPTIONS, sweepRows: 0 }).length - 1;
+  expect([withNew(hot), withNew(many)]).toEqual([8, 5]);
   expect(roundSize({ rows: 10_000, workedMs: 100 }, 0.1)).toEqual({ roundRows: 200_000, sweepRows: 80_000 });
   expect(roundSize({ rows: 200_000, workedMs: 500 }, 0.1)).toEqual({ roundRows: 320_000, sweepRows: 320_000 });
   expect(roundSize({ rows: 200_000, workedMs: 500 }, 1)).toEqual({ roundRows: 1_000_000, sweepRows: 1_000_000 });
