@@ -95,7 +95,17 @@ test('a rollback is counted the other way round, names are text in both forms, a
     verify: undefined,
     comparisons: [],
     checks: [
-      { name: 'totals', kind: 'sum', at: '2026-01-01T00:00:00Z', lsn: null, verdict: 'differs', source: '1', target: '2', message: 'differ', times: 1 },
+      {
+        name: 'totals',
+        kind: 'sum',
+        at: '2026-01-01T00:00:00Z',
+        lsn: null,
+        verdict: 'differs',
+        source: '1',
+        target: '2',
+        message: 'differ',
+        times: 1,
+      },
     ],
     findings: [
       {
