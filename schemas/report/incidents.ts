@@ -83,7 +83,7 @@ function ofDoubt({ at, event, details, seq }: AuditRecord, _i: number, audit: re
 /** While the target serves none is made: what was decided since leaves it behind. */
 function ofCheck({ name, at, verdict }: ReportedCheck, audit: readonly AuditRecord[]): ReportedIncident[] {
   if (verdict !== 'differs') return [];
-  const isOver = audit.some((later) => later.event === 'decided' && later.at > at);
+  const isOver = audit.some((later) => later.event === 'decided' && Date.parse(later.at) > Date.parse(at));
   return [{ at, what: `The check ${name} differed when it was made last (crossfade verify has the figures)`, isOver }];
 }
 

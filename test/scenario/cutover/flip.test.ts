@@ -41,7 +41,7 @@ test(
     ]);
     expect(tables[0]!.atFlip).toEqual({ source: 501, target: 501 });
     const steps =
-      'lease recover reverse gates begin hooks prepare compare predict recheck fence marker drain purity final-compare sequences decide open record flags after-hooks finish';
+      'lease recover reverse gates begin hooks prepare compare predict recheck fence marker drain purity final-compare sequences decide open record flags after-hooks';
     expect(acts[1]!.timings.map(({ step }) => step).join(' ')).toBe(steps);
   },
 );
