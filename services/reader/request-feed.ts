@@ -84,8 +84,8 @@ export class RequestFeed {
     const { copier, logger } = this.#options;
     for (let attempt = 0; ; attempt++) {
       try {
-        if (by !== 'sink') await copier.checkRecopy(request);
-        await copier.requestRecopy(request, id);
+        const asked = by === 'sink' ? request : await copier.checkRecopy(request);
+        await copier.requestRecopy(asked, id);
         return;
       } catch (error) {
         if (!(error instanceof PipelineError)) throw error;

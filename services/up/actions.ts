@@ -17,9 +17,9 @@ export function controlActions({ copier, reader, targets, monitors, mayCopy }: R
           remedy: 'What differs, crossfade verify tells; crossfade repair copies from the side that serves.',
         });
       }
-      await copier.checkRecopy(request);
-      await copier.requestRecopy(request);
-      for (const { monitor } of monitors.values()) monitor.repairAsked(request);
+      const asked = await copier.checkRecopy(request);
+      await copier.requestRecopy(asked);
+      for (const { monitor } of monitors.values()) monitor.repairAsked(asked);
     },
     pause: () => copier.operator.pause(),
     resume: async () => {

@@ -50,8 +50,8 @@ export interface Copier {
    * Keys that cannot be the table's make it one for the whole table. @throws PipelineError CF-1008 for a table that is not copied.
    */
   requestRecopy(request: RecopyRequest, given?: string): Promise<string>;
-  /** Whether an operator's request can be made. @throws PipelineError CF-1008, CF-1009; CF-2001, CF-2007 when the source cannot be asked. */
-  checkRecopy(request: RecopyRequest): Promise<void>;
+  /** Whether an operator's request can be made. @returns it as it is to be made. @throws PipelineError CF-1008, CF-1009; CF-2001, CF-2007 when the source cannot be asked. */
+  checkRecopy(request: RecopyRequest): Promise<RecopyRequest>;
   addTable(table: CopierTable): Promise<void>;
   progress(): readonly CopyProgress[];
   readonly operator: OperatorControl;
@@ -196,14 +196,13 @@ class CopierService implements Copier {
     const { kind, reason } = request;
     const table = this.#tableAskedFor(request);
     const id = given === undefined ? undefined : GIVEN + given;
-    const keys = kind === 'keys' ? await this.#asStreamed(table, request.keys) : [];
     if (id !== undefined && !this.#plan.noteAsked(id)) {
       await this.#journal.flushed();
       return id;
     }
     const asked = { kind, reason, ...(id !== undefined && { id }) };
     if (kind === 'table' || kind === 'replace') return this.#ledger.ask(table, asked);
-    if (kind === 'keys') return this.#ledger.ask(table, { ...asked, keys });
+    if (kind === 'keys') return this.#ledger.ask(table, { ...asked, keys: request.keys });
     return this.#ledger.ask(table, {
       ...asked,
       ...(request.from !== undefined && { from: request.from }),
@@ -211,14 +210,8 @@ class CopierService implements Copier {
     });
   }
 
-  async checkRecopy(request: RecopyRequest): Promise<void> {
-    await checkRecopy(this.#options.source, this.#tableAskedFor(request), request);
-  }
-
-  /** A chunk's window knows keys by their texts: a row written while 007 is read comes as 7. */
-  async #asStreamed({ key }: CopyTable, keys: readonly (readonly string[])[]): Promise<readonly (readonly string[])[]> {
-    const isOfTable = key.length > 0 && keys.every((one) => one.length === key.length && !one.some((value) => value.includes('\0')));
-    return isOfTable ? this.#options.source.canonicalKeys(key, keys) : keys;
+  async checkRecopy(request: RecopyRequest): Promise<RecopyRequest> {
+    return checkRecopy(this.#options.source, this.#tableAskedFor(request), request);
   }
 
   #tableAskedFor({ schema, table: name }: RecopyRequest): CopyTable {

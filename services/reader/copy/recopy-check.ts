@@ -1,6 +1,7 @@
 /**
  * Whether a re-copy that was asked for can be made. Guarantee: what passes is read by the source without an error of the request's own
- * making, so a request never holds a table or ends its reader; nothing is written.
+ * making, so a request never holds a table or ends its reader; nothing is written. Its keys then stand as the stream has them: a chunk's window, which
+ * knows keys by their texts, would take no notice of what is written to row 7 while 007 is read.
  */
 import type { CopySource, KeyColumn } from '#connectors/source/copy-source.ts';
 import { PipelineError } from '#schemas/errors.ts';
@@ -31,14 +32,14 @@ function checkForm(table: RecopiedTable, request: RecopyRequest): void {
   if (rowsOf(request).some((row) => row.some((value) => value.includes('\0')))) throw refused(table, 'a value holds the character NUL');
 }
 
-/** @throws PipelineError CF-1009; what the source says when it cannot be asked */
-export async function checkRecopy(source: CopySource, table: RecopiedTable, request: RecopyRequest): Promise<void> {
+/** @returns the request as it is to be made. @throws PipelineError CF-1009; what the source says when it cannot be asked */
+export async function checkRecopy(source: CopySource, table: RecopiedTable, request: RecopyRequest): Promise<RecopyRequest> {
   checkForm(table, request);
   const rows = rowsOf(request);
   const key = request.kind === 'range' ? table.key.slice(0, 1) : table.key;
-  if (key.length === 0 || rows.length === 0) return;
+  if (key.length === 0 || rows.length === 0) return request;
   const misfit = await source.firstMisfit(key, rows);
-  if (misfit === undefined) return;
+  if (misfit === undefined) return request.kind === 'keys' ? { ...request, keys: await source.canonicalKeys(key, rows) } : request;
   const types = key.map(({ name, type }) => `${name} ${type}`).join(', ');
   throw refused(table, `(${rows[misfit.index]!.join(', ')}) is no value of (${types}): ${misfit.why}`);
 }

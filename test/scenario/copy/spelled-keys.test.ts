@@ -1,5 +1,6 @@
 /** Keys of a re-copy as an operator may spell them: the source knows what is meant, the window of a chunk only what stands there. */
 import { expect, test } from 'vitest';
+import type { RecopyRequest } from '#schemas/recopy.ts';
 import { execute } from '#test/support/application.ts';
 import { CopyWorld } from '#test/support/copy-world.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
@@ -31,12 +32,13 @@ test('what is written while keys are copied again stays, however the keys are sp
     interludes: { beforeHigh: async ({ chunk }) => (chunk.kind === 'keys' ? beforeHigh() : undefined) },
   });
   await using _ = world;
+  const ask = async (request: RecopyRequest): Promise<unknown> => world.copier.requestRecopy(await world.copier.checkRecopy(request));
   await world.settle();
-  await world.copier.requestRecopy({ kind: 'keys', schema: 'public', table: 'item', keys: [['007'], ['1000 ']], reason: 'test' });
+  await ask({ kind: 'keys', schema: 'public', table: 'item', keys: [['007'], ['1000 ']], reason: 'test' });
   await world.settle();
   await expectEqual(world);
   writes = [`UPDATE public.doc SET v = 'newer'`];
-  await world.copier.requestRecopy({ kind: 'keys', schema: 'public', table: 'doc', keys: [[id.toUpperCase()]], reason: 'test' });
+  await ask({ kind: 'keys', schema: 'public', table: 'doc', keys: [[id.toUpperCase()]], reason: 'test' });
   await world.settle();
   await expectEqual(world);
 });

@@ -37,9 +37,10 @@ async function openWorld(): Promise<World> {
   const done: string[] = [];
   const sourceSays: PipelineError[] = [];
   const copier = {
-    checkRecopy: async (): Promise<void> => {
+    checkRecopy: async (request: RecopyRequest): Promise<RecopyRequest> => {
       const error = sourceSays.shift();
       if (error !== undefined) throw error;
+      return request;
     },
     requestRecopy: async (request: RecopyRequest, id = ''): Promise<string> => {
       if (request.table === 'unknown') throw new PipelineError('CF-1008', 'not part of this migration');
