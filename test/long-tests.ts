@@ -40,7 +40,7 @@ export const LONG_TESTS: readonly { readonly file: string; readonly isCoveredBy?
   { file: 'test/scenario/verify/monitor.test.ts', isCoveredBy: 'the proof corruptions' },
   { file: 'test/scenario/kafka/local-kafka.test.ts' },
   { file: 'test/unit/connectors/change-log/kafka-cluster.test.ts' },
-  { file: 'test/scenario/cutover/cleanup.test.ts' },
+  { file: 'test/scenario/cutover/cleanup.test.ts', isCoveredBy: 'cutover/rename-swap.test.ts, which cleans up, too' },
   { file: 'test/scenario/kafka/computed-columns.test.ts' },
   { file: 'test/scenario/kafka/schema-changes.test.ts' },
   { file: 'test/scenario/pagila-example.test.ts', isCoveredBy: 'the proof pagila-redesigned' },
