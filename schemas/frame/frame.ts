@@ -29,10 +29,10 @@ export interface EpochFrame {
   readonly timeline: number;
 }
 
-/** Rows of a finished chunk as COPY text lines (each ends with \n; `\N` null), columns in the order named. Source names and values. */
 /** Begins the name of a chunk that brings keys asked for one by one. */
 export const KEYS_CHUNK = 'keys:';
 
+/** Rows of a finished chunk as COPY text lines (each ends with \n; `\N` null), columns in the order named. Source names and values. */
 export interface ChunkRowsHeader {
   readonly chunk: string;
   /** Root table (or the table itself). */

@@ -248,12 +248,12 @@ export class TableSql {
     return this.#cached('clear-one', [], () => clearSql(this.table, undefined, this.#whereKey('t.') + this.#own('t.')));
   }
 
-  /** `spares`: but for keys that equal one in `s`, of rows that were written before. */
+  /** `spares`: but for keys that equal one in `s`, of rows that were written before. Marks are made before rows are written, and spare none. */
   deleteByKeys(spares = false): string {
+    if (this.soft !== undefined)
+      return `UPDATE ${this.name} t SET ${this.#deadSet('s.a')} FROM ${this.stage('d')} s WHERE ${this.#keyEquals('k')}${this.#andAlive('t.')}`;
     const equal = this.key.map((i, n) => `${this.#value(i, `w.c${i}`)} = ${this.#value(i, `s.k${n}`)}`).join(' AND ');
-    const spared = spares ? ` AND NOT EXISTS (SELECT FROM ${this.stage('s')} w WHERE ${equal})` : '';
-    if (this.soft === undefined) return this.removeByKeys(spared);
-    return `UPDATE ${this.name} t SET ${this.#deadSet('s.a')} FROM ${this.stage('d')} s WHERE ${this.#keyEquals('k')}${this.#andAlive('t.')}${spared}`;
+    return this.removeByKeys(spares ? ` AND NOT EXISTS (SELECT FROM ${this.stage('s')} w WHERE ${equal})` : '');
   }
 
   #deadSet(time: string): string {

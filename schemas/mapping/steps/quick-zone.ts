@@ -2,7 +2,7 @@
  * Moments of everyday days by whole minutes. Guarantee: the same text as by the clock of the zone, or undefined: for a day near which the zone changes its
  * clocks, for an offset with seconds in it, for a date near the ends of four-digit years, and for what is spelt in another way.
  */
-import { MINUTES, parseTimestamp, timestampText } from './timestamp-text.ts';
+import { MINUTES, pair, parseTimestamp, PLAIN_LENGTH, timestampText } from './timestamp-text.ts';
 
 interface Day {
   /** To be added to the text's clock. */
@@ -16,7 +16,6 @@ const [FIRST_DAY, LAST_DAY] = [-718_797, 2_932_895] as const;
 const DAYS_KEPT = 20_000;
 const DATE_LENGTH = 10;
 const SECONDS_AT = 17;
-const PLAIN_LENGTH = 19;
 const FRACTION_MAX = 7;
 const UTC = '+00';
 const DAY_MINUTES = 1440;
@@ -73,10 +72,4 @@ function isPlain(text: string, end: number): boolean {
 
 function isDigit(code: number): boolean {
   return code >= ZERO && code <= NINE;
-}
-
-/** Of two digits; not a number where one is none. */
-function pair(text: string, at: number): number {
-  const [tens, ones] = [text.charCodeAt(at), text.charCodeAt(at + 1)];
-  return isDigit(tens) && isDigit(ones) ? (tens - ZERO) * 10 + ones - ZERO : NaN;
 }

@@ -16,7 +16,7 @@ export const DAY_MICROS: number = DAY_SECONDS * 1e6;
 
 const ZERO = 0x30;
 /** 2024-02-29 12:34:56 */
-const PLAIN_LENGTH = 19;
+export const PLAIN_LENGTH = 19;
 const TIMESTAMP =
   /^(\d{4,7})-(\d{2})-(\d{2})(?:[ T](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,6}))?)?(?: ?(Z|[+-]\d{2}(?::?\d{2}(?::?\d{2})?)?))?( BC)?$/;
 
@@ -27,7 +27,7 @@ export function parseTimestamp(text: string): ClockTime | undefined {
 const NINE = 9;
 
 /** Of two digits; not a number where one is none. */
-function pair(text: string, at: number): number {
+export function pair(text: string, at: number): number {
   const [tens, ones] = [text.charCodeAt(at) - ZERO, text.charCodeAt(at + 1) - ZERO];
   return tens >= 0 && tens <= NINE && ones >= 0 && ones <= NINE ? tens * 10 + ones : NaN;
 }
