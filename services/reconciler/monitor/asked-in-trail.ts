@@ -22,16 +22,13 @@ interface AskedRequest {
   readonly keys?: readonly string[];
 }
 
-/** Whether a finding's row was asked for since its last step. */
-export function isAskedIn(trail: readonly AuditRecord[], { from, sourceKey, steps }: DriftFinding): boolean {
-  const sinceMs = steps.at(-1)!.atMs;
-  return trail.some(({ event, at, details }) => {
-    if (event !== REPAIR_ASKED || Date.parse(at) <= sinceMs) return false;
-    const { salt = '', requests = [] } = details as { readonly salt?: string; readonly requests?: readonly AskedRequest[] };
-    return requests.some(({ table, kind, count = 0, keys = [] }) => {
-      if (table !== from) return false;
-      if (kind !== 'keys' || count > keys.length || sourceKey === undefined) return true;
-      return keys.includes(keyHash(salt, sourceKey));
-    });
+/** Whether a record of the trail asks for a finding's row. */
+export function isAskedIn({ event, details }: AuditRecord, { from, sourceKey }: DriftFinding): boolean {
+  if (event !== REPAIR_ASKED) return false;
+  const { salt = '', requests = [] } = details as { readonly salt?: string; readonly requests?: readonly AskedRequest[] };
+  return requests.some(({ table, kind, count = 0, keys = [] }) => {
+    if (table !== from) return false;
+    if (kind !== 'keys' || count > keys.length || sourceKey === undefined) return true;
+    return keys.includes(keyHash(salt, sourceKey));
   });
 }

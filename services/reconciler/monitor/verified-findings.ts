@@ -1,6 +1,7 @@
 /**
  * The life of differences where whole comparisons follow one another and repairs are asked for elsewhere. Guarantee: it lies in the target's tables, so
- * comparers may be many and may be killed; what cannot be read or written down there changes no verdict, and is logged.
+ * comparers may be many and may be killed; what cannot be read or written down there changes no verdict, and is logged; no difference ends before the
+ * trail was read for who asked for it.
  */
 import { messageOf } from '#schemas/errors.ts';
 import type { AuditRecord } from '#schemas/migration/audit-record.ts';
@@ -26,6 +27,8 @@ export class VerifiedFindings {
   readonly #logger: Logger;
   #book = new FindingBook();
   #unsaved: readonly DriftFinding[] = [];
+  /** The trail's last record that was looked at. */
+  #lastSeq: number | undefined;
 
   constructor(store: FindingsStore, logger: Logger) {
     this.#store = store;
@@ -39,30 +42,47 @@ export class VerifiedFindings {
   /** Makes a comparison of all tables, and writes down what it changes; of none, nothing. @throws what `compare` does */
   async during<T extends VerifyResult | undefined>(compare: () => Promise<T>): Promise<T> {
     const beganMs = Date.now();
-    const asked = await this.#read(beganMs);
+    // What was asked for before this comparison, it is to see.
+    const before = await this.#read(async () => {
+      // What could not be written down is known here only.
+      if (this.#unsaved.length === 0) this.#book = new FindingBook(await this.#store.open());
+      return this.#asked(beganMs - 1);
+    });
     const result = await compare();
     if (result === undefined) return result;
     const atMs = Date.now();
-    const changed = result.tables.flatMap((verdict) => this.#book.compared({ verdict, beganMs, atMs }));
+    // What was asked for meanwhile it may have seen, or not: the next one tells.
+    const meanwhile = await this.#read(async () => this.#asked(atMs));
+    const ends = meanwhile === undefined ? { covers: (): boolean => false } : {};
+    const changed = result.tables.flatMap((verdict) => this.#book.compared({ verdict, beganMs, atMs, ...ends }));
     for (const { to, kind, state, columns, rows } of changed)
       this.#logger.info({ table: to, kind, columns, rows, state }, 'a difference between source and target');
     const seconds = (atMs - beganMs) / 1000;
     const comparisons = result.tables.map((verdict) => ({ ...recordOf(verdict, seconds), parts: 1, partsOf: 1 }));
-    await this.#save([...asked, ...changed], comparisons);
+    await this.#save([...(before ?? []), ...(meanwhile ?? []), ...changed], comparisons);
     return result;
   }
 
-  /** As others have left it; what was asked for before this comparison, it is to see. @returns the findings that wait for it */
-  async #read(beganMs: number): Promise<readonly DriftFinding[]> {
+  /** @returns the findings that a repair was asked for since the trail was last read, which wait for it from now on */
+  async #asked(atMs: number): Promise<readonly DriftFinding[]> {
+    const trail = await this.#store.trail();
+    const lastSeq = this.#lastSeq;
+    this.#lastSeq = trail.at(-1)?.seq ?? 0;
+    // The target's clock, which the records have, and this one's are two: only what an earlier process may have seen is told by time.
+    const isNew = (finding: DriftFinding, { seq, at }: AuditRecord): boolean =>
+      lastSeq === undefined ? Date.parse(at) > finding.steps.at(-1)!.atMs : seq > lastSeq;
+    const isAsked = (finding: DriftFinding): boolean =>
+      finding.state !== 'repairing' && trail.some((record) => isNew(finding, record) && isAskedIn(record, finding));
+    return this.#book.repairing(isAsked, { atMs, lsn: null });
+  }
+
+  /** Undefined: it cannot be read. */
+  async #read(read: () => Promise<readonly DriftFinding[]>): Promise<readonly DriftFinding[] | undefined> {
     try {
-      // What could not be written down is known here only.
-      if (this.#unsaved.length === 0) this.#book = new FindingBook(await this.#store.open());
-      const trail = await this.#store.trail();
-      const isAsked = (finding: DriftFinding): boolean => finding.state !== 'repairing' && isAskedIn(trail, finding);
-      return this.#book.repairing(isAsked, { atMs: beganMs - 1, lsn: null });
+      return await read();
     } catch (error) {
       this.#logger.warn({ error: messageOf(error) }, 'what was found and repaired before cannot be read');
-      return [];
+      return undefined;
     }
   }
 
