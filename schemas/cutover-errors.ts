@@ -29,7 +29,7 @@ export const cutoverErrors = {
     'From the record named on it proves nothing: find out who changed crossfade.audit.',
   ),
   'CF-8101': entry(1, 'timed', 'A table could not be locked in time.', 'It is tried again; end or wait for the sessions named.'),
-  'CF-8102': entry(3, 'operator', 'The role may not raise a fence.', 'Run the GRANT named.'),
+  'CF-8102': entry(3, 'operator', 'The role may not raise a fence, or set a sequence.', 'Run the GRANT named.'),
   'CF-8103': entry(1, 'never', 'This cut-over was decided or given up by somebody else.', 'See crossfade status for what came of it.'),
   'CF-8104': entry(1, 'timed', 'The fence was not raised, or its session ended: nothing was decided.', 'Run the command again.'),
   'CF-8105': entry(
@@ -93,6 +93,12 @@ export const cutoverErrors = {
     'operator',
     'The servers lack something that the way back needs.',
     'Mend it before the first drill or cut-over, or say reverse: off; copying and following need none of it.',
+  ),
+  'CF-8206': entry(
+    10,
+    'operator',
+    'Triggers of the source would change rows that come back from the target.',
+    'Let the role have them rest, keep them off the rows that Crossfade writes, or accept it table by table.',
   ),
   'CF-8501': entry(10, 'operator', 'A gate of the clean-up is closed.', 'Each gate is listed with what opens it; nothing was taken away.'),
   'CF-8502': entry(

@@ -9,6 +9,7 @@ import { reverseFindings } from '#schemas/mapping/reverse/reverse-findings.ts';
 import { backupStanding } from './check/backup.ts';
 import { runPreflight, type PreflightReport } from './check/run-preflight.ts';
 import { describeVolume } from './check/volume.ts';
+import { checkCutover } from './check/cutover.ts';
 import { checkWayBack } from './check/way-back.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
 import { loadTargets, targetOption, type TargetsInput } from './migration-input.ts';
@@ -41,7 +42,7 @@ async function run(context: CommandContext): Promise<Outcome> {
   // Where the target cannot be asked, that is told.
   const saved = report.target === undefined || report.resumed ? [] : await backupStanding(file);
   const back = wayBack(file, report);
-  const told = back === undefined ? [] : [...reverseFindings(file, back), ...(await missingForWayBack(file, back, report))];
+  const told = back === undefined ? [] : [...reverseFindings(file, back), ...(await missingForFlips(file, back, report))];
   const findings = bySeverity([...report.findings, ...(await keptCatalogueFindings(path, report)), ...told, ...saved]);
   const counts = countOf(findings);
   const result = {
@@ -75,8 +76,13 @@ function wayBack(file: MigrationFile, { mapping, source, target }: PreflightRepo
   return deriveReverse(file, mapping, { source, target });
 }
 
-async function missingForWayBack(file: MigrationFile, back: ReverseDerivation, { source, target }: PreflightReport): Promise<Finding[]> {
-  return source === undefined || target === undefined ? [] : checkWayBack(file, back, { source, target });
+async function missingForFlips(
+  file: MigrationFile,
+  back: ReverseDerivation,
+  { mapping, source, target }: PreflightReport,
+): Promise<Finding[]> {
+  if (mapping === undefined || source === undefined || target === undefined) return [];
+  return [...(await checkCutover(file, mapping, back)), ...(await checkWayBack(file, back, { source, target }))];
 }
 
 /** One target that was named is checked as if the file had no other. */

@@ -6,10 +6,14 @@ import { checkStage, errorsOf, findingLike } from '#test/support/check-stage.ts'
 
 const TABLE = 'CREATE TABLE public.a (id int PRIMARY KEY, t text)';
 
+/** It would change a row of the way back. */
+const TOUCHED = `${TABLE}; CREATE FUNCTION public.f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.t := 1; RETURN NEW; END';
+  CREATE TRIGGER touch BEFORE UPDATE ON public.a FOR EACH ROW EXECUTE FUNCTION public.f()`;
+
 test('what the target role lacks is told at once, and the SQL printed mends it', async () => {
   await using stage = await checkStage({
     roles: true,
-    source: TABLE,
+    source: TOUCHED,
     target: `CREATE SCHEMA app; CREATE TABLE app.a (id int PRIMARY KEY, t text)`,
     tables: '  - from: public.a\n    to: app.a',
   });
@@ -40,7 +44,22 @@ test('what the target role lacks is told at once, and the SQL printed mends it',
   expect(forBack).toHaveLength(4);
   for (const { remedy } of ofTarget!) await stage.onTarget(remedy);
   for (const { remedy } of ofSource!) await stage.onSource(remedy);
-  expect((await stage.check()).envelope.findings.map(({ code }) => code)).not.toContain('CF-8205');
+  const touching = findingLike(
+    (await stage.check()).envelope,
+    /^for the way back: triggers of the source would change .*: "touch" on "public"."a"$/,
+  );
+  expect(touching).toMatchObject({ severity: 'warning', code: 'CF-8206' });
+  await stage.onSource(touching.remedy.split('--')[0]!);
+  const forFlip = (await stage.check()).envelope.findings.filter(({ code }) => code.startsWith('CF-8'));
+  expect(forFlip.map(({ code, severity, message }) => [code, severity, message])).toEqual(
+    [
+      `the source role "${stage.sourceRole}" does not own "public"."a": only an owner may put a fence's triggers to sleep again`,
+      `the target role ${role} does not own "app"."a": only an owner may put a fence's triggers to sleep again`,
+    ].map((message) => ['CF-8102', 'warning', `for the cut-over: ${message}`]),
+  );
+  await stage.onSource(forFlip[0]!.remedy);
+  await stage.onTarget(forFlip[1]!.remedy);
+  expect((await stage.check()).envelope.findings.filter(({ code }) => code.startsWith('CF-8'))).toEqual([]);
 });
 
 test("a schema crossfade that is somebody else's is refused", async () => {

@@ -4,13 +4,13 @@
  */
 import type pg from 'pg';
 import type { FenceOptions, Prepared } from '#connectors/fence/fence.ts';
-import { queryRow } from '#connectors/postgres/session.ts';
 import { ensureSchema } from '#connectors/postgres/own-schema.ts';
 import { PipelineError } from '#schemas/errors.ts';
-import { quoteIdent, quoteTable } from '#schemas/table.ts';
+import { quoteTable } from '#schemas/table.ts';
 import { explained } from './refusal.ts';
+import { missingFor } from './rights.ts';
 import { openLockSession } from './session.ts';
-import { readSequences } from './sequences.ts';
+import { readSequences, type Sequence } from './sequences.ts';
 import { prepareSwap } from './swap-names.ts';
 import { creations, disabling, ensureFunction, type Member, readMembers, readNew } from './triggers.ts';
 import { withTries } from './tries.ts';
@@ -26,7 +26,7 @@ export async function prepareFence(options: FenceOptions): Promise<Prepared> {
     if (options.swap !== undefined) await prepareSwap(client, options, options.swap);
     const members = await readMembers(client, options);
     const sequences = await readSequences(client, options.tables);
-    await checkRights(client, options, members);
+    await checkRights(client, options, { members, sequences });
     const lockMs = Math.max(1, Math.floor(Math.min(options.lockTimeoutMs, session.safeLockMs)));
     for (const member of members) await makeTriggers(client, { options, member, lockMs });
     await prepareGuards(client, { options, members, lockMs });
@@ -38,19 +38,20 @@ export async function prepareFence(options: FenceOptions): Promise<Prepared> {
   }
 }
 
-async function checkRights(client: pg.Client, options: FenceOptions, members: readonly Member[]): Promise<void> {
+interface Existing {
+  readonly members: readonly Member[];
+  readonly sequences: readonly Sequence[];
+}
+
+async function checkRights(client: pg.Client, options: FenceOptions, { members, sequences }: Existing): Promise<void> {
   const found = new Set(members.map(quoteTable));
   const missing = options.tables.filter((table) => !found.has(quoteTable(table)));
   if (missing.length > 0) throw new PipelineError('CF-1008', `the ${options.side} has no table ${missing.map(quoteTable).join(', ')}`);
-  const foreign = members.filter(({ mayAlter }) => !mayAlter);
-  if (foreign.length === 0) return;
-  const role = (await queryRow(client, 'SELECT current_user AS role'))!['role']!;
-  const owners = [...new Set(foreign.map(({ owner }) => owner))].toSorted();
-  throw new PipelineError(
-    'CF-8102',
-    `the ${options.side} role ${role} does not own ${foreign.map(quoteTable).join(', ')}: only an owner may put a fence's triggers to sleep again`,
-    { remedy: owners.map((owner) => `GRANT ${quoteIdent(owner)} TO ${quoteIdent(role)};`).join(' ') },
-  );
+  const lacking = await missingFor(client, { side: options.side, setsSequences: false }, { members, sequences });
+  if (lacking.length === 0) return;
+  throw new PipelineError('CF-8102', lacking.map(({ message }) => message).join('; '), {
+    remedy: lacking.map(({ remedy }) => remedy).join(' '),
+  });
 }
 
 /** Asleep. One table at a time: its writers wait for the catalogue's update, and nobody for anybody else's. */

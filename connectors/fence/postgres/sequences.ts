@@ -20,6 +20,9 @@ export interface Sequence {
   readonly cycles: boolean;
   readonly owner: string;
   readonly mayAlter: boolean;
+  readonly mayRead: boolean;
+  /** It may be moved, if not held. */
+  readonly maySet: boolean;
   /** A transaction that is open has called it. */
   readonly isBusy: boolean;
   /** By a column of these tables: it goes where its table goes. */
@@ -43,6 +46,7 @@ const SEQUENCES = `
   )
   SELECT n.nspname AS schema, c.relname AS name, q.seqincrement::text AS increment, q.seqcache::text AS cache, q.seqmin::text AS min,
          q.seqmax::text AS max, q.seqcycle::text AS cycles, pg_get_userbyid(c.relowner) AS owner, pg_has_role(c.relowner, 'USAGE')::text AS mine,
+         has_sequence_privilege(c.oid, 'SELECT')::text AS readable, has_sequence_privilege(c.oid, 'UPDATE')::text AS settable,
          EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'relation' AND l.relation = c.oid AND l.pid <> pg_backend_pid()
                     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND l.mode <> 'AccessShareLock')::text AS busy,
          EXISTS (SELECT FROM pg_depend o JOIN col ON col.oid = o.refobjid WHERE o.classid = 'pg_class'::regclass AND o.objid = c.oid
@@ -65,6 +69,8 @@ export async function readSequences(client: pg.ClientBase, tables: readonly Tabl
     cycles: row['cycles'] === 'true',
     owner: row['owner']!,
     mayAlter: row['mine'] === 'true',
+    mayRead: row['readable'] === 'true',
+    maySet: row['settable'] === 'true',
     isBusy: row['busy'] === 'true',
     isOwned: row['owned'] === 'true',
   }));

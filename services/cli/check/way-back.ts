@@ -6,13 +6,17 @@ import type pg from 'pg';
 import { connect } from '#connectors/postgres/session.ts';
 import { readSourceFacts, type SourceCheckInput, type SourceFacts } from '#connectors/source/postgres/preflight/source-check.ts';
 import { SOURCE_CHECKS } from '#connectors/source/postgres/preflight/source-checks.ts';
-import { checkStateSchema, checkTablePrivileges } from '#connectors/target/postgres/preflight/privileges.ts';
+import { checkStateSchema, checkTablePrivileges, checkTargetRowSecurity } from '#connectors/target/postgres/preflight/privileges.ts';
+import { actingRemedy, actingTriggers } from '#connectors/target/postgres/preflight/acting-triggers.ts';
 import { readTargetFacts } from '#connectors/target/postgres/preflight/target-check.ts';
+import { cutoverOf } from '#schemas/config/cutover-schema.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { type Finding, messageOf } from '#schemas/errors.ts';
-import { warningFinding } from '#schemas/finding.ts';
+import { listNames, warningFinding } from '#schemas/finding.ts';
 import { type CompiledMapping, tableId } from '#schemas/mapping/compiled-mapping.ts';
 import { FAILOVER_SLOTS_FROM, otherSides, type ReverseDerivation } from '#schemas/mapping/reverse/derive-reverse.ts';
+import { isAccepted } from '#schemas/mapping/reverse/reverse-findings.ts';
+import { showTable } from '#schemas/mapping/table-pattern.ts';
 import type { Catalog, CatalogTable } from '#schemas/table.ts';
 
 /** Stream, health, markers. */
@@ -39,13 +43,15 @@ export async function checkWayBack(
       return client;
     };
     const read = await open(reverse.source.postgres, 'target');
+    const write = await open(file.source.postgres, 'source');
     const facts = await readSourceFacts(read);
     const found = [
       ...(await ofStream({ client: read, facts, reverse, catalog: catalogs.target, mapping })),
-      ...(await ofWrites(await open(file.source.postgres, 'source'), tablesOf(catalogs.source, mapping, 'to'))),
+      ...(await ofWrites(write, tablesOf(catalogs.source, mapping, 'to'))),
     ];
     return [
       ...found.filter(({ severity, code }) => severity !== 'info' && code !== 'CF-2004').map(toldOf),
+      ...(await ofTriggers(write, file, mapping)),
       ...withoutFailover(file, facts),
     ];
   } catch (error) {
@@ -91,7 +97,22 @@ async function ofWrites(client: pg.Client, tables: readonly CatalogTable[]): Pro
   return [
     ...(await checkTablePrivileges({ client, facts, tables: tables.map((table) => ({ table })) })),
     ...(await checkStateSchema({ client, facts })),
+    ...(await checkTargetRowSecurity({ client, facts, tables: tables.map((table) => ({ table })) })),
   ];
+}
+
+/** Gate `triggers` closes on what the file does not accept. */
+async function ofTriggers(client: pg.Client, file: MigrationFile, { tables }: CompiledMapping): Promise<Finding[]> {
+  const { triggers, grant } = await actingTriggers(
+    client,
+    tables.map(({ to }) => to),
+  );
+  const { accept } = cutoverOf(file);
+  const open = triggers.filter(({ table }) => !isAccepted(accept, { from: showTable(table) }));
+  if (open.length === 0) return [];
+  const names = listNames(open.map(({ title }) => title));
+  const message = `for the way back: triggers of the source would change rows that come back, so that both sides differ: ${names}`;
+  return [warningFinding('CF-8206', message, actingRemedy({ triggers: open, grant }))];
 }
 
 function tablesOf(catalog: Catalog, { tables }: CompiledMapping, side: 'from' | 'to'): CatalogTable[] {

@@ -14,8 +14,10 @@ import { databaseIdentity } from '#services/control/gates/left-by-names.ts';
 import { liftGate } from '#services/control/gates/lift-gate.ts';
 import { lagGate, reverseGate } from '#services/control/gates/path-gates.ts';
 import { namesGate } from '#services/control/gates/names-gate.ts';
+import { rightsGate } from '#services/control/gates/rights-gate.ts';
 import { sequencesGate } from '#services/control/gates/sequences-gate.ts';
 import { deadLettersGate, findingsGate, purityGate, tablesGate } from '#services/control/gates/table-gates.ts';
+import { triggersGate } from '#services/control/gates/triggers-gate.ts';
 import { wavesGates } from '#services/control/gates/waves-gate.ts';
 import { transactionsGate } from '#services/control/gates/transactions-gate.ts';
 import { hooksPort } from '#services/control/hooks/run-hook.ts';
@@ -71,6 +73,8 @@ export async function openFlip(file: MigrationFile, context: FlipContext, by: st
     purityGate(tables),
     transactionsGate(tables),
     liftGate(tables),
+    rightsGate(tables),
+    triggersGate(tables),
     sequencesGate(tables),
     ...(migration.swap === undefined ? [] : [namesGate(tables)]),
     ...wavesGates(tables),

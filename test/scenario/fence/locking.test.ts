@@ -149,12 +149,18 @@ describe.each(versions(18))('on PostgreSQL %i', (version) => {
     await execute(world.url, `DROP OWNED BY ${role} CASCADE; DROP ROLE ${role}`);
   });
 
-  test('a sequence of somebody else is read, not held', async () => {
+  test('a sequence of somebody else is read, not held; one that may not even be read is told with the GRANT', async () => {
     await using world = await fenceWorld(version);
     await execute(
       world.url,
-      `CREATE SEQUENCE shop.number START 50; GRANT ALL ON SEQUENCE shop.number TO PUBLIC; ALTER TABLE shop.customer ADD number int DEFAULT nextval('shop.number')`,
+      `CREATE SEQUENCE shop.number START 50; ALTER TABLE shop.customer ADD number int DEFAULT nextval('shop.number')`,
     );
+    const refusal = await refusalOf(prepare(world.options));
+    expect(refusal).toMatchObject({
+      code: 'CF-8102',
+      remedy: expect.stringContaining('GRANT SELECT ON SEQUENCE "shop"."number" TO ') as string,
+    });
+    await execute(world.url, refusal.remedy);
     expect(await prepare(world.options)).toEqual({ unheld: [{ schema: 'shop', name: 'number' }] });
     const fence = await open(world.options, 1n);
     const value = (await fence.sequences()).find(({ sequence }) => sequence.name === 'number');

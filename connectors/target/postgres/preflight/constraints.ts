@@ -5,7 +5,7 @@
 import type { Finding } from '#schemas/errors.ts';
 import { errorFinding, infoFinding, listNames, warningFinding } from '#schemas/finding.ts';
 import { type CatalogTable, quoteIdent, quoteTable } from '#schemas/table.ts';
-import type { TargetCheckInput, TargetTable } from './target-check.ts';
+import type { TargetCheckInput, TargetFacts, TargetTable } from './target-check.ts';
 
 export async function checkTriggers({ facts, tables }: TargetCheckInput): Promise<Finding[]> {
   const named = (always: boolean): { name: string; sql: string }[] =>
@@ -29,13 +29,14 @@ export async function checkTriggers({ facts, tables }: TargetCheckInput): Promis
   if (plain.length > 0 && !facts.mayReplicaRole) {
     const message = `triggers will act on every row applied, because the target role may not set session_replication_role: ${listNames(plain.map((one) => one.name))}`;
     findings.push(
-      warningFinding('CF-5007', message, `${grantSql(facts)}  -- or until the cut-over: ${plain.map((one) => one.sql).join(' ')}`),
+      warningFinding('CF-5007', message, `${replicaRoleSql(facts)}  -- or until the cut-over: ${plain.map((one) => one.sql).join(' ')}`),
     );
   }
   return findings;
 }
 
-function grantSql(facts: TargetCheckInput['facts']): string {
+/** Lets the role have foreign keys and ordinary triggers rest. */
+export function replicaRoleSql(facts: Pick<TargetFacts, 'role' | 'version'>): string {
   const role = quoteIdent(facts.role);
   return facts.version >= 150_000 ? `GRANT SET ON PARAMETER session_replication_role TO ${role};` : `ALTER ROLE ${role} SUPERUSER;`;
 }
@@ -44,7 +45,7 @@ export async function checkForeignKeys({ facts, tables, chunkRows }: TargetCheck
   const keyed = tables.filter(({ table }) => table.foreignKeys.length > 0);
   if (keyed.length === 0 || facts.mayReplicaRole) return [];
   const findings: Finding[] = [];
-  const grant = grantSql(facts);
+  const grant = replicaRoleSql(facts);
   for (const circle of findCircles(tables)) {
     const rows = Math.max(...circle.map((one) => one.rowsExpected));
     const names = circle.map(({ table }) => quoteTable(table)).join(' → ');

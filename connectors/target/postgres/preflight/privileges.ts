@@ -92,7 +92,7 @@ export async function checkStateSchema({ client, facts }: Pick<Writing, 'client'
 }
 
 /** Under row security an upsert can be refused and a delete can miss its row without a word. */
-export async function checkTargetRowSecurity({ client, facts, tables }: TargetCheckInput): Promise<Finding[]> {
+export async function checkTargetRowSecurity({ client, facts, tables }: Writing): Promise<Finding[]> {
   const rows = await queryRows(
     client,
     `SELECT n.nspname AS schema, c.relname AS name FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
