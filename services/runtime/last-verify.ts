@@ -1,7 +1,7 @@
 /**
  * What verify last found, table by table: DIR/last-verify.json, or last-verify.TARGET.json. Guarantee: whole or absent, readable by its owner only (it names keys),
  * and read back only when it has the shape that verify gives. A comparison of some tables replaces the verdicts of those only, one of
- * all of them everything: also what is told of tables that are no more in the file.
+ * all of them everything: also what is told of tables that are no more in the file. So does one that was made the other way, since another side serves.
  */
 import { readFileSync } from 'node:fs';
 import { mkdir, rename, writeFile } from 'node:fs/promises';
@@ -28,6 +28,7 @@ const schema = z.looseObject({
   tables: z.array(verdict),
   differences: z.number(),
   inconclusive: z.number(),
+  serves: z.literal('target').exactOptional(),
 });
 
 export interface Stored {
@@ -39,7 +40,9 @@ export interface Stored {
 }
 
 export async function storeLastVerify(dataDir: string, { result, target, isWhole }: Stored): Promise<void> {
-  const whole = merge(isWhole ? undefined : readLastVerify(dataDir, target), result);
+  const before = isWhole ? undefined : readLastVerify(dataDir, target);
+  // What was found while the other side served says nothing of this way.
+  const whole = merge(before?.serves === result.serves ? before : undefined, result);
   await mkdir(dataDir, { recursive: true });
   const path = join(dataDir, fileOf(target));
   const aside = `${path}.${process.pid}`;
@@ -51,8 +54,10 @@ function merge(before: VerifyResult | undefined, result: VerifyResult): VerifyRe
   const pairOf = ({ from, to }: VerifyResult['tables'][number]): string => JSON.stringify([from, to]);
   const again = new Set(result.tables.map(pairOf));
   const tables = [...(before?.tables.filter((table) => !again.has(pairOf(table))) ?? []), ...result.tables];
+  const { at, serves } = result;
   return {
-    at: result.at,
+    at,
+    ...(serves !== undefined && { serves }),
     tables,
     differences: tables.reduce((sum, table) => sum + table.missing + table.extra + table.different, 0),
     inconclusive: tables.filter((table) => table.inconclusive !== undefined).length,
