@@ -48,7 +48,7 @@ test('a server and its directory go with the process that started it, even one k
   expect([isAlive(pid), existsSync(dataDir)]).toEqual([true, true]);
   const segment = segmentOf(dataDir);
   starter.kill('SIGKILL');
-  await expect.poll(() => [isAlive(pid), existsSync(dataDir)], { timeout: 10_000 }).toEqual([false, false]);
+  await expect.poll(() => [isAlive(pid), existsSync(dataDir)], { timeout: 30_000 }).toEqual([false, false]);
   expect(sharedSegments()).not.toContain(segment);
 });
 

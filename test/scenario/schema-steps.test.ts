@@ -119,7 +119,7 @@ async function killedAt(point: Failpoint, work: 'applySchemaSteps' | 'rollBackSc
   expect(await once(child, 'exit')).toEqual([null, 'SIGKILL']);
   // Its session's lock goes when the server has noticed.
   const left = `SELECT FROM pg_stat_activity WHERE application_name = 'crossfade schema' AND datname = current_database()`;
-  await vi.waitFor(async () => expect(await sql(left)).toEqual([]), { timeout: 10_000, interval: 10 });
+  await vi.waitFor(async () => expect(await sql(left)).toEqual([]), { timeout: 30_000, interval: 10 });
 }
 
 test.for(['step.begun', 'step.run'] as const)('killed at %s, the next run ends what it began', async (point) => {

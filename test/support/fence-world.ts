@@ -11,7 +11,7 @@ import type { PostgresVersion } from '#services/demo/local-postgres/server.ts';
 import { type ApplicationSession, execute, openSession, type TextRow } from './application.ts';
 import { freshDatabase } from './postgres.ts';
 
-export const WAIT = { timeout: 10_000, interval: 10 };
+export const WAIT = { timeout: 30_000, interval: 10 };
 
 /** What a statement came to: `ok`, or its SQLSTATE. */
 export type Outcome = string;

@@ -22,7 +22,7 @@ function stage(limits: Partial<ShadowLimits> = {}): Stage {
     reads,
     read: async (pair, at = 'shadow', serves = 'source') => reads.read(pair, { stage: at, serves }, { unit: 'acme' }),
     observed: async (count) => {
-      await vi.waitFor(() => expect(seen).toHaveLength(count));
+      await vi.waitFor(() => expect(seen).toHaveLength(count), { timeout: 20_000, interval: 10 });
       return seen;
     },
   };

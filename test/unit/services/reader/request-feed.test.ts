@@ -23,6 +23,7 @@ interface World {
   start(): () => Promise<void>;
 }
 
+const WAIT = { timeout: 20_000, interval: 10 };
 const TABLE: RecopyRequest = { kind: 'table', schema: 'public', table: 'item', reason: 'test' };
 
 async function openWorld(): Promise<World> {
@@ -83,13 +84,13 @@ test('requests are handed on in order; what another start finds recorded is not 
   await world.ask({ t: 'pause', id: 'b' });
   await world.ask({ t: 'throttle', id: 'c', maxRowsPerSecond: 5 });
   const stop = world.start();
-  await vi.waitFor(() => expect(world.done).toEqual(['recopy a', 'pause', 'throttle {"maxRowsPerSecond":5}']));
-  await vi.waitFor(() => expect(world.progress.end(0)).toBeGreaterThan(0));
+  await vi.waitFor(() => expect(world.done).toEqual(['recopy a', 'pause', 'throttle {"maxRowsPerSecond":5}']), WAIT);
+  await vi.waitFor(() => expect(world.progress.end(0)).toBeGreaterThan(0), WAIT);
   await stop();
   world.done.length = 0;
   await world.ask({ t: 'recopy', id: 'd', request: TABLE });
   const stopAgain = world.start();
-  await vi.waitFor(() => expect(world.done).toEqual(['recopy d']));
+  await vi.waitFor(() => expect(world.done).toEqual(['recopy d']), WAIT);
   await stopAgain();
 });
 
@@ -98,7 +99,7 @@ test('a request that cannot be met does not stand in the way of the next', async
   await world.ask({ t: 'recopy', id: 'a', request: { ...TABLE, table: 'unknown' } });
   await world.ask({ t: 'recopy', id: 'b', request: TABLE });
   const stop = world.start();
-  await vi.waitFor(() => expect(world.done).toEqual(['refused given:a public.unknown', 'recopy b']));
+  await vi.waitFor(() => expect(world.done).toEqual(['refused given:a public.unknown', 'recopy b']), WAIT);
   await stop();
 });
 
@@ -115,7 +116,7 @@ test('what is no request, or one of a later version, fails by itself; who asked 
   await world.ask({ t: 'recopy', id: 'b', request: TABLE });
   const stop = world.start();
   const refused = ['later', 'other', 'odd', 'none'].map((id) => `refused given:${id} `);
-  await vi.waitFor(() => expect(world.done).toEqual([...refused, 'recopy b']));
+  await vi.waitFor(() => expect(world.done).toEqual([...refused, 'recopy b']), WAIT);
   await stop();
 });
 
@@ -125,7 +126,7 @@ test('a request that cannot be looked at waits for the source; one that the sour
   await world.ask({ t: 'recopy', id: 'a', request: TABLE });
   await world.ask({ t: 'recopy', id: 'b', request: TABLE });
   const stop = world.start();
-  await vi.waitFor(() => expect(world.done).toEqual(['refused given:a public.item', 'recopy b']));
+  await vi.waitFor(() => expect(world.done).toEqual(['refused given:a public.item', 'recopy b']), WAIT);
   await stop();
 });
 
@@ -134,7 +135,7 @@ test('what the sink asks for is not refused for its values', async () => {
   world.sourceSays.push(new PipelineError('CF-1009', 'no value of its type'));
   await world.ask({ t: 'recopy', id: 'a', request: TABLE, by: 'sink' });
   const stop = world.start();
-  await vi.waitFor(() => expect(world.done).toEqual(['recopy a']));
+  await vi.waitFor(() => expect(world.done).toEqual(['recopy a']), WAIT);
   await stop();
 });
 
@@ -142,7 +143,7 @@ test('a resume is handed on to the sink with the tables that the reader itself h
   const world = await openWorld();
   await world.ask({ t: 'resume', id: 'a' });
   const stop = world.start();
-  await vi.waitFor(() => expect(world.requests.end(0)).toBe(2));
+  await vi.waitFor(() => expect(world.requests.end(0)).toBe(2), WAIT);
   await stop();
   expect(world.done).toEqual(['resume']);
 });

@@ -13,6 +13,8 @@ import { chunkFrame, deleteFrame, insertFrame, relationFrame, truncateFrame, upd
 const SQL = `CREATE TABLE a (v text, id int8 PRIMARY KEY); CREATE TABLE b (part text, n int4, PRIMARY KEY (part, n)); CREATE TABLE keyless (v text); ALTER TABLE keyless REPLICA IDENTITY FULL;
 CREATE TABLE other (id int4 PRIMARY KEY);`;
 
+const WAIT = { timeout: 20_000, interval: 10 };
+
 interface Stage extends AsyncDisposable {
   write(...frames: readonly Buffer[]): Promise<void>;
   /** Everything told until the last of it was seen. */
@@ -40,7 +42,7 @@ async function stage(mapping: CompiledMapping): Promise<Stage> {
           all.set(name, keys === 'all' || before === 'all' ? 'all' : new Set([...(before ?? []), ...keys]));
         }
         expect([...all.keys()]).toContain(last);
-      });
+      }, WAIT);
       return Object.fromEntries(all);
     },
     [Symbol.asyncDispose]: async () => {
@@ -90,7 +92,7 @@ test('a partition is told as its table, and what it brought before it was known 
   one.touched.learn({ schema: 'public', name: 'a' }, [leaf.oid]);
   expect(await one.told('public.a')).toMatchObject({ 'public.a': 'all' });
   await one.write(insertFrame(leaf.oid, ['x', 5]));
-  await vi.waitFor(() => expect(one.touched.drain().get('public.a')).toEqual(new Set(['5'])));
+  await vi.waitFor(() => expect(one.touched.drain().get('public.a')).toEqual(new Set(['5'])), WAIT);
 });
 
 test('what is written between its making and its start is told as well, and a row that nothing describes as any table', async () => {
@@ -101,9 +103,9 @@ test('what is written between its making and its start is told as well, and a ro
   await raw.append(0, batchOf(relationFrame(a!), insertFrame(a!.oid, ['x', 1])));
   const stop = new AbortController();
   const ran = touched.run(stop.signal);
-  await vi.waitFor(() => expect(touched.drain().get('public.a')).toEqual(new Set(['1'])));
+  await vi.waitFor(() => expect(touched.drain().get('public.a')).toEqual(new Set(['1'])), WAIT);
   await raw.append(0, batchOf(insertFrame(b!.oid, ['p', 7])));
-  await vi.waitFor(() => expect(touched.drain().get('public.b')).toBe('all'));
+  await vi.waitFor(() => expect(touched.drain().get('public.b')).toBe('all'), WAIT);
   stop.abort();
   await ran;
   await log.close();
