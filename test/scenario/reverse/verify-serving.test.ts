@@ -59,10 +59,11 @@ async function state(world: ReverseWorld): Promise<unknown> {
   return [(await readState(world.target, name))?.state, (await readAudit(world.target, name)).at(-1)?.event];
 }
 
-/** As the commands do beside what `serve` does. */
-async function move(world: ReverseWorld, ...events: readonly MigrationEvent[]): Promise<void> {
+/** As the commands do: the decision falls while the lease is held, or the running instance would find state and journals apart, and mend them. */
+async function move(world: ReverseWorld, side: 'source' | 'target', ...events: readonly MigrationEvent[]): Promise<void> {
   const lease = await takeMigrationLease({ url: world.target, name: world.file.name, holder: 'test' });
   for (const event of events) await lease.apply(event, { actor: 'test' });
+  await world.serve(side);
   await lease.release();
 }
 
@@ -79,8 +80,7 @@ test('verify and repair go the way that serves, and back again', { timeout: LONG
   expect((forward.envelope.result as { checks: { name: string }[] }).checks.map(({ name }) => name)).toContain('items');
 
   expect(await state(world)).toEqual(['verified', 'proved']);
-  await move(world, 'cutover-begun', 'decided', 'finished');
-  await world.serve('target');
+  await move(world, 'target', 'cutover-begun', 'decided', 'finished');
   await execute(
     world.target,
     `UPDATE holder SET name = 'flipped' WHERE id = 3`,
@@ -161,8 +161,7 @@ test('verify and repair go the way that serves, and back again', { timeout: LONG
   expect((await run('verify', '--rows-only')).exitCode).toBe(0);
   expect(await state(world)).toEqual(['observing', 'proved']);
 
-  await move(world, 'rollback-begun', 'decided', 'finished');
-  await world.serve('source');
+  await move(world, 'source', 'rollback-begun', 'decided', 'finished');
   await execute(world.target, `DELETE FROM line WHERE text = 'only here'`);
   await world.proven();
   const back = await run('verify');
