@@ -72,6 +72,7 @@ export class Monitor {
   readonly #tables: MonitoredTables;
   #book = new FindingBook();
   #unsaved: DriftFinding[] = [];
+  #saving: Promise<void> = Promise.resolve();
   #comparisons = 0;
   /** Rows that differ, once they are written down: `status` and `repair` read them there. */
   #told = { suspected: 0, confirmed: 0, repairing: 0, driftByCause: driftByCause([]) };
@@ -246,8 +247,14 @@ export class Monitor {
     return true;
   }
 
-  /** What cannot be written now is written with the next round. */
+  /** One after the other: what is older would else be written over what is newer, where a repair is asked for while a round is written down. */
   async #save(comparisons: readonly ComparisonRecord[], signal: AbortSignal): Promise<void> {
+    this.#saving = this.#saving.then(async () => this.#saveNext(comparisons, signal));
+    await this.#saving;
+  }
+
+  /** What cannot be written now is written with the next round. */
+  async #saveNext(comparisons: readonly ComparisonRecord[], signal: AbortSignal): Promise<void> {
     const findings = this.#unsaved;
     const rows = {
       suspected: this.#book.count('suspected'),
