@@ -41,7 +41,7 @@ export interface KillReport {
 
 const WRITERS = 3;
 const LOOK_EVERY_MS = 100;
-const STRIKE_PATIENCE_MS = 15_000;
+const STRIKE_PATIENCE_MS = 45_000;
 const FINISH_PATIENCE_MS = 180_000;
 
 export async function runKills(options: KillOptions): Promise<KillReport> {

@@ -15,6 +15,7 @@ const SHAPES = 'create table entry (id integer primary key, note text not null)'
 const FILE = 'tables:\n  - from: public.entry\nheartbeatSeconds: 3600';
 const CONFIRM_PATIENCE_MS = 30_000;
 const TRIES_PER_PAIR = 20;
+const KILLS_PER_PAIR = 4;
 const BALLAST_BYTES = 200_000;
 
 export const adjacentCommitsProof: Proof = {
@@ -64,7 +65,7 @@ async function runPairs({ say }: ProofContext, pairs: number, env: Readonly<Reco
   await runUntilCaughtUp(stage);
   let lost = 0;
   for (let pair = 1; pair <= pairs; pair++) {
-    const first = await confirmFirstThenKill(stage, pair, env);
+    const first = await killBetween(stage, pair, env);
     await runUntilCaughtUp({ ...stage, pipeline: { ...stage.pipeline, env } });
     const arrived = await execute(stage.targetUrl, `select id from entry where id between ${first} and ${first + 2} order by id`);
     const ids = arrived.map((row) => Number(row['id']) - first);
@@ -76,16 +77,27 @@ async function runPairs({ say }: ProofContext, pairs: number, env: Readonly<Reco
 }
 
 /** @returns the id of the first row; the second is one higher. */
-async function confirmFirstThenKill(stage: ProofStage, pair: number, env: Readonly<Record<string, string>>): Promise<number> {
+async function killBetween(stage: ProofStage, pair: number, env: Readonly<Record<string, string>>): Promise<number> {
+  for (let kill = 0; kill < KILLS_PER_PAIR; kill++) {
+    const first = await confirmFirstThenKill(stage, pair * 1_000 + kill * 10 * TRIES_PER_PAIR, env);
+    if (first !== undefined) return first;
+  }
+  throw new Error(`each of ${KILLS_PER_PAIR} times the WAL writer came before the kill`);
+}
+
+/** Undefined: between the last look and the kill, the second commit went its way after all. */
+async function confirmFirstThenKill(stage: ProofStage, base: number, env: Readonly<Record<string, string>>): Promise<number | undefined> {
   await using pipeline = Pipeline.start({ ...stage.pipeline, env });
   await untilFollowing(pipeline);
   await using witness = await openWitness(stage);
   for (let attempt = 0; attempt < TRIES_PER_PAIR; attempt++) {
-    const first = pair * 1_000 + attempt * 10;
+    const first = base + attempt * 10;
     const end = await commitPair(stage, first);
     await untilConfirmed(stage, end);
     if (await witness.held(end)) {
       await pipeline.kill();
+      const [second] = await execute(stage.targetUrl, `select id from entry where id = ${first + 1}`);
+      if (second !== undefined || !(await witness.held(end))) return undefined;
       // A commit after the pair, by which its arrival can be judged; it also flushes the second one at last.
       await execute(stage.sourceUrl, `insert into entry values (${first + 2}, 'later')`);
       if (await witness.adjacent(first)) return first;

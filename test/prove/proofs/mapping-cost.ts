@@ -15,6 +15,7 @@ import type { Figures, Proof, ProofContext } from '../proof.ts';
 const STEPS_MICROS_MAX = { small: 25, full: 5 };
 const IDENTITY_SLACK = { small: 0.5, full: 0 };
 const SLOW_MICROS = 60;
+const RED_TIMES = 10;
 
 /** Rows that differ, which come again and again: what is kept of them is what a cache keeps of any. */
 const ROWS = 5_000;
@@ -34,22 +35,33 @@ const slowStepProof: Proof = {
   expectedSeconds: 10,
   run: async (context) => {
     const small = { ...context, size: 'small' } as const;
-    const slow = await refusal(measure(small, { identity: SAME, steps: `${TEN_STEPS}${SLOW_STEP}` }));
-    const copied = await refusal(measure(small, { identity: `${SAME}    set: { mail: { from: mail } }\n`, steps: SAME }));
-    if (!slow.includes('steps cost') || !copied.includes('identity')) throw new Error(`not seen: ${slow} / ${copied}`);
+    const slow = await refused(small, { identity: SAME, steps: `${TEN_STEPS}${SLOW_STEP}` }, 'steps cost');
+    const copied = await refused(small, { identity: `${SAME}    set: { mail: { from: mail } }\n`, steps: SAME }, 'identity mapping costs');
     return { 'slow step': slow, 'copy by a step': copied };
   },
 };
 
-async function refusal(run: Promise<Figures>): Promise<string> {
-  return run.then(
-    (figures) => `nothing was refused: ${JSON.stringify(figures)}`,
-    (error: unknown) => String(error),
-  );
+/** Measured again where another process made more noise than the cost looked for. @throws Error when it is never seen */
+async function refused(context: ProofContext, mappings: Measured, why: string): Promise<string> {
+  const said: string[] = [];
+  for (let time = 0; time < RED_TIMES; time++) {
+    const refusal = await measure(context, mappings).then(
+      (figures) => `nothing was refused: ${JSON.stringify(figures)}`,
+      (error: unknown) => String(error),
+    );
+    if (refusal.includes(why)) return refusal;
+    said.push(refusal);
+  }
+  throw new Error(`not seen: ${said.join(' / ')}`);
+}
+
+interface Measured {
+  readonly identity: string;
+  readonly steps: string;
 }
 
 /** @throws with the figures when identity or steps cost too much */
-async function measure({ size, seed }: ProofContext, mappings: { readonly identity: string; readonly steps: string }): Promise<Figures> {
+async function measure({ size, seed }: ProofContext, mappings: Measured): Promise<Figures> {
   const [source, target] = [await catalogOf(SOURCE_SQL), await catalogOf(TARGET_SQL)];
   const table = source.tables[0]!;
   const none = unmapped(table, bound(SAME, source, source));

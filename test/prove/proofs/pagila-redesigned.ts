@@ -12,10 +12,10 @@ import type { Figures, Proof, ProofContext } from '../proof.ts';
 import { hasSample, loadSample, PAGILA, startWriter, type Writer } from '../sample-databases.ts';
 
 const WRITERS = 2;
-const FULL = { films: 1_000, copyKills: 5, streamKills: 8, followMs: 4_000 };
-const SMALL = { films: 150, copyKills: 1, streamKills: 1, followMs: 500 };
-/** So slow that the copy is there to be killed. */
-const COPY = { rowsPerSecond: 2_000, chunkRows: 200 };
+/** So slow that the copy is there to be killed, and in small that its few rows take seconds: a loaded machine looks late. */
+const FULL = { films: 1_000, rowsPerSecond: 2_000, copyKills: 5, streamKills: 8, followMs: 4_000 };
+const SMALL = { films: 150, rowsPerSecond: 700, copyKills: 1, streamKills: 1, followMs: 500 };
+const CHUNK_ROWS = 200;
 /** Kills in the stream strike after so much of it. */
 const STRIKE_MS = { from: 200, to: 1_500 };
 
@@ -31,7 +31,7 @@ async function prove({ size, seed, say }: ProofContext): Promise<Figures> {
   const sizes = size === 'full' ? FULL : SMALL;
   const isPagila = size === 'full' && hasSample(PAGILA);
   await using opened = await openProofStage({ name: 'store_1', file: '', sourceSql: '', targetSql: PAGILA_EXAMPLE_SQL.target });
-  const stage = await withExample(opened);
+  const stage = await withExample(opened, sizes.rowsPerSecond);
   if (isPagila) await loadSample(stage.sourceUrl, PAGILA);
   else await execute(stage.sourceUrl, PAGILA_SQL, `SELECT setseed(0.5); ${pagilaRowsSql(sizes.films)}`);
   await execute(stage.sourceUrl, PAGILA_EXAMPLE_SQL.source, 'ANALYZE');
@@ -67,11 +67,11 @@ async function prove({ size, seed, say }: ProofContext): Promise<Figures> {
 }
 
 /** The docs' folder, with a copy that can be caught. */
-async function withExample(stage: ProofStage): Promise<ProofStage> {
+async function withExample(stage: ProofStage, rowsPerSecond: number): Promise<ProofStage> {
   const directory = join(stage.directory, 'example');
   cpSync(PAGILA_EXAMPLE_DIRECTORY, directory, { recursive: true });
   const file = join(directory, 'migration.yaml');
-  appendFileSync(file, `copy: { maxRowsPerSecond: ${COPY.rowsPerSecond}, chunkRows: ${COPY.chunkRows} }\nheartbeatSeconds: 1\n`);
+  appendFileSync(file, `copy: { maxRowsPerSecond: ${rowsPerSecond}, chunkRows: ${CHUNK_ROWS} }\nheartbeatSeconds: 1\n`);
   return { ...stage, pipeline: { ...stage.pipeline, file, env: pagilaExampleEnvironment(stage.sourceUrl, stage.targetUrl) } };
 }
 
@@ -81,7 +81,7 @@ async function killInCopy(stage: ProofStage, kills: number): Promise<readonly nu
   const rowsOf = ({ tables }: PipelineStatus): number => tables.reduce((sum, table) => sum + table.rowsCopied, 0);
   while (at.length < kills) {
     await using pipeline = Pipeline.start(stage.pipeline);
-    const more = (status: PipelineStatus): boolean => status.phase === 'following' || rowsOf(status) > (at.at(-1) ?? 0) + COPY.chunkRows;
+    const more = (status: PipelineStatus): boolean => status.phase === 'following' || rowsOf(status) > (at.at(-1) ?? 0) + CHUNK_ROWS;
     const status = await pipeline.waitFor(more, { what: 'copying', timeoutMs: PATIENCE_MS });
     await pipeline.kill();
     if (status.phase === 'following') throw new Error(`the copy was over before it could be killed ${kills} times`);

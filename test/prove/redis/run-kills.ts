@@ -19,7 +19,7 @@ import { CHUNK_ROWS, sourceSql } from '../kill/tables.ts';
 
 const WRITERS = 3;
 const POLL_MS = 100;
-const STRIKE_PATIENCE_MS = 15_000;
+const STRIKE_PATIENCE_MS = 45_000;
 const FINISH_PATIENCE_MS = 180_000;
 const FULL_IDENTITY = ['item', 'pair'].map((name) => `alter table ${name} replica identity full;`).join('\n');
 
