@@ -21,7 +21,7 @@ export interface FlipStageOptions {
   readonly oneDatabase?: boolean;
   /** On the source, before the copy. */
   readonly rows?: string;
-  /** YAML behind `target:`; all tables of public when absent. */
+  /** YAML behind `target:`; all tables of public when absent. Limits of a busy machine unless it has a cutover of its own. */
   readonly rest?: string;
   readonly version?: PostgresVersion;
   /** Empty databases of somebody else's; fresh ones when absent. */
@@ -47,12 +47,16 @@ const WAIT_MS = 60_000;
 
 const ALL_OF_PUBLIC = 'tables:\n  - from: public.*\n';
 
+/** Of a machine on which much else runs: what a flip may take there is no matter of these tests. Below `cutover:`. */
+export const BUSY_LIMITS = 'lag: 10s, attempts: 20, drainTimeout: 20s, compareTimeout: 20s, blockBudget: 50s';
+
 export async function flipStage(stageOptions: FlipStageOptions): Promise<FlipStage> {
-  const { ddl, rows, rest = ALL_OF_PUBLIC, version = 18, oneDatabase = false } = stageOptions;
+  const { ddl, rows, rest: given = ALL_OF_PUBLIC, version = 18, oneDatabase = false } = stageOptions;
+  const rest = /^cutover:/m.test(given) ? given : `cutover: { ${BUSY_LIMITS} }\n${given}`;
   await using stack = new AsyncDisposableStack();
-  const given = stageOptions.databases;
-  const source = given === undefined ? stack.use(await freshDatabase(version)) : { url: given.source };
-  const target = given !== undefined ? { url: given.target } : oneDatabase ? source : stack.use(await freshDatabase(version));
+  const { databases } = stageOptions;
+  const source = databases === undefined ? stack.use(await freshDatabase(version)) : { url: databases.source };
+  const target = databases !== undefined ? { url: databases.target } : oneDatabase ? source : stack.use(await freshDatabase(version));
   await execute(source.url, ddl, ...(rows === undefined ? [] : [rows]));
   if (!oneDatabase) await execute(target.url, ddl);
   const directory = await mkdtemp(join(tmpdir(), 'crossfade-flip-'));

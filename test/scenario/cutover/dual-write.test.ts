@@ -5,10 +5,10 @@ import type { ConflictCounts } from '#connectors/target/target.ts';
 import { execute } from '#test/support/application.ts';
 import { type DualApplication, startDualApplication } from '#test/support/dual-application.ts';
 import { DUAL_DDL, DUAL_TABLES, type DualTable } from '#test/support/dual-writing-application.ts';
-import { type FlipStage, flipStage, until } from '#test/support/flip-stage.ts';
+import { BUSY_LIMITS, type FlipStage, flipStage, until } from '#test/support/flip-stage.ts';
 
 const REST = `heartbeatSeconds: 1
-cutover: { strategy: dual-write }
+cutover: { strategy: dual-write, ${BUSY_LIMITS} }
 tables:
   - from: public.account
     conflict: { newer-wins: ver }

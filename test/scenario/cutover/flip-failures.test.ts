@@ -5,10 +5,11 @@ import { openFlip } from '#services/cli/flip/open-flip.ts';
 import { MESSAGE_PREFIX, originMessage } from '#schemas/frame/frame.ts';
 import { flip } from '#services/control/flip/engine.ts';
 import type { FencePort, FlipPorts } from '#services/control/flip/ports.ts';
+import type { FlipSettings } from '#services/control/flip/settings.ts';
 import { hooksPort } from '#services/control/hooks/run-hook.ts';
 import { silentLogger } from '#services/runtime/service.ts';
 import { type ApplicationSession, execute, openSession } from '#test/support/application.ts';
-import { type FlipStage, flipStage, standing, until } from '#test/support/flip-stage.ts';
+import { BUSY_LIMITS, type FlipStage, flipStage, standing, until } from '#test/support/flip-stage.ts';
 
 const DDL = 'CREATE TABLE orders (id bigserial PRIMARY KEY, note text NOT NULL)';
 const ROWS = `INSERT INTO orders (note) SELECT 'order ' || i FROM generate_series(1, 100) AS i`;
@@ -16,7 +17,7 @@ const ROWS = `INSERT INTO orders (note) SELECT 'order ' || i FROM generate_serie
 const SPOILING = `CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.note := upper(NEW.note); RETURN NEW; END $$;
   CREATE TRIGGER spoil BEFORE INSERT ON orders FOR EACH ROW WHEN (NEW.note LIKE 'spoil%') EXECUTE FUNCTION spoil();
   ALTER TABLE orders ENABLE ALWAYS TRIGGER spoil`;
-const REST = `cutover: { lockTimeout: 300ms, attempts: 2, drainTimeout: 1s, compareTimeout: 3s }
+const REST = `cutover: { ${BUSY_LIMITS} }
 reconcile: { enabled: false }
 tables:
   - from: public.*
@@ -64,6 +65,8 @@ interface Failure {
   readonly code: string;
   readonly step: string;
   readonly sabotage: (ports: FlipPorts) => FlipPorts;
+  /** Where it is the time that runs out: on a busy machine it must not run out elsewhere. */
+  readonly limits?: Partial<FlipSettings>;
   /** Where more is left than a session. */
   readonly mend?: () => Promise<void>;
 }
@@ -73,6 +76,7 @@ const FAILURES: readonly Failure[] = [
     what: 'a writer keeps the locks',
     code: 'CF-8101',
     step: 'fence',
+    limits: { attempts: 2 },
     sabotage: (ports) =>
       beforeFence(ports, async () => {
         if (sessions.length === 0) await (await session(stage.source)).query(`BEGIN; INSERT INTO orders (note) VALUES ('open')`);
@@ -82,6 +86,7 @@ const FAILURES: readonly Failure[] = [
     what: 'the pipeline stands still',
     code: 'CF-8305',
     step: 'drain',
+    limits: { drainTimeoutMs: 1_000 },
     sabotage: (ports) =>
       beforeFence(ports, async () => {
         await (await session(stage.target)).query('BEGIN; LOCK TABLE orders IN EXCLUSIVE MODE');
@@ -146,13 +151,13 @@ const FAILURES: readonly Failure[] = [
 ];
 let lastMark: string | undefined;
 
-async function flipWith(sabotage: (ports: FlipPorts) => FlipPorts): Promise<unknown> {
+async function flipWith(sabotage: (ports: FlipPorts) => FlipPorts, limits: Partial<FlipSettings> = {}): Promise<unknown> {
   await using open = await openFlip(stage.instance().file, { log: silentLogger, io: { environment: {} } }, 'a test');
-  return await flip(sabotage(open.ports), open.migration.settings, { kind: 'cutover', drill: false, by: 'a test' });
+  return await flip(sabotage(open.ports), { ...open.migration.settings, ...limits }, { kind: 'cutover', drill: false, by: 'a test' });
 }
 
-test.for(FAILURES)('$what: backed out', { timeout: 120_000 }, async ({ code, step, sabotage, mend }) => {
-  const error: unknown = await flipWith(sabotage).catch((caught: unknown) => caught);
+test.for(FAILURES)('$what: backed out', { timeout: 120_000 }, async ({ code, step, sabotage, limits, mend }) => {
+  const error: unknown = await flipWith(sabotage, limits).catch((caught: unknown) => caught);
   await letGo();
   expect(error).toMatchObject({ code, details: { step } });
   expect(await standing(stage, 'orders')).toEqual({

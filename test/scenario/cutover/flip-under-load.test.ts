@@ -6,7 +6,7 @@ import { APPLICATION_DDL } from '#test/support/following-application.ts';
 
 const RATE = 100;
 /** Of a machine on which much else runs. */
-const BUSY_MS = 2_000;
+const BUSY_MS = 10_000;
 
 test('there, back and there again under writes: none that was acknowledged is lost, and no read fails', { timeout: 300_000 }, async () => {
   await using stage = await flipStage({ ddl: APPLICATION_DDL });

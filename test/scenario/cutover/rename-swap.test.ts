@@ -6,19 +6,19 @@ import { requireReady } from '#services/cli/check/require-ready.ts';
 import { silentLogger } from '#services/runtime/service.ts';
 import { execute, openSession } from '#test/support/application.ts';
 import { envelopeOf, runInProcess } from '#test/support/command-line.ts';
-import { type FlipStage, flipStage, until } from '#test/support/flip-stage.ts';
+import { BUSY_LIMITS, type FlipStage, flipStage, until } from '#test/support/flip-stage.ts';
 import { SWAPPED_DDL } from '#test/support/swapped-application.ts';
 import { missingTokens, startSwapped } from '#test/support/swapping.ts';
 
 const REST = `tables:
   - { from: public.customer, to: public.customer_new }
   - { from: public.orders, to: public.orders_new }
-cutover: { strategy: rename-swap }
+cutover: { strategy: rename-swap, ${BUSY_LIMITS} }
 `;
 const CUTOVER = ['cutover', '--confirm', 'scenario'] as const;
 const RATE = 100;
 /** Of a machine on which much else runs. */
-const BUSY_MS = 2_000;
+const BUSY_MS = 10_000;
 const REMNANTS = `SELECT tgname FROM pg_trigger WHERE tgname LIKE 'crossfade%' UNION ALL SELECT slot_name FROM pg_replication_slots
   UNION ALL SELECT nspname FROM pg_namespace WHERE nspname = 'crossfade'`;
 
