@@ -29,6 +29,8 @@ export class VerifiedFindings {
   #unsaved: readonly DriftFinding[] = [];
   /** The trail's last record that was looked at. */
   #lastSeq: number | undefined;
+  /** Findings of other comparers, which were not known here when it was. */
+  readonly #others = new Set<string>();
 
   constructor(store: FindingsStore, logger: Logger) {
     this.#store = store;
@@ -45,7 +47,7 @@ export class VerifiedFindings {
     // What was asked for before this comparison, it is to see.
     const before = await this.#read(async () => {
       // What could not be written down is known here only.
-      if (this.#unsaved.length === 0) this.#book = new FindingBook(await this.#store.open());
+      if (this.#unsaved.length === 0) this.#opened(await this.#store.open());
       return this.#asked(beganMs - 1);
     });
     const result = await compare();
@@ -63,17 +65,25 @@ export class VerifiedFindings {
     return result;
   }
 
+  #opened(findings: readonly DriftFinding[]): void {
+    const known = new Set(this.#book.open.map(idOf));
+    for (const id of findings.map(idOf)) if (!known.has(id)) this.#others.add(id);
+    this.#book = new FindingBook(findings);
+  }
+
   /** @returns the findings that a repair was asked for since the trail was last read, which wait for it from now on */
   async #asked(atMs: number): Promise<readonly DriftFinding[]> {
     const trail = await this.#store.trail();
     const lastSeq = this.#lastSeq;
-    this.#lastSeq = trail.at(-1)?.seq ?? 0;
-    // The target's clock, which the records have, and this one's are two: only what an earlier process may have seen is told by time.
+    // The target's clock, which the records have, and this one's are two: only what another process may have seen is told by time.
     const isNew = (finding: DriftFinding, { seq, at }: AuditRecord): boolean =>
-      lastSeq === undefined ? Date.parse(at) > finding.steps.at(-1)!.atMs : seq > lastSeq;
+      lastSeq === undefined || this.#others.has(idOf(finding)) ? Date.parse(at) > finding.steps.at(-1)!.atMs : seq > lastSeq;
     const isAsked = (finding: DriftFinding): boolean =>
       finding.state !== 'repairing' && trail.some((record) => isNew(finding, record) && isAskedIn(record, finding));
-    return this.#book.repairing(isAsked, { atMs, lsn: null });
+    const asked = this.#book.repairing(isAsked, { atMs, lsn: null });
+    this.#lastSeq = trail.at(-1)?.seq ?? 0;
+    this.#others.clear();
+    return asked;
   }
 
   /** Undefined: it cannot be read. */
@@ -96,4 +106,9 @@ export class VerifiedFindings {
       this.#logger.warn({ error: messageOf(error) }, 'what was found could not be written down');
     }
   }
+}
+
+/** A row that differs again later is another finding. */
+function idOf({ id, steps }: DriftFinding): string {
+  return JSON.stringify([id, steps[0]!.atMs]);
 }

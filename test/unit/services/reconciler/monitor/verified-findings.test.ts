@@ -87,6 +87,20 @@ test('what was asked for while a comparison ran has not flapped if that one no l
   expect(store.states).toEqual(['1: suspected repairing verified', '2: suspected confirmed repairing verified']);
 });
 
+test('a repair that a comparer saw before it knew of the difference, because another one had found it, is not forgotten', async () => {
+  const store = new Store();
+  const [one, other] = [new VerifiedFindings(store, silentLogger), new VerifiedFindings(store, silentLogger)];
+  await one.during(async () => {
+    await other.during(async () => resultOf('1'));
+    vi.setSystemTime(Date.now() + 10_000);
+    store.trailed.push(asked(Date.now(), { table: 'public.a', kind: 'keys', count: 1, keys: [keyHash('s', ['1'])] }));
+    vi.setSystemTime(Date.now() + 10_000);
+    return resultOf();
+  });
+  await one.during(async () => resultOf());
+  expect(store.states).toEqual(['1: suspected repairing verified']);
+});
+
 test('nothing ends while the trail cannot be read', async () => {
   const store = new Store();
   const findings = new VerifiedFindings(store, silentLogger);
