@@ -26,7 +26,7 @@ class LongestFirst extends BaseSequencer {
 }
 
 // What is polled for comes late on a machine that does much else: vitest's own limit is a second.
-const COMMON = { pool: 'forks', testTimeout: 60_000, hookTimeout: 60_000, expect: { poll: { timeout: 20_000 } } } as const;
+const COMMON = { pool: 'forks', testTimeout: 180_000, hookTimeout: 180_000, expect: { poll: { timeout: 20_000 } } } as const;
 const EXCLUDED = ['test/prove/**', 'test/bench/**', ...leftOut, '**/node_modules/**'];
 
 export default defineConfig({

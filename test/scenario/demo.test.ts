@@ -9,11 +9,12 @@ const DEMO = join(import.meta.dirname, '..', '..', 'services', 'demo', 'main.ts'
 
 test(
   'the demo moves a live shop through two kills, proves it equal, cuts over, goes back and is signed off',
-  { timeout: 400_000 },
-  async () => {
+  { timeout: 900_000 },
+  async ({ signal }) => {
     const child = spawn(process.execPath, [DEMO, '--small', '--json'], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, CROSSFADE_TEST_CLI: CLI }, // the sources, as in anybody's hands
+      signal,
     });
     const [stdout, stderr, [code]] = await Promise.all([
       text(child.stdout),

@@ -5,7 +5,7 @@ import { Skipped } from '#test/prove/proof.ts';
 import { SMALL_FORMS } from '#test/prove/small-forms.ts';
 import { seedFromEnvironment } from '#test/support/random.ts';
 
-const TIMEOUT_MS = 180_000;
+const TIMEOUT_MS = 400_000;
 
 /** One test for each proof of the group. */
 export function testSmallForms(group: string): void {

@@ -2,14 +2,13 @@
  * All services of one migration as processes, restarted as a supervisor would. Guarantee: a service that ends by itself without having
  * been struck is a failure, told with its log; none outlives the fleet.
  */
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describeEnd, Pipeline, type PipelineOptions } from '#services/demo/pipeline/pipeline.ts';
 
 export const SERVICES = ['reader', 'transformer', 'sink'] as const;
 export type ServiceName = (typeof SERVICES)[number];
-
-const DEAF_MS = 1_000;
 
 export interface FleetOptions {
   readonly file: string;
@@ -26,6 +25,8 @@ export interface Member {
 export class Fleet implements AsyncDisposable {
   readonly #options: FleetOptions;
   readonly #running = new Map<string, Pipeline>();
+  /** How long each log was when its process began. */
+  readonly #logged = new Map<string, number>();
   #problem: Error | undefined;
   restarts = 0;
 
@@ -47,9 +48,10 @@ export class Fleet implements AsyncDisposable {
       command: member.service,
       file: this.#options.file,
       dataDir: join(this.#options.directory, name),
-      logFile: join(this.#options.directory, `${name}.log`),
+      logFile: this.#logOf(member),
       env: { ...this.#options.env, ...env },
     };
+    this.#logged.set(name, sizeOf(options.logFile));
     const started = Pipeline.start(options);
     this.#running.set(name, started);
     void started.ended().then((end) => {
@@ -58,6 +60,10 @@ export class Fleet implements AsyncDisposable {
       this.#problem ??= new Error(`${name} ended by itself (${describeEnd(end)})\n${started.logTail(30)}`);
     });
     return started;
+  }
+
+  #logOf(member: Member): string {
+    return join(this.#options.directory, `${nameOf(member)}.log`);
   }
 
   process(member: Member): Pipeline {
@@ -84,10 +90,9 @@ export class Fleet implements AsyncDisposable {
   async stop(member: Member): Promise<void> {
     const process = this.process(member);
     this.#running.delete(nameOf(member));
-    // Node itself has to start before anybody listens to signals.
-    const wasDeaf = Date.now() - process.startedAt < DEAF_MS;
     const end = await process.stop();
-    if (wasDeaf && end.signal === 'SIGTERM') return;
+    // Node itself has to start before anybody listens to signals, and may take seconds to; nothing is logged before.
+    if (end.signal === 'SIGTERM' && sizeOf(this.#logOf(member)) === this.#logged.get(nameOf(member))) return;
     if (end.code !== 0) throw new Error(`${nameOf(member)} did not stop in good order (${describeEnd(end)})\n${process.logTail(30)}`);
   }
 
@@ -108,6 +113,10 @@ export class Fleet implements AsyncDisposable {
     this.#running.clear();
     for (const process of all) await process[Symbol.asyncDispose]();
   }
+}
+
+function sizeOf(file: string): number {
+  return statSync(file, { throwIfNoEntry: false })?.size ?? 0;
 }
 
 export function nameOf({ service, number }: Member): string {

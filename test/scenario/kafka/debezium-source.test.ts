@@ -25,7 +25,7 @@ const SIZE: ShopSize = { customers: 60, orders: 80, documents: 8, events: 10, ca
 const SERVICES = ['reader', 'transformer', 'sink'];
 
 /** The connector stores its offsets so seldom: what a kill repeats is what came since. */
-const OFFSETS_EVERY_MS = 8_000;
+const OFFSETS_EVERY_MS = 12_000;
 
 interface Entry {
   readonly from: string;
@@ -257,23 +257,33 @@ describeWithConnect("Debezium's PostgreSQL connector", () => {
   async function repeatsAfterKill(stage: Stage, pairs: readonly Pair[]): Promise<void> {
     const rename = (name: string): Promise<unknown> => execute(stage.source, `UPDATE artist SET name = '${name}' WHERE artist_id = 1`);
     const storedAt = (): number => statSync(offsets).mtimeMs;
-    const before = storedAt();
-    await rename('stored');
-    await vi.waitFor(() => expect(storedAt()).toBeGreaterThan(before), WAIT);
-    const stored = storedAt();
-    for (const name of ['once', 'twice', 'thrice']) {
-      await rename(name);
-      await untilEqual(stage, pairs.slice(0, 2));
-    }
-    await execute(
-      stage.source,
-      `DELETE FROM artist WHERE artist_id = 10001`,
-      `UPDATE artist SET artist_id = 20002 WHERE artist_id = 10002`,
-    );
-    await untilEqual(stage, pairs);
-    await worker.kill();
     // One flush writes the file several times within milliseconds.
-    expect(storedAt() - stored, 'the offsets were not stored meanwhile').toBeLessThan(OFFSETS_EVERY_MS / 2);
+    const isStoredSince = (stored: number): boolean => storedAt() - stored > OFFSETS_EVERY_MS / 2;
+    let stored = 0;
+    // Made once more where the offsets were stored before all of it had arrived, as on a loaded machine they may be.
+    do {
+      const before = storedAt();
+      await execute(
+        stage.source,
+        `INSERT INTO artist VALUES (10001, 'again') ON CONFLICT DO NOTHING`,
+        `UPDATE artist SET artist_id = 10002 WHERE artist_id = 20002`,
+      );
+      await rename('stored');
+      await vi.waitFor(() => expect(storedAt()).toBeGreaterThan(before), WAIT);
+      stored = storedAt();
+      for (const name of ['once', 'twice', 'thrice']) {
+        await rename(name);
+        await untilEqual(stage, pairs.slice(0, 2));
+      }
+      await execute(
+        stage.source,
+        `DELETE FROM artist WHERE artist_id = 10001`,
+        `UPDATE artist SET artist_id = 20002 WHERE artist_id = 10002`,
+      );
+      await untilEqual(stage, pairs);
+    } while (isStoredSince(stored));
+    await worker.kill();
+    expect(isStoredSince(stored), 'the offsets were stored before the kill').toBe(false);
     worker = await newWorker();
     await worker.create(stage.prefix, stage.config);
     await rename('last');
