@@ -4,7 +4,7 @@ import { createCrossfadeClient } from '#services/client/client.ts';
 import { execute } from '#test/support/application.ts';
 import { type FlaggedInstance, startFlagged } from '#test/support/flagged-instance.ts';
 
-const SOON = { timeout: 10_000, interval: 10 };
+const SOON = { timeout: 30_000, interval: 10 };
 
 let other: FlaggedInstance;
 

@@ -32,7 +32,8 @@ test('a look fails in time, and the next one after it is whole again has a sessi
   isSilent = true;
   const beganMs = performance.now();
   await expect(store.read()).rejects.toThrow(/not answered/);
-  expect(performance.now() - beganMs).toBeLessThan(4_000);
+  // TCP itself would wait for many minutes.
+  expect(performance.now() - beganMs).toBeLessThan(20_000);
   isSilent = false;
   expect(await store.read()).toEqual(nothing);
   await store.close();

@@ -59,6 +59,8 @@ describeWithKafka('services that an operator starts by hand', () => {
       const topics = await cluster.topics(`${stage.name}.`);
       expect(topics.length).toBeGreaterThan(5);
       await cluster.admin.deleteTopics({ topics: [...topics] });
+      // The broker tells of them for a moment longer.
+      await expect.poll(async () => cluster.topics(`${stage.name}.`), { timeout: 30_000 }).toEqual([]);
     });
     startAll(stage);
     await stage.untilSame(SAME);

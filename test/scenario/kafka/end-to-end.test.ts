@@ -64,12 +64,12 @@ async function untilEqual(stage: ServicesStage): Promise<void> {
 }
 
 function isActive(pipeline: Pipeline): boolean {
-  return /is the active one/.test(pipeline.logTail(200));
+  return /is the active one/.test(pipeline.logTail(Infinity));
 }
 
 /** Services tell their address in the log only. */
 async function metricsOf(pipeline: Pipeline): Promise<string> {
-  const url = /"url":"([^"]+)","msg":"health/.exec(pipeline.logTail(200))?.[1];
+  const url = /"url":"([^"]+)","msg":"health/.exec(pipeline.logTail(Infinity))?.[1];
   if (url === undefined) throw new Error(`no address yet\n${pipeline.logTail()}`);
   expect((await fetch(new URL('/readyz', url))).status).toBe(200);
   return (await fetch(new URL('/metrics', url))).text();
@@ -190,13 +190,15 @@ describeWithKafka('the services over Kafka', () => {
       const running = ['reader', 'transformer', 'sink', 'control'].map((command) => stage.start(command));
       const control = running.at(-1)!;
       await untilEqual(stage);
-      await control.waitFor(({ phase }) => phase === 'following', { what: 'following', timeoutMs: 30_000 });
+      await control.waitFor(({ phase }) => phase === 'following', { what: 'following', timeoutMs: 60_000 });
       for (const args of [['pause'], ['throttle', '--rows', '5000'], ['resume']]) {
         const answer = await runCommand(args, { file: stage.file, dataDir: join(stage.directory, 'control') });
         expect(answer.code, explain(answer)).toBe(0);
       }
-      const marker = await control.request('POST', '/v1/marker', { waitMs: 4_000 });
-      expect(marker).toMatchObject({ applied: true });
+      await vi.waitFor(
+        async () => expect(await control.request('POST', '/v1/marker', { waitMs: 4_000 })).toMatchObject({ applied: true }),
+        WAIT,
+      );
       const reconciler = stage.start('reconciler', 'reconciler', ['--interval', '1']);
       await vi.waitFor(async () => expect(await metricsOf(reconciler)).toMatch(/^crossfade_drift_rows 0$/m), WAIT);
       await execute(stage.target, `DELETE FROM note WHERE item = 400`);

@@ -9,7 +9,7 @@ import { envelopeOf, runInProcess } from '#test/support/command-line.ts';
 import { freePort } from '#test/support/kafka/ports.ts';
 import { freshDatabase } from '#test/support/postgres.ts';
 
-const WAIT = { timeout: 20_000, interval: 50 };
+const WAIT = { timeout: 40_000, interval: 50 };
 
 async function instanceIn(dataDir: string): Promise<Instance> {
   const instance = await readInstance(dataDir);

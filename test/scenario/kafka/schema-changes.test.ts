@@ -4,7 +4,7 @@ import { execute } from '#test/support/application.ts';
 import { describeWithKafka } from '#test/support/kafka/describe-with-kafka.ts';
 import { openServices, type ServicesStage } from '#test/support/kafka/services-stage.ts';
 
-const LONG_MS = 120_000;
+const LONG_MS = 240_000;
 const TABLES = 'CREATE TABLE a (id int PRIMARY KEY, v int); CREATE TABLE b (id int PRIMARY KEY, v int);';
 const ROWS = 'INSERT INTO a SELECT g, g FROM generate_series(1, 300) g; INSERT INTO b SELECT g, g FROM generate_series(1, 300) g';
 const A = 'SELECT id, v FROM a ORDER BY id';

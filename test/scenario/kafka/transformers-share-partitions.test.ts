@@ -6,7 +6,7 @@ import { sharedKafka } from '#test/support/kafka/shared-servers.ts';
 import { seeded, seedFromEnvironment } from '#test/support/random.ts';
 import { TransformerStage } from '#test/support/transformer-stage.ts';
 
-const LONG_MS = 120_000;
+const LONG_MS = 240_000;
 
 describeWithKafka('transformers on Kafka', () => {
   test(
@@ -49,8 +49,8 @@ describeWithKafka('transformers on Kafka', () => {
       const { mapped, expected } = check.sides;
       expect(expected.length).toBeGreaterThan(1000);
       expect({ seed, mapped }).toEqual({ seed, mapped: expected });
-      // At once, as far as heartbeats tell.
-      expect(took['left']).toBeLessThan(5_000);
+      // As far as heartbeats tell, and not when its session is over: that takes ten seconds.
+      expect(took['left']).toBeLessThan(8_000);
     },
   );
 

@@ -23,7 +23,7 @@ INSERT INTO shop.ord SELECT g, 1 + g % 20, g * 1.5, '2026-01-01' FROM generate_s
 const TABLES = `  - { from: public.customer, to: shop.client, columns: { region: area } }
   - { from: public.ord, to: shop.ord }
 `;
-const BRIEF = 'repetitions: 10, seconds: 1';
+const BRIEF = 'repetitions: 10, seconds: 30';
 const SHADOW = `shadow:
   - name: orders of a customer
     sql: { source: "select id, total from {public.ord} where customer_id = $1 order by id", target: "select id, total from {shop.ord} where customer_id = $1 order by id" }
