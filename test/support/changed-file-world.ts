@@ -120,7 +120,7 @@ export class World {
 export async function next(gather: GatherTopic, from: number): Promise<readonly Buffer[] | undefined> {
   const cursor = gather.read(0, from);
   try {
-    const batch = await cursor.next(AbortSignal.timeout(5_000));
+    const batch = await cursor.next(AbortSignal.timeout(30_000));
     return batch && recordsOf(batch);
   } finally {
     await cursor.close();

@@ -27,7 +27,7 @@ import { catalogTable, readScattered } from '#test/support/scattered-log.ts';
 
 const PARTITIONS = 3;
 const STEPS = 120;
-const STALL_MS = 5_000;
+const STALL_MS = 30_000;
 
 interface Reader {
   readonly cluster: MemoryCluster;

@@ -17,7 +17,7 @@ import type { Random } from '#test/support/random.ts';
 import { SeenFrames } from '#test/support/seen-frames.ts';
 
 /** Longer than any turn of a busy machine. */
-const STALL_MS = 5_000;
+const STALL_MS = 30_000;
 const PATIENCE_MS = 20;
 /** At the end transformers are let finish. */
 const LAST_PATIENCE_MS = 1_500;

@@ -172,7 +172,7 @@ export class SinkHarness implements AsyncDisposable {
   /** Everything appended so far is applied (the copy must be complete). */
   async applied(): Promise<void> {
     const id = `m${++this.#markers}`;
-    const done = this.sink.waitMarker(id, AbortSignal.timeout(50_000));
+    const done = this.sink.waitMarker(id, AbortSignal.timeout(150_000));
     await this.log.transaction(messageFrame({ kind: 'marker', name: this.mapping.name, id }));
     await Promise.race([done, this.running.then(async () => done)]);
   }

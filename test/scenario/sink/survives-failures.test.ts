@@ -90,7 +90,7 @@ describe('a row that the target rejects', () => {
     const gathered = harness.log.end;
     await expect.poll(() => harness.sink.status().tables[0]?.changesApplied).toBe(2);
     await blocker.query('COMMIT');
-    await harness.sink.waitApplied(gathered, AbortSignal.timeout(10_000));
+    await harness.sink.waitApplied(gathered, AbortSignal.timeout(60_000));
     expect(await harness.rows(ALL)).toEqual([]);
     expect(harness.sink.status().tables[0]).toMatchObject({ state: 'held', heldKey: '1' });
   });
@@ -280,7 +280,7 @@ test('a second instance is refused and the first goes on', async () => {
   await expect(harness.running).rejects.toMatchObject({ code: 'CF-7003' });
   const item = harness.table('item');
   const end = await harness.log.transaction(item.insert(1, 1));
-  await first.waitApplied(end, AbortSignal.timeout(10_000));
+  await first.waitApplied(end, AbortSignal.timeout(60_000));
   expect(await harness.rows(ALL)).toEqual([['1', '1']]);
   await (await session(database.url)).end();
   void running;

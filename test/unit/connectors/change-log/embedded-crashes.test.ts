@@ -131,8 +131,9 @@ async function live(world: World, note: string): Promise<void> {
   else disk.kill();
 }
 
-test('nothing acknowledged or shown is lost, whatever fails and whenever the power goes', async () => {
-  const base = seedFromEnvironment();
+const base = seedFromEnvironment();
+
+test(`nothing acknowledged or shown is lost, whatever fails and whenever the power goes (seed ${base})`, async () => {
   for (let index = 0; index < WORLDS; index += 1) {
     const seed = base + index;
     const random = seeded(seed);
