@@ -6,13 +6,14 @@ import { FULL_SHOP, loadSql, SMALL_SHOP } from '#services/demo/shop/load.ts';
 import { type CommandOutcome, explain, runCommand } from '#services/demo/pipeline/command.ts';
 import { Pipeline } from '#services/demo/pipeline/pipeline.ts';
 import { execute } from '#test/support/application.ts';
+import { BUSY_LIMITS } from '#test/support/flip-stage.ts';
 import { lostWrites, type RunningApplication, startApplication } from '#test/support/application-under-flips.ts';
 import { APPLICATION_DDL, type JournalLine } from '#test/support/following-application.ts';
 import { openProofStage, type ProofStage, untilFollowing } from '../proof-stage.ts';
 
 const SHOP = join(import.meta.dirname, '..', '..', '..', 'services', 'demo', 'shop');
-/** Source tables without a key do not go back by themselves; nobody writes them here. */
-const FILE = `cutover: { accept: ["*.*"] }
+/** Source tables without a key do not go back by themselves; nobody writes them here. In full the limits are what an operator has. */
+const fileOf = (isFull: boolean): string => `cutover: { accept: ["*.*"]${isFull ? '' : `, ${BUSY_LIMITS}`} }
 tables:
   - from: public.*
 `;
@@ -48,7 +49,7 @@ export async function openFlipStage(options: {
   const stage = stack.use(
     await openProofStage({
       name: options.name,
-      file: FILE,
+      file: fileOf(options.isFull),
       sourceSql: `${legacy}; ${APPLICATION_DDL}; ${loadSql(options.isFull ? FULL_SHOP : SMALL_SHOP, options.seed)}`,
       targetSql: `${legacy}; ${APPLICATION_DDL}`,
     }),

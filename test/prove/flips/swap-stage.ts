@@ -1,5 +1,6 @@
 /** Two sets of tables in one database whose names a flip exchanges, and an application that knows nothing but the names. */
 import { join } from 'node:path';
+import { BUSY_LIMITS } from '#test/support/flip-stage.ts';
 import { SWAPPED_DDL } from '#test/support/swapped-application.ts';
 import { missingTokens, startSwapped } from '#test/support/swapping.ts';
 import { openProofStage } from '../proof-stage.ts';
@@ -8,7 +9,7 @@ import { type KillStage, refuses, startRestartable } from './flip-stage.ts';
 const FILE = `tables:
   - { from: public.customer, to: public.customer_new }
   - { from: public.orders, to: public.orders_new }
-cutover: { strategy: rename-swap }
+cutover: { strategy: rename-swap, ${BUSY_LIMITS} }
 `;
 const RATE = 50;
 
