@@ -117,6 +117,7 @@ export const GUARDS = [
   'settle-echo', // of an epoch that is made void only one side is told
   'lift-echo', // the side that a decision opens does not write it down
   'copy-undecided', // a re-copied chunk's rows enter the log behind a decision that was made meanwhile
+  'resume-serving', // a held table is emptied on the side that serves, to be copied again
   'cleanup-others', // our schema goes although another migration stands in it
 ] as const;
 export type Guard = (typeof GUARDS)[number];

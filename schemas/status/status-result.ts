@@ -118,6 +118,8 @@ const reverseStatusSchema = z.strictObject({
   appliedLsn: lsn,
   lagBytes: count.nullable(),
   restarts: count,
+  /** Tables of the target whose changes do not come back: no rollback begins. Absent: none. */
+  held: z.array(z.strictObject({ from: z.string(), to: z.string(), error: z.string() })).exactOptional(),
   /** Why it is not connected, or ended last. */
   error: z.string().exactOptional(),
 });

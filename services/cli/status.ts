@@ -1,6 +1,6 @@
 /** `status`: what the running instance says, else what the target and the source's slot say without it. */
 import { PipelineError, type Finding } from '#schemas/errors.ts';
-import { infoFinding } from '#schemas/finding.ts';
+import { infoFinding, warningFinding } from '#schemas/finding.ts';
 import { short } from '#schemas/migration/approvals.ts';
 import type { StatusResult, TargetStatus, TriggerStatus } from '#schemas/status/status-result.ts';
 import type { CommandContext, CommandSpec, Outcome } from './command.ts';
@@ -123,7 +123,27 @@ function describeConflicts({ from, conflicts = {} }: StatusResult['tables'][numb
   return [`  conflict ${from}: ${all.map(([name, rows]) => `${formatCount(rows)} ${name.replace('/', ', won by the ')}`).join('; ')}`];
 }
 
-function outcomeOf(status: StatusResult, findings: readonly Finding[], { paint }: CommandContext): Outcome {
+/** While a table of the way back is held no rollback begins, and nothing else of the status shows it. */
+function wayBackFindings({ reverse }: StatusResult): Finding[] {
+  return (reverse?.held ?? []).map(({ from, error }) =>
+    warningFinding(
+      'CF-8321',
+      `what is written to ${from} on the target does not come back, and no rollback begins: it is held: ${error}`,
+      'Mend the cause on the source, then run crossfade resume, crossfade verify, and crossfade repair for what that names.',
+    ),
+  );
+}
+
+function describeWayBack({ reverse }: StatusResult, paint: Paint): string[] {
+  if (reverse === undefined) return [];
+  const { connected, lagBytes, error, held = [] } = reverse;
+  const lag = lagBytes === null ? 'unknown' : formatBytes(lagBytes);
+  const stands = connected ? `stands, lag ${lag}` : paint.red(`does not stand${error === undefined ? '' : `: ${error}`}`);
+  return [`  back     ${stands}`, ...held.map((table) => `  ${paint.red('held')}     ${table.from}, on the way back: ${table.error}`)];
+}
+
+function outcomeOf(status: StatusResult, others: readonly Finding[], { paint }: CommandContext): Outcome {
+  const findings = [...others, ...wayBackFindings(status)];
   const { source, applied, lag } = status;
   const retained = source.slot.retainedBytes === null ? 'unknown' : formatBytes(source.slot.retainedBytes);
   const held = status.tables.filter((table) => table.phase === 'held');
@@ -142,6 +162,7 @@ function outcomeOf(status: StatusResult, findings: readonly Finding[], { paint }
     ...(status.targets ?? []).map((target) => `  ${describeTarget(target, paint)}`),
     ...describeCopy(status.copy).map((line) => `  copy     ${paint.yellow(line)}`),
     ...(status.triggers ?? []).map((one) => `  trigger  ${describeTriggerStatus(one, paint)}`),
+    ...describeWayBack(status, paint),
     ...held.map((table) => `  ${paint.red('held')}     ${table.from}: ${table.error ?? 'unknown cause'}`),
   ];
   return {

@@ -3,6 +3,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { formatLsn } from '#schemas/lsn.ts';
 import { tableId } from '#schemas/mapping/compiled-mapping.ts';
 import { PipelineError } from '#schemas/errors.ts';
+import { listNames } from '#schemas/finding.ts';
+import { showTable } from '#schemas/mapping/table-pattern.ts';
+import type { ReverseActions } from './http/control-routes.ts';
 import type { ControlActions } from './http/http-server.ts';
 import type { Running } from './assemble.ts';
 
@@ -31,9 +34,13 @@ export function controlActions({ copier, reader, targets, monitors, mayCopy }: R
           .filter(({ state }) => state === 'held')
           .map((table) => tableId({ schema: table.schema, name: table.table })),
       );
-      for (const { sink } of targets.all)
-        for (const { state, from } of sink.status().tables)
-          if (state === 'held' && !stopped.has(tableId(from))) await sink.resumeTable(from);
+      const held = targets.all.flatMap(({ sink }) =>
+        sink.status().tables.flatMap(({ state, from }) => (state === 'held' && !stopped.has(tableId(from)) ? [{ sink, from }] : [])),
+      );
+      if (held.length === 0) return;
+      // They would be emptied, or written over, where somebody writes them.
+      if (!(await mayCopy())) throw notResumed(held.map(({ from }) => showTable(from)));
+      for (const { sink, from } of held) await sink.resumeTable(from);
     },
     throttle: (request) => copier.operator.throttle(request),
     marker: async ({ waitMs, afterCopy, target }) => {
@@ -56,6 +63,28 @@ export function controlActions({ copier, reader, targets, monitors, mayCopy }: R
         if (!until.aborted) throw error;
         return answer(false);
       }
+    },
+  };
+}
+
+function notResumed(held: readonly string[]): PipelineError {
+  return new PipelineError(
+    'CF-8002',
+    `still held, since the other side serves, and what is written there is not copied over: ${listNames(held, 5)}`,
+    {
+      remedy: 'Nothing needs it now. Run crossfade resume again when the other side does not serve any more.',
+    },
+  );
+}
+
+/** Tables that are held, whichever way. */
+export function bothWays(actions: ControlActions, reverse: ReverseActions | undefined): ControlActions {
+  if (reverse === undefined) return actions;
+  return {
+    ...actions,
+    resume: async () => {
+      await reverse.resume();
+      await actions.resume();
     },
   };
 }

@@ -16,7 +16,7 @@ import { createMeter } from '#services/runtime/metrics.ts';
 import { swapsNames } from '#schemas/mapping/renames.ts';
 import { runAcrossFailOvers } from './across-fail-overs.ts';
 import { runAcrossSwaps } from './across-swaps.ts';
-import { controlActions } from './actions.ts';
+import { bothWays, controlActions } from './actions.ts';
 import { assemble, type Running } from './assemble.ts';
 import { caughtUp } from './caught-up.ts';
 import { flipKeeper } from './flip-keeper.ts';
@@ -120,6 +120,7 @@ interface Serve {
 async function serve(options: RunUpOptions, running: Running, { status, signal, flags, reverse }: Serve): Promise<HttpServer> {
   const meter = createMeter();
   const { reader, targets } = running;
+  const back = reverse?.actions(signal);
   registerMetrics(meter, status, { ...running, sink: { status: () => ({ connected: targets.missing() === undefined }) } });
   if (options.file.targets !== undefined) registerTargetMetrics(meter, status);
   return createHttpServer({
@@ -128,8 +129,8 @@ async function serve(options: RunUpOptions, running: Running, { status, signal, 
     token: await instanceToken(options.dataDir, options.environment),
     dataDir: options.dataDir,
     metrics: meter,
-    actions: controlActions(running, signal),
-    ...(reverse !== undefined && { reverse: reverse.actions(signal) }),
+    actions: bothWays(controlActions(running, signal), back),
+    ...(back !== undefined && { reverse: back }),
     status,
     flags,
     readiness: () => {

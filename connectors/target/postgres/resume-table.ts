@@ -1,13 +1,18 @@
 /**
  * Gives a held table another chance. Guarantee: in one transaction under the epoch the target table is emptied (where the file keeps rows,
- * they stay: softly deleted until the copy brings them again, or as they are) and the table marked as copying,
+ * they stay: softly deleted until the copy brings them again, or as they are; on the way back, and wherever rows are merged into those that are there, they stay, too)
+ * and the table marked as copying,
  * with no row set aside any more and its held position kept until `resumed` says that the re-copy is durable; a crash in between is found at the next start.
+ * A table that applications write by a decision of this side's journal is never emptied, whoever asks.
  */
 import type pg from 'pg';
+import { readJournalRows } from '#connectors/postgres/journal.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import { MESSAGE_PREFIX, originMessage } from '#schemas/frame/frame.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { keepsUnmarked, softDeleteOf } from '#schemas/mapping/kept-rows.ts';
+import { showTable } from '#schemas/mapping/table-pattern.ts';
+import { guarded } from '#schemas/test-hooks.ts';
 import type { PostgresTarget } from './open-target.ts';
 import { PAIR, pairOf } from './progress.ts';
 import { TableSql } from './statements.ts';
@@ -25,6 +30,8 @@ export async function emptyHeldTable(target: PostgresTarget, table: TableMapping
       throw new PipelineError('CF-5005', `another sink has taken over migration ${name}`);
     }
     await emptyTable(client, table);
+    // Behind the table's lock: who was opened since has waited for it, or is seen.
+    if (guarded('resume-serving') && (await isServing(client, name))) throw servedHere(table);
     await client.query(
       `UPDATE crossfade.table_progress SET state = 'copying', error = NULL, held_key = NULL, rows_copied = 0, held_offset = coalesce(held_offset, 0),
          updated_at = now() WHERE ${PAIR}`,
@@ -39,9 +46,25 @@ export async function emptyHeldTable(target: PostgresTarget, table: TableMapping
   }
 }
 
+/** The decision that opened this side is in its journal before anybody writes here. */
+async function isServing(client: pg.Client, name: string): Promise<boolean> {
+  const last = (await readJournalRows(client, name)).findLast(({ isVoid }) => !isVoid);
+  return last?.serves === 'target';
+}
+
+function servedHere({ from, to }: Pick<TableMapping, 'from' | 'to'>): PipelineError {
+  return new PipelineError(
+    'CF-8002',
+    `${showTable(from)} is held, and ${showTable(to)} is not emptied to be copied again: the target serves`,
+    {
+      remedy: 'Nothing needs it while the target serves. Run crossfade resume after a rollback.',
+    },
+  );
+}
+
 async function emptyTable(client: pg.Client, table: TableMapping): Promise<void> {
   const soft = softDeleteOf(table);
-  if (keepsUnmarked(table)) return;
+  if (keepsUnmarked(table) || table.existing === 'merge') return;
   if (soft !== undefined) {
     // Which of them the source deleted meanwhile the copy tells: it makes the others alive again.
     const sql = new TableSql(table, 0, undefined).deleteAllSoftly();

@@ -27,9 +27,10 @@ export interface ControlActions {
 }
 
 /** The same of the way back: names are the target's, and a marker goes from there to the source. */
-export type ReverseActions = Pick<ControlActions, 'recopy' | 'marker'>;
+export type ReverseActions = Pick<ControlActions, 'recopy' | 'marker' | 'resume'>;
+type ReverseRoutes = Pick<ReverseActions, 'recopy' | 'marker'>;
 
-export function registerControlRoutes(app: FastifyInstance, actions: ControlActions, reverse: ReverseActions = NO_WAY_BACK): void {
+export function registerControlRoutes(app: FastifyInstance, actions: ControlActions, reverse: ReverseRoutes = NO_WAY_BACK): void {
   registerCopying(app, '/v1', actions);
   registerCopying(app, '/v1/reverse', reverse);
   app.post('/v1/pause', async (request) => {
@@ -45,7 +46,7 @@ export function registerControlRoutes(app: FastifyInstance, actions: ControlActi
   app.post('/v1/throttle', async (request) => actions.throttle(parseBody(throttleRequestSchema, request.body)));
 }
 
-function registerCopying(app: FastifyInstance, path: string, actions: ReverseActions): void {
+function registerCopying(app: FastifyInstance, path: string, actions: ReverseRoutes): void {
   app.post(`${path}/recopy`, async (request, reply) => {
     await actions.recopy(parseBody(recopyRequestSchema, request.body));
     return reply.code(202).send({ ok: true });
@@ -54,4 +55,4 @@ function registerCopying(app: FastifyInstance, path: string, actions: ReverseAct
 }
 
 const refuse = async (): Promise<never> => Promise.reject(new PipelineError('CF-8201', 'no way back runs here'));
-const NO_WAY_BACK: ReverseActions = { recopy: refuse, marker: refuse };
+const NO_WAY_BACK: ReverseRoutes = { recopy: refuse, marker: refuse };

@@ -10,6 +10,7 @@ import { recordPlan } from '#connectors/target/postgres/plan-record.ts';
 import { postgresStore } from '#connectors/target/postgres/store.ts';
 import { postgresTarget } from '#schemas/config/postgres-target.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
+import { PipelineError } from '#schemas/errors.ts';
 import type { CompiledMapping, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { RecopyRequest } from '#schemas/recopy.ts';
 import { readServiceRequest } from '#schemas/service-request.ts';
@@ -149,11 +150,21 @@ export class SinkService implements Service {
           const held = sink
             .status()
             .tables.filter(({ state, from: { schema, name } }) => state === 'held' && !except.has(JSON.stringify([schema, name])));
-          for (const table of held) await sink.resumeTable(table.from);
+          for (const table of held) await this.#resumeTable(sink, table.from);
         }
       }
     } finally {
       await cursor.close();
+    }
+  }
+
+  /** What is refused, since the target serves, ends no service. */
+  async #resumeTable(sink: Sink, from: { readonly schema: string; readonly name: string }): Promise<void> {
+    try {
+      await sink.resumeTable(from);
+    } catch (error) {
+      if (!(error instanceof PipelineError) || error.code !== 'CF-8002') throw error;
+      this.#options.logger.warn({ code: error.code, error: error.message }, 'A held table stays held');
     }
   }
 }

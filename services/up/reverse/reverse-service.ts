@@ -58,13 +58,23 @@ export class ReverseService implements Service {
     const applied = this.#running?.targets.appliedLsn();
     const current = reader?.currentLsn;
     const error = this.#error ?? reader?.error;
+    const held = this.#held();
     return {
       connected: reader?.connected === true && this.#running?.targets.missing() === undefined,
       appliedLsn: applied === undefined ? null : formatLsn(applied),
       lagBytes: applied === undefined || current === undefined ? null : Number(current > applied ? current - applied : 0n),
       restarts: this.#restarts,
+      ...(held.length > 0 && { held }),
       ...(error !== undefined && { error }),
     };
+  }
+
+  /** Rollbacks wait for each of them. */
+  #held(): NonNullable<ReverseStatus['held']> {
+    const applied = this.#running?.targets.all.flatMap(({ sink }) => sink.status().tables) ?? [];
+    return applied.flatMap(({ from, to, state, error }) =>
+      state === 'held' ? [{ from: `${from.schema}.${from.name}`, to: `${to.schema}.${to.name}`, error: error ?? 'unknown cause' }] : [],
+    );
   }
 
   /** For as long as the instance runs; refused while the path does not stand. */
@@ -77,7 +87,12 @@ export class ReverseService implements Service {
       const why = this.#error ?? (this.#isWanted === false ? 'it is not wanted' : 'it is being started');
       throw new PipelineError('CF-8204', `the way back does not stand: ${why}`);
     };
-    return { recopy: async (request) => standing().recopy(request), marker: async (request) => standing().marker(request) };
+    return {
+      recopy: async (request) => standing().recopy(request),
+      marker: async (request) => standing().marker(request),
+      // Of a path that does not stand nothing is held that could be told.
+      resume: async () => (this.#running === undefined ? undefined : standing().resume()),
+    };
   }
 
   /** Never rejects. */

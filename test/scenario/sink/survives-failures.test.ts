@@ -110,6 +110,26 @@ describe('a row that the target rejects', () => {
     expect(harness.sink.status().tables[0]).toMatchObject({ state: 'held', heldKey: '123' });
   });
 
+  test('is not emptied for a resume where applications write it by a decision', async () => {
+    await using database = await freshDatabase();
+    await using harness = await sinkHarness({ url: database.url, ddl: ITEM });
+    await started(harness, 'item');
+    const item = harness.table('item');
+    await harness.log.transaction(item.insert(1, 1), item.insert(2, 2));
+    await harness.log.transaction(item.update(1, 5000));
+    await harness.applied();
+    expect(harness.sink.status().tables[0]).toMatchObject({ state: 'held' });
+    await harness.rows(`INSERT INTO crossfade.journal (name, epoch, serves) SELECT name, 7, 'target' FROM crossfade.progress`);
+    const resume = harness.sink.resumeTable({ schema: 'old', name: 'item' });
+    await expect(resume).rejects.toMatchObject({ code: 'CF-8002', message: expect.stringContaining('the target serves') as string });
+    expect(await harness.rows(ALL)).toHaveLength(2);
+    expect(harness.sink.status().tables[0]).toMatchObject({ state: 'held' });
+    // Given back: it is the copy's again.
+    await harness.rows(`INSERT INTO crossfade.journal (name, epoch, serves) SELECT name, 8, 'source' FROM crossfade.progress`);
+    expect(await harness.sink.resumeTable({ schema: 'old', name: 'item' })).toBe(true);
+    expect(await harness.rows(ALL)).toEqual([]);
+  });
+
   test('is tried again on a resume: its table is emptied and copied anew', async () => {
     await using database = await freshDatabase();
     await using harness = await sinkHarness({ url: database.url, ddl: ITEM });
