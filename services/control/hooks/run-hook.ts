@@ -1,14 +1,19 @@
 /**
  * The file's hooks: a command with the event as JSON on its standard input, or a POST with it as the body. Guarantee: one that does not end in time is ended
- * and counts as a no; nothing that a hook says is believed but yes or no, and only its beginning is kept.
+ * with all that it has begun, and counts as a no; what one leaves running behind it is not waited for; nothing that a hook says is believed but yes or no, and only its
+ * beginning is kept, without the secrets that it was sent.
  */
 import { spawn } from 'node:child_process';
+import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { HookEntry } from '#schemas/config/migration-file.ts';
 import { messageOf } from '#schemas/errors.ts';
 import type { HookCall, HookReport, HooksPort } from '../flip/ports.ts';
 
 const SAID_MAX = 500;
+const SECRET_LENGTH_MIN = 6;
+/** For what a command has said and we have not read. */
+const LAST_WORDS_MS = 250;
 const AFTER_TRIES = 5;
 const AFTER_PAUSE_MS = 500;
 
@@ -64,14 +69,35 @@ async function post(hook: HookEntry & { readonly kind: 'http' }, event: string):
       method: 'POST',
       headers: { 'content-type': 'application/json', ...hook.headers },
       body: event,
+      // Followed, it would be a GET, and a page to log in at would be a yes.
+      redirect: 'manual',
       signal: AbortSignal.timeout(hook.timeoutMs),
     });
-    const text = await response.text();
-    return { ok: response.ok, said: shown(`HTTP ${response.status}`, text) };
+    const said = await beginningOf(response);
+    if (response.status >= 300 && response.status < 400)
+      return { ok: false, said: `HTTP ${response.status}: sends to another address, which is not asked` };
+    return { ok: response.ok, said: shown(`HTTP ${response.status}`, withoutSecrets(said, hook.headers)) };
   } catch (error) {
     const cause = error instanceof Error && error.cause !== undefined ? messageOf(error.cause) : messageOf(error);
     return { ok: false, said: shown('no answer', cause) };
   }
+}
+
+/** An answer may be longer than the memory. */
+async function beginningOf({ body }: Response): Promise<string> {
+  let said = '';
+  if (body === null) return said;
+  for await (const chunk of body.pipeThrough(new TextDecoderStream())) {
+    said += chunk;
+    if (said.length >= SAID_MAX) break;
+  }
+  return said;
+}
+
+/** Some answer with what they were sent, and all of it stays in the audit trail. */
+function withoutSecrets(text: string, headers: Readonly<Record<string, string>> = {}): string {
+  const secrets = Object.values(headers).flatMap((value) => [value, ...value.split(' ')]);
+  return secrets.filter(({ length }) => length >= SECRET_LENGTH_MIN).reduce((masked, secret) => masked.replaceAll(secret, '***'), text);
 }
 
 async function execute(
@@ -81,8 +107,10 @@ async function execute(
 ): Promise<Answer> {
   const [program = '', ...args] = hook.command;
   const { promise, resolve } = Promise.withResolvers<Answer>();
-  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], env: environment, timeout: hook.timeoutMs, killSignal: 'SIGKILL' });
+  // A group of its own: what a shell has begun ends with it.
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], env: environment, detached: true });
   let said = '';
+  let isLate = false;
   const hear = (chunk: Buffer): void => {
     if (said.length < SAID_MAX) said += chunk.toString('utf8');
   };
@@ -90,14 +118,35 @@ async function execute(
   child.stderr.on('data', hear);
   child.stdin.on('error', () => undefined); // it need not read
   child.stdin.end(event);
+  const late = setTimeout(() => {
+    isLate = true;
+    endGroup(child.pid);
+  }, hook.timeoutMs);
   child.once('error', (error) => resolve({ ok: false, said: shown('cannot be run', error.message) }));
-  child.once('close', (code, signal) =>
-    resolve({
-      ok: code === 0,
-      said: shown(code === null ? `ended by ${signal ?? 'a signal'} (after ${hook.timeoutMs} ms at most)` : `exit ${code}`, said),
-    }),
-  );
-  return promise;
+  child.once('exit', (code, signal) => {
+    const end = isLate
+      ? `not done within ${hook.timeoutMs} ms: ended`
+      : code === null
+        ? `ended by ${signal ?? 'a signal'}`
+        : `exit ${code}`;
+    const answer = (): void => resolve({ ok: code === 0 && !isLate, said: shown(end, said) });
+    child.once('close', answer);
+    // What it left running may keep its output open for ever.
+    setTimeout(answer, LAST_WORDS_MS);
+  });
+  const answer = await promise;
+  clearTimeout(late);
+  for (const stream of [child.stdout, child.stderr] as Socket[]) stream.unref();
+  return answer;
+}
+
+function endGroup(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // It has ended this very moment.
+  }
 }
 
 function shown(result: string, text: string): string {

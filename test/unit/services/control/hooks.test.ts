@@ -58,3 +58,39 @@ test('an address gets a POST with its headers; anything but 2xx is a no, and an 
   const [gone] = await portOf([hook]).before(CALL);
   expect(gone).toMatchObject({ ok: false, said: expect.stringContaining('no answer') as string });
 });
+
+test('what a command leaves running behind it is not waited for, and what runs in it ends with it', async () => {
+  const [left] = await portOf([shell('sleep 60 & echo begun $!', 30_000)]).before(CALL);
+  expect(left).toMatchObject({ ok: true, said: expect.stringMatching(/^exit 0: begun \d+$/) as string });
+  expect(left!.ms).toBeLessThan(10_000);
+  process.kill(Number(left!.said.split(' ').at(-1)));
+  const [late] = await portOf([shell('sleep 60; true', 200)]).before(CALL);
+  expect(late).toMatchObject({ ok: false, said: 'not done within 200 ms: ended' });
+  expect(late!.ms).toBeLessThan(10_000);
+  const [killed] = await portOf([shell('kill -TERM $$')]).before(CALL);
+  expect(killed).toMatchObject({ ok: false, said: 'ended by SIGTERM' });
+});
+
+test('an address that sends elsewhere is a no; of what it says only the beginning is read, and none of its secrets kept', async () => {
+  const server = createServer((request, response) => {
+    if (request.url === '/moved') return void response.writeHead(302, { location: '/login' }).end();
+    if (request.url === '/login') return void response.writeHead(200).end('please log in');
+    response.writeHead(200);
+    response.write(`you sent ${request.headers['authorization']}; `);
+    const write = (): void => void (response.destroyed || response.write('x'.repeat(65_536), () => setImmediate(write)));
+    write();
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const hook = { name: 'dns', kind: 'http', headers: { authorization: 'Bearer s3cret-token' }, timeoutMs: 5_000 } as const;
+  try {
+    const [moved] = await portOf([{ ...hook, url: `${url}/moved` }]).before(CALL);
+    expect(moved).toMatchObject({ ok: false, said: 'HTTP 302: sends to another address, which is not asked' });
+    const [endless] = await portOf([{ ...hook, url: `${url}/echo` }]).before(CALL);
+    expect(endless).toMatchObject({ ok: true, said: expect.stringMatching(/^HTTP 200: you sent \*\*\*; x+$/) as string });
+    expect(endless!.said.length).toBeLessThan(600);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+});
