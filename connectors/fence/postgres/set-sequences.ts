@@ -129,7 +129,7 @@ async function setTo(
 }
 
 /** The last value that the other side's sequence may have given to somebody, with its margin. */
-function handedOutBy(from: SequenceValue, own: Sequence): { readonly last: bigint; readonly margin: bigint }[] {
+export function handedOutBy(from: SequenceValue, own: Sequence): { readonly last: bigint; readonly margin: bigint }[] {
   // One that counts the other way says nothing of where ours is: its keys do.
   if (from.increment > 0n !== own.increment > 0n) return [];
   const last = from.isCalled ? from.lastValue : from.lastValue - from.increment;
@@ -163,7 +163,7 @@ const CALLS_MAX = 10_000n;
  * Others may call it meanwhile: tenants whose wave has moved write to the side that is going to serve. So it is never set to a place that they may have passed since it was
  * looked at. A short way is gone by calling it, as they do; over a long one nobody gets within a statement.
  */
-async function raise(client: pg.Client, own: Sequence, { was, next }: Way): Promise<void> {
+export async function raise(client: pg.Client, own: Sequence, { was, next }: Way): Promise<void> {
   const name = quoteTable(own.sequence);
   const calls = (next - was) / own.increment;
   if (calls <= 0n) return;

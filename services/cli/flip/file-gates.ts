@@ -21,6 +21,8 @@ export interface FileGateParts {
   readonly sessions: SideSessions;
   readonly planHash: string;
   readonly reverseTables: readonly ReverseTable[];
+  /** Columns of the target that the source has nothing for. */
+  readonly kept: readonly string[];
 }
 
 export function fileGates(parts: FileGateParts): Gate[] {
@@ -28,10 +30,18 @@ export function fileGates(parts: FileGateParts): Gate[] {
 }
 
 /** What is written on the target and does not come back is accepted table by table, in the file. */
-function reversibleGate({ migration, reverseTables }: FileGateParts): Gate {
+function reversibleGate({ migration, reverseTables, kept }: FileGateParts): Gate {
   return {
     name: 'reversible',
     look: async ({ kind }): Promise<GateVerdict> => {
+      if (kind === 'rollback' && kept.length > 0) {
+        const remedy =
+          'Add the columns to the source and to the file before it, if the application needs them there; else nothing. On the target they stay.';
+        return {
+          warning: { code: 'CF-8325', remedy },
+          evidence: `the source has nothing for ${listNames(kept, 5)}: what is written there stays on the target`,
+        };
+      }
       if (kind === 'rollback') return { isSkipped: true, evidence: 'asked at the cut-over' };
       if (migration.file.reverse === 'off') return { isSkipped: true, evidence: 'the file says `reverse: off`' };
       const lossy = lossyTables(reverseTables);

@@ -5,7 +5,9 @@ import { changeSettings, readState } from '#connectors/target/postgres/migration
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import { deriveReverse, type ReverseDerivation } from '#schemas/mapping/reverse/derive-reverse.ts';
+import { asNamed } from '#schemas/mapping/renames.ts';
 import { acceptedOneWay } from '#schemas/mapping/reverse/reverse-findings.ts';
+import { keptOnTarget } from '#schemas/mapping/reverse/kept-on-target.ts';
 import { planHash } from '#schemas/plan/plan-hash.ts';
 import { followWrites } from '#services/control/flip/follow-writes.ts';
 import type { FlipPorts } from '#services/control/flip/ports.ts';
@@ -23,6 +25,7 @@ import { transactionsGate } from '#services/control/gates/transactions-gate.ts';
 import { hooksPort } from '#services/control/hooks/run-hook.ts';
 import { fencePort } from '#services/control/postgres/fence-port.ts';
 import { type FlippedMigration, flippedMigration } from '#services/control/postgres/flipped-migration.ts';
+import { withNamedSequences } from '#services/control/postgres/named-sequences.ts';
 import { pipePort } from '#services/control/postgres/pipe-port.ts';
 import { realClock } from '#services/control/postgres/real-clock.ts';
 import { SideSessions } from '#services/control/postgres/sessions.ts';
@@ -64,6 +67,7 @@ export async function openFlip(file: MigrationFile, context: FlipContext, by: st
   if (migration.swap === undefined) await requireTwoDatabases(sessions);
   const pipe = pipePort(migration, sessions);
   const tables = { migration, sessions };
+  const kept = target === undefined ? [] : keptOnTarget(asNamed(mapping), reverse, target);
   const gates = [
     lagGate({ migration, pipe }),
     reverseGate({ migration, pipe, sessions, acceptedOneWay: acceptedOneWay(reverse, cutover.accept) }),
@@ -78,12 +82,15 @@ export async function openFlip(file: MigrationFile, context: FlipContext, by: st
     sequencesGate(tables),
     ...(migration.swap === undefined ? [] : [namesGate(tables)]),
     ...wavesGates(tables),
-    ...fileGates({ ...tables, planHash: hash, reverseTables: reverse.tables }),
+    ...fileGates({ ...tables, planHash: hash, reverseTables: reverse.tables, kept }),
   ];
   const ports: FlipPorts = {
     clock: realClock,
     state: statePort(migration, sessions, { holder: holderOf(by), waitMs: LEASE_WAIT_MS, planHash: hash }),
-    fences: { source: fencePort(migration, 'source'), target: fencePort(migration, 'target') },
+    fences: {
+      source: withNamedSequences(fencePort(migration, 'source'), 'source', tables),
+      target: withNamedSequences(fencePort(migration, 'target'), 'target', tables),
+    },
     pipe,
     compare: comparePort(migration, context.log),
     reverse: {
@@ -94,8 +101,8 @@ export async function openFlip(file: MigrationFile, context: FlipContext, by: st
     flags: { announce: async () => followWrites(cutover, () => new FlagRecord(urls.target, name), { by, freshSalt: randomUUID() }) },
     hooks: hooksPort({ name, ...cutover.hooks, environment: context.io.environment }),
   };
-  const kept = stack.move();
-  return { migration, ports, planHash: hash, reverse, [Symbol.asyncDispose]: async () => kept.disposeAsync() };
+  const open = stack.move();
+  return { migration, ports, planHash: hash, reverse, [Symbol.asyncDispose]: async () => open.disposeAsync() };
 }
 
 /** Asked of the servers: one database can have many addresses, and many one. @throws PipelineError CF-8341 */

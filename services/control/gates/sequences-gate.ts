@@ -4,6 +4,7 @@
  */
 import { readValues } from '#connectors/fence/postgres/sequences.ts';
 import { lookAhead, type SequenceOutlook } from '#connectors/fence/postgres/set-sequences.ts';
+import { describeNamed } from '#connectors/fence/postgres/named-sequences.ts';
 import { listNames } from '#schemas/finding.ts';
 import { otherSide, type Side } from '#schemas/migration/transitions.ts';
 import { judgeSequences, type SequenceRoom } from '#schemas/sequence-room.ts';
@@ -11,6 +12,7 @@ import { flipTo } from '../flip/ports.ts';
 import type { Gate, GateVerdict } from './gates.ts';
 import type { TableGateParts } from './table-gates.ts';
 import { type FlippedMigration, sequenceStarts } from '../postgres/flipped-migration.ts';
+import { namedOutlooks } from '../postgres/named-sequences.ts';
 
 export function sequencesGate({ migration, sessions }: TableGateParts): Gate {
   return {
@@ -27,13 +29,15 @@ export function sequencesGate({ migration, sessions }: TableGateParts): Gate {
       const fed = new Set(outlooks.flatMap(({ wanted }) => wanted.flatMap(({ from }) => (from === undefined ? [] : [from]))));
       const alone = values.filter((one) => starts.some(({ from }) => from === one) && !fed.has(one));
       const lacking = alone.map(({ columns: [column] }) => `${column!.schema}.${column!.name}.${column!.column}`);
+      const named = await namedOutlooks({ migration, sessions }, to);
       const told = [
         ...noted,
+        ...describeNamed(named, to),
         ...(lacking.length === 0
           ? []
           : [`no sequence of the ${to} feeds what one of the ${otherSide(to)} feeds: ${listNames(lacking, 5)}`]),
       ];
-      const n = outlooks.length;
+      const n = outlooks.length + named.filter(({ state }) => state === 'known').length;
       const evidence = `${n === 1 ? '1 sequence' : `${n} sequences`} of the ${to} would go on beyond what was handed out`;
       return told.length === 0 ? { evidence } : { evidence: `${evidence}; ${listNames(told, 5)}`, warning: { code: 'CF-8332' } };
     },

@@ -3,11 +3,13 @@ import type { ReportDocument } from '#schemas/report/report-document.ts';
 import { execute } from '#test/support/application.ts';
 import { flipStage, standing, until } from '#test/support/flip-stage.ts';
 
-const DDL = 'CREATE TABLE orders (id bigserial PRIMARY KEY, note text NOT NULL)';
+const DDL = `CREATE TABLE orders (id bigserial PRIMARY KEY, note text NOT NULL);
+  CREATE SEQUENCE invoice_no INCREMENT 2; CREATE SEQUENCE countdown INCREMENT -1 CACHE 5; CREATE SEQUENCE never_called`;
 /** Of a file without a backup, waves and a strategy of its own. */
 const GATES =
   'lag reverse tables dead-letters findings purity transactions maintenance sequences reversible plan approvals reads schema'.split(' ');
-const ROWS = `INSERT INTO orders (note) SELECT 'order ' || i FROM generate_series(1, 500) AS i`;
+const ROWS = `INSERT INTO orders (note) SELECT 'order ' || i FROM generate_series(1, 500) AS i; SELECT setval('invoice_no', 7001), setval('countdown', -90)`;
+const NUMBERS = `SELECT nextval('invoice_no') AS invoice, nextval('countdown') AS down, nextval('never_called') AS never`;
 
 test(
   'a cut-over and back: the side that serves takes writes, the other refuses them and has them all the same',
@@ -24,7 +26,22 @@ test(
     await expect(execute(stage.source, `INSERT INTO orders (note) VALUES ('late')`)).rejects.toMatchObject({ code: '25006' });
     const [made] = await execute(stage.target, `INSERT INTO orders (note) VALUES ('new') RETURNING id`);
     expect(Number(made!['id'])).toBeGreaterThan(500);
+    // What applications call by name goes on as well, where both sides have it.
+    const [first] = await execute(stage.target, NUMBERS);
+    expect([Number(first!['invoice']) > 7001, Number(first!['down']) < -90, first!['never']]).toEqual([true, true, '1']);
+    await execute(
+      stage.target,
+      'CREATE SEQUENCE only_there',
+      'ALTER TABLE orders ADD COLUMN since text',
+      `UPDATE orders SET since = 'now' WHERE note = 'new'`,
+    );
     const back = await stage.command('rollback');
+    expect(back.envelope.findings).toMatchObject([
+      { code: 'CF-8332', severity: 'warning', message: expect.stringContaining('only_there') as string },
+      { code: 'CF-8325', severity: 'warning', message: expect.stringContaining('public.orders.since') as string },
+    ]);
+    const [next] = await execute(stage.source, NUMBERS);
+    expect([Number(next!['invoice']) > Number(first!['invoice']), Number(next!['down']) < Number(first!['down'])]).toEqual([true, true]);
     expect(back.run.exitCode, back.run.stdout + back.run.stderr).toBe(0);
     expect(back.envelope.result).toMatchObject({ outcome: 'flipped', serves: 'source', epoch: '2' });
     expect(await execute(stage.source, `SELECT note FROM orders WHERE id > 500`)).toEqual([{ note: 'new' }]);

@@ -69,7 +69,7 @@ export async function checkObjects({ catalog, tables }: SourceCheckInput): Promi
     );
   }
   if (catalog.sequences.length > 0) {
-    const message = `${catalog.sequences.length} sequences are not in the stream: their values are set at the cut-over, not before`;
+    const message = `${catalog.sequences.length} sequences are not in the stream: at the cut-over the target's go on beyond theirs (those that no column uses: where it has one of the same name), not before`;
     findings.push(
       infoFinding('CF-2010', message, 'Nothing to do now. Before writing to the target without a cut-over: SELECT setval(…) for each.'),
     );
