@@ -65,5 +65,8 @@ function shown({ kind, feed }: Trigger, value: number): string {
   if (kind === 'errors') return `${(value * 100).toFixed(2)} % errors`;
   // What a query measures in is its own business.
   if (kind === 'slow') return feed.kind === 'reports' ? duration(value) : value.toPrecision(3);
-  return kind === 'drift' ? `${value.toFixed(value % 1 === 0 ? 0 : 1)} rows that differ` : `${(value * 100).toFixed(0)} % failed looks`;
+  // Seven in ten looks saw one: no row is there in part.
+  if (kind === 'drift')
+    return Number.isInteger(value) ? `${value} rows that differ` : `a mean of ${value.toFixed(1)} rows that differ in each look`;
+  return `${(value * 100).toFixed(0)} % failed looks`;
 }

@@ -6,6 +6,7 @@ import { blockIn, numberIn, textIn } from '../report/details.ts';
 
 export interface Situation {
   readonly epoch: string;
+  /** By the clock that dates the samples. */
   readonly flippedAtMs: number;
   /** By trigger; undefined: not armed yet. */
   readonly baselines: Readonly<Record<string, number>> | undefined;
@@ -15,8 +16,11 @@ export interface Situation {
 export const ARMED_EVENT = 'triggers-armed';
 export const FIRED_EVENT = 'trigger-fired';
 
-/** Undefined: the target does not serve, or something is under way, so there is nothing to watch. */
-export function situationOf(row: MigrationRow | undefined, audit: readonly AuditRecord[]): Situation | undefined {
+/**
+ * Undefined: the target does not serve, or something is under way, so there is nothing to watch.
+ * @param aheadMs of the target's clock, which dates the audit trail, before the one that dates the samples
+ */
+export function situationOf(row: MigrationRow | undefined, audit: readonly AuditRecord[], aheadMs: number): Situation | undefined {
   if (row?.state !== 'observing') return undefined;
   const flip = lastCutover(audit);
   if (flip === undefined) return undefined;
@@ -26,7 +30,7 @@ export function situationOf(row: MigrationRow | undefined, audit: readonly Audit
   const fired = since.filter(({ event, details }) => event === FIRED_EVENT && details['rehearsed'] !== true);
   return {
     epoch: textIn(flip.details, 'epoch') ?? String(row.epoch),
-    flippedAtMs: Date.parse(flip.at),
+    flippedAtMs: Date.parse(flip.at) - aheadMs,
     baselines:
       baselines &&
       Object.fromEntries(

@@ -1,6 +1,6 @@
 /** The triggers of a running instance, on the target's own state, audit trail and findings. Guarantee: a session for each look, none held in between. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { connect } from '#connectors/postgres/session.ts';
+import { connect, queryRow } from '#connectors/postgres/session.ts';
 import { readAudit } from '#connectors/target/postgres/audit.ts';
 import { noteAudit, readState } from '#connectors/target/postgres/migration-state.ts';
 import { readOpenFindings } from '#connectors/target/postgres/reconcile-record.ts';
@@ -29,7 +29,7 @@ export function triggerPorts({ file, actor, reports, startRollback }: Omit<Trigg
   return {
     nowMs: () => Date.now(),
     delay: async (ms, signal) => delay(ms, undefined, { signal }),
-    situation: async () => situationOf(await readState(url, name), await readAudit(url, name)),
+    situation: async () => situationOf(await readState(url, name), await readAudit(url, name), await aheadMs(url)),
     note: async (event, details) => noteAudit(url, name, { actor, event, details }),
     reports,
     startRollback,
@@ -46,6 +46,18 @@ export function triggerPorts({ file, actor, reports, startRollback }: Omit<Trigg
     },
     fetch,
   };
+}
+
+/** Of the target's clock before ours: minutes of reports are dated by ours, and by the other one those before the flip would count as behind it, or none would. */
+async function aheadMs(url: string): Promise<number> {
+  const client = await connect(url, { applicationName: 'crossfade triggers', role: 'target' });
+  try {
+    const began = Date.now();
+    const row = await queryRow(client, 'SELECT (extract(epoch FROM clock_timestamp()) * 1000)::text AS now');
+    return Number(row!['now']) - (began + Date.now()) / 2;
+  } finally {
+    await client.end().catch(() => undefined);
+  }
 }
 
 /** Undefined: the file has none, or its target keeps no state. Several targets have none: no one of them serves. */

@@ -96,3 +96,11 @@ test(`whatever the samples are, what is said follows from those of the window (s
       expect(judge(ERRORS, { ...all, samples: samples.slice(1) }).state).toBe('unknown');
   }
 });
+
+test('a mean of rows is called one', () => {
+  const drift: Trigger = { ...ERRORS, name: 'drift', kind: 'drift', above: 0, atLeast: 1, feed: { kind: 'crossfade' } };
+  expect(judged(drift, [at(1, 1, 1), at(2, 1, 1), at(3, 0, 1)]).evidence).toBe(
+    'a mean of 0.7 rows that differ in each look over 5 min, limit 0 rows that differ',
+  );
+  expect(judged(drift, [at(1, 1, 1)]).evidence).toBe('1 rows that differ over 5 min, limit 0 rows that differ');
+});
