@@ -31,6 +31,7 @@ export class MemoryRetryQueue implements RetryQueue {
   readonly #attempts = new Map<string, number>();
   readonly #journal: RetryJournal | undefined;
   readonly #max: number;
+  #told: Promise<void> = Promise.resolve();
 
   private constructor(max: number, journal: RetryJournal | undefined) {
     this.#max = max;
@@ -51,10 +52,14 @@ export class MemoryRetryQueue implements RetryQueue {
   }
 
   async add(key: string): Promise<boolean> {
-    if (this.#attempts.has(key)) return true;
+    if (this.#attempts.has(key)) {
+      // It may be on its way into the journal.
+      await this.#told;
+      return true;
+    }
     if (this.#attempts.size >= this.#max) return false;
     this.#attempts.set(key, 0);
-    await this.#journal?.added(key);
+    await this.#tell(async (journal) => journal.added(key));
     return true;
   }
 
@@ -65,7 +70,16 @@ export class MemoryRetryQueue implements RetryQueue {
 
   async done(key: string): Promise<void> {
     if (!this.#attempts.delete(key)) return;
-    await this.#journal?.removed(key);
+    await this.#tell(async (journal) => journal.removed(key));
+  }
+
+  /** One after the other: a key that is added while it is being removed stays. */
+  async #tell(what: (journal: RetryJournal) => Promise<void>): Promise<void> {
+    const journal = this.#journal;
+    if (journal === undefined) return;
+    const mine = this.#told.then(async () => what(journal));
+    this.#told = mine.catch(() => undefined);
+    await mine;
   }
 
   failed(key: string): void {

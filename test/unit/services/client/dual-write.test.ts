@@ -312,6 +312,26 @@ test('a journal brings the keys over a restart', async () => {
   expect([...kept]).toEqual([]);
 });
 
+test('a key that is added while it is being removed from the journal stays there, and nobody is told before it does', async () => {
+  const kept = new Set<string>();
+  const removing = Promise.withResolvers<void>();
+  const journal = {
+    load: async () => ['k'],
+    added: async (key: string) => void kept.add(key),
+    removed: async (key: string) => {
+      await removing.promise;
+      kept.delete(key);
+    },
+  };
+  const queue = await MemoryRetryQueue.open({ journal });
+  const done = queue.done('k');
+  const added = Promise.all([queue.add('k'), queue.add('k')]).then((all) => [all, kept.has('k')]);
+  removing.resolve();
+  await done;
+  expect(await added).toEqual([[true, true], true]);
+  expect([...kept]).toEqual(['k']);
+});
+
 test('whatever fails in between: once both answer again and nothing waits, both hold the same', async () => {
   const seed = seedFromEnvironment();
   const random = seeded(seed);
