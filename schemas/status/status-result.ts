@@ -150,6 +150,8 @@ export const statusResultSchema = z.strictObject({
   targets: z.array(targetStatusSchema).exactOptional(),
   /** Absent: it is not wanted, or nobody runs. */
   reverse: reverseStatusSchema.exactOptional(),
+  /** What the running instance found that cannot be right (CF-8005): a fence is gone, say. Absent: nothing. */
+  contradiction: z.string().exactOptional(),
   /** Those that the running instance watches; absent: none is armed. */
   triggers: z.array(triggerStatusSchema).exactOptional(),
 });

@@ -123,15 +123,17 @@ function describeConflicts({ from, conflicts = {} }: StatusResult['tables'][numb
   return [`  conflict ${from}: ${all.map(([name, rows]) => `${formatCount(rows)} ${name.replace('/', ', won by the ')}`).join('; ')}`];
 }
 
-/** While a table of the way back is held no rollback begins, and nothing else of the status shows it. */
-function wayBackFindings({ reverse }: StatusResult): Finding[] {
-  return (reverse?.held ?? []).map(({ from, error }) =>
+/** While a table of the way back is held no rollback begins, and nothing else of the status shows it; nor that both sides may be written. */
+function wayBackFindings({ reverse, contradiction }: StatusResult): Finding[] {
+  const wrong = contradiction === undefined ? [] : [warningFinding('CF-8005', contradiction)];
+  const held = (reverse?.held ?? []).map(({ from, error }) =>
     warningFinding(
       'CF-8321',
       `what is written to ${from} on the target does not come back, and no rollback begins: it is held: ${error}`,
       'Mend the cause on the source, then run crossfade resume, crossfade verify, and crossfade repair for what that names.',
     ),
   );
+  return [...wrong, ...held];
 }
 
 function describeWayBack({ reverse }: StatusResult, paint: Paint): string[] {

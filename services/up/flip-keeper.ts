@@ -42,6 +42,8 @@ export class FlipKeeper {
   #row: MigrationRow | undefined;
   #journalsAt = -Infinity;
   #told = '';
+  /** State, journals and fences contradict each other: a person has to look. */
+  #contradiction: string | undefined;
 
   constructor(options: Pick<RunUpOptions, 'file' | 'environment' | 'logger'>, mapping: CompiledMapping, serving: ServingSide) {
     this.#options = options;
@@ -53,7 +55,14 @@ export class FlipKeeper {
   /** With the phase and the side that the state says. */
   withPhase(status: StatusResult): StatusResult {
     const row = this.#row;
-    return row === undefined ? status : { ...status, phase: phaseOfState(row.state, status.phase), serves: row.serves };
+    if (row === undefined) return status;
+    const contradiction = this.#contradiction;
+    return {
+      ...status,
+      phase: phaseOfState(row.state, status.phase),
+      serves: row.serves,
+      ...(contradiction !== undefined && { contradiction }),
+    };
   }
 
   /** Never rejects. */
@@ -71,9 +80,11 @@ export class FlipKeeper {
       this.#row = await readStateRow(this.#client, this.#options.file.name);
       if (this.#row !== undefined && !signal.aborted && (await this.#isLeft(this.#row))) await this.#recover();
       this.#told = '';
+      this.#contradiction = undefined;
       return true;
     } catch (error) {
       this.#tell(error);
+      if (error instanceof PipelineError && error.code === 'CF-8005') this.#contradiction = error.message;
       await this.#hangUp();
       // What failed over meanwhile may have lost a decision.
       this.#journalsAt = -Infinity;

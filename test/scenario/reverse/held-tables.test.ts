@@ -52,6 +52,14 @@ test('a partition that only the target has, and a column that only the source go
   }, 'the end of the hold');
   expect(await execute(target, 'SELECT count(*) AS rows FROM item')).toEqual([{ rows: '11' }]);
 
+  // A tool that loads rows put the fence to sleep: both sides may be written, and whoever looks is told.
+  await execute(source, 'ALTER TABLE item DISABLE TRIGGER ALL', 'ALTER TABLE event DISABLE TRIGGER ALL');
+  await execute(source, 'ALTER TABLE event_1 DISABLE TRIGGER ALL', 'ALTER TABLE event_2 DISABLE TRIGGER ALL');
+  const isTold = async (): Promise<boolean> => (await stage.command('status')).envelope.findings.some(({ code }) => code === 'CF-8005');
+  await until(isTold, 'the missing fence in the status');
+  await execute(source, 'ALTER TABLE item ENABLE TRIGGER ALL');
+  await until(async () => !(await isTold()), 'the mended fence');
+
   const back = await stage.command('rollback', '--confirm', 'scenario');
   expect(back.run, JSON.stringify(back.envelope)).toMatchObject({ exitCode: 0 });
   expect(await standing(stage, 'item')).toMatchObject({ serves: 'source', refuses: { source: false, target: true } });

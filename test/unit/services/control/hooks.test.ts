@@ -73,12 +73,13 @@ test('what a command leaves running behind it is not waited for, and what runs i
 
 test('an address that sends elsewhere is a no; of what it says only the beginning is read, and none of its secrets kept', async () => {
   const server = createServer((request, response) => {
-    if (request.url === '/moved') return void response.writeHead(302, { location: '/login' }).end();
-    if (request.url === '/login') return void response.writeHead(200).end('please log in');
-    response.writeHead(200);
-    response.write(`you sent ${request.headers['authorization']}; `);
-    const write = (): void => void (response.destroyed || response.write('x'.repeat(65_536), () => setImmediate(write)));
-    write();
+    const endless = (): void => void (response.destroyed || response.write('x'.repeat(65_536), () => setImmediate(endless)));
+    if (request.url === '/moved') response.writeHead(302, { location: '/login' }).end();
+    else if (request.url === '/login') response.writeHead(200).end('please log in');
+    else {
+      response.writeHead(200).write(`you sent ${request.headers['authorization']}; `);
+      endless();
+    }
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
