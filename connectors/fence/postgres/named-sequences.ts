@@ -38,8 +38,6 @@ const NAMED = `
 
 interface Named extends Sequence {
   readonly isUsed: boolean;
-  readonly mayRead: boolean;
-  readonly maySet: boolean;
 }
 
 async function readNamed(client: pg.ClientBase, schemas: readonly string[]): Promise<Named[]> {
