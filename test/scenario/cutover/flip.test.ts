@@ -7,7 +7,9 @@ const DDL = `CREATE TABLE orders (id bigserial PRIMARY KEY, note text NOT NULL);
   CREATE SEQUENCE invoice_no INCREMENT 2; CREATE SEQUENCE countdown INCREMENT -1 CACHE 5; CREATE SEQUENCE never_called`;
 /** Of a file without a backup, waves and a strategy of its own. */
 const GATES =
-  'lag reverse tables dead-letters findings purity transactions maintenance sequences reversible plan approvals reads schema'.split(' ');
+  'lag reverse tables dead-letters findings purity transactions maintenance rights triggers sequences reversible plan approvals reads schema'.split(
+    ' ',
+  );
 const ROWS = `INSERT INTO orders (note) SELECT 'order ' || i FROM generate_series(1, 500) AS i; SELECT setval('invoice_no', 7001), setval('countdown', -90)`;
 const NUMBERS = `SELECT nextval('invoice_no') AS invoice, nextval('countdown') AS down, nextval('never_called') AS never`;
 
