@@ -61,7 +61,13 @@ export function mayApprove(required: RequiredApproval | undefined, person: strin
 }
 
 export function personKey(person: string): string {
-  return person.normalize('NFKC').trim().replaceAll(/\s+/g, ' ').toLowerCase();
+  // What nobody sees (a soft hyphen, a zero width space) comes along with a name that is pasted.
+  return person
+    .normalize('NFKC')
+    .replaceAll(/\p{Default_Ignorable_Code_Point}/gu, '')
+    .trim()
+    .replaceAll(/\s+/g, ' ')
+    .toLowerCase();
 }
 
 /** What an act waits for; the cut-over also for the checklist. */

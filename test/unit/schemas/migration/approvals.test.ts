@@ -20,6 +20,7 @@ const HOUR_MS = 3_600_000;
 
 test('different people count, each once', () => {
   expect(approvalState(two, [by('Ada Lovelace'), by(' ada  LOVELACE ')], PLAN)).toMatchObject({ missing: 1 });
+  expect(approvalState(two, [by('Ada Lovelace'), by('Ada\u200b Love\u00adlace')], PLAN)).toMatchObject({ missing: 1 });
   expect(approvalState(two, [by('Ada Lovelace'), by('Grace')], PLAN)).toMatchObject({ missing: 0, outdated: [] });
   expect(approvalState(two, [by('Ada', PLAN, 'signoff'), by('Grace')], PLAN)).toMatchObject({ missing: 1 });
 });
