@@ -66,14 +66,16 @@ function keySql({ source }: ColumnMapping, keyMap: KeyMapColumn): ColumnSql {
 
 function castSql(column: ColumnMapping, cast: NonNullable<ColumnMapping['cast']>, known: (type: string) => boolean): ColumnSql {
   const { source, targetBaseType } = column;
-  const assigned = known(targetBaseType) ? (e: string): string => `((${e})::${targetBaseType})` : same;
+  // A type of the target's own is a domain here, and the cast is to what it rests on: the source's of that name may round or pad otherwise.
+  const isDomain = targetBaseType.includes('.');
+  const assigned = known(targetBaseType) && !isDomain ? (e: string): string => `((${e})::${targetBaseType})` : same;
   const over = (value: string): string => assigned(`(${cast.sql.split('$$').join(value)})`);
   const shape = normalForm(column, true);
   return {
     onSource: (ref) => shape(over(cast.fromType === source.baseType ? ref : `(${outputText(ref, source.baseType)})::${cast.fromType}`)),
     onText: (text) => shape(over(`(${text})::${cast.fromType}`)),
     onTarget: shape,
-    settled: known(targetBaseType),
+    settled: known(targetBaseType) || isDomain,
   };
 }
 

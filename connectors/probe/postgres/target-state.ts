@@ -79,8 +79,13 @@ export async function publishedRelations(source: pg.ClientBase, publication: str
   return new Set(rows.map((row) => Number(row['oid'])));
 }
 
-/** Which of these type names a server knows. */
+/**
+ * Which of these type names a server knows as what another server may mean by them: not a domain or an enum, which each server may define
+ * in its own way under one name.
+ */
 export async function knownTypes(client: pg.ClientBase, types: readonly string[]): Promise<ReadonlySet<string>> {
-  const rows = await queryRows(client, 'SELECT u.type FROM unnest($1::text[]) AS u(type) WHERE to_regtype(u.type) IS NOT NULL', [types]);
+  const sql = `SELECT u.type FROM unnest($1::text[]) AS u(type) JOIN pg_type t ON t.oid = to_regtype(u.type)
+    LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typlen = -1 WHERE coalesce(e.typtype, t.typtype) NOT IN ('d', 'e')`;
+  const rows = await queryRows(client, sql, [types]);
   return new Set(rows.map((row) => row['type']!));
 }

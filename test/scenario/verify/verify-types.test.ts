@@ -118,3 +118,24 @@ test('a source of another encoding is compared by its texts converted', async ()
     { key: { id: '65' }, columns: ['w'] },
   ]);
 });
+
+test('types of one name that each server defines in its own way raise no alarm, and hide no difference', async () => {
+  const types = (digits: string, length: number, labels: string): string =>
+    `CREATE DOMAIN price AS numeric(${digits}); CREATE DOMAIN code AS char(${length}); CREATE TYPE mood AS ENUM (${labels});`;
+  await using pipeline = await play({
+    name: 'own_types',
+    sourceSql: `${types('10,2', 4, `'sad'`)} CREATE TABLE d (id int4 PRIMARY KEY, p price, c code, m text, ms text)`,
+    targetSql: `${types('12,4', 6, `'sad','ok'`)} CREATE TABLE d (id int4 PRIMARY KEY, p price, c code, m mood, ms mood[])`,
+    tables: `  - { from: public.d, columns: { m: { cast: public.mood }, ms: { cast: "public.mood[]" } } }\n`,
+  });
+  await pipeline.source.query(`INSERT INTO d VALUES (1, 1.5, 'ab', 'ok', '{ok,NULL}'), (2, NULL, NULL, NULL, NULL)`);
+  await pipeline.follow();
+  expect(await pipeline.verify()).toMatchObject({ differences: 0, inconclusive: 0 });
+  await pipeline.stopFollowing();
+  await pipeline.source.query(`UPDATE d SET p = 7.25, c = 'x', m = 'ok'`);
+  expect(await pipeline.verify()).toMatchObject({ differences: 0, inconclusive: 0 });
+  await pipeline.follow();
+  expect(await pipeline.verify()).toMatchObject({ differences: 0, inconclusive: 0 });
+  await pipeline.target.query(`UPDATE d SET p = 7.2501, c = 'xy', m = 'sad', ms = '{ok}' WHERE id = 1`);
+  expect((await pipeline.verify()).tables[0]?.sample).toMatchObject([{ key: { id: '1' }, columns: ['p', 'c', 'm', 'ms'] }]);
+});
