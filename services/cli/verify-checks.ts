@@ -24,7 +24,7 @@ export function checksOf(file: MigrationFile, { mapping, source, target }: Mappi
 export function countChecks(checks: readonly CheckVerdict[]): { readonly differing: number; readonly open: number } {
   return {
     differing: checks.filter(({ verdict, severity }) => verdict === 'differs' && severity === undefined).length,
-    open: checks.filter(({ verdict }) => verdict === 'inconclusive').length,
+    open: checks.filter(({ verdict, severity }) => verdict === 'inconclusive' && severity === undefined).length,
   };
 }
 

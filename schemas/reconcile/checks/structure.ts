@@ -6,6 +6,7 @@
 import { pairId, tableId, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { showTable } from '#schemas/mapping/table-pattern.ts';
 import type { Catalog, CatalogColumn, CatalogTable } from '#schemas/table.ts';
+import { checkCondition } from './check-text.ts';
 import { targetOf } from './foreign-keys.ts';
 import type { MappedForeignKey } from './planned-check.ts';
 
@@ -121,13 +122,28 @@ function numbersRows({ identity, ownsSequence, defaultSql }: CatalogColumn): boo
   return identity !== '' || ownsSequence === true || defaultSql?.includes('nextval(') === true;
 }
 
+/** A check over a column that does not pass as it is, is none of the target's. */
 function checkFindings(mapping: TableMapping, source: CatalogTable, target: CatalogTable): StructureFinding[] {
   if (!isWhole(mapping)) return [];
+  const named = new Map(source.columns.map(({ name }) => [name, targetOf(mapping, name)]));
+  const own = new Map(target.columns.map(({ name }) => [name, name]));
+  const there = (target.checks ?? []).map(({ name, definition }) => ({ name, definition, ...checkCondition(definition, own) }));
+  return (source.checks ?? []).flatMap(({ name, definition }): StructureFinding[] => {
+    const wanted = checkCondition(definition, named);
+    if (wanted.columns.some((column) => named.get(column) === undefined)) return [];
+    const same = there.filter(({ text }) => text === wanted.text);
+    const found = same.find((one) => one.isValid && one.isEnforced) ?? same[0] ?? there.find((one) => one.name === name);
+    if (found === undefined) return [{ message: `the check ${name} is missing` }];
+    if (found.text !== wanted.text && !isConverted(mapping, wanted.columns))
+      return [{ message: `the check ${name} is ${found.definition}, at the source ${definition}` }];
+    if (wanted.isEnforced && !found.isEnforced) return [{ message: `the check ${found.name} is not enforced` }];
+    return wanted.isValid && !found.isValid ? [{ message: `the check ${found.name} is not validated` }] : [];
+  });
+}
 
-  const known = new Set((target.checks ?? []).flatMap(({ name, definition }) => [name, definition]));
-  return (source.checks ?? [])
-    .filter(({ name, definition }) => !known.has(name) && !known.has(definition))
-    .map(({ name }) => ({ message: `the check ${name} is missing` }));
+/** Of such a column another condition may say the same. */
+function isConverted({ columns }: TableMapping, names: readonly string[]): boolean {
+  return columns.some(({ source, cast, keyMap }) => names.includes(source.name) && (cast ?? keyMap) !== undefined);
 }
 
 function keyFindings({ to }: TableMapping, keys: readonly MappedForeignKey[]): StructureFinding[] {

@@ -1,6 +1,6 @@
 /**
  * Checks of what is no row: structure and sequences, as they are now. Guarantee: reads the present on both sides, so it needs no alignment; a
- * sequence behind its keys is told and is no drift, for sequences are set at the cut-over.
+ * sequence behind its keys, or one that cannot be read, is told and is no drift, for sequences are set at the cut-over.
  */
 import { pairId, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import type { CheckVerdict } from '#schemas/reconcile/checks/check-verdict.ts';
@@ -71,6 +71,10 @@ function structureVerdict({ to }: TableMapping, findings: readonly StructureFind
 function sequenceVerdict({ sequence, table, column, lastValue, extreme, isBehind }: SequenceState): CheckVerdict {
   const name = `sequence ${sequence} of ${table.schema}.${table.name}.${column}`;
   const base = { name, kind: 'sequence', source: extreme ?? null, target: lastValue ?? null } as const;
+  if (isBehind === undefined) {
+    const message = 'the role may not read it (SELECT), so whether it is behind the keys is not known';
+    return { ...base, verdict: 'inconclusive', severity: 'warning', message, cause: 'unreadable' };
+  }
   if (!isBehind) return { ...base, verdict: 'equal', message: 'it is not behind the keys' };
   const at = lastValue === undefined ? 'was never used' : `stands at ${lastValue}`;
   return { ...base, verdict: 'differs', severity: 'warning', message: `it ${at}, the keys at ${extreme}: the cut-over sets it` };

@@ -1,4 +1,5 @@
 /** Checks besides the rows: no false alarm while writers run, and each kind goes red when somebody writes behind the pipeline's back. */
+import { randomBytes } from 'node:crypto';
 import { afterEach, expect, test } from 'vitest';
 import { readCatalog } from '#connectors/catalog/postgres.ts';
 import { connect } from '#connectors/postgres/session.ts';
@@ -321,4 +322,21 @@ test('what the target lacks beside rows is told: keys count, indexes and constra
     ['structure of shop.line', 'warning', 'the foreign key line_ord_id_fkey (ord_id) to shop.ord is missing'],
     ['structure of shop.ord', 'warning', 'the index ord_placed (placed) is missing; column total may be null'],
   ]);
+  // What a role may not read is told too, and no check by its name alone.
+  const role = `r${randomBytes(6).toString('hex')}`;
+  await pipeline.source.query(`ALTER TABLE ord ADD CONSTRAINT total_floor CHECK (total >= 0 AND hot IS NOT NULL)`);
+  await pipeline.target.query(`ALTER TABLE shop.ord ADD CONSTRAINT total_floor CHECK (total >= -1000 AND hot IS NOT NULL);
+    CREATE ROLE ${role} LOGIN PASSWORD 'x'; GRANT USAGE ON SCHEMA shop, crossfade TO ${role};
+    GRANT SELECT ON ALL TABLES IN SCHEMA shop, crossfade TO ${role}`);
+  try {
+    const url = new URL(pipeline.targetUrl);
+    [url.username, url.password] = [role, 'x'];
+    const unread = await pipeline.verify({ targetUrl: url.href, checks: await checksOf(pipeline, '') });
+    expect(found('sequence', unread.checks)).toMatchObject([{ verdict: 'inconclusive', severity: 'warning', cause: 'unreadable' }]);
+    expect(found('structure', unread.checks).at(-1)?.message).toContain(
+      "the check total_floor is CHECK (((total >= ('-1000'::integer)::numeric) AND (hot IS NOT NULL))), at the source CHECK",
+    );
+  } finally {
+    await pipeline.target.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`);
+  }
 });

@@ -43,7 +43,8 @@ export interface SequenceState {
   readonly lastValue: string | undefined;
   /** Largest key, or the smallest where the sequence counts down; undefined: no row. */
   readonly extreme: string | undefined;
-  readonly isBehind: boolean;
+  /** Undefined: the role may not read the sequence. */
+  readonly isBehind: boolean | undefined;
 }
 
 const SEQUENCES = `
@@ -66,8 +67,12 @@ export async function readSequences(client: pg.ClientBase, tables: readonly Tabl
   const rows = await queryRows(client, SEQUENCES, [tables.map(({ schema }) => schema), tables.map(({ name }) => name)]);
   const states: SequenceState[] = [];
   for (const row of rows) {
-    if (row['readable'] !== 'true') continue;
     const table = { schema: row['schema']!, name: row['table']! };
+    const named = { sequence: row['sequence']!, table, column: row['column']! };
+    if (row['readable'] !== 'true') {
+      states.push({ ...named, lastValue: undefined, extreme: undefined, isBehind: undefined });
+      continue;
+    }
     const down = row['down'] === 'true';
     const end = await queryRow(
       client,
@@ -75,14 +80,7 @@ export async function readSequences(client: pg.ClientBase, tables: readonly Tabl
     );
     const last = await queryRow(client, 'SELECT pg_sequence_last_value($1::oid::regclass)::text AS v', [row['oid']]);
     const [extreme, lastValue] = [end?.['v'] ?? undefined, last?.['v'] ?? undefined];
-    states.push({
-      sequence: row['sequence']!,
-      table,
-      column: row['column']!,
-      lastValue,
-      extreme,
-      isBehind: isBehind({ extreme, lastValue, down }),
-    });
+    states.push({ ...named, lastValue, extreme, isBehind: isBehind({ extreme, lastValue, down }) });
   }
   return states;
 }

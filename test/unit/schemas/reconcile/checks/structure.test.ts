@@ -40,3 +40,52 @@ test('a unique index of a part of the rows, or over an expression, is asked for 
   expect(found([index([]), index([])], [index([])])).toEqual(missing);
   expect(found([index([]), index([], { unique: false }), index(['other'])], [index([])])).toEqual([]);
 });
+
+function checks(
+  source: string | readonly string[],
+  target: readonly (readonly [string, string])[],
+  columns = [column('mail', 'email'), column('n')],
+): string[] {
+  const [definition, name_ = 'one'] = typeof source === 'string' ? [source] : source;
+  const names = (all: readonly string[]): unknown => all.map((one) => ({ name: one }));
+  const [from, to] = [
+    { ...table, columns: names(['mail', 'n', 'gone']), checks: [{ name: name_, definition }] },
+    { ...table, columns: names(['email', 'n']), checks: target.map(([one, text]) => ({ name: one, definition: text })) },
+  ];
+  const catalogOf = (one: unknown): Catalog => ({ tables: [one], types: [] }) as unknown as Catalog;
+  const input = { source: catalogOf(from), target: catalogOf(to), foreignKeys: [], indexes: { source: [], target: [] } };
+  const tables = [{ ...mapping, columns } as unknown as TableMapping];
+  return [...compareStructure({ ...input, tables }).values()].flat().map(({ message }) => message);
+}
+
+test('a check is the same by what it says, under whatever name and types its columns have', () => {
+  const here = `CHECK (((mail)::text = ANY ((ARRAY['n'::character varying, 'b'::character varying])::text[])))`;
+  expect(checks(here, [['other', `CHECK ((email = ANY (ARRAY['n'::text, 'b'::text])))`]])).toEqual([]);
+  expect(checks(`CHECK ((n > '-5'::integer))`, [['one', `CHECK ((n > ('-5'::integer)::numeric))`]])).toEqual([]);
+  expect(checks('CHECK ((n > 0)) NOT VALID', [['one', 'CHECK ((n > 0))']])).toEqual([]);
+  expect(checks('CHECK ((lower(mail) = mail))', [['one', 'CHECK ((lower(email) = email))']])).toEqual([]);
+});
+
+test('a check of the same name that says something else, or does not hold for all rows, is told', () => {
+  expect(checks('CHECK ((n > 0))', [['one', 'CHECK ((n > 1))']])).toEqual([
+    'the check one is CHECK ((n > 1)), at the source CHECK ((n > 0))',
+  ]);
+  expect(checks('CHECK (((n > 0) AND (n < 9)))', [['one', 'CHECK (((n > 0) OR (n < 9)))']])).toHaveLength(1);
+  expect(checks(`CHECK ((mail <> 'n'::text))`, [['one', `CHECK ((email <> 'N'::text))`]])).toHaveLength(1);
+  expect(checks('CHECK ((n > 0))', [['one', 'CHECK ((n > 0)) NOT VALID']])).toEqual(['the check one is not validated']);
+  expect(checks('CHECK ((n > 0))', [['one', 'CHECK ((n > 0)) NOT ENFORCED']])).toEqual(['the check one is not enforced']);
+  expect(
+    checks('CHECK ((n > 0))', [
+      ['one', 'CHECK ((n > 0)) NOT VALID'],
+      ['two', 'CHECK ((n > 0))'],
+    ]),
+  ).toEqual([]);
+  expect(checks('CHECK ((n > 0))', [])).toEqual(['the check one is missing']);
+});
+
+test('a check over a column that is not carried over is none of the target, and over one that is cast its name decides', () => {
+  expect(checks('CHECK ((gone > n))', [])).toEqual([]);
+  const cast = [column('mail', 'email'), { ...(column('n') as object), cast: { fromType: 'text', sql: '($$)::boolean' } }];
+  expect(checks('CHECK ((n > 0))', [['one', 'CHECK (n)']], cast)).toEqual([]);
+  expect(checks('CHECK ((n > 0))', [['other', 'CHECK (n)']], cast)).toEqual(['the check one is missing']);
+});
