@@ -19,6 +19,8 @@ export type CheckKind =
       readonly target: string;
       readonly expect?: string | null;
       readonly ordered: boolean;
+      /** Of one answer. */
+      readonly timeoutSeconds: number;
     };
 
 export type CheckEntry = {

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import type { CheckEntry, CheckKind, Tolerance } from './check-entry.ts';
-import { expected, flag, sqlName } from './file-terms.ts';
+import { expected, flag, sqlName, whole } from './file-terms.ts';
 import { targetOfEntry } from './target-schema.ts';
 import type { Path, YamlSource } from './yaml-source.ts';
 
@@ -27,7 +27,15 @@ const TOLERANCE_PATTERN = /^\d+(?:\.\d+)?%?$/;
 const SAMPLE = 'a share of the rows, for example 1%';
 const sql = z.string(expected('a query')).min(1, expected('a query'));
 const bothSql = z.strictObject({ source: sql.optional(), target: sql }, expected('a block of source and target, each a query'));
-const scalar = z.union([z.string(), z.number(), z.null()], expected('one value'));
+const scalar = z.union(
+  [z.string(), z.number().refine(isExact, 'expected the number in quotes: it has more digits than are kept'), z.null()],
+  expected('one value'),
+);
+
+/** Beyond this the number that was read is not the one that was written. */
+function isExact(value: number): boolean {
+  return Math.abs(value) <= Number.MAX_SAFE_INTEGER;
+}
 
 const check = z
   .strictObject(
@@ -53,6 +61,7 @@ const check = z
         .describe('Queries whose rows must be equal; tables stand in braces: select sum(total) from {public.orders}.'),
       ordered: flag().optional().describe('With sql: rows must come in the same order.'),
       expect: scalar.optional().describe("With sql: what the target's query must give, where the source is not asked."),
+      timeoutSeconds: whole(1, 86_400).optional().describe('With sql: how long one answer may take; 600 when absent.'),
       tolerance: tolerance.describe('How far numbers may lie apart: an amount, or a share of the source as 0.5%. 0 when absent.'),
     },
     expected('a block with name: …, and what is compared'),
@@ -77,7 +86,7 @@ const SUBJECTS = {
   nulls: ['table', 'minMax'],
   childrenOf: ['table', 'by'],
   sample: ['table', 'parent', 'by'],
-  sql: ['ordered', 'tolerance', 'expect'],
+  sql: ['ordered', 'tolerance', 'expect', 'timeoutSeconds'],
 } as const;
 type Subject = keyof typeof SUBJECTS;
 const WITH: Readonly<Record<string, string>> = {
@@ -87,6 +96,7 @@ const WITH: Readonly<Record<string, string>> = {
   parent: 'sample',
   ordered: 'sql',
   expect: 'sql',
+  timeoutSeconds: 'sql',
 };
 
 function* issuesOf(entry: ParsedCheck): Generator<readonly [readonly string[], string]> {
@@ -132,7 +142,19 @@ export function buildChecks(parsed: readonly ParsedCheck[], source: YamlSource):
 }
 
 function kindOf(entry: ParsedCheck): CheckKind {
-  const { sum, groupBy = [], minMax = [], nulls = [], childrenOf, sample, parent, by, ordered = false, expect } = entry;
+  const {
+    sum,
+    groupBy = [],
+    minMax = [],
+    nulls = [],
+    childrenOf,
+    sample,
+    parent,
+    by,
+    ordered = false,
+    expect,
+    timeoutSeconds = 600,
+  } = entry;
   const named = { ...(by !== undefined && { by }) };
   if (sum !== undefined) return { kind: 'sum', columns: sum, groupBy };
   if (childrenOf !== undefined) return { kind: 'children', parent: childrenOf, ...named };
@@ -141,7 +163,7 @@ function kindOf(entry: ParsedCheck): CheckKind {
   if (entry.sql === undefined) return { kind: 'range', minMax, nulls };
   const { source, target } = typeof entry.sql === 'string' ? { source: entry.sql, target: entry.sql } : entry.sql;
   const expectation = expect === undefined ? { source: source! } : { expect: expect === null ? null : String(expect) };
-  return { kind: 'sql', target, ordered, ...expectation };
+  return { kind: 'sql', target, ordered, timeoutSeconds, ...expectation };
 }
 
 export function toleranceOf(value: string | number | undefined): Tolerance {

@@ -31,8 +31,16 @@ export function compileQuery(entry: Extract<CheckEntry, { kind: 'sql' }>, fit: F
   const both = compileBoth(entry, fit, wrong);
   if (both === undefined) return undefined;
   const { source, target } = both;
-  const { name, ordered, tolerance, expect } = entry;
-  return { kind: 'sql', name, target, ordered, tolerance, ...(source === undefined ? { expect: expect ?? null } : { source }) };
+  const { name, ordered, timeoutSeconds, tolerance, expect } = entry;
+  return {
+    kind: 'sql',
+    name,
+    target,
+    ordered,
+    timeoutSeconds,
+    tolerance,
+    ...(source === undefined ? { expect: expect ?? null } : { source }),
+  };
 }
 
 interface In {

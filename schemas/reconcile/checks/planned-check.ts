@@ -40,6 +40,7 @@ export interface SqlCheck {
   readonly target: QueryText;
   readonly expect?: string | null;
   readonly ordered: boolean;
+  readonly timeoutSeconds: number;
   readonly tolerance: Tolerance;
 }
 

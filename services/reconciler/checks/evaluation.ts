@@ -7,7 +7,7 @@ import { aliveSql, softDeleteOf } from '#schemas/mapping/kept-rows.ts';
 import { pairId, type TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { quoteIdent } from '#schemas/table.ts';
 import type { CheckVerdict } from '#schemas/reconcile/checks/check-verdict.ts';
-import { compareKeyed, compareLists, type Compared } from '#schemas/reconcile/checks/compare-answers.ts';
+import { compareKeyed, compareLists, type Compared, type List } from '#schemas/reconcile/checks/compare-answers.ts';
 import {
   pairsOf,
   type CheckView,
@@ -84,7 +84,7 @@ export class Evaluation implements AsyncDisposable {
     if (check.kind === 'orphans') return this.#orphans(check, tables);
     for (const table of tables) await this.#overlay(table);
     if (check.kind === 'shadow') return this.#shadow(check, tables);
-    return check.kind === 'sql' ? this.#sql(check) : this.#query(check);
+    return check.kind === 'sql' ? this.#sql(check, tables) : this.#query(check);
   }
 
   #alignedOf(pairs: readonly TableMapping[]): readonly AlignedTable[] {
@@ -163,37 +163,53 @@ export class Evaluation implements AsyncDisposable {
     return outcomeOf(compareKeyed(check, source.rows, target.rows));
   }
 
-  async #sql(check: SqlCheck): Promise<Outcome> {
-    const [source, target] = await Promise.all([
-      check.source === undefined ? undefined : this.#askText('source', check.source),
-      this.#askText('target', check.target),
+  async #sql(check: SqlCheck, tables: readonly AlignedTable[]): Promise<Outcome> {
+    const [source, target] = await this.#askBoth(check);
+    const compared = compareLists(source, target, check);
+    if (compared.equal) return outcomeOf(compared);
+    // The state is the same one: who answers otherwise now (random(), now()) accuses nobody.
+    await this.#enter(tables);
+    const [here, there] = await this.#askBoth(check);
+    if (compareLists(source, here, check).equal && compareLists(target, there, check).equal) return outcomeOf(compared);
+    throw new CheckFailed({ cause: 'unreadable', message: 'the query gives another answer each time that it is asked of one state' });
+  }
+
+  async #askBoth({ source, target, expect, timeoutSeconds }: SqlCheck): Promise<readonly [List, List]> {
+    await this.#limit(timeoutSeconds);
+    const [here, there] = await Promise.all([
+      source && this.#askWithin(timeoutSeconds, 'source', source),
+      this.#askWithin(timeoutSeconds, 'target', target),
     ]);
-    const expected = { rows: [[check.expect ?? null]], numeric: [target.numeric[0] ?? false], names: target.names };
-    return outcomeOf(compareLists(source ?? expected, target, check));
+    return [here ?? { rows: [[expect ?? null]], numeric: [there.numeric[0] ?? false], names: there.names }, there];
   }
 
   async #shadow(check: ShadowCheck, tables: readonly AlignedTable[]): Promise<Outcome> {
     const { timeoutSeconds } = check.timing;
-    const limit = async (): Promise<void> => {
-      const sql = `SET LOCAL statement_timeout = ${timeoutSeconds * 1000}`;
-      await Promise.all([this.#clients.source.query(sql), this.#clients.target.query(sql)]);
-    };
-    await limit();
+    await this.#limit(timeoutSeconds);
     return evaluateShadow(check, {
       begin: async () => {
         await this.#enter(tables);
-        await limit();
+        await this.#limit(timeoutSeconds);
       },
-      ask: async (side, text, values) => {
-        try {
-          return await this.#askText(side, text, values);
-        } catch (error) {
-          if ((error as { readonly code?: string }).code !== QUERY_CANCELED) throw error;
-          throw new CheckFailed({ cause: 'unreadable', message: `the ${side} gave no answer within ${timeoutSeconds} s` });
-        }
-      },
+      ask: async (...asked) => this.#askWithin(timeoutSeconds, ...asked),
       fail: (reason) => new CheckFailed(reason),
     });
+  }
+
+  /** Of the file's own queries, in this transaction: one that never ends would hold the snapshots, and keep rows from being compared. */
+  async #limit(seconds: number): Promise<void> {
+    const sql = `SET LOCAL statement_timeout = ${seconds * 1000}`;
+    await Promise.all([this.#clients.source.query(sql), this.#clients.target.query(sql)]);
+  }
+
+  async #askWithin(seconds: number, ...asked: readonly [Side, QueryText, (readonly (string | null)[])?]): Promise<Answer> {
+    const [side, text, values] = asked;
+    try {
+      return await this.#askText(side, text, values);
+    } catch (error) {
+      if ((error as { readonly code?: string }).code !== QUERY_CANCELED) throw error;
+      throw new CheckFailed({ cause: 'unreadable', message: `the ${side} gave no answer within ${seconds} s (timeoutSeconds)` });
+    }
   }
 
   /** Each table stands under its own name, so that a query may do without an alias. `values` are those of the query's own parameters. */

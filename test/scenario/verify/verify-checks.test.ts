@@ -288,6 +288,16 @@ test('each kind goes red after a corruption behind the back of the pipeline, and
     { name: 'orders of clients', kind: 'sample', verdict: 'differs', message: expect.stringContaining('client.mail') as string },
   ]);
   expect(JSON.stringify(sampled)).not.toMatch(/m\d+x/);
+  // What no state answers for is judged by nobody, and keeps nobody waiting.
+  const vague = `checks:
+  - { name: chance, sql: { target: "select sum(random()) from {shop.ord}" }, expect: 1 }
+  - { name: forever, sql: { target: "select pg_sleep(60) is null from {shop.ord}" }, expect: "f", timeoutSeconds: 1 }
+`;
+  const unsure = await pipeline.verify({ checks: await checksOf(pipeline, vague) });
+  expect(counted(unsure.checks).filter(({ kind }) => kind === 'sql')).toMatchObject([
+    { verdict: 'inconclusive', message: expect.stringContaining('another answer') as string },
+    { verdict: 'inconclusive', message: 'the target gave no answer within 1 s (timeoutSeconds)' },
+  ]);
   const negative = await red('UPDATE shop.ord SET total = -total WHERE id = 7', 'UPDATE shop.ord SET total = -total WHERE id = 7');
   expect(negative.find(({ name }) => name === 'no negative order')).toMatchObject({ verdict: 'differs', source: '0', target: '1' });
   const again = await pipeline.verify({ checks });
