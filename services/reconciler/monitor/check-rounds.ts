@@ -31,13 +31,15 @@ export class CheckRounds {
   readonly #differing = new Set<number>();
   #madeAtMs: number | undefined;
   #dueAtMs = 0;
+  #restsFromMs = 0;
 
   constructor(options: CheckRoundsOptions) {
     this.#options = options;
   }
 
   isDue(nowMs: number): boolean {
-    return nowMs >= this.#dueAtMs;
+    // A clock that was set back makes nothing wait.
+    return nowMs >= this.#dueAtMs || nowMs < this.#restsFromMs;
   }
 
   /** What was judged is of before: all are made anew as soon as may be. */
@@ -79,6 +81,7 @@ export class CheckRounds {
   #rest(startedAtMs: number, retryMs: number): void {
     const { everyMs, budget } = this.#options;
     const nowMs = Date.now();
+    this.#restsFromMs = nowMs;
     this.#dueAtMs = nowMs + Math.max(Math.min(everyMs, retryMs), (nowMs - startedAtMs) * (1 / budget - 1));
   }
 

@@ -183,9 +183,11 @@ export class Monitor {
 
   /** Big tables are compared in ranges, so that what changes is looked at soon. Now and then: they grow. */
   async #cut(signal: AbortSignal): Promise<void> {
-    if (Date.now() < this.#nextCutMs) return;
-    this.#nextCutMs = Date.now() + CUT_EVERY_MS;
-    const tables = this.#tables.uncut(Date.now());
+    const nowMs = Date.now();
+    // A clock that was set back makes nothing wait.
+    if (nowMs < this.#nextCutMs && this.#nextCutMs - nowMs <= CUT_EVERY_MS) return;
+    this.#nextCutMs = nowMs + CUT_EVERY_MS;
+    const tables = this.#tables.uncut(nowMs);
     if (tables.length === 0) return;
     try {
       for (const [table, ranges] of await unlessStopped(this.#options.cut(tables), signal)) this.#tables.cut(table, ranges);

@@ -144,13 +144,15 @@ interface Rank {
 function rankOf<T>(part: Part<T>, nowMs: number, { sweepMs, retryMs }: ScheduleOptions): Rank | undefined {
   const { comparedAtMs, changedAtMs, verdict } = part;
   const pauseMs = Math.min(retryMs * 2 ** Math.min(Math.max(0, part.failures - 1), FAILURES_COUNTED), sweepMs);
-  if (verdict === 'inconclusive' && nowMs - (comparedAtMs ?? 0) < pauseMs) return undefined;
+  // A clock that was set back does not make anything wait for what it takes to get there again.
+  const agoMs = nowMs - (comparedAtMs ?? 0);
+  if (verdict === 'inconclusive' && agoMs >= 0 && agoMs < pauseMs) return undefined;
   if (part.urgent) return { level: FOUND, sinceMs: comparedAtMs ?? 0 };
   if (changedAtMs !== undefined) return { level: CHANGED, sinceMs: comparedAtMs === undefined ? 0 : changedAtMs };
   if (comparedAtMs === undefined) return { level: RESTING, sinceMs: 0 };
   const againMs = verdict === 'inconclusive' ? pauseMs : verdict === 'differs' ? DIFFERS_RETRIES * retryMs : sweepMs;
   const dueMs = comparedAtMs + Math.min(againMs, sweepMs);
-  return nowMs >= dueMs ? { level: RESTING, sinceMs: dueMs } : undefined;
+  return nowMs >= dueMs || agoMs < 0 ? { level: RESTING, sinceMs: dueMs } : undefined;
 }
 
 export interface Coverage {

@@ -94,3 +94,10 @@ test('an instance that stops waits for no record', async () => {
   await rounds.round(stop.signal);
   expect(rounds.status().checks).toMatchObject({ equal: 1 });
 });
+
+test('a clock that was set back does not put the next round off', async () => {
+  const rounds = roundsOf({});
+  const beforeMs = Date.now();
+  await rounds.round(NEVER);
+  expect([rounds.isDue(Date.now()), rounds.isDue(beforeMs - 30 * MINUTE)]).toEqual([false, true]);
+});

@@ -44,6 +44,12 @@ test('what could not be compared waits, however pressing it is, and is then trie
   expect(order([failed], 2_000)).toEqual(['failed']);
 });
 
+test('a clock that was set back makes nothing wait until it is that late again', () => {
+  const failed = part('failed', { comparedAtMs: 900_000, verdict: 'inconclusive', changedAtMs: 890_000 });
+  const quiet = part('quiet', { comparedAtMs: 900_000, provedAtMs: 900_000, verdict: 'equal' });
+  expect(order([failed, quiet], 1_000)).toEqual(['failed', 'quiet']);
+});
+
 test('what differs is looked at again without a change: somebody may have put it right', () => {
   const differs = part('differs', { comparedAtMs: 1_000, verdict: 'differs' });
   expect(order([differs], 6_999)).toEqual([]);
