@@ -325,6 +325,11 @@ test('what the target lacks beside rows is told: keys count, indexes and constra
     .query(`ALTER TABLE shop.client DROP CONSTRAINT client_mail_key; DROP INDEX shop.ord_placed_idx; ALTER TABLE shop.ord ALTER total DROP NOT NULL;
     SELECT setval('shop.client_id_seq', 40)`);
   const less = await pipeline.verify({ checks: await checksOf(pipeline, '') });
+  // One that was never used is behind only where it starts among the keys.
+  await pipeline.target.query(`SELECT setval('shop.client_id_seq', 40, false)`);
+  expect(found('sequence', (await pipeline.verify({ checks: await checksOf(pipeline, '') })).checks)).toHaveLength(1);
+  await pipeline.target.query(`SELECT setval('shop.client_id_seq', 41, false)`);
+  expect(found('sequence', (await pipeline.verify({ checks: await checksOf(pipeline, '') })).checks)).toEqual([]);
   expect(found('sequence', less.checks)).toEqual([]);
   const broken = found('structure', less.checks);
   expect(broken.map(({ name, severity, message }) => [name, severity, message])).toEqual([

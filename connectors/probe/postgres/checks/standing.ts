@@ -48,7 +48,7 @@ export interface SequenceState {
 }
 
 const SEQUENCES = `
-SELECT n.nspname AS schema, c.relname AS table, a.attname AS column, format('%s.%s', sn.nspname, s.relname) AS sequence, s.oid::text AS oid,
+SELECT n.nspname AS schema, c.relname AS table, a.attname AS column, format('%s.%s', sn.nspname, s.relname) AS sequence, format('%I.%I', sn.nspname, s.relname) AS quoted,
   (q.seqincrement < 0)::text AS down, has_sequence_privilege(s.oid, 'SELECT')::text AS readable
 FROM pg_sequence q JOIN pg_class s ON s.oid = q.seqrelid JOIN pg_namespace sn ON sn.oid = s.relnamespace
 JOIN LATERAL (
@@ -78,23 +78,25 @@ export async function readSequences(client: pg.ClientBase, tables: readonly Tabl
       client,
       `SELECT ${down ? 'min' : 'max'}(${quoteIdent(row['column']!)})::text AS v FROM ${quoteTable(table)}`,
     );
-    const last = await queryRow(client, 'SELECT pg_sequence_last_value($1::oid::regclass)::text AS v', [row['oid']]);
-    const [extreme, lastValue] = [end?.['v'] ?? undefined, last?.['v'] ?? undefined];
-    states.push({ ...named, lastValue, extreme, isBehind: isBehind({ extreme, lastValue, down }) });
+    const state = await queryRow(client, `SELECT last_value::text AS v, is_called::text AS used FROM ${row['quoted']!}`);
+    const [extreme, isUsed] = [end?.['v'] ?? undefined, state?.['used'] === 'true'];
+    const lastValue = isUsed ? (state?.['v'] ?? undefined) : undefined;
+    states.push({ ...named, lastValue, extreme, isBehind: isBehind({ extreme, value: state?.['v'] ?? undefined, isUsed, down }) });
   }
   return states;
 }
 
-function isBehind({
-  extreme,
-  lastValue,
-  down,
-}: {
+interface Position {
   readonly extreme: string | undefined;
-  readonly lastValue: string | undefined;
+  /** The last one given; where none was, the one that comes first. */
+  readonly value: string | undefined;
+  readonly isUsed: boolean;
   readonly down: boolean;
-}): boolean {
+}
+
+function isBehind({ extreme, value, isUsed, down }: Position): boolean {
   if (extreme === undefined || !/^-?\d+$/.test(extreme)) return false;
-  if (lastValue === undefined) return true;
-  return down ? BigInt(lastValue) > BigInt(extreme) : BigInt(lastValue) < BigInt(extreme);
+  if (value === undefined) return true;
+  const ahead = down ? BigInt(extreme) - BigInt(value) : BigInt(value) - BigInt(extreme);
+  return isUsed ? ahead < 0n : ahead <= 0n;
 }
