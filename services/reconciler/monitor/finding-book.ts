@@ -11,6 +11,9 @@ import type { RecopyRequest } from '#schemas/recopy.ts';
 /** A re-copy that has not shown by then is told as a difference again. */
 const REPAIR_MS_MAX = 600_000;
 
+/** Rows of a table that are known by name, where a comparison finds more than it names. */
+const OPEN_MAX = 10_000;
+
 export interface Compared {
   readonly verdict: TableVerdict;
   /** When it was begun: what was asked for meanwhile it has not seen. */
@@ -52,14 +55,17 @@ export class FindingBook {
     const at: Place = { beganMs, step: { atMs, lsn: verdict.lsn } };
     const changed: DriftFinding[] = [];
     const seen = new Set<string>();
+    // A row that has a name may stand among those that were only counted.
+    const isWhole = verdict.sample.length >= namedMost(verdict);
+    let room = isWhole ? Infinity : OPEN_MAX - this.open.filter(({ from, to }) => from === verdict.from && to === verdict.to).length;
     for (const one of namesOf(verdict)) {
+      // Which rows are named of too many changes from one comparison to the next: a table that lies in ruins is not written down row by row.
+      if (one.key !== null && !this.#open.has(one.id) && room-- <= 0) continue;
       seen.add(one.id);
       const next = this.#seen(one, at);
       if (next !== undefined) changed.push(next);
     }
     if (isHot) return changed;
-    // A row that has a name may stand among those that were only counted.
-    const isWhole = verdict.sample.length >= namedMost(verdict);
     for (const finding of this.#open.values()) {
       if (finding.from !== verdict.from || finding.to !== verdict.to || seen.has(finding.id)) continue;
       // What has no name is known to be gone only when all was compared.

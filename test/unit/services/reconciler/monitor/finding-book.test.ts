@@ -162,3 +162,25 @@ test('rows of a store without snapshots that never lay still keep nobody from he
   ).toEqual([]);
   expect(book.count('confirmed')).toBe(1);
 });
+
+test('of a table that lies in ruins the book does not grow with each comparison, and what is found elsewhere has its place', () => {
+  const book = new FindingBook();
+  const ruined = (round: number): TableVerdict => ({
+    ...EQUAL,
+    missing: 1_000_000,
+    // Which rows are named is another part of them each time.
+    sample: Array.from({ length: 1_000 }, (_, i) => {
+      const id = String(round * 1_000 + i);
+      return { key: { id }, sourceKey: [id], kind: 'missing', columns: [] } as const;
+    }),
+    lsn: `0/${(256 + round).toString(16)}`,
+    ranges: [{ rows: 1_000_000, differences: 1_000_000 }],
+  });
+  for (let round = 0; round < 15; round++) book.compared({ verdict: ruined(round), beganMs: round, atMs: round });
+  expect(book.open).toHaveLength(10_000);
+  const other = { ...differing('1', '0/300'), from: 'public.b', to: 'new.b' };
+  expect(book.compared({ verdict: other, beganMs: 20, atMs: 20 })).toMatchObject([{ state: 'suspected' }]);
+  // A part in which every row is named has names for all of them.
+  expect(book.compared({ verdict: differing('x', '0/300'), beganMs: 21, atMs: 21, covers: () => false })).toHaveLength(1);
+  expect(book.compared({ verdict: { ...EQUAL, lsn: '0/310' }, beganMs: 22, atMs: 22 })).toHaveLength(10_001);
+});
