@@ -4,7 +4,7 @@
  */
 import type pg from 'pg';
 import { quoteIdent } from '#schemas/table.ts';
-import { idOrNullSql, sourceKeySql, type KeyMapColumn } from '#schemas/mapping/key-map.ts';
+import { idOrNullSql, type KeyMapColumn } from '#schemas/mapping/key-map.ts';
 import { queryRows } from '#connectors/postgres/session.ts';
 import { outputText } from './column-sql.ts';
 import { groupedChildren, rowsIn } from './exploded-rows.ts';
@@ -73,10 +73,12 @@ function keyColumns(probe: TableProbe, side: Scan['side']): KeyColumn[] {
   });
 }
 
-/** As the source spells it, on both sides. */
-function keyText({ name, keyMap }: KeyColumn): string {
+/** As it was asked for: on the target in the canonical form, which takes off what a modifier of its own adds (zeros, blanks). */
+function keyText(probe: TableProbe, side: Scan['side'], { name, keyMap }: KeyColumn, i: number): string {
   const ref = `t.${quoteIdent(name)}`;
-  return keyMap === undefined ? outputText(ref) : sourceKeySql(keyMap, ref);
+  if (side === 'source') return outputText(ref);
+  const canonical = probe.columns[probe.key[i]!]!.onTarget(ref);
+  return keyMap === undefined ? outputText(canonical) : canonical;
 }
 
 async function fetchRows(scan: Scan, keys: readonly Texts[], whole: boolean): Promise<ProbedRow[]> {
@@ -85,7 +87,8 @@ async function fetchRows(scan: Scan, keys: readonly Texts[], whole: boolean): Pr
   // What SQL cannot compute is left to computed-scan.ts.
   const computed = side === 'source' && probe.mapping.steps !== undefined;
   const values = computed ? probe.key.map((i) => valueExpressions(probe, side)[i]!) : valueExpressions(probe, side);
-  const key = columns.map((column, i) => ({ expression: keyText(column), name: `q${i}` }));
+  const keyTexts = columns.map((column, i) => keyText(probe, side, column, i));
+  const key = keyTexts.map((expression, i) => ({ expression, name: `q${i}` }));
   const texts = whole ? values.map((value, i) => ({ expression: outputText(value), name: `m${i}` })) : [];
   const rawNames = side === 'source' && whole ? probe.sourceColumns : [];
   const raw = rawNames.map((name, i) => ({ expression: outputText(`t.${quoteIdent(name)}`), name: `c${i}` }));
@@ -99,7 +102,7 @@ async function fetchRows(scan: Scan, keys: readonly Texts[], whole: boolean): Pr
   const matches = columns.map(({ name, type, comparable, keyMap }, i) => {
     const ref = `t.${quoteIdent(name)}`;
     if (keyMap !== undefined) return `${ref} = ${idOrNullSql(keyMap, `u.k${i}`, type)}`;
-    return comparable ? `${ref} = (u.k${i})::${type}` : `(${outputText(ref)}) = u.k${i}`;
+    return comparable ? `${ref} = (u.k${i})::${type}` : `(${keyTexts[i]!}) = u.k${i}`;
   });
   const unnest = `unnest(${columns.map((_, i) => `$${i + 1}::text[]`).join(', ')}) AS u(${columns.map((_, i) => `k${i}`).join(', ')})`;
   // A softly deleted row is none; of the source's rows `selected` tells.

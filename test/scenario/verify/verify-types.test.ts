@@ -139,3 +139,27 @@ test('types of one name that each server defines in its own way raise no alarm, 
   await pipeline.target.query(`UPDATE d SET p = 7.2501, c = 'xy', m = 'sad', ms = '{ok}' WHERE id = 1`);
   expect((await pipeline.verify()).tables[0]?.sample).toMatchObject([{ key: { id: '1' }, columns: ['p', 'c', 'm', 'ms'] }]);
 });
+
+test('rows are found by keys whose modifier is another one on the target', async () => {
+  const tables = (numeric: string, char: string, whole: string): string =>
+    [numeric, char, whole].map((type, i) => `CREATE TABLE k${i} (id ${type} PRIMARY KEY, v text);`).join(' ');
+  await using pipeline = await play({
+    name: 'keys',
+    sourceSql: tables('numeric(10,2)', 'char(4)', 'int4'),
+    targetSql: tables('numeric(12,4)', 'char(6)', 'numeric(12,2)'),
+  });
+  const fill = (from: number, to: number): string =>
+    [0, 1, 2].map((i) => `INSERT INTO k${i} SELECT g, 'v' || g FROM generate_series(${from}, ${to}) g`).join('; ');
+  await pipeline.source.query(fill(1, 5));
+  await pipeline.follow();
+  expect(await pipeline.verify()).toMatchObject({ differences: 0, inconclusive: 0 });
+  await pipeline.stopFollowing();
+  const change = [0, 1, 2].map((i) => `UPDATE k${i} SET v = v || 'x' WHERE v < 'v3'; DELETE FROM k${i} WHERE v = 'v4'`).join('; ');
+  await pipeline.source.query(`${change}; ${fill(7, 8)}`);
+  expect(await pipeline.verify()).toMatchObject({ differences: 0, inconclusive: 0 });
+  await pipeline.follow();
+  expect(await pipeline.verify()).toMatchObject({ differences: 0, inconclusive: 0 });
+  await pipeline.target.query([0, 1, 2].map((i) => `UPDATE k${i} SET v = 'bad' WHERE v = 'v5'`).join('; '));
+  const { tables: found } = await pipeline.verify();
+  expect(found.map(({ sample }) => sample)).toMatchObject([0, 1, 2].map(() => [{ kind: 'different', columns: ['v'] }]));
+});
