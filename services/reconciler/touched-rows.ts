@@ -8,7 +8,7 @@ import { withoutMark } from '#schemas/mapping/key-map.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import { rowsAt } from '#connectors/probe/postgres/computed-scan.ts';
 import { isRow, rowsIn } from '#connectors/probe/postgres/exploded-rows.ts';
-import { keyId, mapTexts, normalizeOnTarget, type ProbedRow } from '#connectors/probe/postgres/rows-by-key.ts';
+import { isDoubled, keyId, mapTexts, normalizeOnTarget, type ProbedRow } from '#connectors/probe/postgres/rows-by-key.ts';
 import type { Scan, TableProbe, Texts } from '#connectors/probe/postgres/table-scan.ts';
 import type { RowChange, Side, TableChanges, Values } from './change-collector.ts';
 import { differencesIn } from './exploded-differences.ts';
@@ -69,9 +69,11 @@ export async function judgeTouched(scans: BothScans, changes: TableChanges, part
     const sourceKey = sourceKeys[i]!;
     const targetKey = targetKeys[i]!;
     if (sides.get(key) === 'ahead') return { key, sourceKey, targetKey, source: expected.get(key), target: there };
+    // Several rows of one key stay several, whatever the target has still to be told.
+    const stays = isDoubled(there) ? there : undefined;
     const here = selected?.selected === true ? selected.texts : undefined;
     const then = backward.rows.get(key) as Texts | undefined;
-    return { key, sourceKey, targetKey, source: here, target: isRow(probe.mapping, then) ? then : undefined };
+    return { key, sourceKey, targetKey, source: here, target: stays ?? (isRow(probe.mapping, then) ? then : undefined) };
   });
   // A key on both sides would break the proof in align.ts; nothing is claimed about it.
   const isKnown = ({ key }: KeyPair): boolean =>

@@ -31,7 +31,7 @@ const KEYS_PER_STATEMENT = 2_000;
 export async function rowsByKey(scan: Scan, keys: readonly Texts[]): Promise<Map<string, ProbedRow>> {
   const found = new Map<string, ProbedRow>();
   for (let from = 0; from < keys.length; from += KEYS_PER_STATEMENT) {
-    for (const row of await fetchRows(scan, keys.slice(from, from + KEYS_PER_STATEMENT), true)) found.set(keyId(row.key), row);
+    for (const row of await fetchRows(scan, keys.slice(from, from + KEYS_PER_STATEMENT), true)) put(found, row);
   }
   return found;
 }
@@ -43,9 +43,28 @@ export async function digestsByKey(
 ): Promise<Map<string, Pick<ProbedRow, 'key' | 'selected' | 'hash' | 'sum'>>> {
   const found = new Map<string, ProbedRow>();
   for (let from = 0; from < keys.length; from += KEYS_PER_STATEMENT) {
-    for (const row of await fetchRows(scan, keys.slice(from, from + KEYS_PER_STATEMENT), false)) found.set(keyId(row.key), row);
+    for (const row of await fetchRows(scan, keys.slice(from, from + KEYS_PER_STATEMENT), false)) put(found, row);
   }
   return found;
+}
+
+/** In place of each value of rows that have one key. No text of PostgreSQL holds a NUL. */
+const DOUBLED = '\0doubled';
+
+export function isDoubled(texts: Texts | undefined): boolean {
+  return texts?.[0] === DOUBLED;
+}
+
+/** A target that has lost its unique index may have several rows of one key: together they are equal to none. */
+function put(found: Map<string, ProbedRow>, row: ProbedRow): void {
+  const id = keyId(row.key);
+  const other = found.get(id);
+  if (other === undefined) {
+    found.set(id, row);
+    return;
+  }
+  const sum = { rows: other.sum.rows + row.sum.rows, a: other.sum.a + row.sum.a, b: other.sum.b + row.sum.b };
+  found.set(id, { ...row, texts: row.texts.map(() => DOUBLED), sum });
 }
 
 export function keyId(key: readonly (string | null | undefined)[]): string {

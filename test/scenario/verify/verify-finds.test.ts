@@ -89,3 +89,16 @@ test('all rows wrong are counted one by one', async () => {
     ['public.log', 300, 300, 0, 10],
   ]);
 });
+
+test('a row that stands twice is found also where it changes, on a target that has lost its unique index', async () => {
+  const sql = 'CREATE TABLE t (id int4 PRIMARY KEY, v text)';
+  await using pipeline = await play({ name: 'doubled', sourceSql: sql });
+  await pipeline.source.query(`INSERT INTO t SELECT g, 'v' || g FROM generate_series(1, 9) g`);
+  await pipeline.follow();
+  expect(await pipeline.verify()).toMatchObject({ differences: 0, inconclusive: 0 });
+  await pipeline.stopFollowing();
+  await pipeline.target.query(`ALTER TABLE t DROP CONSTRAINT t_pkey; INSERT INTO t SELECT * FROM t WHERE id = 5`);
+  expect((await pipeline.verify()).tables[0]?.sample).toMatchObject([{ key: { id: '5' }, kind: 'extra' }]);
+  await pipeline.source.query(`UPDATE t SET v = 'changed' WHERE id IN (4, 5)`);
+  expect((await pipeline.verify()).tables[0]).toMatchObject({ different: 1, sample: [{ key: { id: '5' } }] });
+});
