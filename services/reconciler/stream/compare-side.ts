@@ -107,13 +107,17 @@ async function compareRows(
   const wanted = state.rowsIn(new Set(buckets));
   const found: Found[] = [];
   const settled: Settled[] = [];
+  const seen = new Set<string>();
   for (const row of listed) {
     const key = table.texts.key(row.key);
     const id = idOf(key);
     const known = state.at(key);
     wanted.delete(id);
+    // On a target that has lost its unique index a row may stand twice.
+    const isDoubled = seen.has(id);
+    seen.add(id);
     if (held.has(id)) tally.held++;
-    else if (known === undefined) found.push({ key, difference: named(table, row, 'extra') });
+    else if (known === undefined || isDoubled) found.push({ key, difference: named(table, row, 'extra') });
     else if ('open' in known) {
       tally.open.add(id);
       if (scan.side === 'source') settled.push({ key, row });
