@@ -28,17 +28,17 @@ type Rules = Pick<QueryCheck, 'keys' | 'columns' | 'tolerance'>;
 export function compareKeyed(check: Rules, source: readonly Row[], target: readonly Row[]): Compared {
   const { keys, columns, tolerance } = check;
   const keyOf = (row: Row): string => JSON.stringify(row.slice(0, keys));
-  const there = new Map(target.map((row) => [keyOf(row), row]));
+  // Of a target that has lost its unique index several rows may have one key: no two are held against one of the source.
+  const there = Map.groupBy(target, keyOf);
   const pairs: (readonly [Row | undefined, Row | undefined])[] = [];
   const labels = new Set<string>();
   for (const row of source) {
-    const other = there.get(keyOf(row));
-    there.delete(keyOf(row));
+    const other = there.get(keyOf(row))?.shift();
     const apart = columns.filter((column, i) => i >= keys && other && !near(row[i]!, other[i]!, column.numeric ? tolerance : undefined));
     if (other === undefined || apart.length > 0) pairs.push([row, other]);
     for (const { label } of apart) labels.add(label);
   }
-  for (const row of there.values()) pairs.push([undefined, row]);
+  for (const rows of there.values()) for (const row of rows) pairs.push([undefined, row]);
   const [first = [source[0], target[0]]] = pairs;
   // Of groups that are all equal no single one stands for the rest.
   const isWhole = keys > 0 && pairs.length === 0;

@@ -36,6 +36,11 @@ describe('rows with a key', () => {
     ],
   };
 
+  test('are more than one where they stand twice', () => {
+    const compared = compareKeyed(check, [['a', '1']], [['a', '1'], ['a', '1']]); // prettier-ignore
+    expect(compared).toMatchObject({ equal: false, message: 'one row differs (1 only on the target): area = a' });
+  });
+
   test('are paired by it, in any order', () => {
     const source = [
       ['a', '1'],
