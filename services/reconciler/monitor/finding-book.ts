@@ -62,7 +62,7 @@ export class FindingBook {
       // Which rows are named of too many changes from one comparison to the next: a table that lies in ruins is not written down row by row.
       if (one.key !== null && !this.#open.has(one.id) && room-- <= 0) continue;
       seen.add(one.id);
-      const next = this.#seen(one, at);
+      const next = this.#seen(one.key === null ? this.#besides(one, seen) : one, at);
       if (next !== undefined) changed.push(next);
     }
     if (isHot) return changed;
@@ -86,6 +86,15 @@ export class FindingBook {
   /** As `repairAsked`, of the findings named. */
   repairing(isAsked: (finding: DriftFinding) => boolean, at: Step): readonly DriftFinding[] {
     return this.open.filter(isAsked).map((finding) => this.#step(finding, 'repairing', at));
+  }
+
+  /** Of the rows that this comparison only counted, those that an earlier one named are told by their names. */
+  #besides(counted: Named, seen: ReadonlySet<string>): Named {
+    const { from, to, kind, rows } = counted;
+    const named = this.open.filter(
+      (one) => one.key !== null && one.from === from && one.to === to && one.kind === kind && !seen.has(one.id),
+    );
+    return { ...counted, rows: Math.max(1, rows - named.length) };
   }
 
   #seen(found: Named, at: Place): DriftFinding | undefined {
