@@ -11,7 +11,7 @@ import type { Inconclusive, InconclusiveCause, TableVerdict, VerifyResult } from
 import { cutOffBy, openSession } from '#connectors/probe/postgres/held-snapshot.ts';
 import { agreeOnDigest } from '#connectors/probe/postgres/platform.ts';
 import type { DigestPlan } from '#connectors/probe/postgres/row-sql.ts';
-import { knownTypes } from '#connectors/probe/postgres/target-state.ts';
+import { knownTypes, typesOf } from '#connectors/probe/postgres/target-state.ts';
 import { tableProbe, type TableProbe } from '#connectors/probe/postgres/table-scan.ts';
 import type { Logger } from '#services/runtime/service.ts';
 import { causeOf } from './inconclusive-cause.ts';
@@ -114,7 +114,7 @@ export async function prepare(
       const chosen = options.mapping.tables.filter((table) => options.tables?.(table) ?? true);
       const parts = new Map(chosen.map((table) => [table, options.parts?.(table)]));
       const tables = chosen.filter((table) => parts.get(table)?.length !== 0);
-      const types = [...new Set(tables.flatMap((table) => table.columns.map((column) => column.targetBaseType)))];
+      const types = [...new Set(tables.flatMap(typesOf))];
       const known = await knownTypes(source, types);
       const plan = await agreeOnDigest(source, target);
       const probes = tables.map((table) => tableProbe(table, (type) => known.has(type), options.targetRows?.(table)));

@@ -51,6 +51,9 @@ export function outputText(expression: string, baseType?: string): string {
 /** `known` tells whether the source server knows a type name. */
 export function columnSql(column: ColumnMapping, known: (type: string) => boolean): ColumnSql {
   if (column.keyMap !== undefined) return keySql(column, column.keyMap);
+  const { targetUnderDomain } = column;
+  // What steps compute into a domain is read as what the domain rests on.
+  if (targetUnderDomain !== undefined) return plainSql({ ...column, targetBaseType: targetUnderDomain }, known);
   return column.cast ? castSql(column, column.cast, known) : plainSql(column, known);
 }
 

@@ -4,7 +4,7 @@
  */
 import type pg from 'pg';
 import { parseLsn, type Lsn } from '#schemas/lsn.ts';
-import type { Pair } from '#schemas/mapping/compiled-mapping.ts';
+import type { Pair, TableMapping } from '#schemas/mapping/compiled-mapping.ts';
 import { queryRow, queryRows } from '#connectors/postgres/session.ts';
 
 export interface TargetState {
@@ -88,4 +88,9 @@ export async function knownTypes(client: pg.ClientBase, types: readonly string[]
     LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typlen = -1 WHERE coalesce(e.typtype, t.typtype) NOT IN ('d', 'e')`;
   const rows = await queryRows(client, sql, [types]);
   return new Set(rows.map((row) => row['type']!));
+}
+
+/** Those that the source may have to print its values as. */
+export function typesOf({ columns }: TableMapping): string[] {
+  return columns.map(({ targetBaseType, targetUnderDomain = targetBaseType }) => targetUnderDomain);
 }

@@ -25,7 +25,7 @@ import { queryRow } from '#connectors/postgres/session.ts';
 import { openSession } from '#connectors/probe/postgres/held-snapshot.ts';
 import { agreeOnDigest } from '#connectors/probe/postgres/platform.ts';
 import type { DigestPlan } from '#connectors/probe/postgres/row-sql.ts';
-import { knownTypes, readTableStates, readTargetState } from '#connectors/probe/postgres/target-state.ts';
+import { knownTypes, readTableStates, readTargetState, typesOf } from '#connectors/probe/postgres/target-state.ts';
 import { tableProbe, type Texts } from '#connectors/probe/postgres/table-scan.ts';
 import type { Logger } from '#services/runtime/service.ts';
 import { forEachRecord } from '#services/runtime/records.ts';
@@ -103,7 +103,7 @@ export class StreamMirror {
     const target = end(await openSession(options.targetUrl, 'target'));
     const plan = await agreeOnDigest(source, target);
     const version = Math.floor(Number((await queryRow(source, `SELECT current_setting('server_version_num') AS n`))!['n']) / VERSION_PARTS);
-    const types = options.mapping.tables.flatMap((table) => table.columns.map((column) => column.targetBaseType));
+    const types = options.mapping.tables.flatMap(typesOf);
     const known = await knownTypes(source, [...new Set(types)]);
     const tables = keepable(options.mapping, { version, parts: typeParts(options.types) });
     return new StreamMirror(options, plan, (type) => known.has(type), tables);
