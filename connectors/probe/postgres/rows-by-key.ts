@@ -30,8 +30,9 @@ const KEYS_PER_STATEMENT = 2_000;
 /** @param keys Source key texts on the source, target key texts on the target. @returns by the JSON text of the key. */
 export async function rowsByKey(scan: Scan, keys: readonly Texts[]): Promise<Map<string, ProbedRow>> {
   const found = new Map<string, ProbedRow>();
-  for (let from = 0; from < keys.length; from += KEYS_PER_STATEMENT) {
-    for (const row of await fetchRows(scan, keys.slice(from, from + KEYS_PER_STATEMENT), true)) put(found, row);
+  const distinct = once(keys);
+  for (let from = 0; from < distinct.length; from += KEYS_PER_STATEMENT) {
+    for (const row of await fetchRows(scan, distinct.slice(from, from + KEYS_PER_STATEMENT), true)) put(found, row);
   }
   return found;
 }
@@ -42,10 +43,15 @@ export async function digestsByKey(
   keys: readonly Texts[],
 ): Promise<Map<string, Pick<ProbedRow, 'key' | 'selected' | 'hash' | 'sum'>>> {
   const found = new Map<string, ProbedRow>();
-  for (let from = 0; from < keys.length; from += KEYS_PER_STATEMENT) {
-    for (const row of await fetchRows(scan, keys.slice(from, from + KEYS_PER_STATEMENT), false)) put(found, row);
+  const distinct = once(keys);
+  for (let from = 0; from < distinct.length; from += KEYS_PER_STATEMENT) {
+    for (const row of await fetchRows(scan, distinct.slice(from, from + KEYS_PER_STATEMENT), false)) put(found, row);
   }
   return found;
+}
+
+function once(keys: readonly Texts[]): readonly Texts[] {
+  return [...new Map(keys.map((key) => [keyId(key), key])).values()];
 }
 
 /** In place of each value of rows that have one key. No text of PostgreSQL holds a NUL. */
@@ -121,7 +127,9 @@ async function fetchRows(scan: Scan, keys: readonly Texts[], whole: boolean): Pr
   const matches = columns.map(({ name, type, comparable, keyMap }, i) => {
     const ref = `t.${quoteIdent(name)}`;
     if (keyMap !== undefined) return `${ref} = ${idOrNullSql(keyMap, `u.k${i}`, type)}`;
-    return comparable ? `${ref} = (u.k${i})::${type}` : `(${keyTexts[i]!}) = u.k${i}`;
+    // Types call different texts equal: a row is to be found by one of the keys asked for, and by no other.
+    const sameText = `(${keyTexts[i]!}) COLLATE "C" = u.k${i}`;
+    return comparable ? `${ref} = (u.k${i})::${type} AND ${sameText}` : sameText;
   });
   const unnest = `unnest(${columns.map((_, i) => `$${i + 1}::text[]`).join(', ')}) AS u(${columns.map((_, i) => `k${i}`).join(', ')})`;
   // A softly deleted row is none; of the source's rows `selected` tells.
