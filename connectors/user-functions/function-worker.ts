@@ -1,12 +1,23 @@
 /**
  * Runs in a worker of its own: loads one file of the user's and answers calls of its functions. Guarantee: one answer for each call, by the
- * very text that was hashed; the file on disk is not looked at.
+ * very text that was hashed; the file on disk is not looked at, nor is any other: what it imports, however and whenever, is of Node or refused.
  */
-import { registerHooks } from 'node:module';
+import { isBuiltin, registerHooks } from 'node:module';
 import { workerData, type MessagePort } from 'node:worker_threads';
 import type { Answer, Call, WorkerStart } from './open-functions.ts';
 
 const { url, text, port, signal } = workerData as WorkerStart & { readonly port: MessagePort };
+
+/** Its digest is of this one file. */
+class NotAlone extends Error {
+  override readonly name = 'NotAlone';
+  readonly specifier: string;
+
+  constructor(specifier: string) {
+    super(`it imports ${specifier}`);
+    this.specifier = specifier;
+  }
+}
 
 let loaded: Readonly<Record<string, unknown>> = {};
 
@@ -33,7 +44,11 @@ function send(answer: Answer): void {
 }
 
 registerHooks({
-  resolve: (specifier, context, next) => (specifier === url ? { url, shortCircuit: true } : next(specifier, context)),
+  resolve: (specifier, context, next) => {
+    if (specifier === url) return { url, shortCircuit: true };
+    if (!isBuiltin(specifier)) throw new NotAlone(specifier);
+    return next(specifier, context);
+  },
   load: (wanted, context, next) =>
     wanted === url
       ? { format: url.endsWith('ts') ? 'module-typescript' : 'module', source: text, shortCircuit: true }
@@ -45,5 +60,6 @@ try {
   loaded = (await import(url)) as typeof loaded;
   send({ value: Object.keys(loaded).filter((name) => typeof loaded[name] === 'function') });
 } catch (error) {
-  send({ error: error instanceof Error ? error.message : 'it threw while it was loaded' });
+  if (error instanceof NotAlone) send({ error: error.message, imports: error.specifier });
+  else send({ error: error instanceof Error ? error.message : 'it threw while it was loaded' });
 }

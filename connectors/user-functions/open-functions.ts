@@ -11,13 +11,16 @@ import { pathToFileURL } from 'node:url';
 import { MessageChannel, receiveMessageOnPort, Worker, type MessagePort } from 'node:worker_threads';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { UserFunctionFailure, type FunctionRow, type UserFunction } from '#schemas/mapping/steps/user-function.ts';
+import { NotUtf8, utf8Text } from '#schemas/utf8.ts';
 
 export interface Call {
   readonly name: string;
   readonly row: FunctionRow;
 }
 
-export type Answer = { readonly value: unknown } | { readonly error: string };
+export type Answer =
+  | { readonly value: unknown }
+  | { readonly error: string; /** Of a start: what the file imports, and may not. */ readonly imports?: string };
 
 export interface WorkerStart {
   /** Names the text. */
@@ -32,8 +35,6 @@ const CALL_MS_MAX = 1_000;
 const HEAP_MB_MAX = 256;
 /** Until a start that failed is tried again: it may take its whole time, and every row asks for it. */
 const RESTART_PAUSE_MS = 30_000;
-/** Of a static or a dynamic import, or of require. */
-const IMPORTED = /\b(?:from|import|require)\s*\(?\s*['"`]([^'"`]+)['"`]/g;
 
 /** @throws PipelineError CF-1002 when the file cannot be read or loaded, CF-1004 when it imports another, or has no such function. */
 export async function openFunctions(
@@ -41,18 +42,7 @@ export async function openFunctions(
   names: readonly string[],
   restartPauseMs: number = RESTART_PAUSE_MS,
 ): Promise<ReadonlyMap<string, UserFunction>> {
-  const text = await readFile(path, 'utf8').catch((error: unknown) => {
-    throw new PipelineError('CF-1002', `${path} cannot be read: ${messageOf(error)}`, {
-      cause: error,
-      remedy: 'Mend the path given under call.',
-    });
-  });
-  const other = [...text.matchAll(IMPORTED)].map((match) => match[1]!).find((specifier) => !specifier.startsWith('node:'));
-  if (other !== undefined) {
-    throw new PipelineError('CF-1004', `${path} imports ${other}; a file of functions stands alone`, {
-      remedy: 'Only modules of Node (node:…) may be imported: the digest of the mapping covers this one file.',
-    });
-  }
+  const text = await textOf(path);
   const digest = createHash('sha256').update(text).digest('hex');
   const host = new FunctionHost(path, text, restartPauseMs);
   const exported = host.open();
@@ -60,6 +50,18 @@ export async function openFunctions(
   if (missing !== undefined)
     throw new PipelineError('CF-1004', `${path} exports no function ${missing}`, { remedy: 'Mend the name behind the #.' });
   return new Map(names.map((name) => [name, { digest, call: (row) => host.call({ name, row }) }]));
+}
+
+/** @throws PipelineError CF-1002 */
+async function textOf(path: string): Promise<string> {
+  try {
+    return utf8Text(await readFile(path));
+  } catch (error) {
+    throw new PipelineError('CF-1002', `${path} cannot be read: ${messageOf(error)}`, {
+      cause: error,
+      remedy: error instanceof NotUtf8 ? 'Save it in UTF-8.' : 'Mend the path given under call.',
+    });
+  }
 }
 
 class FunctionHost {
@@ -79,6 +81,11 @@ class FunctionHost {
   open(): readonly string[] {
     const answer = this.#start();
     if ('value' in answer) return answer.value as string[];
+    if (answer.imports !== undefined) {
+      throw new PipelineError('CF-1004', `${this.#path} imports ${answer.imports}; a file of functions stands alone`, {
+        remedy: 'Only modules of Node (node:…) may be imported: the digest of the mapping covers this one file.',
+      });
+    }
     throw new PipelineError('CF-1002', `${this.#path} cannot be loaded: ${answer.error}`, {
       remedy: 'Mend the file, or the path under call.',
     });

@@ -163,5 +163,5 @@ export function compileCondition(column: CatalogColumn, filter: FilterEntry, lis
   // A collation of the column's own, or of its domain's, may call different texts equal.
   const ownOrder = plain.collation !== undefined || column.typtype === 'd';
   const type = onlyNull || !plain.builtin || ownOrder ? undefined : COMPARED_AS[plain.typeName ?? ''];
-  return { column: column.name, op: filter.op, values: values as (string | null)[], ...(type !== undefined && { type }) };
+  return { column: column.name, op: filter.op, values: [...new Set(values as (string | null)[])], ...(type !== undefined && { type }) };
 }

@@ -162,7 +162,7 @@ function mergeAll(placed: readonly Placed[], list: FindingList): readonly (reado
   });
   return placed.map(({ mapping }, i) => [
     mapping,
-    { ...mapping, merge: { witness: witnesses[i]!, others: witnesses.filter((_, j) => j !== i) } },
+    { ...mapping, merge: { witness: witnesses[i]!, others: witnesses.filter((_, j) => j !== i).toSorted() } },
   ]);
 }
 

@@ -5,13 +5,13 @@
 import { createHash } from 'node:crypto';
 import type { MigrationFile } from '../config/migration-file.ts';
 import { asNamed } from '../mapping/renames.ts';
-import { tableId, type CompiledMapping, type TableMapping } from '../mapping/compiled-mapping.ts';
+import { pairId, type CompiledMapping, type TableMapping } from '../mapping/compiled-mapping.ts';
 
 const FORM = 1;
 
 export function planHash(file: MigrationFile, mapping: CompiledMapping): string {
   const tables = asNamed(mapping)
-    .tables.toSorted((a, b) => (tableId(a.from) < tableId(b.from) ? -1 : 1))
+    .tables.toSorted((a, b) => (pairId(a) < pairId(b) ? -1 : 1))
     .map(policiesOf);
   const meaning = {
     form: FORM,

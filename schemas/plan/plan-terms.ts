@@ -16,7 +16,7 @@ export const METHOD: Readonly<Record<'postgres' | 'redis', readonly string[]>> =
     MOVED,
     'Each row in Redis carries its place in the WAL and is only ever written forward, so a change that comes again changes nothing. A transaction is not seen at once: its rows show up one after another.',
     "A value passes as PostgreSQL's own text; every conversion is one pure function, the same for copy and changes.",
-    'crossfade verify and crossfade repair do not work with Redis yet: compare by other means before you rely on it.',
+    'crossfade verify compares every row of the source with what stands under its key in Redis, while both are written to; crossfade repair copies again what differs.',
     'The source gets one replication slot and one publication; Redis the keys that begin with crossfade:, and the field _cf in each row.',
   ],
 };

@@ -4,6 +4,7 @@ import { dirname, isAbsolute, join } from 'node:path';
 import { LookupFault, parseLookup } from '#schemas/config/lookup-file.ts';
 import type { MigrationFile, PlacedStep, TableEntry } from '#schemas/config/migration-file.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
+import { NotUtf8, utf8Text } from '#schemas/utf8.ts';
 
 /** It is held in memory, once for each table. */
 const FILE_BYTES_MAX = 16 * 1024 * 1024;
@@ -52,22 +53,14 @@ async function readText(at: string, name: string): Promise<string> {
         path: at,
         remedy: 'Keep it under 16 MiB: a larger one is a table to join.',
       });
-    return decoded(await handle.readFile());
+    return utf8Text(await handle.readFile());
   } catch (error) {
-    if (error instanceof PipelineError || error instanceof LookupFault) throw error;
+    if (error instanceof NotUtf8) throw new LookupFault('it is not in UTF-8');
+    if (error instanceof PipelineError) throw error;
     throw new PipelineError('CF-1002', `${name} cannot be read: ${messageOf(error)}`, {
       path: at,
       cause: error,
       remedy: 'Check the path under lookup.',
     });
-  }
-}
-
-/** Without a byte order mark. @throws LookupFault for bytes that would be read as other characters. */
-function decoded(bytes: Buffer): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch {
-    throw new LookupFault('it is not in UTF-8');
   }
 }

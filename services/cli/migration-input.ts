@@ -13,6 +13,7 @@ import { FILE_BYTES_MAX } from '#schemas/config/yaml-source.ts';
 import { errorOf } from '#schemas/envelope.ts';
 import { messageOf, PipelineError } from '#schemas/errors.ts';
 import { didYouMean } from '#schemas/nearest-name.ts';
+import { NotUtf8, utf8Text } from '#schemas/utf8.ts';
 import type { CliIo, CommandContext } from './command.ts';
 import { withLookups } from './lookups.ts';
 import { withFunctions } from './user-functions.ts';
@@ -166,9 +167,18 @@ export async function readText(path: string, typed: string): Promise<string> {
     await using handle = await open(path, 'r');
     const { size } = await handle.stat();
     if (size > FILE_BYTES_MAX) throw new PipelineError('CF-1006', `${typed} has ${size} bytes`, { path: typed });
-    return await handle.readFile('utf8');
+    return utf8Text(await handle.readFile());
   } catch (error) {
     if (error instanceof PipelineError) throw error;
+    if (error instanceof NotUtf8) {
+      const remedy = 'Save it in UTF-8: what it says would be read as something else.';
+      throw new PipelineError('CF-1002', `${typed} cannot be read: it is not in UTF-8`, {
+        path: typed,
+        line: error.line,
+        column: 1,
+        remedy,
+      });
+    }
     const reason = (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is no such file' : messageOf(error);
     const remedy =
       typed === DEFAULT_FILE

@@ -10,6 +10,7 @@ import { type TableMapping, tableId } from '#schemas/mapping/compiled-mapping.ts
 import type { DriftFinding } from '#schemas/reconcile/drift-finding.ts';
 import type { VerifyResult } from '#schemas/reconcile/verify-result.ts';
 import type { RecopyRequest } from '#schemas/recopy.ts';
+import { utf8Text } from '#schemas/utf8.ts';
 import { readOpenFindings } from '#connectors/target/postgres/reconcile-record.ts';
 import { DEFAULT_LIMITS } from '#services/reconciler/limits.ts';
 import { tableName } from '#services/reconciler/monitor/table-name.ts';
@@ -262,7 +263,7 @@ function requireKey(table: TableMapping, option: string): void {
 
 async function readKeys(typed: string, { io }: CommandContext): Promise<string> {
   try {
-    return await readFile(isAbsolute(typed) ? typed : join(io.directory, typed), 'utf8');
+    return utf8Text(await readFile(isAbsolute(typed) ? typed : join(io.directory, typed)));
   } catch (error) {
     throw new PipelineError('CF-1007', `${typed} cannot be read: ${messageOf(error)}`, {
       cause: error,

@@ -35,7 +35,13 @@ function readerOf(column: CatalogColumn): (text: string) => string | bigint | bo
 }
 
 function textOf(value: unknown): Value {
-  if (value === null || typeof value === 'bigint' || typeof value === 'number') return value === null ? null : String(value);
+  if (value === null || typeof value === 'bigint') return value === null ? null : String(value);
+  if (typeof value === 'number') {
+    // What comes of reckoning with what was no number, or of dividing by zero: numeric would take it without a word.
+    if (!Number.isFinite(value))
+      throw new StepRefusal(`the function gave back ${value}; where that is meant, let it give the text '${value}'`);
+    return String(value);
+  }
   if (typeof value === 'boolean') return value ? 't' : 'f';
   if (typeof value === 'string' && !value.includes('\0')) return value;
   throw new StepRefusal('the function gave back neither text nor a number, true, false or null');

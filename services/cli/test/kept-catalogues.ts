@@ -10,6 +10,7 @@ import { messageOf, PipelineError, type Finding } from '#schemas/errors.ts';
 import { listNames, warningFinding } from '#schemas/finding.ts';
 import { compileMapping, type MappingResult } from '#schemas/mapping/compile-mapping.ts';
 import { compileRedisMapping } from '#schemas/mapping/redis/compile-redis.ts';
+import { utf8Text } from '#schemas/utf8.ts';
 
 /** @throws PipelineError CF-1010 */
 export async function readKeptCatalogues({ path: typed, targetName }: MigrationFile, path: string): Promise<Catalogues> {
@@ -24,7 +25,7 @@ export async function readKeptCatalogues({ path: typed, targetName }: MigrationF
 /** Undefined where there is none. */
 export async function textAt(path: string): Promise<string | undefined> {
   try {
-    return await readFile(path, 'utf8');
+    return utf8Text(await readFile(path));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw new PipelineError('CF-1002', `${path} cannot be read: ${messageOf(error)}`, { path, cause: error });

@@ -59,6 +59,27 @@ test('a file that is missing, broken, not alone or without the function is told 
   await expect(openFunctions(await fileOf('export const a = 1;'), ['a'])).rejects.toThrow('exports no function a');
 });
 
+test('what a file imports by ways that its text does not show is refused as well; what is only a type, or only looks like an import, is not', async () => {
+  await writeFile(join(directory, 'other.ts'), 'export const b = 1;\n');
+  const hidden = ["const other = './other' + '.ts';", 'const { b } = await import(other);', 'export const a = () => b;'].join('\n');
+  await expect(openFunctions(await fileOf(hidden), ['a'])).rejects.toMatchObject({
+    code: 'CF-1004',
+    message: expect.stringContaining('imports ./other.ts'),
+  });
+  const late = [
+    "import { createRequire } from 'node:module';",
+    "export const a = () => createRequire(import.meta.url)('./other' + '.ts').b;",
+  ].join('\n');
+  const functions = await openFunctions(await fileOf(late), ['a']);
+  expect(() => functions.get('a')!.call({})).toThrow('the function threw');
+  const harmless = [
+    "import type { Row } from './types.ts'; // taken from 'legacy'",
+    'export const a = (row: Row): string => \'copied from "the old one"\';',
+  ].join('\n');
+  const alone = await openFunctions(await fileOf(harmless), ['a']);
+  expect(alone.get('a')!.call({})).toContain('copied');
+});
+
 /** Counts its starts in `starts`, and fails from the second on while `broken` is there. */
 function fragile(starts: string, broken: string): string {
   return `import { appendFileSync, existsSync } from 'node:fs';

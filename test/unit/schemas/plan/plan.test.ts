@@ -97,8 +97,8 @@ describe('a plan', () => {
     });
     expect(toRedis.target).toEqual({ server: 'Redis', address: 'redis://cache:6379/1' });
     expect(toRedis.tables[0]?.redis).toEqual({ key: 'from the environment', form: 'hash', ttlSeconds: null, sets: [] });
-    expect(toRedis.method.join(' ')).toMatch(/verify and crossfade repair do not work with Redis yet/);
-    expect(toRedis.method.join(' ')).not.toMatch(/exactly once|compares every row/);
+    expect(toRedis.method.join(' ')).toMatch(/verify compares every row of the source with what stands under its key in Redis/);
+    expect(toRedis.method.join(' ')).not.toMatch(/exactly once|at one point of the WAL/);
     for (const one of [plan, toRedis]) {
       const blocks = layoutPlan(one);
       for (const text of [JSON.stringify(one), renderMarkdown(blocks), renderHtml('plan', blocks)])
@@ -227,8 +227,22 @@ describe('its hash', () => {
     const { hash } = planOf(FIRST, source, target);
     const grown = { ...source, tables: source.tables.map((table) => ({ ...table, rowEstimate: 1000, bytes: 1e6 })) };
     const other =
-      '  - from: public.b # in another order\n  - from: "*.*"\n    existing: refuse\n    exclude: [public.b]\n    where: { n: 1, tenant: [2, 1] }\n';
+      '  - from: public.b # in another order\n  - from: "*.*"\n    existing: refuse\n    exclude: [public.b]\n    where: { n: 1, tenant: [2, 1, 02] }\n';
     expect(planOf(other, grown, target, 'copy: { parallel: 7 }\n').hash).toBe(hash);
+  });
+
+  test('is the same whatever the order of entries that have a source, or a target, in common', async () => {
+    const keyed = ['a', 'b', 'c'].map((name) => `CREATE TABLE ${name} (id int PRIMARY KEY, ${name}1 int NOT NULL, e int[]);`).join('');
+    const source = await catalogOf(keyed);
+    const target = await catalogOf(`CREATE TABLE all_of (id int PRIMARY KEY, a1 int, b1 int, c1 int);
+      CREATE TABLE a_again (id int PRIMARY KEY, a1 int); CREATE TABLE e (id int, e int, n int, PRIMARY KEY (id, n));`);
+    const entries = [
+      ...['a', 'b', 'c'].map((name) => `  - { from: public.${name}, to: public.all_of, drop: [${name === 'a' ? '' : 'e'}] }`),
+      '  - { from: public.a, to: public.a_again }',
+      '  - { from: public.a, to: public.e, explode: { column: e, element: e, ordinal: n } }',
+    ];
+    const { hash } = planOf(entries.join('\n'), source, target);
+    expect(planOf(entries.toReversed().join('\n'), source, target).hash).toBe(hash);
   });
 
   test.for([

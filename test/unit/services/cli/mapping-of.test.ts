@@ -1,5 +1,5 @@
 /** The published helper, as a user's own tests would import it. */
-import { mkdtemp, symlink, mkdir, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, symlink, mkdir, writeFile } from 'node:fs/promises';
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { tmpdir } from 'node:os';
@@ -40,6 +40,27 @@ beforeAll(async () => {
   const target = await catalogOf('CREATE TABLE customer (customer_id bigint PRIMARY KEY, name text, balance numeric(12,3), flags text)');
   await writeFile(join(directory, 'migration.catalogue.json'), renderCatalogues(file!, { source, target }));
   map = await mappingOf('migration.yaml', { directory, env: {} });
+});
+
+test('a file that is not in UTF-8 is refused with its line, be it the mapping or its functions: a filter of other characters lets no row through', async () => {
+  const latin = join(directory, 'latin.yaml');
+  await writeFile(latin, Buffer.from(FILE.replace('tenant: 7', "first: 'Zoë'"), 'latin1'));
+  await expect(mappingOf(latin, { directory, env: {} })).rejects.toMatchObject({ code: 'CF-1002', place: { path: latin, line: 9 } });
+  await writeFile(join(directory, 'latin.mjs'), Buffer.from("export const flags = () => 'ë';\n", 'latin1'));
+  await writeFile(join(directory, 'calls.yaml'), FILE.replace('functions.mjs', 'latin.mjs'));
+  await expect(mappingOf('calls.yaml', { directory, env: {} })).rejects.toThrow('it is not in UTF-8, first in line 1');
+});
+
+test('what is no number refuses the row, though numeric and text would take it', async () => {
+  await writeFile(join(directory, 'numbers.mjs'), 'export const flags = ({ bits }) => Number(bits) / 0;\n');
+  await writeFile(join(directory, 'numbers.yaml'), FILE.replace('functions.mjs', 'numbers.mjs'));
+  await writeFile(join(directory, 'numbers.catalogue.json'), await readFile(join(directory, 'migration.catalogue.json')));
+  const numbers = await mappingOf('numbers.yaml', { directory, env: {} });
+  for (const [bits, told] of [
+    [0n, 'NaN'],
+    [1n, 'Infinity'],
+  ] as const)
+    expect(() => numbers('public.person', { id: 1, bits, tenant: 7 })).toThrow(`the function gave back ${told}`);
 });
 
 test('a row gives its target rows, as PostgreSQL prints them', () => {
