@@ -1,6 +1,6 @@
 /**
  * The cast of one column. Guarantee: a declared cast becomes the target column's own type as the catalogue spells it (nothing of the
- * file's text reaches SQL but a time zone, quoted), and a value is never narrowed unless the file says so.
+ * file's text reaches SQL but a time zone, quoted), a value is never narrowed unless the file says so, and has one meaning whenever it is cast.
  */
 import type { ColumnEntry } from '../config/migration-file.ts';
 import { didYouMean } from '../nearest-name.ts';
@@ -51,7 +51,20 @@ function yamlText(text: string): string {
 function toTarget(column: CatalogColumn, target: CatalogColumn, context: ColumnContext): ColumnCast | undefined {
   const plain = underDomain(target);
   if (!plain.builtin || (target.typtype === 'd' && fitTypes(column, plain, context.world).kind === 'same')) return undefined;
-  return { fromType: readableType(column), sql: `($$)::${plain.type}` };
+  const sql = `($$)::${plain.type}`;
+  return { fromType: readableType(column), sql: isOfTime(plain) && !isOfTime(underDomain(column)) ? lasting(sql, plain.type) : sql };
+}
+
+const OF_TIME = /^_?(?:date|timestamp|timestamptz|time|timetz|(?:date|ts|tstz)(?:multi)?range)$/;
+
+function isOfTime({ builtin, typeName = '' }: CatalogColumn): boolean {
+  return builtin && OF_TIME.test(typeName);
+}
+
+/** Words that are another time whenever they are read: copy, stream and comparison would each have their own. None is in any value's own text. */
+function lasting(cast: string, type: string): string {
+  const words = `($$)::text COLLATE "C" ~* '(^|[^a-z])(now|today|tomorrow|yesterday)([^a-z]|$)'`;
+  return `(CASE WHEN ${words} THEN ('a word for the time of reading: ' || ($$)::text)::${type} ELSE ${cast} END)`;
 }
 
 /** The type that both servers know the source's text by. */

@@ -1,6 +1,8 @@
 /** Casts of a step beside PostgreSQL's own: what passes is a value there too, in the same spelling, and nothing was rounded on the way. */
 import { expect, test } from 'vitest';
+import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
 import { ask, takenBy } from '#test/support/ask-postgres.ts';
+import { catalogOf, fileOf, told } from '#test/support/compile.ts';
 import { seeded, seedFromEnvironment } from '#test/support/random.ts';
 
 const NUMBERS = ['0', '-0', '0.00', '1', '100', '-100', '100.00', '12300', '1.23e4', '99900', '99949', '99950', '1e5', '150', '49', '50'];
@@ -162,4 +164,32 @@ test.for(['double precision', 'real'])('a cast to %s gives the nearest number in
   const taken = takenBy({ cast: { to, onError: 'fail' } });
   const unlike = values.flatMap((value, i) => (taken(value) === (expected[i] ?? undefined) ? [] : [[value, taken(value), expected[i]]]));
   expect(unlike).toEqual([]);
+});
+
+test("the server's cast of a text to a time refuses words that mean another time whenever they are read, and nothing else", async () => {
+  const source = await catalogOf(
+    'CREATE TABLE a (id int PRIMARY KEY, d text, t varchar(40), z char(30), o time, m text[], r text, k timestamp)',
+  );
+  const target = await catalogOf(
+    'CREATE TABLE a (id int PRIMARY KEY, d date, t timestamp(3), z timestamptz, o timetz, m date[], r tstzrange, k date)',
+  );
+  const types = { d: 'date', t: 'timestamp(3)', z: 'timestamptz', o: 'timetz', m: '"date[]"', r: 'tstzrange', k: 'date' };
+  const columns = Object.entries(types).map(([name, type]) => `${name}: { cast: ${type} }`);
+  const { mapping, findings } = compileMapping(fileOf(`  - { from: public.a, columns: { ${columns.join(', ')} } }\n`), source, target);
+  expect(told(findings)).toEqual([]);
+  const casts = new Map(mapping!.tables[0]!.columns.map(({ target: name, cast }) => [name, cast]));
+  // A cast of one time to another is as it was: no such word is in its text.
+  for (const name of ['o', 'k']) expect(casts.get(name)!.sql).not.toContain('CASE');
+  const cast = (name: string, value: string): Promise<(string | null)[]> =>
+    ask(
+      casts
+        .get(name)!
+        .sql.split('$$')
+        .join(`(v1::${casts.get(name)!.fromType})`),
+      [value],
+    );
+  const words = [['d', 'today'], ['t', ' NOW '], ['t', 'Tomorrow 12:00'], ['z', 'yesterday'], ['m', '{2024-01-01,now}'], ['r', '[2024-01-01,now)']] as const; // prettier-ignore
+  for (const [name, value] of words) await expect(cast(name, value)).rejects.toThrow(/a word for the time of reading/);
+  const kept = [['d', 'epoch', '1970-01-01'], ['d', 'Jan 2 2024', '2024-01-02'], ['t', '2024-01-01 10:00:00.1239', '2024-01-01 10:00:00.124'], ['z', 'infinity', 'infinity'], ['m', '{2024-01-01,NULL}', '{2024-01-01,NULL}']] as const; // prettier-ignore
+  for (const [name, value, made] of kept) expect(await cast(name, value)).toEqual([made]);
 });

@@ -63,6 +63,7 @@ export async function checkForeignKeys({ facts, tables, chunkRows }: TargetCheck
       ),
     );
   }
+  findings.push(...checkSelfReferences(keyed, chunkRows, grant));
   const outside = keyed.flatMap(({ table }) =>
     table.foreignKeys
       .filter((key) => !isMapped(tables, key.toSchema, key.toTable))
@@ -82,6 +83,30 @@ export async function checkForeignKeys({ facts, tables, chunkRows }: TargetCheck
     findings.push(infoFinding('CF-5007', message, `Faster: ${grant}`));
   }
   return findings;
+}
+
+/**
+ * A statement of the source is checked when it ends; its rows come one by one. Between tables the sink's order helps (parents first, and last to
+ * go), within one nothing does but a check at the end of the transaction.
+ */
+function checkSelfReferences(keyed: readonly TargetTable[], chunkRows: number, grant: string): Finding[] {
+  const keys = keyed
+    .filter(({ rowsExpected }) => rowsExpected <= chunkRows) // a larger one is refused as a circle
+    .flatMap(({ table }) =>
+      table.foreignKeys
+        .filter((key) => !key.deferrable && key.toSchema === table.schema && key.toTable === table.name)
+        .map((key) => ({ table: quoteTable(table), key: quoteIdent(key.name) })),
+    );
+  if (keys.length === 0) return [];
+  const alter = [...new Set(keys.map(({ table, key }) => `ALTER TABLE ${table} ALTER CONSTRAINT ${key} DEFERRABLE;`))];
+  const names = listNames([...new Set(keys.map(({ table, key }) => `${key} on ${table}`))]);
+  return [
+    warningFinding(
+      'CF-5007',
+      `foreign keys of tables that refer to themselves are checked row by row, where the source checks whole statements: one that inserts, deletes or moves rows that refer to each other holds its table: ${names}`,
+      `Let them be checked at the end of a transaction: ${alter.join(' ')}  -- or ${grant}`,
+    ),
+  ];
 }
 
 function isMapped(tables: readonly TargetTable[], schema: string, name: string): boolean {
