@@ -95,6 +95,17 @@ test('a step is believed only when its query says so', async () => {
   );
 });
 
+test('a step that ends its transaction by itself is told and undone whole, and one that empties the search path leaves it to itself', async () => {
+  const script = { ...column, up: `BEGIN; ${column.up}; COMMIT; CREATE TABLE later (n int)`, down: `${column.down}; DROP TABLE later` };
+  expect((await failureOf([index, script])).message).toMatch(
+    /^schema step note failed: its text ends the transaction .*; undone: note, by_name$/,
+  );
+  expect(await state()).toMatchObject(OPEN);
+  expect(await sql(`SELECT FROM pg_class WHERE relname IN ('later', 'made_with_note')`)).toEqual([]);
+  const dumped = { ...column, up: `SELECT set_config('search_path', '', false); ALTER TABLE public.customer ADD COLUMN note text` };
+  expect(await applySchemaSteps(database.url, 'm', [dumped, index])).toEqual({ done: ['note', 'by_name'], kept: [] });
+});
+
 test('a step that was changed after it was done, or undone by hand, is refused', async () => {
   await applySchemaSteps(database.url, 'm', [column]);
   expect((await failureOf([{ ...column, up: 'SELECT 1' }])).message).toBe(

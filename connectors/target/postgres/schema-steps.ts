@@ -81,6 +81,14 @@ export async function rollBackSchemaSteps(url: string, name: string, steps: read
   return await runner.rollBack(steps);
 }
 
+class TransactionEnded extends Error {
+  override readonly name = 'TransactionEnded';
+
+  constructor() {
+    super('its text ends the transaction that it runs in; take BEGIN, COMMIT and ROLLBACK out, or say transaction: false of one statement');
+  }
+}
+
 class StepRunner implements AsyncDisposable {
   readonly #client: pg.Client;
   readonly #name: string;
@@ -169,7 +177,7 @@ class StepRunner implements AsyncDisposable {
   async #do(step: SchemaStepEntry): Promise<void> {
     if (step.transaction) {
       await this.#inTransaction(async () => {
-        await this.#client.query(step.up);
+        await this.#runWithin(step.up);
         await this.#mustBeDone(step);
         await this.#write(step, 'done');
       });
@@ -193,6 +201,22 @@ class StepRunner implements AsyncDisposable {
     await this.#write(step, 'done');
   }
 
+  /** Behind a COMMIT of the text's own nothing would be taken back, or stand together with its line in the journal. */
+  async #runWithin(sql: string): Promise<void> {
+    const ours = await this.#transaction();
+    await this.#client.query(sql);
+    if ((await this.#transaction()) !== ours) throw new TransactionEnded();
+  }
+
+  /** The path is put back, too: what pg_dump writes empties it, and names of a query or the next step would be nobody's. */
+  async #transaction(): Promise<string | undefined> {
+    const { rows } = await this.#client.query<{ id: string }>(
+      `SELECT pg_catalog.pg_current_xact_id()::text AS id, pg_catalog.set_config('search_path', $1, false)`,
+      [SETTINGS.search_path],
+    );
+    return rows[0]?.id;
+  }
+
   async #mustBeDone(step: SchemaStepEntry): Promise<void> {
     if (!(await this.#verified(step))) throw new Error('it ran, but its query does not say that it is done');
   }
@@ -205,7 +229,7 @@ class StepRunner implements AsyncDisposable {
   async #undo(step: SchemaStepEntry): Promise<void> {
     if (step.transaction) {
       await this.#inTransaction(async () => {
-        await this.#client.query(step.down);
+        await this.#runWithin(step.down);
         await this.#mustBeUndone(step);
         await this.#forget(step);
       });
@@ -234,8 +258,9 @@ class StepRunner implements AsyncDisposable {
     const undone: string[] = [];
     const told = `schema step ${failed.name} failed: ${messageOf(cause)}`;
     const unsettled = steps.filter((step) => this.#journal.get(step.name)?.settled === false && step !== failed).toReversed();
-    // Outside a transaction something of it may be there.
-    const toUndo = failed.transaction ? unsettled : [failed, ...unsettled];
+    // Outside a transaction, be it by its own COMMIT, something of it may be there.
+    const mayStay = !failed.transaction || cause instanceof TransactionEnded;
+    const toUndo = mayStay ? [failed, ...unsettled] : unsettled;
     for (const step of toUndo) {
       try {
         await this.#undo(step);
