@@ -23,6 +23,11 @@ export function maskParametersIn(text: string): string {
   return text.replaceAll(/([?&])([^=&\s"'?]+)=([^&\s"']*)/g, masked);
 }
 
+/** Settings of an application's own (`-c app.token=…`) in libpq's `options` are for its policies and triggers, and may be secrets. */
+const OWN_SETTING = /(?:-c\s*|--)[\w-]+\.[\w.-]+\s*=/;
+
 function masked(whole: string, before: string, name: string): string {
-  return isSecretParameter(`${name}=`) ? `${before}${name}=${SHOWN}` : whole;
+  const [options] = new URLSearchParams(whole.slice(1)).getAll('options');
+  const isSecret = isSecretParameter(`${name}=`) || (options !== undefined && OWN_SETTING.test(options));
+  return isSecret ? `${before}${name}=${SHOWN}` : whole;
 }

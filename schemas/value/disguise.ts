@@ -98,11 +98,18 @@ function day(text: string, stream: KeyedBytes): string {
   return `${date === text.slice(0, 10) ? '1970-01-01' : date}${rest}`;
 }
 
-/** The same shape with every text and number in disguise; member names stay, they are the shape. */
+/** A name that a programmer gave; `ada@example.org`, `+49 30 1234` and `4711` are somebody's data, though they name a member. */
+const MEMBER = /^(?:[A-Za-z_$][\w$.:/-]*|\d{1,3})$/;
+
+/** The same shape with every text and number in disguise; member names stay, they are the shape, but for those that are values themselves. */
 function json(text: string, key: Buffer): string | undefined {
   try {
     const value = JSON.parse(text, (_name, inner: unknown, context?: { readonly source?: string }) => {
       if (typeof inner === 'string') return characters(inner, new KeyedBytes(key, inner), PLAIN);
+      if (typeof inner === 'object' && inner !== null && !Array.isArray(inner)) {
+        const named = (name: string): string => (MEMBER.test(name) ? name : characters(name, new KeyedBytes(key, name), PLAIN));
+        return Object.fromEntries(Object.entries(inner).map(([name, value]) => [named(name), value as unknown]));
+      }
       if (typeof inner !== 'number') return inner;
       const source = context?.source ?? String(inner);
       const drawn = Number(characters(source, new KeyedBytes(key, source), PLAIN));

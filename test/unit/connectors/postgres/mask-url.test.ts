@@ -14,6 +14,9 @@ test.each([
     'postgres://u@host/db?sslmode=require&sslpassword=***&passfile=/p',
   ],
   ['postgres://u@host/db?p%61ssword=se"cret', 'postgres://u@host/db?p%61ssword=***'],
+  ['postgres://u@host/db?options=-c%20app.token%3Dsecret&sslmode=require', 'postgres://u@host/db?options=***&sslmode=require'],
+  ['postgres://u@host/db?options=--app.token=secret', 'postgres://u@host/db?options=***'],
+  ['postgres://u@host/db?options=-c%20search_path%3Dapp', 'postgres://u@host/db?options=-c%20search_path%3Dapp'],
   ['postgres://u@host:5432/db', 'postgres://u@host:5432/db'],
 ])('%s is shown without its password', (url, shown) => {
   expect(maskUrl(url)).toBe(shown);

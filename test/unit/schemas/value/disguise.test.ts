@@ -43,6 +43,14 @@ test.for([
   }
 });
 
+test('members that are named by values are in disguise as well, those that a programmer named are not', () => {
+  const hidden = hide('{"ada@example.org": {"first_name": "Ada", "0": 1}, "+49 30 1234": true, "4711": null, "Zoë": 2}', 'jsonb');
+  expect(hidden).not.toMatch(/ada@|49|4711|Zoë/);
+  expect(Object.keys(JSON.parse(hidden) as object)).toHaveLength(4);
+  expect(hidden).toContain('"first_name"');
+  expect(hidden).toContain('"0":');
+});
+
 test('an enum takes one of its labels, and a type without a disguise none at all', () => {
   expect(['a', 'b']).toContain(disguise('a', { baseType: 'public.mood', labels: ['a', 'b'] }, key));
   expect(disguise('(1,2)', { baseType: 'point' }, key)).toBeUndefined();
