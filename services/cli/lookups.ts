@@ -34,13 +34,18 @@ export async function withLookups(file: MigrationFile, path: string): Promise<Mi
       });
     }
   };
-  const loadAll = async (entry: TableEntry): Promise<TableEntry> => {
-    if (entry.set === undefined) return entry;
-    const set = await Promise.all(
-      Object.entries(entry.set).map(async ([name, one]) => [name, { ...one, steps: await Promise.all(one.steps.map(load)) }] as const),
+  const loadSet = async (set: NonNullable<TableEntry['set']>): Promise<NonNullable<TableEntry['set']>> => {
+    const loaded = Object.entries(set).map(
+      async ([name, one]) => [name, { ...one, steps: await Promise.all(one.steps.map(load)) }] as const,
     );
-    return { ...entry, set: Object.fromEntries(set) };
+    return Object.fromEntries(await Promise.all(loaded));
   };
+  // The way back has steps of its own.
+  const loadAll = async ({ set, reverse, ...entry }: TableEntry): Promise<TableEntry> => ({
+    ...entry,
+    ...(set !== undefined && { set: await loadSet(set) }),
+    ...(reverse !== undefined && { reverse: reverse.mode === 'set' ? { ...reverse, set: await loadSet(reverse.set) } : reverse }),
+  });
   return { ...file, tables: await Promise.all(file.tables.map(loadAll)) };
 }
 

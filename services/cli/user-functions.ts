@@ -21,7 +21,9 @@ interface Call {
  * @throws PipelineError of the first that cannot be loaded, all of them in `details.findings`.
  */
 export async function withFunctions(file: MigrationFile, path: string): Promise<MigrationFile> {
-  const calls = file.tables.flatMap(({ set = {} }) => Object.values(set)).flatMap(({ steps }) => steps.flatMap(callOf));
+  // The way back has steps of its own.
+  const sets = file.tables.flatMap(({ set = {}, reverse }) => [set, ...(reverse?.mode === 'set' ? [reverse.set] : [])]);
+  const calls = sets.flatMap((set) => Object.values(set)).flatMap(({ steps }) => steps.flatMap(callOf));
   if (calls.length === 0) return file;
   const functions = new Map<string, UserFunction>();
   const findings: Finding[] = [];

@@ -2,10 +2,13 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
 import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { deriveReverse } from '#schemas/mapping/reverse/derive-reverse.ts';
 import { rowFunction } from '#schemas/mapping/steps/table-steps.ts';
 import { withLookups } from '#services/cli/lookups.ts';
+import { withFunctions } from '#services/cli/user-functions.ts';
 import { catalogOf, fileOf, told } from '#test/support/compile.ts';
 
 const SQL = 'CREATE TABLE t (id int PRIMARY KEY, land char(3))';
@@ -50,6 +53,25 @@ test('another content is another mapping', async () => {
   const { hash } = await compiled(block, { 'lands.csv': CSV });
   expect((await compiled(block, { 'lands.csv': CSV })).hash).toBe(hash);
   expect((await compiled(block, { 'lands.csv': CSV.replace('France', 'Frankreich') })).hash).not.toBe(hash);
+});
+
+test('files and functions that only the way back asks are loaded, too', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'cf-lookup-'));
+  await writeFile(join(directory, 'lands.csv'), CSV);
+  await writeFile(join(directory, 'f.mjs'), 'export const code = ({ land }) => land;\n');
+  const back = (step: string): MigrationFile =>
+    fileOf(
+      `  - from: public.t\n    set: { land: { from: land, steps: [upper] } }\n    reverse: { set: { land: { from: land, steps: [${step}] } } }\n`,
+    );
+  const [source, target] = [await catalogOf(SQL), await catalogOf(SQL.replace('char(3)', 'text'))];
+  for (const step of ['{ lookup: { file: ./lands.csv, key: name, value: code } }', '{ call: "./f.mjs#code" }']) {
+    const path = join(directory, 'm.yaml');
+    const file = await withLookups(await withFunctions(back(step), path), path);
+    const { mapping } = compileMapping(file, source, target);
+    const { tables } = deriveReverse(file, mapping!, { source, target });
+    expect(tables).toMatchObject([{ from: 'public.t', kind: 'reversible' }]);
+  }
+  await rm(directory, { recursive: true, force: true });
 });
 
 test('a file that is not there, or is wrong, is told with its place', async () => {
