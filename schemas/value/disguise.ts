@@ -108,7 +108,7 @@ function json(text: string, key: Buffer): string | undefined {
       if (typeof inner === 'string') return characters(inner, new KeyedBytes(key, inner), PLAIN);
       if (typeof inner === 'object' && inner !== null && !Array.isArray(inner)) {
         const named = (name: string): string => (MEMBER.test(name) ? name : characters(name, new KeyedBytes(key, name), PLAIN));
-        return Object.fromEntries(Object.entries(inner).map(([name, value]) => [named(name), value as unknown]));
+        return Object.fromEntries(Object.entries(inner).map(([name, member]) => [named(name), member as unknown]));
       }
       if (typeof inner !== 'number') return inner;
       const source = context?.source ?? String(inner);

@@ -73,7 +73,7 @@ test('what a file imports by ways that its text does not show is refused as well
   const functions = await openFunctions(await fileOf(late), ['a']);
   expect(() => functions.get('a')!.call({})).toThrow('the function threw');
   const harmless = [
-    "import type { Row } from './types.ts'; // taken from 'legacy'",
+    ['import type { Row } from', "'./types.ts'; // taken from 'legacy'"].join(' '),
     'export const a = (row: Row): string => \'copied from "the old one"\';',
   ].join('\n');
   const alone = await openFunctions(await fileOf(harmless), ['a']);
