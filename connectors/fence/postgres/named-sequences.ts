@@ -7,7 +7,7 @@ import type { SequenceChange, TableName } from '#connectors/fence/fence.ts';
 import { queryRows } from '#connectors/postgres/session.ts';
 import { nextOf, type SequenceNext } from '#schemas/sequence-start.ts';
 import { quoteTable } from '#schemas/table.ts';
-import { readPositions, type Sequence, type SequencePosition } from './sequences.ts';
+import { DEFINITION, definitionOf, readPositions, type Sequence, type SequencePosition } from './sequences.ts';
 import { handedOutBy, raise } from './set-sequences.ts';
 
 export interface SchemaPair {
@@ -29,9 +29,7 @@ const USED = `EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regc
   OR EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid)`;
 
 const NAMED = `
-  SELECT n.nspname AS schema, c.relname AS name, q.seqincrement::text AS increment, q.seqcache::text AS cache, q.seqmin::text AS min, q.seqmax::text AS max,
-         q.seqcycle::text AS cycles, pg_get_userbyid(c.relowner) AS owner, pg_has_role(c.relowner, 'USAGE')::text AS mine, (${USED})::text AS used,
-         has_sequence_privilege(c.oid, 'SELECT')::text AS read, has_sequence_privilege(c.oid, 'UPDATE')::text AS set
+  SELECT ${DEFINITION}, (${USED})::text AS used
     FROM pg_sequence q JOIN pg_class c ON c.oid = q.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
    WHERE n.nspname = ANY ($1::text[]) AND c.relpersistence <> 't'
    ORDER BY n.nspname, c.relname`;
@@ -42,22 +40,7 @@ interface Named extends Sequence {
 
 async function readNamed(client: pg.ClientBase, schemas: readonly string[]): Promise<Named[]> {
   const rows = await queryRows(client, NAMED, [schemas]);
-  return rows.map((row) => ({
-    sequence: { schema: row['schema']!, name: row['name']! },
-    columns: [],
-    increment: BigInt(row['increment']!),
-    cache: BigInt(row['cache']!),
-    min: BigInt(row['min']!),
-    max: BigInt(row['max']!),
-    cycles: row['cycles'] === 'true',
-    owner: row['owner']!,
-    mayAlter: row['mine'] === 'true',
-    isBusy: false,
-    isOwned: false,
-    isUsed: row['used'] === 'true',
-    mayRead: row['read'] === 'true',
-    maySet: row['set'] === 'true',
-  }));
+  return rows.map((row) => ({ ...definitionOf(row), columns: [], isBusy: false, isOwned: false, isUsed: row['used'] === 'true' }));
 }
 
 export interface BothSides {

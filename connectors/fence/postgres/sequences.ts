@@ -32,6 +32,11 @@ export interface Sequence {
 /** How long one may be waited for that became busy since we looked; far below any deadlock_timeout. */
 const HOLD_MS = 20;
 
+/** Of pg_sequence q, pg_class c and pg_namespace n, for `definitionOf`. */
+export const DEFINITION = `n.nspname AS schema, c.relname AS name, q.seqincrement::text AS increment, q.seqcache::text AS cache, q.seqmin::text AS min,
+         q.seqmax::text AS max, q.seqcycle::text AS cycles, pg_get_userbyid(c.relowner) AS owner, pg_has_role(c.relowner, 'USAGE')::text AS mine,
+         has_sequence_privilege(c.oid, 'SELECT')::text AS readable, has_sequence_privilege(c.oid, 'UPDATE')::text AS settable`;
+
 const SEQUENCES = `
   WITH col AS (
     SELECT c.oid, n.nspname, c.relname, a.attnum, a.attname FROM unnest($1::text[], $2::text[]) AS u (s, t)
@@ -44,9 +49,7 @@ const SEQUENCES = `
     SELECT col.*, d.refobjid FROM col JOIN pg_attrdef f ON f.adrelid = col.oid AND f.adnum = col.attnum
       JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_class'::regclass
   )
-  SELECT n.nspname AS schema, c.relname AS name, q.seqincrement::text AS increment, q.seqcache::text AS cache, q.seqmin::text AS min,
-         q.seqmax::text AS max, q.seqcycle::text AS cycles, pg_get_userbyid(c.relowner) AS owner, pg_has_role(c.relowner, 'USAGE')::text AS mine,
-         has_sequence_privilege(c.oid, 'SELECT')::text AS readable, has_sequence_privilege(c.oid, 'UPDATE')::text AS settable,
+  SELECT ${DEFINITION},
          EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'relation' AND l.relation = c.oid AND l.pid <> pg_backend_pid()
                     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND l.mode <> 'AccessShareLock')::text AS busy,
          EXISTS (SELECT FROM pg_depend o JOIN col ON col.oid = o.refobjid WHERE o.classid = 'pg_class'::regclass AND o.objid = c.oid
@@ -57,11 +60,10 @@ const SEQUENCES = `
    GROUP BY c.oid, n.nspname, c.relname, c.relowner, q.seqincrement, q.seqcache, q.seqmin, q.seqmax, q.seqcycle
    ORDER BY n.nspname, c.relname`;
 
-export async function readSequences(client: pg.ClientBase, tables: readonly TableName[]): Promise<Sequence[]> {
-  const rows = await queryRows(client, SEQUENCES, [tables.map(({ schema }) => schema), tables.map(({ name }) => name)]);
-  return rows.map((row) => ({
+/** What a sequence is by itself, whoever uses it. */
+export function definitionOf(row: Readonly<Record<string, string | null>>): Omit<Sequence, 'columns' | 'isBusy' | 'isOwned'> {
+  return {
     sequence: { schema: row['schema']!, name: row['name']! },
-    columns: JSON.parse(row['columns']!) as ColumnName[],
     increment: BigInt(row['increment']!),
     cache: BigInt(row['cache']!),
     min: BigInt(row['min']!),
@@ -71,6 +73,14 @@ export async function readSequences(client: pg.ClientBase, tables: readonly Tabl
     mayAlter: row['mine'] === 'true',
     mayRead: row['readable'] === 'true',
     maySet: row['settable'] === 'true',
+  };
+}
+
+export async function readSequences(client: pg.ClientBase, tables: readonly TableName[]): Promise<Sequence[]> {
+  const rows = await queryRows(client, SEQUENCES, [tables.map(({ schema }) => schema), tables.map(({ name }) => name)]);
+  return rows.map((row) => ({
+    ...definitionOf(row),
+    columns: JSON.parse(row['columns']!) as ColumnName[],
     isBusy: row['busy'] === 'true',
     isOwned: row['owned'] === 'true',
   }));
