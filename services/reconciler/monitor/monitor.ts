@@ -6,6 +6,7 @@
  * time only. A kill loses the coverage, which is then proved anew, and what the round under way found, which the next one finds again: `status`
  * counts a finding once it is written down, or could not be.
  */
+import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '#schemas/errors.ts';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
@@ -16,6 +17,7 @@ import type { TableVerdict, VerifyResult } from '#schemas/reconcile/verify-resul
 import type { RecopyRequest } from '#schemas/recopy.ts';
 import type { ReconciliationStatus } from '#schemas/status/reconciliation-status.ts';
 import type { Logger } from '#services/runtime/service.ts';
+import { Allowance, type RoundTime } from './allowance.ts';
 import type { CheckRounds } from './check-rounds.ts';
 import { FindingBook } from './finding-book.ts';
 import type { KeyRange } from '#schemas/reconcile/key-range.ts';
@@ -23,7 +25,7 @@ import { MonitoredTables, type PartOf } from './monitored-tables.ts';
 import { recordOf } from './record-of.ts';
 import { tableName } from './table-name.ts';
 import type { TouchedKeys } from './touched-keys.ts';
-import { dueParts, restMs, roundSize, type RoundTime, type RoundWork } from './schedule.ts';
+import { dueParts, roundSize, type RoundWork } from './schedule.ts';
 import { unlessStopped } from './unless-stopped.ts';
 
 export interface MonitorSettings {
@@ -80,11 +82,13 @@ export class Monitor {
   #isSilent = false;
   #lastAtMs: number | undefined;
   #lastRound: RoundWork = { rows: 0, workedMs: 0 };
+  readonly #allowance: Allowance;
   readonly #written = new Map<string, { readonly what: string; readonly atMs: number }>();
 
   constructor(options: MonitorOptions) {
     this.#options = options;
     this.#tables = new MonitoredTables(options.tables);
+    this.#allowance = new Allowance(options.settings.budget);
   }
 
   /** Until the signal. Never rejects. */
@@ -116,13 +120,15 @@ export class Monitor {
     if (this.#lookWhoServes()) return POLL_MS;
     // One after the other: both need a slot. What they take of the time is their own, so that rows are looked at no later.
     if (this.#comparisons > 0 && isFollowing() && checks?.isDue(Date.now()) === true) await checks.round(signal);
-    const options = { sweepMs: settings.sweepMs, ...roundSize(this.#lastRound, settings.budget), retryMs: RETRY_MS };
+    const pressingOnly = this.#allowance.isLent(performance.now());
+    const options = { sweepMs: settings.sweepMs, ...roundSize(this.#lastRound, settings.budget), retryMs: RETRY_MS, pressingOnly };
     const parts = this.#tables.filledUp(dueParts(this.#tables.parts, Date.now(), options));
     if (parts.length === 0 || !isFollowing()) return POLL_MS;
     const rows = parts.reduce((sum, part) => sum + part.rows, 0);
     const time = await this.#round(parts, signal);
     this.#lastRound = { rows, workedMs: time.elapsedMs - time.waitedMs };
-    return restMs(time, settings.budget);
+    this.#allowance.spent(time, performance.now());
+    return this.#allowance.closedMs(performance.now());
   }
 
   /** Nothing is compared, because the target serves. */

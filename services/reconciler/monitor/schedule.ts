@@ -36,6 +36,8 @@ export interface ScheduleOptions {
   readonly sweepRows: number;
   /** What could not be compared is tried again after this. */
   readonly retryMs: number;
+  /** What has not changed waits for a later round. */
+  readonly pressingOnly?: boolean;
 }
 
 export function newPart<T>(what: T, rows: number): Part<T> {
@@ -83,6 +85,7 @@ export function dueParts<T>(parts: readonly Part<T>[], nowMs: number, options: S
   const of = (isPressing: boolean): readonly Part<T>[] =>
     due.filter(({ rank }) => (rank!.level !== RESTING) === isPressing).map(({ part }) => part);
   const pressing = upTo(of(true), roundRows, { least: 1 });
+  if (options.pressingOnly === true) return pressing;
   const resting = of(false);
   const isNew = resting[0]?.comparedAtMs === undefined;
   const [most, share] = isNew ? [roundRows, NEVER_SHARE_MIN] : [sweepRows, SWEEP_SHARE_MIN];
@@ -181,20 +184,4 @@ export function coverageOf<T>(parts: readonly Part<T>[]): Coverage {
     inconclusive: silent.length,
     inconclusiveByCause: inconclusiveByCause(silent.map(({ cause }) => cause ?? 'unreadable')),
   };
-}
-
-export interface RoundTime {
-  readonly elapsedMs: number;
-  /** Of it, how long nothing was done but waiting for the target, or for transactions of the source. */
-  readonly waitedMs: number;
-}
-
-/** Between two rounds, however short they are. */
-const REST_MS_MIN = 1_000;
-/** However long the round was: what changes meanwhile should not wait for hours. */
-const REST_MS_MAX = 600_000;
-
-/** How long a round is rested for, so that comparing takes its share of the time: what a paused sink was waited for is no work of the servers. */
-export function restMs({ elapsedMs, waitedMs }: RoundTime, budget: number): number {
-  return Math.min(REST_MS_MAX, Math.max(REST_MS_MIN, (elapsedMs - waitedMs) * (1 / budget - 1)));
 }

@@ -11,7 +11,7 @@ import type { KeyRange } from '#schemas/reconcile/key-range.ts';
 import { readCatalog } from '#connectors/catalog/postgres.ts';
 import { compileMapping } from '#schemas/mapping/compile-mapping.ts';
 import { Pipeline } from '#services/demo/pipeline/pipeline.ts';
-import { restMs } from '#services/reconciler/monitor/schedule.ts';
+import { restMs } from '#services/reconciler/monitor/allowance.ts';
 import { silentLogger } from '#services/runtime/service.ts';
 import { verifyMigration } from '#services/reconciler/verify.ts';
 import { openSession } from '#test/support/application.ts';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { coverageOf, dueParts, newPart, type Part, restMs, roundSize } from '#services/reconciler/monitor/schedule.ts';
+import { coverageOf, dueParts, newPart, type Part, roundSize } from '#services/reconciler/monitor/schedule.ts';
 
 const OPTIONS = { sweepMs: 60_000, roundRows: 100, sweepRows: 100, retryMs: 1_000 };
 
@@ -56,6 +56,18 @@ test('what differs is looked at again without a change: somebody may have put it
   expect(order([differs], 7_000)).toEqual(['differs']);
 });
 
+test('before its rest is over only what was changed or found is looked at again', () => {
+  const parts = [
+    part('quiet', PROVED),
+    part('new'),
+    part('changed', { ...PROVED, changedAtMs: 1_500 }),
+    part('found', { ...PROVED, urgent: true }),
+  ];
+  const lent = dueParts(parts, 62_000, { ...OPTIONS, pressingOnly: true }).map(({ what }) => what);
+  expect(lent).toEqual(['found', 'changed']);
+  expect(dueParts(parts.slice(0, 2), 62_000, { ...OPTIONS, pressingOnly: true })).toEqual([]);
+});
+
 test('a round takes no more rows than it may, but for one part that is larger alone', () => {
   expect(order([part('a', { rows: 60 }), part('b', { rows: 60 })], 0)).toEqual(['a']);
   expect(order([part('a', { rows: 6_000 })], 0)).toEqual(['a']);
@@ -103,17 +115,10 @@ test('coverage counts what was found equal, and has no oldest proof while a part
   }
 });
 
-test('a round is rested for by the budget, and what the target was waited for is not', () => {
-  expect(restMs({ elapsedMs: 2_000, waitedMs: 0 }, 0.1)).toBe(18_000);
-  expect(restMs({ elapsedMs: 8_500, waitedMs: 8_000 }, 0.1)).toBe(4_500);
-  expect(restMs({ elapsedMs: 500, waitedMs: 0 }, 1)).toBe(1_000);
-});
-
-test('what never says anything is asked ever less often, and no round is rested for longer than ten minutes', () => {
+test('what never says anything is asked ever less often', () => {
   const failed = (failures: number): Part<string> => part('failed', { comparedAtMs: 0, verdict: 'inconclusive', urgent: true, failures });
   expect(order([failed(1)], 1_000)).toEqual(['failed']);
   expect(order([failed(4)], 7_999)).toEqual([]);
   expect(order([failed(4)], 8_000)).toEqual(['failed']);
   expect(order([failed(50)], 60_000)).toEqual(['failed']);
-  expect(restMs({ elapsedMs: 7_200_000, waitedMs: 0 }, 0.1)).toBe(600_000);
 });
