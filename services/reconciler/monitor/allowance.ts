@@ -20,9 +20,9 @@ const LENT_MS = 120_000;
 /** From the start of one round to the end of the next: what is spoilt behind the first one's snapshot is found by the second. */
 const FOUND_MS = 9_000;
 
-/** How long a round is rested for, so that comparing takes its share of the time: what a paused sink was waited for is no work of the servers. */
+/** How long a round is rested for, so that comparing takes its share of the time: while a paused sink was waited for, the servers rested already. */
 export function restMs({ elapsedMs, waitedMs }: RoundTime, budget: number): number {
-  return Math.min(REST_MS_MAX, Math.max(REST_MS_MIN, (elapsedMs - waitedMs) * (1 / budget - 1)));
+  return Math.min(REST_MS_MAX, Math.max(REST_MS_MIN, (elapsedMs - waitedMs) / budget - elapsedMs));
 }
 
 export class Allowance {
@@ -49,9 +49,9 @@ export class Allowance {
     const untilPaidMs = this.#owedMs / this.#budget;
     // Never more than half of the time: a server on which a round takes long has other work.
     const soonMs = Math.min(untilPaidMs, Math.max(workedMs, FOUND_MS - time.elapsedMs - workedMs));
-    const pressingMs = Math.max(REST_MS_MIN, soonMs, untilPaidMs - LENT_MS);
+    const pressingMs = Math.ceil(Math.max(REST_MS_MIN, soonMs, untilPaidMs - LENT_MS));
     this.#pressingFromMs = nowMs + pressingMs;
-    this.#anyFromMs = nowMs + Math.max(pressingMs, restMs(time, this.#budget));
+    this.#anyFromMs = nowMs + Math.max(pressingMs, Math.floor(restMs(time, this.#budget)));
   }
 
   /** How long nothing at all may be compared, in milliseconds. */

@@ -10,9 +10,10 @@ function worked(elapsedMs: number, waitedMs = 0): { readonly elapsedMs: number; 
   return { elapsedMs, waitedMs };
 }
 
-test('a round is rested for by the budget, and what the target was waited for is not', () => {
+test('a round is rested for by the budget, and while the target was waited for, all rested', () => {
   expect(restMs(worked(2_000), BUDGET)).toBe(18_000);
-  expect(restMs(worked(8_500, 8_000), BUDGET)).toBe(4_500);
+  expect(restMs(worked(2_500, 500), BUDGET)).toBe(17_500);
+  expect(restMs(worked(8_500, 8_000), BUDGET)).toBe(1_000);
   expect(restMs(worked(500), 1)).toBe(1_000);
   expect(restMs(worked(7_200_000), BUDGET)).toBe(600_000);
 });
@@ -36,17 +37,19 @@ test('what was lent is paid back by the rounds that take little', () => {
   expect(paid.closedMs(100_000)).toBe(2_700);
 });
 
-test('when all is lent, each round pays for itself', () => {
+test.each([0, 400])('when all is lent, each round pays for itself, and what rests has its turn again: %i ms waited', (waitedMs) => {
   const allowance = new Allowance(BUDGET);
   let nowMs = 0;
   const rests = Array.from({ length: 40 }, () => {
-    allowance.spent(worked(2_000), (nowMs += 2_000));
+    const elapsedMs = 2_000 + waitedMs;
+    allowance.spent({ elapsedMs, waitedMs }, (nowMs += elapsedMs));
     const rest = allowance.closedMs(nowMs);
     nowMs += rest;
     return rest;
   });
-  expect(rests.slice(0, 3)).toEqual([5_000, 5_000, 5_000]);
-  expect(rests.slice(-2)).toEqual([18_000, 18_000]);
+  const [soon, paid] = [5_000 - waitedMs, 18_000 - waitedMs];
+  expect(rests.slice(0, 3)).toEqual([soon, soon, soon]);
+  expect(rests.slice(-2)).toEqual([paid, paid]);
   expect(allowance.isLent(nowMs)).toBe(false);
 });
 
