@@ -24,6 +24,14 @@ export interface TableIndex {
   readonly columns: readonly string[];
 }
 
+export interface TableTrigger {
+  readonly schema: string;
+  readonly table: string;
+  readonly name: string;
+  /** It fires for what applications write. */
+  readonly enabled: boolean;
+}
+
 export interface StructureFinding {
   readonly message: string;
 }
@@ -34,6 +42,8 @@ export interface StructureIn {
   readonly target: Catalog;
   readonly foreignKeys: readonly MappedForeignKey[];
   readonly indexes: { readonly source: readonly TableIndex[]; readonly target: readonly TableIndex[] };
+  /** Those that somebody made, but ours. */
+  readonly triggers: { readonly source: readonly TableTrigger[]; readonly target: readonly TableTrigger[] };
 }
 
 /** By pair: an empty list where all that is expected is there. */
@@ -46,11 +56,7 @@ export function compareStructure(input: StructureIn): ReadonlyMap<string, readon
       const findings =
         source === undefined || target === undefined
           ? []
-          : [
-              ...(isWhole(mapping) ? [...indexFindings(mapping, input.indexes), ...columnFindings(mapping, source, target)] : []),
-              ...checkFindings(mapping, source, target),
-              ...keyFindings(mapping, input.foreignKeys),
-            ];
+          : [...(isWhole(mapping) ? wholeFindings(mapping, input, { source, target }) : []), ...keyFindings(mapping, input.foreignKeys)];
       return [pairId(mapping), findings];
     }),
   );
@@ -59,6 +65,20 @@ export function compareStructure(input: StructureIn): ReadonlyMap<string, readon
 /** A row of the target is a row of this source table. */
 function isWhole({ share, merge, explode }: TableMapping): boolean {
   return share === undefined && merge === undefined && explode === undefined;
+}
+
+function wholeFindings(mapping: TableMapping, input: StructureIn, { source, target }: Pair): StructureFinding[] {
+  return [
+    ...indexFindings(mapping, input.indexes),
+    ...columnFindings(mapping, source, target),
+    ...checkFindings(mapping, source, target),
+    ...triggerFindings(mapping, input.triggers),
+  ];
+}
+
+interface Pair {
+  readonly source: CatalogTable;
+  readonly target: CatalogTable;
 }
 
 function indexFindings(mapping: TableMapping, { source, target }: StructureIn['indexes']): StructureFinding[] {
@@ -107,13 +127,14 @@ function columnFindings(mapping: TableMapping, source: CatalogTable, target: Cat
   return source.columns.flatMap((column): StructureFinding[] => {
     const name = targetOf(mapping, column.name);
     const there = name === undefined ? undefined : byName.get(name);
-    if (there === undefined) return [];
+    if (name === undefined || there === undefined) return [];
     const found: StructureFinding[] = [];
     if (column.notNull && !there.notNull) found.push({ message: `column ${name} may be null` });
     if (numbersRows(column) && !numbersRows(there) && mapping.columns.find((one) => one.target === name)?.keyMap === undefined)
       found.push({
         message: `column ${name} has neither identity nor default: after the cut-over nothing gives it a value`,
       });
+    else found.push(...defaultFindings(name, column, there));
     return found;
   });
 }
@@ -122,9 +143,45 @@ function numbersRows({ identity, ownsSequence, defaultSql }: CatalogColumn): boo
   return identity !== '' || ownsSequence === true || defaultSql?.includes('nextval(') === true;
 }
 
+/** Of two defaults only values are compared: there are many ways to write an expression. */
+function defaultFindings(name: string, source: CatalogColumn, target: CatalogColumn): StructureFinding[] {
+  if (source.generated !== '' && target.generated === '')
+    return [{ message: `column ${name} is not generated: after the cut-over nothing computes it` }];
+  const [own, there] = [defaultText(source), defaultText(target)];
+  if (own === undefined || numbersRows(source) || numbersRows(target) || target.generated !== '') return [];
+  if (there === undefined) return [{ message: `column ${name} has no default, at the source ${source.defaultSql}` }];
+  const [one, other] = [literalOf(own), literalOf(there)];
+  if (one === undefined || other === undefined || one === other) return [];
+  return [{ message: `the default of column ${name} is ${target.defaultSql}, at the source ${source.defaultSql}` }];
+}
+
+function defaultText({ defaultSql, generated }: CatalogColumn): string | undefined {
+  if (defaultSql === undefined || generated !== '') return undefined;
+  const { text } = checkCondition(defaultSql, new Map());
+  return text === 'NULL' ? undefined : text;
+}
+
+/** Numbers are spelled by their column's type. */
+function literalOf(text: string): string | undefined {
+  if (/^-? ?\d+(?:\.\d+)?$/.test(text)) return String(Number(text.replace(' ', '')));
+  if (/^'(?:[^']|'')*'$/s.test(text)) return /^'(?:true|false)'$/.test(text) ? text.slice(1, -1) : text;
+  return /^(?:true|false)$/.test(text) ? text : undefined;
+}
+
+/** What applications rely on besides rows. Ours come and go with the fences. */
+function triggerFindings({ from, to }: TableMapping, { source, target }: StructureIn['triggers']): StructureFinding[] {
+  const there = new Map(target.filter((one) => one.schema === to.schema && one.table === to.name).map((one) => [one.name, one]));
+  return source
+    .filter((one) => one.schema === from.schema && one.table === from.name && one.enabled)
+    .flatMap(({ name }): StructureFinding[] => {
+      const found = there.get(name);
+      if (found === undefined) return [{ message: `the trigger ${name} is missing` }];
+      return found.enabled ? [] : [{ message: `the trigger ${name} is disabled` }];
+    });
+}
+
 /** A check over a column that does not pass as it is, is none of the target's. */
 function checkFindings(mapping: TableMapping, source: CatalogTable, target: CatalogTable): StructureFinding[] {
-  if (!isWhole(mapping)) return [];
   const named = new Map(source.columns.map(({ name }) => [name, targetOf(mapping, name)]));
   const own = new Map(target.columns.map(({ name }) => [name, name]));
   const there = (target.checks ?? []).map(({ name, definition }) => ({ name, definition, ...checkCondition(definition, own) }));

@@ -7,7 +7,7 @@ import type { CheckVerdict } from '#schemas/reconcile/checks/check-verdict.ts';
 import type { MappedForeignKey } from '#schemas/reconcile/checks/planned-check.ts';
 import { compareStructure, type StructureFinding } from '#schemas/reconcile/checks/structure.ts';
 import type { Catalog } from '#schemas/table.ts';
-import { readIndexes, readSequences, type SequenceState } from '#connectors/probe/postgres/checks/standing.ts';
+import { readIndexes, readSequences, readTriggers, type SequenceState } from '#connectors/probe/postgres/checks/standing.ts';
 import { openSession } from '#connectors/probe/postgres/held-snapshot.ts';
 import { serverReason } from '../server-reason.ts';
 
@@ -35,17 +35,10 @@ async function readAndCompare({ sourceUrl, targetUrl, ...input }: Standing): Pro
   const open = async (url: string, side: 'source' | 'target'): ReturnType<typeof openSession> =>
     stack.adopt(await openSession(url, side), (client) => client.end().catch(() => undefined));
   const [source, target] = [await open(sourceUrl, 'source'), await open(targetUrl, 'target')];
-  const indexes = {
-    source: await readIndexes(
-      source,
-      input.tables.map(({ from }) => from),
-    ),
-    target: await readIndexes(
-      target,
-      input.tables.map(({ to }) => to),
-    ),
-  };
-  const found = compareStructure({ ...input, indexes });
+  const [from, to] = [input.tables.map((table) => table.from), input.tables.map((table) => table.to)];
+  const indexes = { source: await readIndexes(source, from), target: await readIndexes(target, to) };
+  const triggers = { source: await readTriggers(source, from), target: await readTriggers(target, to) };
+  const found = compareStructure({ ...input, indexes, triggers });
   const structure = input.tables.map((table) => structureVerdict(table, found.get(pairId(table)) ?? []));
   const filled = new Map(input.tables.map(({ to }) => [`${to.schema}\u0001${to.name}`, to]));
   const sequences = (await readSequences(target, [...filled.values()])).filter(({ table, column }) =>
@@ -63,7 +56,8 @@ function isFilled(tables: readonly TableMapping[], table: SequenceState['table']
 
 function structureVerdict({ to }: TableMapping, findings: readonly StructureFinding[]): CheckVerdict {
   const base = { name: `structure of ${to.schema}.${to.name}`, kind: 'structure', source: null, target: null } as const;
-  if (findings.length === 0) return { ...base, verdict: 'equal', message: 'keys, indexes and constraints are as at the source' };
+  if (findings.length === 0)
+    return { ...base, verdict: 'equal', message: 'keys, indexes, constraints, defaults and triggers are as at the source' };
   // Another schema may be meant: no row differs by it.
   return { ...base, verdict: 'differs', severity: 'warning', message: findings.map(({ message }) => message).join('; ') };
 }

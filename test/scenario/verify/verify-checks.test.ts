@@ -339,8 +339,13 @@ test('what the target lacks beside rows is told: keys count, indexes and constra
   ]);
   // What a role may not read is told too, and no check by its name alone.
   const role = `r${randomBytes(6).toString('hex')}`;
-  await pipeline.source.query(`ALTER TABLE ord ADD CONSTRAINT total_floor CHECK (total >= 0 AND hot IS NOT NULL)`);
+  const trigger = (schema: string): string =>
+    `CREATE TRIGGER kept BEFORE UPDATE ON ${schema}.ord FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()`;
+  await pipeline.source
+    .query(`ALTER TABLE ord ADD CONSTRAINT total_floor CHECK (total >= 0 AND hot IS NOT NULL), ALTER hot SET DEFAULT false;
+    ${trigger('public')}`);
   await pipeline.target.query(`ALTER TABLE shop.ord ADD CONSTRAINT total_floor CHECK (total >= -1000 AND hot IS NOT NULL);
+    ${trigger('shop')}; ALTER TABLE shop.ord DISABLE TRIGGER kept;
     CREATE ROLE ${role} LOGIN PASSWORD 'x'; GRANT USAGE ON SCHEMA shop, crossfade TO ${role};
     GRANT SELECT ON ALL TABLES IN SCHEMA shop, crossfade TO ${role}`);
   try {
@@ -348,9 +353,12 @@ test('what the target lacks beside rows is told: keys count, indexes and constra
     [url.username, url.password] = [role, 'x'];
     const unread = await pipeline.verify({ targetUrl: url.href, checks: await checksOf(pipeline, '') });
     expect(found('sequence', unread.checks)).toMatchObject([{ verdict: 'inconclusive', severity: 'warning', cause: 'unreadable' }]);
-    expect(found('structure', unread.checks).at(-1)?.message).toContain(
+    const told = found('structure', unread.checks).at(-1)?.message;
+    expect(told).toContain(
       "the check total_floor is CHECK (((total >= ('-1000'::integer)::numeric) AND (hot IS NOT NULL))), at the source CHECK",
     );
+    expect(told).toContain('column hot has no default, at the source false');
+    expect(told).toContain('the trigger kept is disabled');
   } finally {
     await pipeline.target.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`);
   }

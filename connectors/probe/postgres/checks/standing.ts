@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import { queryRow, queryRows } from '#connectors/postgres/session.ts';
 import { quoteIdent, quoteTable } from '#schemas/table.ts';
-import type { TableIndex } from '#schemas/reconcile/checks/structure.ts';
+import type { TableIndex, TableTrigger } from '#schemas/reconcile/checks/structure.ts';
 
 interface TableName {
   readonly schema: string;
@@ -32,6 +32,20 @@ export async function readIndexes(client: pg.ClientBase, tables: readonly TableN
     method: row['method']!,
     columns: JSON.parse(row['columns'] ?? '[]') as string[],
   }));
+}
+
+/** Those of constraints, and ours, are none that somebody made. */
+const TRIGGERS = `
+SELECT n.nspname AS schema, c.relname AS table, t.tgname AS name, (t.tgenabled IN ('O', 'A'))::text AS enabled
+FROM unnest($1::text[], $2::text[]) AS w(schema, name)
+JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
+JOIN pg_trigger t ON t.tgrelid = c.oid JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_namespace pn ON pn.oid = p.pronamespace
+WHERE NOT t.tgisinternal AND pn.nspname <> 'crossfade'
+ORDER BY 1, 2, 3`;
+
+export async function readTriggers(client: pg.ClientBase, tables: readonly TableName[]): Promise<TableTrigger[]> {
+  const rows = await queryRows(client, TRIGGERS, [tables.map(({ schema }) => schema), tables.map(({ name }) => name)]);
+  return rows.map((row) => ({ schema: row['schema']!, table: row['table']!, name: row['name']!, enabled: row['enabled'] === 'true' }));
 }
 
 export interface SequenceState {

@@ -1,11 +1,12 @@
 import { expect, test } from 'vitest';
 import type { TableMapping } from '#schemas/mapping/compiled-mapping.ts';
-import { compareStructure, type TableIndex } from '#schemas/reconcile/checks/structure.ts';
+import { compareStructure, type TableIndex, type TableTrigger } from '#schemas/reconcile/checks/structure.ts';
 import type { Catalog } from '#schemas/table.ts';
 
 const name = { schema: 'public', name: 'person' };
 const table = { ...name, columns: [], checks: [] };
 const catalog = { tables: [table], types: [] } as unknown as Catalog;
+const NONE = { source: [], target: [] };
 const column = (source: string, target = source): unknown => ({ source: { name: source }, target });
 const mapping = { from: name, to: name, columns: [column('mail', 'email'), column('gone')] } as unknown as TableMapping;
 
@@ -25,7 +26,7 @@ function index(columns: readonly string[], more: Partial<TableIndex> = {}): Tabl
 }
 
 function found(source: readonly TableIndex[], target: readonly TableIndex[]): string[] {
-  const input = { tables: [mapping], source: catalog, target: catalog, foreignKeys: [], indexes: { source, target } };
+  const input = { tables: [mapping], source: catalog, target: catalog, foreignKeys: [], indexes: { source, target }, triggers: NONE };
   return [...compareStructure(input).values()].flat().map(({ message }) => message);
 }
 
@@ -53,7 +54,7 @@ function checks(
     { ...table, columns: names(['email', 'n']), checks: target.map(([one, text]) => ({ name: one, definition: text })) },
   ];
   const catalogOf = (one: unknown): Catalog => ({ tables: [one], types: [] }) as unknown as Catalog;
-  const input = { source: catalogOf(from), target: catalogOf(to), foreignKeys: [], indexes: { source: [], target: [] } };
+  const input = { source: catalogOf(from), target: catalogOf(to), foreignKeys: [], indexes: NONE, triggers: NONE };
   const tables = [{ ...mapping, columns } as unknown as TableMapping];
   return [...compareStructure({ ...input, tables }).values()].flat().map(({ message }) => message);
 }
@@ -88,4 +89,44 @@ test('a check over a column that is not carried over is none of the target, and 
   const cast = [column('mail', 'email'), { ...(column('n') as object), cast: { fromType: 'text', sql: '($$)::boolean' } }];
   expect(checks('CHECK ((n > 0))', [['one', 'CHECK (n)']], cast)).toEqual([]);
   expect(checks('CHECK ((n > 0))', [['other', 'CHECK (n)']], cast)).toEqual(['the check one is missing']);
+});
+
+/** A column of the source and of the target; `defaultSql` as PostgreSQL prints it. */
+function defaults(source: string | undefined, target: string | undefined, generated: readonly ['' | 's', '' | 's'] = ['', '']): string[] {
+  const side = (name_: string, i: 0 | 1, defaultSql: string | undefined): Catalog => {
+    const one = { name: name_, identity: '', generated: generated[i], notNull: false, ...(defaultSql !== undefined && { defaultSql }) };
+    return { tables: [{ ...table, columns: [one] }], types: [] } as unknown as Catalog;
+  };
+  const input = { tables: [mapping], source: side('mail', 0, source), target: side('email', 1, target), foreignKeys: [], indexes: NONE };
+  return [...compareStructure({ ...input, triggers: NONE }).values()].flat().map(({ message }) => message);
+}
+
+test('a default that the target has not, or has with another value, is told', () => {
+  expect(defaults(`'new'::text`, undefined)).toEqual([`column email has no default, at the source 'new'::text`]);
+  expect(defaults('now()', undefined)).toHaveLength(1);
+  expect(defaults(`'new'::text`, `'old'::text`)).toEqual([`the default of column email is 'old'::text, at the source 'new'::text`]);
+  expect(defaults('0', '1')).toHaveLength(1);
+  expect(defaults('lower(mail)', undefined, ['s', ''])).toEqual(['column email is not generated: after the cut-over nothing computes it']);
+});
+
+test('one default spelled in two ways is none to be told, nor one that the target alone has', () => {
+  expect(defaults(`'new'::character varying`, `'new'::text`)).toEqual([]);
+  expect(defaults('0', '0.00')).toEqual([]);
+  expect(defaults(`'-1'::integer`, `'-1'::bigint`)).toEqual([]);
+  expect(defaults('true', `'true'::text`)).toEqual([]);
+  expect(defaults('now()', 'CURRENT_TIMESTAMP')).toEqual([]);
+  expect(defaults('NULL::character varying', undefined)).toEqual([]);
+  expect(defaults(undefined, '0')).toEqual([]);
+  expect(defaults('lower(mail)', 'lower(email)', ['s', 's'])).toEqual([]);
+});
+
+test('a trigger that fires at the source is to be there, and to fire', () => {
+  const trigger = (name_: string, enabled = true): TableTrigger => ({ schema: 'public', table: 'person', name: name_, enabled });
+  const source = [trigger('stamp'), trigger('audit'), trigger('off', false)];
+  const told = (target: readonly TableTrigger[]): string[] => {
+    const input = { tables: [mapping], source: catalog, target: catalog, foreignKeys: [], indexes: NONE, triggers: { source, target } };
+    return [...compareStructure(input).values()].flat().map(({ message }) => message);
+  };
+  expect(told([trigger('stamp', false), trigger('own', false)])).toEqual(['the trigger stamp is disabled', 'the trigger audit is missing']);
+  expect(told([trigger('audit'), trigger('stamp')])).toEqual([]);
 });
