@@ -35,9 +35,9 @@ async function readAndCompare({ sourceUrl, targetUrl, ...input }: Standing): Pro
   const open = async (url: string, side: 'source' | 'target'): ReturnType<typeof openSession> =>
     stack.adopt(await openSession(url, side), (client) => client.end().catch(() => undefined));
   const [source, target] = [await open(sourceUrl, 'source'), await open(targetUrl, 'target')];
-  const [from, to] = [input.tables.map((table) => table.from), input.tables.map((table) => table.to)];
-  const indexes = { source: await readIndexes(source, from), target: await readIndexes(target, to) };
-  const triggers = { source: await readTriggers(source, from), target: await readTriggers(target, to) };
+  const [own, theirs] = [input.tables.map(({ from }) => from), input.tables.map(({ to }) => to)];
+  const indexes = { source: await readIndexes(source, own), target: await readIndexes(target, theirs) };
+  const triggers = { source: await readTriggers(source, own), target: await readTriggers(target, theirs) };
   const found = compareStructure({ ...input, indexes, triggers });
   const structure = input.tables.map((table) => structureVerdict(table, found.get(pairId(table)) ?? []));
   const filled = new Map(input.tables.map(({ to }) => [`${to.schema}\u0001${to.name}`, to]));
