@@ -16,7 +16,7 @@ export function versions(inShort: PostgresVersion): readonly PostgresVersion[] {
 /** One server per version and process (vitest gives each test file its own). For tests that need no settings and no restart. */
 export async function sharedServer(version: PostgresVersion): Promise<PostgresServer> {
   let server = shared.get(version);
-  if (server === undefined) shared.set(version, (server = startPostgres({ version })));
+  if (server === undefined) shared.set(version, (server = startPostgres({ version, settings: { max_prepared_transactions: '5' } })));
   return server;
 }
 

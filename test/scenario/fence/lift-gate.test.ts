@@ -38,6 +38,16 @@ describe.each([14, 18] as const)('on PostgreSQL %i', (version) => {
     });
     await other.query('ROLLBACK');
     expect(await look()).not.toHaveProperty('closed');
+    // A prepared transaction has no session that would end, and a restart keeps its locks.
+    await other.query(`BEGIN; LOCK TABLE shop.customer IN SHARE MODE; PREPARE TRANSACTION 'nightly-7'`);
+    expect(await look()).toMatchObject({
+      closed: { code: 'CF-8334' },
+      evidence: expect.stringMatching(
+        /^on the source: prepared transaction nightly-7 \(role .*\) has ShareLock on shop.customer for \d+ s$/,
+      ) as string,
+    });
+    await other.query(`ROLLBACK PREPARED 'nightly-7'`);
+    expect(await look()).not.toHaveProperty('closed');
     expect(await postgresFences.lift(world.options, 1n)).toBe(true);
   });
 });
