@@ -1,5 +1,6 @@
 /** `cutover:` of the migration file: how long a flip may take where, and who is asked and told. Guarantee: every time has a default that suits a small database. */
 import { z } from 'zod';
+import { bareAddress } from './bare-address.ts';
 import { expected, flag, oneOf, whole } from './file-terms.ts';
 import type { CutoverEntry, HookEntry } from './migration-file.ts';
 
@@ -99,9 +100,10 @@ export function buildCutover({ hooks: { before, after }, reads, strategy, ...set
 }
 
 function buildHook({ name, exec, url, headers, timeout }: z.output<typeof hook>): HookEntry {
-  const called = name ?? url ?? (typeof exec === 'string' ? exec : exec!.join(' '));
+  const address = url === undefined ? undefined : bareAddress(url, headers);
+  const called = name ?? address?.url ?? (typeof exec === 'string' ? exec : exec!.join(' '));
   const common = { name: called, timeoutMs: timeout };
-  if (url !== undefined) return { ...common, kind: 'http', url, headers: headers ?? {} };
+  if (address !== undefined) return { ...common, kind: 'http', ...address };
   return { ...common, kind: 'exec', command: typeof exec === 'string' ? ['/bin/sh', '-c', exec] : exec! };
 }
 

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import type { Trigger, TriggerFeed, TriggerKind } from '../triggers/trigger.ts';
 import { TRIGGER_KINDS } from '../triggers/trigger.ts';
+import { bareAddress } from './bare-address.ts';
 import { expected, oneOf, whole } from './file-terms.ts';
 import { span } from './span.ts';
 
@@ -17,12 +18,17 @@ const above = z
   });
 
 const address = z.url({ protocol: /^https?$/, ...expected('an http(s) address') });
+const headers = z
+  .record(z.string(), z.string(expected('a text')), expected('a block of headers'))
+  .optional()
+  .describe('Sent with it. Absent: none but what a user and password in the address give.');
 const promql = z.strictObject(
   {
     url: address.describe("Prometheus' own address."),
     query: z.string(expected('a PromQL query')).min(1).describe('Of one number: an instant vector of one element, or a scalar.'),
+    headers,
   },
-  expected('a block of url and query'),
+  expected('a block of url, query and headers'),
 );
 const http = z.strictObject(
   {
@@ -32,8 +38,9 @@ const http = z.strictObject(
       .min(1)
       .optional()
       .describe('Path to the number in the JSON; of a failure: absent, and 2xx is well.'),
+    headers,
   },
-  expected('a block of url and value'),
+  expected('a block of url, value and headers'),
 );
 const feed = z.union(
   [z.literal('reports'), z.strictObject({ promql }), z.strictObject({ http })],
@@ -108,7 +115,7 @@ export function buildTriggers(list: readonly TriggerInput[]): Trigger[] {
 function feedOf(kind: TriggerKind, from: TriggerInput['from']): TriggerFeed {
   if (from === undefined) return { kind: kind === 'drift' || kind === 'failure' ? 'crossfade' : 'reports' };
   if (from === 'reports') return { kind: 'reports' };
-  if ('promql' in from) return { kind: 'promql', ...from.promql };
-  const { url, value } = from.http;
-  return { kind: 'http', url, ...(value !== undefined && { value }) };
+  if ('promql' in from) return { kind: 'promql', query: from.promql.query, ...bareAddress(from.promql.url, from.promql.headers) };
+  const { url, value, headers: given } = from.http;
+  return { kind: 'http', ...bareAddress(url, given), ...(value !== undefined && { value }) };
 }

@@ -8,9 +8,9 @@ export type TriggerKind = (typeof TRIGGER_KINDS)[number];
 export type TriggerFeed =
   | { readonly kind: 'reports' }
   | { readonly kind: 'crossfade' }
-  | { readonly kind: 'promql'; readonly url: string; readonly query: string }
+  | { readonly kind: 'promql'; readonly url: string; readonly headers: Readonly<Record<string, string>>; readonly query: string }
   /** `value`: keys that lead to a number in the JSON that it answers, with dots between them. */
-  | { readonly kind: 'http'; readonly url: string; readonly value?: string };
+  | { readonly kind: 'http'; readonly url: string; readonly headers: Readonly<Record<string, string>>; readonly value?: string };
 
 export interface Trigger {
   readonly name: string;

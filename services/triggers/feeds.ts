@@ -71,42 +71,65 @@ export async function pastSamples({ feed }: Trigger, ports: FeedPorts, flippedAt
   return values.flatMap(({ atMs, value }) => (value === undefined || !Number.isFinite(value) ? [] : [{ atMs, sum: value, count: 1 }]));
 }
 
+interface Asked {
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
 async function askPrometheus(
-  { url, query }: { readonly url: string; readonly query: string },
+  { url, query, headers }: Asked & { readonly query: string },
   get: typeof fetch,
   atMs: number,
 ): Promise<number | undefined> {
   const address = new URL(`${url.replace(/\/+$/, '')}/api/v1/query`);
   address.searchParams.set('query', query);
   address.searchParams.set('time', String(atMs / 1000));
-  const answer = (await json(address, get)) as { readonly data?: { readonly resultType?: string; readonly result?: unknown } } | undefined;
+  const answer = (await json({ url: address.href, headers }, get)) as Partial<Answered> | null | undefined;
   const result = answer?.data?.result;
   if (!Array.isArray(result)) return undefined;
   // A scalar is [time, value]; a vector has one such for each series, and of several none is meant.
   const pair: unknown =
-    answer?.data?.resultType === 'scalar' ? result : result.length === 1 ? (result[0] as { value?: unknown }).value : undefined;
+    answer?.data?.resultType === 'scalar' ? result : result.length === 1 ? (result[0] as Partial<Answered> | null)?.value : undefined;
   return Array.isArray(pair) && typeof pair[1] === 'string' ? Number(pair[1]) : undefined;
 }
 
-async function askHttp({ url, value }: { readonly url: string; readonly value?: string }, get: typeof fetch): Promise<number | undefined> {
-  if (value === undefined) return (await json(new URL(url), get, 'any')) === undefined ? 1 : 0;
-  const answer = await json(new URL(url), get);
+interface Answered {
+  readonly data: { readonly resultType?: string; readonly result?: unknown } | null;
+  readonly value: unknown;
+}
+
+async function askHttp({ value, ...asked }: Asked & { readonly value?: string }, get: typeof fetch): Promise<number | undefined> {
+  if (value === undefined) return failed(asked, get);
+  const answer = await json(asked, get);
   const found = value
     .split('.')
     .reduce<unknown>((at, key) => (typeof at === 'object' && at !== null ? (at as Record<string, unknown>)[key] : undefined), answer);
   return typeof found === 'number' ? found : undefined;
 }
 
-/** `any`: whether it answers with 2xx is what is asked. */
-async function json(url: URL, get: typeof fetch, body: 'json' | 'any' = 'json'): Promise<unknown> {
+/** Whether it answers with 2xx is all that is asked. One that sends elsewhere (to a page where one logs in, which is always well) is neither well nor failed. */
+async function failed(asked: Asked, get: typeof fetch): Promise<0 | 1 | undefined> {
   try {
-    const response = await get(url, { signal: AbortSignal.timeout(LOOK_MS), headers: { accept: 'application/json' } });
-    if (!response.ok) {
-      await response.body?.cancel();
-      return undefined;
-    }
-    return body === 'any' ? (await response.arrayBuffer()).byteLength : await response.json();
+    const response = await get(asked.url, { ...requested(asked), redirect: 'manual' });
+    if (response.ok) await response.arrayBuffer();
+    else await response.body?.cancel();
+    return response.ok ? 0 : response.status >= 300 && response.status < 400 ? undefined : 1;
+  } catch {
+    return 1;
+  }
+}
+
+async function json(asked: Asked, get: typeof fetch): Promise<unknown> {
+  try {
+    const response = await get(asked.url, requested(asked));
+    if (response.ok) return await response.json();
+    await response.body?.cancel();
+    return undefined;
   } catch {
     return undefined;
   }
+}
+
+function requested({ headers }: Asked): RequestInit {
+  return { signal: AbortSignal.timeout(LOOK_MS), headers: { accept: 'application/json', ...headers } };
 }
