@@ -1,6 +1,6 @@
 /**
  * The audit trail, `crossfade.audit` on the target. Guarantee: only ever added to, each record with the hash of the one before; its head stands in
- * the state row, whose lock puts the writers in a line.
+ * the state row, whose lock puts the writers in a line. A trail that somebody has tampered with is told as such, and keeps nobody from acting.
  */
 import type pg from 'pg';
 import { connect, queryRow, queryRows } from '#connectors/postgres/session.ts';
@@ -15,11 +15,15 @@ export interface AuditEntry {
   readonly details?: Details;
 }
 
-/** In a transaction that holds the row's lock (inState); one record each. */
+/**
+ * In a transaction that holds the row's lock (inState); one record each. Behind whatever stands there: a record that is not ours (put in by hand, or the state row was put back to an earlier
+ * moment) breaks the chain for good, and would else refuse every later one, that of a decision too.
+ */
 export async function appendAudit(client: pg.ClientBase, row: MigrationRow, entry: AuditEntry): Promise<AuditRecord> {
   const clock = await queryRow(
     client,
-    `SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS at, audit_seq::text AS seq, audit_hash AS hash
+    `SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS at, audit_hash AS hash,
+            greatest(audit_seq, (SELECT max(a.seq) FROM crossfade.audit a WHERE a.name = $1))::text AS seq
      FROM crossfade.migration WHERE name = $1`,
     [row.name],
   );
@@ -123,8 +127,13 @@ async function readRecords(client: pg.ClientBase, name: string): Promise<AuditRe
     event: row['event']!,
     fromState: row['from_state'] ?? null,
     toState: row['to_state'] ?? null,
-    details: JSON.parse(row['details']!) as Details,
+    details: detailsOf(JSON.parse(row['details']!)),
     prevHash: row['prev_hash']!,
     hash: row['hash']!,
   }));
+}
+
+/** We write blocks; whatever else stands there was put there by somebody, and is kept, so that its hash does not hold. */
+function detailsOf(found: unknown): Details {
+  return typeof found === 'object' && found !== null && !Array.isArray(found) ? (found as Details) : { '': found };
 }

@@ -2,12 +2,14 @@
 import { expect, test, vi } from 'vitest';
 import { readJournalRows, settleEpoch } from '#connectors/postgres/journal.ts';
 import { readApprovals, recordApproval } from '#connectors/target/postgres/approvals.ts';
-import { readAudit, verifyAudit } from '#connectors/target/postgres/audit.ts';
+import { readAudit, readTrail, verifyAudit } from '#connectors/target/postgres/audit.ts';
 import { FlagRecord } from '#connectors/target/postgres/flag-record.ts';
 import { takeMigrationLease } from '#connectors/target/postgres/migration-lease.ts';
 import { changeSettings, noteAudit, readState } from '#connectors/target/postgres/migration-state.ts';
 import type { DualStage } from '#schemas/flags/dual-stages.ts';
 import { whoServes } from '#schemas/migration/recovery.ts';
+import { actsOf } from '#schemas/report/acts.ts';
+import { incidentsOf } from '#schemas/report/incidents.ts';
 import { driftByCause, inconclusiveByCause } from '#schemas/reconcile/drift-cause.ts';
 import type { ReconciliationStatus } from '#schemas/status/reconciliation-status.ts';
 import { silentLogger } from '#services/runtime/service.ts';
@@ -20,6 +22,8 @@ const VERSIONS: readonly PostgresVersion[] = [14, 18];
 const NAME = 'shop';
 const WAIT = { timeout: 30_000, interval: 20 };
 const PLAN = 'a'.repeat(64);
+
+const NOTHING_ELSE = { writtenAt: '', findings: [], checks: [], held: [], setAside: null } as const;
 
 async function written(url: string): Promise<void> {
   const lease = await takeMigrationLease({ url, name: NAME, holder: 'test' });
@@ -38,6 +42,7 @@ test.for(VERSIONS)('PostgreSQL %i: what was tampered with is found at its first 
   const tampers: readonly (readonly [sql: string, seq: number, why: string])[] = [
     [`UPDATE crossfade.audit SET details = details || '{"why": "nothing"}' WHERE seq = 4`, 4, 'not what was written'],
     [`UPDATE crossfade.audit SET actor = 'Eve' WHERE seq = 2`, 2, 'not what was written'],
+    [`UPDATE crossfade.audit SET details = 'null', event = 'trigger-fired' WHERE seq = 3`, 3, 'not what was written'],
     [`UPDATE crossfade.audit SET at = '2020-01-01T00:00:00.000000Z' WHERE seq = 1`, 1, 'not what was written'],
     ['DELETE FROM crossfade.audit WHERE seq = 3', 3, 'is missing'],
     ['DELETE FROM crossfade.audit WHERE seq = 5', 5, 'is missing: the last written is 5'],
@@ -69,7 +74,17 @@ test.for(VERSIONS)('PostgreSQL %i: what was tampered with is found at its first 
   await execute(url, 'CREATE TABLE kept AS SELECT * FROM crossfade.audit');
   for (const [sql, seq, why] of tampers) {
     await execute(url, sql);
-    expect(await verifyAudit(url, NAME), sql).toMatchObject({ ok: false, seq, why: expect.stringContaining(why) as string });
+    const trail = await readTrail(url, NAME);
+    expect(trail.verdict, sql).toMatchObject({ ok: false, seq, why: expect.stringContaining(why) as string });
+    expect(incidentsOf({ ...NOTHING_ELSE, acts: actsOf(trail.records), audit: trail.records, verdict: trail.verdict })).toContainEqual({
+      at: '',
+      what: `The audit trail does not hold: ${trail.verdict.ok ? '' : trail.verdict.why}`,
+      isOver: false,
+    });
+    // Whatever was done to it, it is told and goes on: a decision has to be recorded.
+    await noteAudit(url, NAME, { actor: 'Grace', event: 'looked again' });
+    expect(await verifyAudit(url, NAME), sql).toMatchObject({ ok: false, seq });
+    await execute(url, `UPDATE crossfade.migration SET audit_seq = 5, audit_hash = (SELECT hash FROM kept WHERE seq = 5)`);
     await execute(url, 'DELETE FROM crossfade.audit', 'INSERT INTO crossfade.audit SELECT * FROM kept');
     expect(await verifyAudit(url, NAME)).toMatchObject({ ok: true });
   }
