@@ -11,6 +11,7 @@ import { quoteIdent, quoteTable } from '#schemas/table.ts';
 import { guarded } from '#schemas/test-hooks.ts';
 import { readPositions, readSequences, type Sequence, type SequencePosition } from './sequences.ts';
 import { withSession } from './session.ts';
+import { readCarriers } from './triggers.ts';
 
 /**
  * Values left out beyond the last one that was handed out. Whoever waits in nextval while the fence is up gets one after it, and may bring it along
@@ -36,6 +37,31 @@ export async function setSequences(options: Place, starts: readonly SequenceStar
         changes.push(await setOne(client, { side: options.side, own: one, position: positions[i]!, wanted }));
     }
     return changes;
+  });
+}
+
+/**
+ * Where the other side cannot be asked: each goes on beyond the highest key that came from there, and leaves out what rows that did not come may have, so that they keep keys of
+ * their own. Done again it changes nothing. @returns names of those whose columns tell no key
+ */
+export async function setBeyondKeys(
+  options: Place,
+): Promise<{ readonly set: readonly SequenceChange[]; readonly untold: readonly string[] }> {
+  return withSession(options, 'followed by its sequences', async (client) => {
+    const roots = (await readCarriers(client, options)).filter(({ isPartition }) => !isPartition);
+    const found = await readSequences(client, roots);
+    const positions = await readPositions(client, found);
+    const [set, untold]: [SequenceChange[], string[]] = [[], []];
+    for (const [i, own] of found.entries()) {
+      const keys = await Promise.all(own.columns.map(async (column) => outermostKey(client, column, own.increment > 0n)));
+      const wanted = own.columns.flatMap((column, at): SequenceStart[] => {
+        const key = keys[at];
+        return key === undefined ? [] : [{ column, from: { ...own, lastValue: key, isCalled: true, isHeld: false } }];
+      });
+      if (wanted.length === 0) untold.push(quoteTable(own.sequence));
+      else set.push(await setOne(client, { side: options.side, own, position: positions[i]!, wanted }));
+    }
+    return { set, untold };
   });
 }
 

@@ -83,7 +83,7 @@ function settings(options: TargetOptions, searchPath: string): Record<string, st
 }
 
 /** PostgreSQL keeps 63 bytes of it; a migration's name has at most 48. */
-function applicationName(name: string): string {
+export function sinkSessionName(name: string): string {
   return `crossfade ${name} sink`;
 }
 
@@ -97,7 +97,7 @@ export async function openTarget(options: TargetOptions): Promise<PostgresTarget
   }
   const open = async (): Promise<pg.Client> =>
     connect(options.url, {
-      applicationName: applicationName(options.mapping.name),
+      applicationName: sinkSessionName(options.mapping.name),
       role: 'target',
       settings: settings(options, searchPath),
     });
@@ -114,6 +114,7 @@ async function takeOver(options: TargetOptions, client: pg.Client, open: () => P
   await ensureSchema(client);
   await lockMigration(client, options);
   const progress = await raiseEpoch(client, options);
+  requirePlace(progress);
   // A swap raises it, too: either it comes later, and this sink commits nothing, or it is seen here.
   const { name, renamed } = options.mapping;
   if (renamed !== undefined) await requireRenames(client, name, renamed.renames);
@@ -238,7 +239,7 @@ async function raiseEpoch(client: pg.Client, options: TargetOptions): Promise<Pr
   await client.query(
     `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
      WHERE application_name = $1 AND datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()`,
-    [applicationName(name)],
+    [sinkSessionName(name)],
   );
   await client.query(
     `INSERT INTO crossfade.progress AS p (name, epoch, mode, mapping_hash, instance, backends) VALUES ($1, 1, 'parallel', $2, $3, ARRAY[pg_backend_pid()])
@@ -248,6 +249,12 @@ async function raiseEpoch(client: pg.Client, options: TargetOptions): Promise<Pr
   const progress = await readProgress(client, name);
   invariant(progress !== undefined, 'the progress row was just written');
   return progress;
+}
+
+/** `giveUpPlace` has taken it: what the log still holds is not to come here any more, and who begins the path anew says where. @throws PipelineError CF-5006 */
+function requirePlace({ name, mode, logOffset }: Progress): void {
+  if (mode === 'consistent' && logOffset === undefined)
+    throw new PipelineError('CF-5006', `the place of ${name} was given up here: a rollback was forced`);
 }
 
 interface SessionRole {

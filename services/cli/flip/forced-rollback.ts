@@ -1,15 +1,18 @@
 /**
  * `rollback --forced`: the target is lost, and the source serves again without what had not come back. Guarantee: never without the name typed by hand, never while
- * the target answers; what is left behind is told before anything else, and the decision is a row of the source's journal, as that of any flip.
+ * the target answers; what is left behind is told before anything else, and the decision is a row of the source's journal, as that of any flip. From that COMMIT on nothing of
+ * what is left behind comes to the source by itself, be it that the log of `crossfade up` still has it or that the target is back: it would overwrite what applications write now.
  */
 import type pg from 'pg';
 import { postgresFences } from '#connectors/fence/postgres/fences.ts';
+import { setBeyondKeys } from '#connectors/fence/postgres/set-sequences.ts';
 import { readJournalRows } from '#connectors/postgres/journal.ts';
 import { connect, queryRow } from '#connectors/postgres/session.ts';
+import { type GivenUp, giveUpPlace, readPlace } from '#connectors/target/postgres/give-up-place.ts';
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { postgresTarget } from '#schemas/config/postgres-target.ts';
-import { messageOf, PipelineError } from '#schemas/errors.ts';
-import { warningFinding } from '#schemas/finding.ts';
+import { type Finding, messageOf, PipelineError } from '#schemas/errors.ts';
+import { listNames, warningFinding } from '#schemas/finding.ts';
 import { swapsNames } from '#schemas/mapping/renames.ts';
 import { reverseName } from '#schemas/mapping/reverse/reverse-name.ts';
 import { lastDecision } from '#schemas/migration/recovery.ts';
@@ -59,25 +62,50 @@ export async function forceRollback(file: MigrationFile, { options }: CommandCon
     if (last === undefined || (last.serves === 'source' && !isForced))
       throw new PipelineError('CF-8312', `by the source's journal the source serves ${name} already`);
     const why = await lossOfTarget(postgresTarget(file, 'rollback'));
-    const left = await leftBehind(client, name);
+    const left = await leftBehind(client, await readPlace(client, reverseName(name)));
     if (options.text('confirm') !== name) {
       throw new PipelineError('CF-8309', `a forced rollback leaves behind ${described(left)}`, {
         remedy: `If the target will not come back: crossfade rollback${waveOption(file)} --forced --confirm ${name}`,
         details: { left },
       });
     }
+    // Before the decision, and whatever comes of it: they only go on.
+    const sequences = await aheadOfKeys(fence);
     // Given again after a crash, it only lifts what stands.
-    const epoch = isForced ? last.epoch : await decide(client, name, { left, by: options.text('by') ?? accountName() });
-    await postgresFences.lift(fence, epoch);
-    const summary = `${name}: the source serves (epoch ${epoch}), without ${described(left)}`;
-    return {
-      summary,
-      result: { outcome: 'forced', serves: 'source', epoch: String(epoch), left, targetLost: why },
-      findings: [warningFinding('CF-8313', `left behind: ${described(left)}`)],
-      text: 'Next: keep applications from the target. When it is back, crossfade up fences it and brings it to the state of the source again.\n',
-    };
+    const decided = isForced ? { epoch: last.epoch, left } : await decide(client, name, options.text('by') ?? accountName());
+    await postgresFences.lift(fence, decided.epoch);
+    return outcomeOf(name, { ...decided, why, sequences });
   } finally {
     await client.end().catch(() => undefined);
+  }
+}
+
+interface Forced {
+  readonly epoch: bigint;
+  readonly left: LeftBehind;
+  readonly why: string;
+  readonly sequences: readonly Finding[];
+}
+
+function outcomeOf(name: string, { epoch, left, why, sequences }: Forced): Outcome {
+  return {
+    summary: `${name}: the source serves (epoch ${epoch}), without ${described(left)}`,
+    result: { outcome: 'forced', serves: 'source', epoch: String(epoch), left, targetLost: why },
+    findings: [warningFinding('CF-8313', `left behind: ${described(left)}`), ...sequences],
+    text: 'Next: keep applications from the target. When it is back, crossfade up fences it and brings it to the state of the source again.\n',
+  };
+}
+
+/** Rows came back with keys that the source's sequences know nothing of. */
+async function aheadOfKeys(fence: Parameters<typeof setBeyondKeys>[0]): Promise<Finding[]> {
+  const told = (what: string): Finding[] => [
+    warningFinding('CF-8332', what, 'Set them beyond what the target has handed out (setval), before applications write here.'),
+  ];
+  try {
+    const { untold } = await setBeyondKeys(fence);
+    return untold.length === 0 ? [] : told(`no key tells how far these sequences of the source are to go on: ${listNames(untold, 5)}`);
+  } catch (error) {
+    return told(`sequences of the source were not set beyond the keys that came back: ${messageOf(error)}`);
   }
 }
 
@@ -93,15 +121,9 @@ async function lossOfTarget(url: string): Promise<string> {
   throw new PipelineError('CF-8312', 'the target answers: nothing has to be left behind');
 }
 
-async function leftBehind(client: pg.ClientBase, name: string): Promise<LeftBehind> {
-  const row = await queryRow(
-    client,
-    `SELECT applied_lsn::text AS lsn, to_jsonb(p) ->> 'gap_lsn' AS gap, to_char(commit_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS at,
-            to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS now
-       FROM (SELECT) AS one LEFT JOIN crossfade.progress p ON p.name = $1`,
-    [reverseName(name)],
-  );
-  return { lastReversedLsn: row?.['lsn'] ?? null, lastReversedAt: row?.['at'] ?? null, gapLsn: row?.['gap'] ?? null, until: row!['now']! };
+async function leftBehind(client: pg.ClientBase, place: GivenUp): Promise<LeftBehind> {
+  const row = await queryRow(client, `SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS now`);
+  return { lastReversedLsn: place.appliedLsn, lastReversedAt: place.committedAt, gapLsn: place.gapLsn, until: row!['now']! };
 }
 
 function described({ lastReversedLsn, lastReversedAt, gapLsn, until }: LeftBehind): string {
@@ -113,12 +135,21 @@ function described({ lastReversedLsn, lastReversedAt, gapLsn, until }: LeftBehin
   return `what was committed on the target behind ${lastReversedLsn}${lastReversedAt === null ? '' : ` (${lastReversedAt})`}, until ${until}${gap}`;
 }
 
-async function decide(client: pg.Client, name: string, details: { readonly left: LeftBehind; readonly by: string }): Promise<bigint> {
-  const row = await queryRow(
-    client,
-    `INSERT INTO crossfade.journal (name, epoch, serves, marker, details)
-     SELECT $1, max(epoch) + 1, 'source', 'forced', $2::jsonb FROM crossfade.journal WHERE name = $1 RETURNING epoch::text AS epoch`,
-    [name, JSON.stringify({ forced: true, ...details })],
-  );
-  return BigInt(row!['epoch']!);
+/** What is left behind is as of this very COMMIT. */
+async function decide(client: pg.Client, name: string, by: string): Promise<{ readonly epoch: bigint; readonly left: LeftBehind }> {
+  await client.query('BEGIN');
+  try {
+    const left = await leftBehind(client, await giveUpPlace(client, reverseName(name)));
+    const row = await queryRow(
+      client,
+      `INSERT INTO crossfade.journal (name, epoch, serves, marker, details)
+       SELECT $1, max(epoch) + 1, 'source', 'forced', $2::jsonb FROM crossfade.journal WHERE name = $1 RETURNING epoch::text AS epoch`,
+      [name, JSON.stringify({ forced: true, left, by })],
+    );
+    await client.query('COMMIT');
+    return { epoch: BigInt(row!['epoch']!), left };
+  } catch (error) {
+    await client.query('ROLLBACK').catch(() => undefined);
+    throw error;
+  }
 }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { ReportDocument } from '#schemas/report/report-document.ts';
-import { execute } from '#test/support/application.ts';
+import { execute, openSession } from '#test/support/application.ts';
 import { flipStage, standing, until } from '#test/support/flip-stage.ts';
 
 const DDL = `CREATE TABLE orders (id bigserial PRIMARY KEY, note text NOT NULL);
@@ -98,6 +98,16 @@ test(
     expect((await stage.command('cutover', '--confirm', 'scenario')).run.exitCode).toBe(0);
     const readable = await stage.command('rollback', '--forced', '--confirm', 'scenario');
     expect([readable.run.exitCode, readable.envelope.error?.code]).toEqual([10, 'CF-8312']);
+    // Keys that came back, and a change that is here already and cannot be applied yet.
+    await execute(stage.target, `INSERT INTO orders (note) SELECT 'came back' FROM generate_series(1, 60)`);
+    const [last] = await execute(stage.target, 'SELECT max(id) AS id FROM orders');
+    await until(async () => (await execute(stage.source, `SELECT FROM orders WHERE id = ${last!['id']}`)).length === 1, 'what came back');
+    await using application = await openSession(stage.source);
+    await application.query('BEGIN');
+    await application.query('SELECT FROM orders WHERE id = 1 FOR UPDATE');
+    await execute(stage.target, `UPDATE orders SET note = 'left behind' WHERE id = 1`);
+    const waiting = `SELECT FROM pg_stat_activity WHERE application_name = 'crossfade scenario_reverse sink' AND wait_event_type = 'Lock'`;
+    await until(async () => (await execute(stage.source, waiting)).length === 1, 'the sink of the way back');
     const name = new URL(stage.target).pathname.slice(1);
     const admin = stage.target.replace(/\/[^/]*$/, '/postgres');
     await execute(admin, `ALTER DATABASE ${name} ALLOW_CONNECTIONS false`);
@@ -108,9 +118,21 @@ test(
     const { run, envelope } = await stage.command('rollback', '--forced', '--confirm', 'scenario');
     expect(run.exitCode, run.stdout).toBe(0);
     expect(envelope.result).toMatchObject({ outcome: 'forced', serves: 'source', epoch: '2' });
-    await execute(stage.source, `INSERT INTO orders (note) VALUES ('without the target')`);
+    await application.query(`UPDATE orders SET note = 'without the target' WHERE id = 1`);
+    await application.query('COMMIT');
+    const made = await execute(
+      stage.source,
+      `INSERT INTO orders (note) SELECT 'without the target' FROM generate_series(1, 80) RETURNING id`,
+    );
+    // Rows that did not come may have what lies between.
+    expect(Number(made[0]!['id'])).toBeGreaterThan(Number(last!['id']) + 900);
     await execute(admin, `ALTER DATABASE ${name} ALLOW_CONNECTIONS true`);
     await until(async () => (await standing(stage, 'orders')).serves === 'source', 'the keeper');
     expect((await standing(stage, 'orders')).refuses).toEqual({ source: false, target: true });
+    // It follows the source, which has nothing of what was left behind; and so the next cut-over is as any.
+    const ofOne = async (url: string) => (await execute(url, 'SELECT note FROM orders WHERE id = 1'))[0]!['note'];
+    await until(async () => (await ofOne(stage.target)) === 'without the target', 'the target');
+    await until(async () => (await stage.command('cutover', '--confirm', 'scenario')).run.exitCode === 0, 'the next cut-over');
+    expect(await ofOne(stage.source)).toBe('without the target');
   },
 );
