@@ -1,6 +1,6 @@
 /**
- * What the target has got of its own in tables that go back: columns that the source has nothing for, be it that the target had them from the start or that somebody added them while it
- * served. Guarantee: pure; a column that the migration writes, or that the way back reads, is none of them.
+ * What the target has got of its own: in tables that go back columns that the source has nothing for, and beside them whole tables, be it that the target had them from the start or that
+ * somebody added them while it served. Guarantee: pure; a column that the migration writes, or that the way back reads, is none of them, nor is a table of the file.
  */
 import type { Catalog } from '#schemas/table.ts';
 import { tableId, type CompiledMapping, type TableMapping } from '../compiled-mapping.ts';
@@ -35,4 +35,27 @@ function writtenBy({ columns, share = [], deletes, merge }: TableMapping): strin
       soft.filter((name) => name !== undefined),
       merge === undefined ? [] : [merge.witness, ...merge.others],
     );
+}
+
+export interface BothCatalogs {
+  readonly source: Catalog;
+  readonly target: Catalog;
+}
+
+/** `public.notes`: in the schemas that the migration moves to. One that the source has, too, under its name was left out by the file, and everybody knows. */
+export function tablesOfTargetAlone({ tables }: Pick<CompiledMapping, 'tables'>, { source, target }: BothCatalogs): string[] {
+  const moved = new Set(tables.map(({ to }) => tableId(to)));
+  const known = new Set(source.tables.map(tableId));
+  return target.tables
+    .filter((table) => {
+      const from = new Set(tables.filter(({ to }) => to.schema === table.schema).map((one) => one.from.schema));
+      // An extension keeps its own tables.
+      return (
+        from.size > 0 &&
+        table.extension === undefined &&
+        !moved.has(tableId(table)) &&
+        ![...from].some((schema) => known.has(tableId({ schema, name: table.name })))
+      );
+    })
+    .map(showTable);
 }

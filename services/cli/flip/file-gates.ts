@@ -21,7 +21,7 @@ export interface FileGateParts {
   readonly sessions: SideSessions;
   readonly planHash: string;
   readonly reverseTables: readonly ReverseTable[];
-  /** Columns of the target that the source has nothing for. */
+  /** Columns and tables of the target that the source has nothing for. */
   readonly kept: readonly string[];
 }
 
@@ -36,7 +36,7 @@ function reversibleGate({ migration, reverseTables, kept }: FileGateParts): Gate
     look: async ({ kind }): Promise<GateVerdict> => {
       if (kind === 'rollback' && kept.length > 0) {
         const remedy =
-          'Add the columns to the source and to the file before it, if the application needs them there; else nothing. On the target they stay.';
+          'Add them to the source and to the file before it, if the application needs them there; else nothing. On the target they stay.';
         return {
           warning: { code: 'CF-8325', remedy },
           evidence: `the source has nothing for ${listNames(kept, 5)}: what is written there stays on the target`,

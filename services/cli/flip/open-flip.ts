@@ -5,9 +5,10 @@ import { changeSettings, readState } from '#connectors/target/postgres/migration
 import type { MigrationFile } from '#schemas/config/migration-file.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import { deriveReverse, type ReverseDerivation } from '#schemas/mapping/reverse/derive-reverse.ts';
-import { asNamed } from '#schemas/mapping/renames.ts';
+import type { CompiledMapping } from '#schemas/mapping/compiled-mapping.ts';
+import { asNamed, swapsNames } from '#schemas/mapping/renames.ts';
 import { acceptedOneWay } from '#schemas/mapping/reverse/reverse-findings.ts';
-import { keptOnTarget } from '#schemas/mapping/reverse/kept-on-target.ts';
+import { type BothCatalogs, keptOnTarget, tablesOfTargetAlone } from '#schemas/mapping/reverse/kept-on-target.ts';
 import { planHash } from '#schemas/plan/plan-hash.ts';
 import { followWrites } from '#services/control/flip/follow-writes.ts';
 import type { FlipPorts } from '#services/control/flip/ports.ts';
@@ -67,7 +68,7 @@ export async function openFlip(file: MigrationFile, context: FlipContext, by: st
   if (migration.swap === undefined) await requireTwoDatabases(sessions);
   const pipe = pipePort(migration, sessions);
   const tables = { migration, sessions };
-  const kept = target === undefined ? [] : keptOnTarget(asNamed(mapping), reverse, target);
+  const kept = target === undefined ? [] : keptOf(file, asNamed(mapping), { reverse, source, target });
   const gates = [
     lagGate({ migration, pipe }),
     reverseGate({ migration, pipe, sessions, acceptedOneWay: acceptedOneWay(reverse, cutover.accept) }),
@@ -103,6 +104,13 @@ export async function openFlip(file: MigrationFile, context: FlipContext, by: st
   };
   const open = stack.move();
   return { migration, ports, planHash: hash, reverse, [Symbol.asyncDispose]: async () => open.disposeAsync() };
+}
+
+/** Of one database a rollback leaves everything where it is. */
+function keptOf(file: MigrationFile, mapping: CompiledMapping, catalogs: BothCatalogs & { readonly reverse: ReverseDerivation }): string[] {
+  const columns = keptOnTarget(mapping, catalogs.reverse, catalogs.target);
+  if (catalogs.reverse.file === undefined || swapsNames(file)) return columns;
+  return [...columns, ...tablesOfTargetAlone(mapping, catalogs).map((table) => `table ${table}`)];
 }
 
 /** Asked of the servers: one database can have many addresses, and many one. @throws PipelineError CF-8341 */
