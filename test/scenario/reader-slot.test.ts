@@ -6,13 +6,14 @@ import { readCatalog } from '#connectors/catalog/postgres.ts';
 import type { Topic } from '#connectors/change-log/change-log.ts';
 import { openEmbeddedLog } from '#connectors/change-log/embedded/log.ts';
 import { connect } from '#connectors/postgres/session.ts';
+import { createSlot, slotWaitsFor } from '#connectors/source/postgres/slot.ts';
 import { PipelineError } from '#schemas/errors.ts';
 import { parseLsn } from '#schemas/lsn.ts';
 import { installTestHooks } from '#schemas/test-hooks.ts';
 import { Reader } from '#services/reader/reader.ts';
 import { silentLogger } from '#services/runtime/service.ts';
 import { fileOf } from '#test/support/compile.ts';
-import { execute } from '#test/support/application.ts';
+import { execute, openSession } from '#test/support/application.ts';
 import { NO_COPY } from '#test/support/no-copy.ts';
 import { startPostgres } from '#test/support/postgres.ts';
 
@@ -93,4 +94,22 @@ describe('the slot', () => {
     const { flushed, committed } = await toldOfWhatIsNotDurable();
     expect(flushed).toBeGreaterThanOrEqual(committed);
   });
+});
+
+test('who keeps a slot from being made is named, a prepared transaction too', async () => {
+  await using server = await startPostgres({ version: 18, settings: { max_prepared_transactions: '2' } });
+  const url = server.url();
+  await execute(url, 'CREATE TABLE t (id int)', `BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION 'left over'`);
+  await using making = await openSession(url);
+  await using looking = await openSession(url);
+  expect(await slotWaitsFor(looking.client, 'held_up')).toEqual([]);
+  const made = createSlot(making.client, 'held_up', false);
+  await vi.waitFor(
+    async () =>
+      expect(await slotWaitsFor(looking.client, 'held_up')).toEqual([expect.stringMatching(/^prepared transaction left over for 00:/)]),
+    { timeout: 30_000, interval: 20 },
+  );
+  await execute(url, `ROLLBACK PREPARED 'left over'`);
+  await made;
+  expect(await slotWaitsFor(looking.client, 'held_up')).toEqual([]);
 });

@@ -1,7 +1,9 @@
 /** Both ways between the sides, each proven by a marker that went along it just now. Guarantee: what is told of a lag was measured, not computed. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { slotWaitsFor } from '#connectors/source/postgres/slot.ts';
 import { readStateRow } from '#connectors/target/postgres/migration-state.ts';
 import { messageOf } from '#schemas/errors.ts';
+import { listNames } from '#schemas/finding.ts';
 import { otherSide, type Side } from '#schemas/migration/transitions.ts';
 import { flipTo, type PipePort, REVERSE_GATE } from '../flip/ports.ts';
 import type { FlippedMigration } from '../postgres/flipped-migration.ts';
@@ -54,8 +56,11 @@ export function reverseGate({ migration, pipe, sessions, acceptedOneWay }: PathG
       if (!isWanted) return { closed: { code: 'CF-8324', remedy: NOT_YET }, evidence: 'the way back was not asked for yet' };
       const trip = await standing(pipe, from);
       const way = `from the ${from} back to the ${otherSide(from)}`;
-      if (trip.ms === undefined)
-        return { closed: { code: 'CF-8324' }, evidence: `no marker came ${way} within ${trip.waitedMs} ms (${trip.why})` };
+      if (trip.ms === undefined) {
+        const waits = await sessions.run(from, async (client) => slotWaitsFor(client, pipelineName(migration, from)!));
+        const why = waits.length === 0 ? trip.why : `its slot waits for ${listNames(waits, 5)} to end`;
+        return { closed: { code: 'CF-8324' }, evidence: `no marker came ${way} within ${trip.waitedMs} ms (${why})` };
+      }
       return { evidence: `a marker went ${way} in ${trip.ms} ms, just now` };
     },
   };

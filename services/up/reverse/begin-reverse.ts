@@ -19,7 +19,7 @@ import { readJournalRows } from '#connectors/postgres/journal.ts';
 import { ensureSchema } from '#connectors/postgres/own-schema.ts';
 import { connect } from '#connectors/postgres/session.ts';
 import { ensurePublication } from '#connectors/source/postgres/publication.ts';
-import { createSlot, dropSlot, identifySystem, readSlot } from '#connectors/source/postgres/slot.ts';
+import { createSlot, dropSlot, identifySystem, readSlot, runningTransactions } from '#connectors/source/postgres/slot.ts';
 import { beginFilled } from '#connectors/target/postgres/begin-filled.ts';
 import { noteAudit, readStateRow } from '#connectors/target/postgres/migration-state.ts';
 import { readProgress } from '#connectors/target/postgres/progress.ts';
@@ -142,6 +142,10 @@ async function anew(beginning: Beginning, { read, applied, found, wipe }: Sessio
     await wipe();
     await dropSlot(read, name);
     failpoint('reverse.slot-gone');
+    logger.info(
+      { slot: name, waitsFor: await runningTransactions(read) },
+      'creating the replication slot; it waits for running transactions to end',
+    );
     const lsn = await createSlot(read, name, settings.slot.failover);
     failpoint('reverse.slot-made');
     await beginFilled(applied, mapping, lsn);
