@@ -3,10 +3,10 @@
  * and each entry feeds one target column that nothing else feeds.
  */
 import { createHash } from 'node:crypto';
-import { Secret } from '../config/secret.ts';
 import type { SetEntry } from '../config/migration-file.ts';
 import { didYouMean } from '../nearest-name.ts';
 import type { CatalogColumn } from '../table.ts';
+import { canonicalJson } from './canonical-json.ts';
 import type { ColumnMapping } from './compiled-mapping.ts';
 import type { ColumnContext } from './compile-columns.ts';
 import { checkFit } from './computed-fit.ts';
@@ -189,17 +189,4 @@ function delimitersOf(columns: readonly CatalogColumn[]): (string | undefined)[]
 /** The length of a char(n) decides its blanks. */
 function typeOf(column: CatalogColumn): string {
   return underDomain(column).typeName === 'bpchar' ? underDomain(column).type : column.baseType;
-}
-
-function canonicalJson(value: unknown): string {
-  return JSON.stringify(plain(value));
-}
-
-/** Keys in one order, secrets by their fingerprint. */
-function plain(value: unknown): unknown {
-  if (value instanceof Secret) return { secret: value.fingerprint() };
-  if (Array.isArray(value)) return value.map(plain);
-  if (typeof value !== 'object' || value === null) return value;
-  const entries = Object.entries(value).filter(([, inner]) => inner !== undefined);
-  return entries.toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([key, inner]) => [key, plain(inner)]);
 }

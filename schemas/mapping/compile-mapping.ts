@@ -15,6 +15,7 @@ import { compileKey } from './compile-key.ts';
 import { pairId, type CompiledMapping, type Explode, type TableMapping } from './compiled-mapping.ts';
 import { FindingList } from './finding-list.ts';
 import { resolveTables, type ResolvedTable } from './resolve-tables.ts';
+import { declaredReverse } from './reverse/declared-reverse.ts';
 import { compileFilter } from './row-filter.ts';
 import { compileScope } from './row-scope.ts';
 import { joinShares, refuseShares } from './share.ts';
@@ -78,6 +79,7 @@ function compileTable(resolved: ResolvedTable, shared: Omit<ColumnContext, 'reso
   if (entry.onRowError !== undefined && key.targetKey.length === 0) reportUnnamed(resolved, list);
   const fed = new Set(columns.map((column) => column.target));
   const scope = compileScope(context, columns, steps);
+  const reverse = declaredReverse(entry, { source, target, functions: shared.functions });
   const table: TableMapping = {
     from: { schema: source.schema, name: source.name },
     to,
@@ -93,6 +95,7 @@ function compileTable(resolved: ResolvedTable, shared: Omit<ColumnContext, 'reso
     dropped,
     unmapped: entry.unmapped,
     ...(entry.onRowError !== undefined && { onRowError: entry.onRowError }),
+    ...(reverse !== undefined && { reverse }),
   };
   const policy = compileConflict(table, resolved, list);
   return policy && { ...table, ...policy };

@@ -103,7 +103,12 @@ export interface TableMapping {
   readonly unmapped?: 'error' | 'ignore';
   /** Set where the target is Redis. */
   readonly redis?: RedisMapping;
+  /** What the file says of its way back; absent: that follows from the mapping. */
+  readonly reverse?: DeclaredReverse;
 }
+
+/** `digest`: of everything that decides what the declared columns come back as. */
+export type DeclaredReverse = { readonly mode: 'none' } | { readonly mode: 'set'; readonly digest: string };
 
 /**
  * Rows that an array of a source row becomes: its children. `TableMapping.columns` are then the columns of the parent's key and, under a name

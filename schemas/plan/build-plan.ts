@@ -16,6 +16,7 @@ import type { Catalog, CatalogOddity, CatalogTable } from '../table.ts';
 import { describeColumns } from './describe-column.ts';
 import { describeChildren } from './describe-exploded.ts';
 import { describeFates } from './describe-fates.ts';
+import { describeReverse } from './describe-reverse.ts';
 import { companyOf, describeElsewhere, describeSharing, describeUnfed, type Company } from './describe-sharing.ts';
 import type { PlanDocument, PlanDrop, PlanPlace, PlanSchemaStep, PlanScope, PlanShadow, PlanTable, PlanVersions } from './plan-document.ts';
 import { planHash } from './plan-hash.ts';
@@ -51,6 +52,7 @@ export function buildPlan({ file, mapping, resolved, source, target, findings, v
     slot: { budgetBytes: file.settings.slot.budgetBytes ?? null, onBudget: file.settings.slot.onBudget },
     schemaSteps: (file.schemaSteps ?? []).map(describeSchemaStep),
     ...(file.shadow !== undefined && { shadow: file.shadow.map(describeShadow) }),
+    ...(file.reverse !== undefined && { reverse: file.reverse }),
     scope: scopeOf(tables, source, { mapping, isOneDatabase: swapsNames(file) }),
     tables,
     warnings: findings.filter(({ severity }) => severity === 'warning').map(({ code, message, remedy }) => ({ code, message, remedy })),
@@ -187,6 +189,7 @@ function describeTable(table: TableMapping, { resolved, world, company }: TableI
     },
     ...(sharing !== undefined && { sharing }),
     ...(redis !== undefined && { redis: describeRedis(redis, entry.redis?.fromEnvironment === true) }),
+    ...describeReverse(resolved),
   };
 }
 

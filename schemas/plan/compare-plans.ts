@@ -13,6 +13,7 @@ export function comparePlans(before: PlanDocument, after: PlanDocument): string[
       return former === undefined ? [] : compareTables(former, table);
     }),
     ...(JSON.stringify(before.schemaSteps) === JSON.stringify(after.schemaSteps) ? [] : ['The schema steps on the target.']),
+    ...(before.reverse === after.reverse ? [] : [`The way back: ${wayBackOf(after)}, was: ${wayBackOf(before)}.`]),
     ...(JSON.stringify(before.slot) === JSON.stringify(after.slot) ? [] : ['How much WAL the slot may hold back, or what then happens.']),
   ];
   return lines.length > 0
@@ -43,6 +44,7 @@ function compareTables(before: PlanTable, after: PlanTable): string[] {
       return changed(`"${column.target}"`, wordsOf(former), wordsOf(column));
     }),
     ...changed('what is not moved', dropsOf(before), dropsOf(after)),
+    ...changed('its way back', reverseOf(before), reverseOf(after)),
   ];
 }
 
@@ -54,7 +56,17 @@ function dropsOf({ dropped }: PlanTable): string {
   return dropped.length === 0 ? 'nothing' : dropped.map(({ column }) => column).join(', ');
 }
 
-function wordsOf({ from, type, conversion }: PlanColumn): string {
+function wayBackOf({ reverse }: PlanDocument): string {
+  return reverse === 'off' ? 'none' : 'as each table says';
+}
+
+function reverseOf({ reverse }: PlanTable): string {
+  if (reverse === undefined) return 'what follows from the mapping';
+  if (reverse === 'none') return 'none';
+  return reverse.map((one) => `"${one.column}" from ${wordsOf(one)}`).join('; ');
+}
+
+function wordsOf({ from, type, conversion }: Pick<PlanColumn, 'from' | 'type' | 'conversion'>): string {
   const sources = from.map((one) => `${one.column} (${one.type})`).join(', ');
   return `${sources === '' ? '' : `${sources} → `}${type}: ${conversion.join('; then ')}`;
 }

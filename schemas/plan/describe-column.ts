@@ -12,7 +12,7 @@ import type { ResolvedTable } from '../mapping/resolve-tables.ts';
 import { stepName } from '../mapping/steps/build-step.ts';
 import { fitTypes, type TypeWorld } from '../mapping/type-fit.ts';
 import type { CatalogColumn } from '../table.ts';
-import { describeStep } from './describe-steps.ts';
+import { describeStep, type StepWords } from './describe-steps.ts';
 import type { PlanColumn, PlanPersonal } from './plan-document.ts';
 
 export interface ColumnInput {
@@ -111,18 +111,28 @@ interface ComputedInput {
 }
 
 function describeComputed({ target, targetType, inputs, whole, entry, tableName }: ComputedInput): PlanColumn {
-  const steps = entry.steps.map((step) => describeStep(step, inputs.length));
+  const steps = stepsOf(entry);
   const isDerived = inputs.every(({ name }) => whole.has(name));
   const personal = personalOf(inputs, entry, tableName);
   return {
     target,
     type: targetType,
     from: inputs.map(({ name, type }) => ({ column: name, type })),
-    conversion: inputs.length === 0 ? [constantOf(entry)] : steps.length === 0 ? ['copied'] : steps.map(({ words }) => words),
+    conversion: conversionWords(entry),
     lossy: isDerived ? [] : steps.flatMap(({ lossy }) => lossy ?? []),
     irreversible: isDerived ? [] : steps.flatMap(({ irreversible }) => irreversible ?? []),
     ...(personal !== undefined && { personal }),
   };
+}
+
+/** What is done with the columns that it names. */
+export function conversionWords(entry: SetEntry): string[] {
+  if (entry.from.length === 0) return [constantOf(entry)];
+  return entry.steps.length === 0 ? ['copied'] : stepsOf(entry).map(({ words }) => words);
+}
+
+function stepsOf({ steps, from }: SetEntry): StepWords[] {
+  return steps.map((step) => describeStep(step, from.length));
 }
 
 function constantOf({ value, fromEnvironment }: SetEntry): string {

@@ -14,6 +14,7 @@ export function layoutPlan(plan: PlanDocument, changes?: readonly string[]): Blo
         [['Target'], [`${plan.target.server}, `, code(plan.target.address)]],
         [['Change log'], [plan.log]],
         [['WAL held back'], [budgetOf(plan)]],
+        ...(plan.reverse === 'off' ? [[['Way back'], ['none: what is written on the target does not go back to the source']]] : []),
         [['Versions'], [`Crossfade ${plan.versions.crossfade}, grammar ${plan.versions.grammar}, time zones ${plan.versions.timeZones}`]],
       ],
     ),
@@ -143,6 +144,25 @@ function layoutTable(one: PlanTable): Block[] {
       `Target columns that nothing goes to${one.sharing === undefined ? '' : ' from here'}:`,
       one.unfed.map(({ column, type, becomes }) => [code(column), ` (${type}): ${becomes}`]),
     ),
+    ...layoutReverse(one),
+  ];
+}
+
+function layoutReverse({ reverse }: PlanTable): Block[] {
+  if (reverse === undefined) return [];
+  if (reverse === 'none') return [text(['Way back: none. What is written on the target does not go back to the source, as the file says.'])];
+  return [
+    text(['Way back, as far as the file declares it (the rest follows from the mapping):']),
+    table(
+      ['Source column', 'Type', 'From the target', 'Type there', 'Conversion'],
+      reverse.map((made) => [
+        [code(made.column)],
+        [code(made.type)],
+        [sourceNames(made)],
+        made.from.length === 0 ? [] : [code([...new Set(made.from.map(({ type }) => type))].join(', '))],
+        [made.conversion.join('; then ')],
+      ]),
+    ),
   ];
 }
 
@@ -203,7 +223,7 @@ function dropLine({ column, type, why, personal }: PlanDrop): Line {
   return [code(column), ` (${type}): ${why}${personal === undefined ? '' : `; looks like personal data: ${personal}`}`];
 }
 
-function sourceNames({ from }: PlanColumn): Inline {
+function sourceNames({ from }: Pick<PlanColumn, 'from'>): Inline {
   return from.length === 0 ? '–' : { code: from.map(({ column }) => column).join(', ') };
 }
 

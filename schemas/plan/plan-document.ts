@@ -20,6 +20,8 @@ export interface PlanDocument {
   readonly schemaSteps: readonly PlanSchemaStep[];
   /** Queries that run on both stores before people rely on the target; absent: none. They decide nothing of rows, so the hash leaves them out. */
   readonly shadow?: readonly PlanShadow[];
+  /** Nothing that is written on the target goes back to the source, as the file says; absent: each table as it says, or as follows from the mapping. */
+  readonly reverse?: 'off';
   readonly scope: PlanScope;
   readonly tables: readonly PlanTable[];
   readonly warnings: readonly PlanWarning[];
@@ -87,6 +89,17 @@ export interface PlanTable {
   readonly filter: readonly string[];
   readonly policies: PlanPolicies;
   readonly redis?: { readonly key: string; readonly form: string; readonly ttlSeconds: number | null; readonly sets: readonly string[] };
+  /** What the file declares of the way back: nothing goes, or what these columns of the source are made of; absent: it follows from the mapping. */
+  readonly reverse?: 'none' | readonly PlanReturn[];
+}
+
+/** A column of the source, made of columns of the target. */
+export interface PlanReturn {
+  readonly column: string;
+  readonly type: string;
+  readonly from: readonly { readonly column: string; readonly type: string }[];
+  /** In words, in the order in which it is done. */
+  readonly conversion: readonly string[];
 }
 
 export interface PlanKey {

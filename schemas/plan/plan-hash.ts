@@ -1,6 +1,6 @@
 /**
  * The hash that later acts are bound to. Guarantee: equal for two files that do the same with the same tables (whatever their comments,
- * their order, or how many rows there are today); different as soon as a row's image or a policy differs.
+ * their order, or how many rows there are today); different as soon as a row's image differs, or a policy, or what is declared of a way back.
  */
 import { createHash } from 'node:crypto';
 import type { MigrationFile } from '../config/migration-file.ts';
@@ -20,6 +20,7 @@ export function planHash(file: MigrationFile, mapping: CompiledMapping): string 
     budgetBytes: file.settings.slot.budgetBytes,
     onBudget: file.settings.slot.onBudget,
     mapping: mapping.hash,
+    reverse: file.reverse,
     schemaSteps: file.schemaSteps?.map(({ name, up, down, verify, transaction }) => ({ name, up, down, verify, transaction })),
     tables,
   };

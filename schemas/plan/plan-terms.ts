@@ -27,5 +27,5 @@ export const LIMITS: readonly string[] = [
   'What looks like personal data is guessed by name and type: columns without a mark may hold some too.',
   'Masking is done on the way to the target: the change log (data directory or raw topics) holds rows as the source wrote them until it is removed.',
   'A step that refuses a value, or a target that refuses a row, halts that table (or sets the row aside, where it says so); the others go on.',
-  'The hash covers what becomes of rows, the policies of each table, and schema steps. It does not cover addresses, volumes, speeds or the settings of the servers.',
+  'The hash covers what becomes of rows, the policies of each table, schema steps, and what the file declares of the way back. It does not cover addresses, volumes, speeds or the settings of the servers.',
 ];
