@@ -150,7 +150,8 @@ function layoutTable(one: PlanTable): Block[] {
 
 function layoutReverse({ reverse }: PlanTable): Block[] {
   if (reverse === undefined) return [];
-  if (reverse === 'none') return [text(['Way back: none. What is written on the target does not go back to the source, as the file says.'])];
+  if (reverse === 'none')
+    return [text(['Way back: none. What is written on the target does not go back to the source, as the file says.'])];
   return [
     text(['Way back, as far as the file declares it (the rest follows from the mapping):']),
     table(
