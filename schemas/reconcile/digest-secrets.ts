@@ -5,7 +5,7 @@
 import { seedOf, type SeedPair } from './lookup3.ts';
 
 export interface DigestSecrets {
-  /** Stands behind each value of a row text. */
+  /** Stands between the values of a row text. */
   readonly valueMark: string;
   /** Stands for a NULL. */
   readonly nullMark: string;

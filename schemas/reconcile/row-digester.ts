@@ -22,6 +22,7 @@ export class RowDigester {
   readonly #seeds: DigestSeeds;
   #text = Buffer.allocUnsafe(4 * WIDE_BYTES);
   #at = 0;
+  #values = 0;
 
   constructor(secrets: DigestSecrets) {
     this.#valueMark = Buffer.from(secrets.valueMark, 'latin1');
@@ -32,10 +33,11 @@ export class RowDigester {
   /** Begins a row, or a key of several columns. */
   begin(): void {
     this.#at = 0;
+    this.#values = 0;
   }
 
   null(): void {
-    this.#reserve(MARK_BYTES);
+    this.#next(MARK_BYTES);
     this.#mark(this.#nullMark);
   }
 
@@ -46,13 +48,12 @@ export class RowDigester {
       this.text(this.wideText(bytes, start, end));
       return;
     }
-    this.#reserve(length + MARK_BYTES);
+    this.#next(length);
     const into = this.#text;
     let at = this.#at;
     if (length < SHORT_BYTES) for (let i = start; i < end; i++) into[at++] = bytes[i]!;
     else at += bytes.copy(into, at, start, end);
     this.#at = at;
-    this.#mark(this.#valueMark);
   }
 
   /** A value as text; null for NULL. */
@@ -67,9 +68,8 @@ export class RowDigester {
       this.value(bytes, 0, bytes.length);
       return;
     }
-    this.#reserve(WIDE_BYTES + MARK_BYTES);
+    this.#next(WIDE_BYTES);
     this.#at += this.#text.write(value, this.#at);
-    this.#mark(this.#valueMark);
   }
 
   /** What stands in the row text for a value of more than WIDE_BYTES: state can keep it where the stream leaves the value out. */
@@ -100,6 +100,12 @@ export class RowDigester {
   /** The text so far, for tests and for whoever looks into a difference. */
   rowText(): string {
     return this.#text.toString('utf8', 0, this.#at);
+  }
+
+  /** Room for a value of that size behind the ones before. */
+  #next(bytes: number): void {
+    this.#reserve(bytes + MARK_BYTES);
+    if (this.#values++ > 0) this.#mark(this.#valueMark);
   }
 
   #mark(mark: Buffer): void {

@@ -38,12 +38,17 @@ export interface BucketVerdict {
   readonly dirty: Buckets | undefined;
 }
 
+/** Of the buckets that all rows are summed in first. @param rows About how many a statement reads. */
+export function largeMask(rows: number): bigint {
+  const wanted = Math.min(BUCKETS_MAX, rows / ROWS_PER_LARGE_BUCKET);
+  return wanted < 1 ? 0n : 2n ** BigInt(Math.floor(Math.log2(wanted))) - 1n;
+}
+
 /** @param rows About how many the scans read. */
 export async function compareBuckets(scans: BothScans, rows: number, corrections: Corrections): Promise<BucketVerdict> {
   // Each slice of a scan answers with a line for each bucket.
   const statements = Math.max(slices(scans.source).length, slices(scans.target).length);
-  const wanted = Math.min(BUCKETS_MAX, rows / statements / ROWS_PER_LARGE_BUCKET);
-  const large = wanted < 1 ? 0n : 2n ** BigInt(Math.floor(Math.log2(wanted))) - 1n;
+  const large = largeMask(rows / statements);
   const [source, target] = await Promise.all([sumsOf(scans.source, large), sumsOf(scans.target, large)]);
   const counted = { rowsSource: total(source), rowsTarget: total(target) };
   correct({ source, target }, corrections, (hash) => bucketOf(hash, large));

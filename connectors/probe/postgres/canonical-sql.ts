@@ -12,18 +12,25 @@ export interface CanonicalSql {
   readonly converted: boolean;
 }
 
-/** PostgreSQL takes 100 arguments; each value has two. */
+/** PostgreSQL takes 100 arguments; each value has two, and a call the mark between them. */
 const VALUES_PER_CALL = 48;
 
 /** The row text as long as no value is wide; else its length says that it must be asked for again. */
 export function narrowRowText(sql: CanonicalSql, values: readonly string[]): string {
-  return octets(sql, concat(values.flatMap((value) => [value, mark(sql, value)])));
+  // concat_ws leaves NULLs out: of each two arguments it prints one.
+  return octets(
+    sql,
+    joined(
+      sql,
+      values.map((value) => `${value}, CASE WHEN ${isNull(value)} THEN ${nullMark(sql)} END`),
+    ),
+  );
 }
 
 /** The row text of `values`, given its narrow form: evaluates each value again only in a row with a wide one. */
 export function rowText(sql: CanonicalSql, narrow: string, values: readonly string[]): string {
-  const pieces = values.flatMap((value) => [`(${maybeWide(sql, value)})`, mark(sql, value)]);
-  return `CASE WHEN octet_length(${narrow}) > ${WIDE_BYTES} THEN ${octets(sql, concat(pieces))} ELSE ${narrow} END`;
+  const pieces = values.map((value) => `CASE WHEN ${isNull(value)} THEN ${nullMark(sql)} ELSE (${maybeWide(sql, value)}) END`);
+  return `CASE WHEN octet_length(${narrow}) > ${WIDE_BYTES} THEN ${octets(sql, joined(sql, pieces))} ELSE ${narrow} END`;
 }
 
 /** The text of a key of one column, which stands for itself. Never NULL: a target may have lost its NOT NULL. */
@@ -40,17 +47,21 @@ function octets({ converted }: CanonicalSql, text: string): string {
   return converted ? `convert_to(${text}, 'UTF8')` : text;
 }
 
-/** What concat() prints is each type's output function's text. */
-function concat(pieces: readonly string[]): string {
+/** With the mark between them. What concat_ws prints is each type's output function's text, in half the calls that concat takes with its marks. */
+function joined({ secrets }: CanonicalSql, pieces: readonly string[]): string {
+  const join = (some: readonly string[]): string => `concat_ws(${[quoteLiteral(secrets.valueMark), ...some].join(', ')})`;
   const calls: string[] = [];
-  for (let at = 0; at < pieces.length; at += 2 * VALUES_PER_CALL)
-    calls.push(`concat(${pieces.slice(at, at + 2 * VALUES_PER_CALL).join(', ')})`);
-  return calls.length > 0 ? calls.join(' || ') : `''`;
+  for (let at = 0; at < pieces.length; at += VALUES_PER_CALL) calls.push(join(pieces.slice(at, at + VALUES_PER_CALL)));
+  return calls.length > 1 ? join(calls) : (calls[0] ?? `''`);
 }
 
 /** IS NULL would also be true of a composite whose fields are all NULL. */
-function mark({ secrets }: CanonicalSql, value: string): string {
-  return `CASE WHEN ${value} IS NOT DISTINCT FROM NULL THEN ${quoteLiteral(secrets.nullMark)} ELSE ${quoteLiteral(secrets.valueMark)} END`;
+function isNull(value: string): string {
+  return `${value} IS NOT DISTINCT FROM NULL`;
+}
+
+function nullMark({ secrets }: CanonicalSql): string {
+  return quoteLiteral(secrets.nullMark);
 }
 
 /** In a sub-select, so that the value is printed once. */
