@@ -4,9 +4,9 @@
  * much of the yardstick as was reached then.
  *
  * Where the constant comes from. The code of commit 31202f8 met the figure of 0.5 M rows per CPU second when it was written (canonical-rate: 0.59 to
- * 0.68 M; sweep-rate, a day later: 0.74 M). The same code in turn with the yardstick on the core that this was written on: 0.35 to 0.5 M, 0.64 to 0.74 of the
- * yardstick on PostgreSQL 14 and 18. So the first core ran the yardstick at about 0.9 M rows/s, and a core that
- * runs it at less than 0.5 M / 0.7 is slower than that one.
+ * 0.68 M). The same statement, in turn with the yardstick on the core that this was written on: 0.36 to 0.40 M, which was 0.64 to 0.72 of the yardstick
+ * (0.50 to 0.61 M) on PostgreSQL 14 and 18. So the first core ran the yardstick at about 0.9 M rows/s; and whatever has the share but not the
+ * rate was measured on a core that runs it at less than 0.5 M / 0.7 = 0.71 M, which is slower.
  */
 import type pg from 'pg';
 import { queryRow } from '#connectors/postgres/session.ts';
