@@ -58,21 +58,23 @@ export async function dropSlot(client: pg.ClientBase, name: string): Promise<voi
 }
 
 /** Transactions that slot creation has to wait for, oldest first; prepared ones, which have no session, wait for somebody to end them. */
-export async function runningTransactions(client: pg.ClientBase): Promise<string[]> {
+export async function runningTransactions(client: pg.ClientBase, seconds = 0): Promise<string[]> {
   const rows = await queryRows(
     client,
-    `SELECT pid::text AS pid, application_name AS name, age(pg_catalog.now(), xact_start)::text AS age, xact_start AS since FROM pg_catalog.pg_stat_activity
-      WHERE backend_xid IS NOT NULL AND pid <> pg_catalog.pg_backend_pid()
-     UNION ALL SELECT NULL, gid, age(pg_catalog.now(), prepared)::text, prepared FROM pg_catalog.pg_prepared_xacts
-      ORDER BY since LIMIT 10`,
+    `SELECT pid, name, age(pg_catalog.clock_timestamp(), since)::text AS age FROM (
+       SELECT pid::text AS pid, application_name AS name, xact_start AS since FROM pg_catalog.pg_stat_activity
+        WHERE backend_xid IS NOT NULL AND pid <> pg_catalog.pg_backend_pid()
+        UNION ALL SELECT NULL, gid, prepared FROM pg_catalog.pg_prepared_xacts) AS running
+      WHERE since <= pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => $1::float8) ORDER BY since LIMIT 10`,
+    [String(seconds)],
   );
   return rows.map(({ pid, name, age }) => `${pid ? `pid ${pid} (${name || 'unnamed'})` : `prepared transaction ${name}`} for ${age}`);
 }
 
-/** What keeps this slot from being made at the moment. Nothing where it is there, or nobody makes it. */
+/** What keeps this slot from being made, if it has run for a second. Nothing where the slot is there. */
 export async function slotWaitsFor(client: pg.ClientBase, name: string): Promise<string[]> {
-  const sql = 'SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = $1 AND confirmed_flush_lsn IS NULL';
-  return (await client.query(sql, [name])).rowCount === 0 ? [] : runningTransactions(client);
+  const sql = 'SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = $1 AND confirmed_flush_lsn IS NOT NULL';
+  return (await client.query(sql, [name])).rowCount === 1 ? [] : runningTransactions(client, 1);
 }
 
 /** True once every transaction that ran at `xid` (an earlier snapshot's xmax) has ended. */

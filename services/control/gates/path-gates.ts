@@ -58,7 +58,7 @@ export function reverseGate({ migration, pipe, sessions, acceptedOneWay }: PathG
       const way = `from the ${from} back to the ${otherSide(from)}`;
       if (trip.ms === undefined) {
         const waits = await sessions.run(from, async (client) => slotWaitsFor(client, pipelineName(migration, from)!));
-        const why = waits.length === 0 ? trip.why : `its slot waits for ${listNames(waits, 5)} to end`;
+        const why = waits.length === 0 ? trip.why : `its slot is not there: it waits for ${listNames(waits, 5)} to end`;
         return { closed: { code: 'CF-8324' }, evidence: `no marker came ${way} within ${trip.waitedMs} ms (${why})` };
       }
       return { evidence: `a marker went ${way} in ${trip.ms} ms, just now` };

@@ -7,19 +7,29 @@
  * path that begins late misses nothing. From the cut-over's COMMIT on everything counts. That COMMIT is of a row of the source's journal,
  * so to begin is to hold the journal locked (SHARE: no row is written to it) from the look that says "the source serves" until the slot is
  * there and its place is recorded on the source. A cut-over is decided either before, and then nothing is begun, or after, and
- * then the slot is older than the first write that counts.
+ * then the slot is older than the first write that counts. That journal is of every migration from this source: other waves' decisions wait for the lock, too, and their
+ * writers with them. So what a slot has to wait for is waited for before; what begins in between, for some seconds, and then all of it anew.
  *
  * If the process dies: before the commit below there is no progress row, and the next start drops the slot and begins anew; after it the row names a
  * slot that nobody has moved, and an empty log whose first record is the row's position.
  */
 import { rm } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Topic } from '#connectors/change-log/change-log.ts';
 import { readJournalRows } from '#connectors/postgres/journal.ts';
 import { ensureSchema } from '#connectors/postgres/own-schema.ts';
 import { connect } from '#connectors/postgres/session.ts';
 import { ensurePublication } from '#connectors/source/postgres/publication.ts';
-import { createSlot, dropSlot, identifySystem, readSlot, runningTransactions } from '#connectors/source/postgres/slot.ts';
+import {
+  createSlot,
+  dropSlot,
+  hasSettled,
+  identifySystem,
+  nextTransaction,
+  readSlot,
+  runningTransactions,
+} from '#connectors/source/postgres/slot.ts';
 import { beginFilled } from '#connectors/target/postgres/begin-filled.ts';
 import { noteAudit, readStateRow } from '#connectors/target/postgres/migration-state.ts';
 import { readProgress } from '#connectors/target/postgres/progress.ts';
@@ -124,10 +134,32 @@ interface Sessions {
   readonly wipe: () => Promise<void>;
 }
 
-async function anew(beginning: Beginning, { read, applied, found, wipe }: Sessions): Promise<void> {
-  const { forwardName, file, mapping, tables, logger } = beginning;
+/** Longer than a fence waits for its journal (5 s): a cut-over that was about to be decided backs out, and looks at its gates again. */
+const LOCKED_MS = 8_000;
+const SETTLE_POLL_MS = 100;
+
+async function anew(beginning: Beginning, sessions: Sessions): Promise<void> {
+  const { file, tables } = beginning;
+  const { read } = sessions;
+  await ensurePublication(read, file.name, tables, file.settings.publication.create);
+  do await settle(beginning, read);
+  while (!(await beginSettled(beginning, sessions)));
+}
+
+/** Every transaction that runs now has ended. */
+async function settle({ file, logger, signal }: Beginning, read: pg.Client): Promise<void> {
+  const xid = await nextTransaction(read);
+  logger.info(
+    { slot: file.name, waitsFor: await runningTransactions(read) },
+    'creating the replication slot; it waits for running transactions to end',
+  );
+  while (!(await hasSettled(read, xid))) await delay(SETTLE_POLL_MS, undefined, { signal });
+}
+
+/** @returns false where the slot could not be made in time: nothing is begun, and nothing held */
+async function beginSettled(beginning: Beginning, { read, applied, found, wipe }: Sessions): Promise<boolean> {
+  const { forwardName, file, mapping, logger } = beginning;
   const { name, settings } = file;
-  await ensurePublication(read, name, tables, settings.publication.create);
   await applied.query('BEGIN');
   try {
     await applied.query('LOCK TABLE crossfade.journal IN SHARE MODE');
@@ -136,17 +168,17 @@ async function anew(beginning: Beginning, { read, applied, found, wipe }: Sessio
     const isGap = whoServes(journals) === 'target';
     if (isGap && (found === 'changed' || !beginning.mayLose)) {
       await applied.query('ROLLBACK');
-      if (found === 'changed') return;
+      if (found === 'changed') return true;
       throw new PipelineError('CF-8203', `the reverse path ${name} has lost its place, and the target serves`);
     }
     await wipe();
     await dropSlot(read, name);
     failpoint('reverse.slot-gone');
-    logger.info(
-      { slot: name, waitsFor: await runningTransactions(read) },
-      'creating the replication slot; it waits for running transactions to end',
-    );
-    const lsn = await createSlot(read, name, settings.slot.failover);
+    const lsn = await slotInTime(read, name, settings.slot.failover);
+    if (lsn === undefined) {
+      await applied.query('ROLLBACK');
+      return false;
+    }
     failpoint('reverse.slot-made');
     await beginFilled(applied, mapping, lsn);
     failpoint('reverse.begun');
@@ -157,7 +189,24 @@ async function anew(beginning: Beginning, { read, applied, found, wipe }: Sessio
     throw error;
   }
   logger.info({ slot: name }, 'The reverse path begins');
+  return true;
 }
+
+/** Undefined: a transaction that has begun meanwhile keeps it from being made. */
+async function slotInTime(read: pg.Client, name: string, failover: boolean): Promise<Lsn | undefined> {
+  await read.query(`SET statement_timeout = ${LOCKED_MS}`);
+  try {
+    return await createSlot(read, name, failover);
+  } catch (error) {
+    if ((error as { code?: string }).code !== QUERY_CANCELED) throw error;
+    return undefined;
+  } finally {
+    // A session that is gone needs none.
+    await read.query('RESET statement_timeout').catch(() => undefined);
+  }
+}
+
+const QUERY_CANCELED = '57014';
 
 /** Before the commit: a record too many is better than a gap that nobody knows of. */
 async function noteGap({ forwardName, file, logger }: Beginning, applied: pg.ClientBase, lsn: Lsn): Promise<void> {

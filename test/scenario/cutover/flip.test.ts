@@ -136,3 +136,26 @@ test(
     expect(await ofOne(stage.source)).toBe('without the target');
   },
 );
+
+test(
+  'a long transaction on the target keeps the way back waiting, and no journal locked under those who decide',
+  { timeout: 120_000 },
+  async () => {
+    await using stage = await flipStage({ ddl: DDL, rows: ROWS });
+    await using batch = await openSession(stage.target);
+    await batch.query('BEGIN; CREATE TABLE of_the_batch (id int)');
+    const drill = stage.command('drill');
+    const begun = `SELECT FROM pg_publication WHERE pubname = 'scenario_reverse'`;
+    await until(async () => (await execute(stage.target, begun)).length === 1, 'the way back');
+    // As another wave's fence or lift does, time and again.
+    for (let epoch = 1; epoch <= 30; epoch++)
+      await execute(
+        stage.source,
+        `SET lock_timeout = '2s'`,
+        `INSERT INTO crossfade.journal (name, epoch, serves, details) VALUES ('other', ${epoch}, 'source', '{"void": true}')`,
+      );
+    await batch.query('COMMIT');
+    const { run } = await drill;
+    expect(run.exitCode, run.stdout).toBe(0);
+  },
+);
