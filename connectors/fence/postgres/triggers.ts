@@ -82,8 +82,24 @@ export function isOwnTrigger(fenced: Fenced, trigger: string, { isPartition }: P
 }
 
 const FUNCTION = 'crossfade.refuse_write()';
+/**
+ * A fence wakes its triggers as ALWAYS. One that is awake otherwise was woken by somebody who enabled all triggers of the table (as pg_restore --disable-triggers ends): what it refuses
+ * then goes by what was decided, so that a fence that slept goes on sleeping. An older snapshot than of this statement knows neither, and lets nobody through.
+ */
 const FUNCTION_BODY = `
+DECLARE
+  serves text;
 BEGIN
+  IF pg_catalog.current_setting('transaction_isolation') = 'read committed'
+     AND (SELECT t.tgenabled FROM pg_catalog.pg_trigger t WHERE t.tgrelid = TG_RELID AND t.tgname = TG_NAME) = 'O' THEN
+    SELECT j.serves INTO serves FROM crossfade.journal j
+     WHERE j.name = TG_ARGV[0] AND j.details ->> 'void' IS DISTINCT FROM 'true' ORDER BY j.epoch DESC LIMIT 1;
+    IF serves IS NULL OR TG_ARGV[1] !~ ('the ' || serves || '[ ,]') THEN
+      IF TG_LEVEL = 'STATEMENT' THEN RETURN NULL; END IF;
+      IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
+      RETURN NEW;
+    END IF;
+  END IF;
   RAISE EXCEPTION USING ERRCODE = '25006', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME,
     MESSAGE = pg_catalog.format('Crossfade: %s on %I.%I is refused here, because its writes have moved to %s (migration %s)',
       TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_ARGV[1], TG_ARGV[0]),
@@ -91,7 +107,8 @@ BEGIN
 END`;
 
 export async function ensureFunction(client: pg.ClientBase): Promise<void> {
-  await ensureTriggerFunction(client, FUNCTION, FUNCTION_BODY);
+  // Writers may not read the journal.
+  await ensureTriggerFunction(client, FUNCTION, FUNCTION_BODY, 'SECURITY DEFINER SET search_path = pg_catalog');
 }
 
 /** Where no trigger needs it any more. */

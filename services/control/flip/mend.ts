@@ -11,8 +11,8 @@ import type { StepLog } from './step-log.ts';
 
 /** What the fences need, as they are now. */
 export async function neededMending({ fences }: Pick<RecoveryPorts, 'fences'>, standing: Standing, journals: Journals): Promise<Mending> {
-  // Without a decision no fence was ever committed.
-  if (lastDecision(journals) === undefined) return { do: 'nothing' };
+  // Without an act none was ever prepared; without a decision none was committed, but somebody may have woken what sleeps.
+  if (standing.epoch === 0n && lastDecision(journals) === undefined) return { do: 'nothing' };
   const [source, target] = await Promise.all([fences.source.state(), fences.target.state()]);
   const fenced = (state: typeof source): Fenced => (state === 'none' ? 'down' : state);
   return mendingOf(standing, journals, { source: fenced(source), target: fenced(target) });

@@ -37,6 +37,36 @@ describe.each(versions(14))('on PostgreSQL %i', (version) => {
     expect(await state(world.options)).toEqual({ state: 'up', open: [] });
   });
 
+  test('somebody who enables all triggers of a table wakes none that sleeps, and none that stands lets anybody in', async () => {
+    await using world = await fenceWorld(version);
+    const role = `writer_${process.pid}_${version}`;
+    await world.query(`CREATE ROLE ${role}; GRANT USAGE ON SCHEMA shop TO ${role}; GRANT ALL ON ALL TABLES IN SCHEMA shop TO ${role};
+      GRANT ALL ON ALL SEQUENCES IN SCHEMA shop TO ${role}`);
+    const writer = await world.session(world.url);
+    await writer.query(`SET ROLE ${role}`);
+    const writes = ['INSERT INTO shop.bill (day) VALUES (12)', 'UPDATE shop.bill SET day = 13 WHERE day = 12', 'DELETE FROM shop.bill WHERE day = 13', INSERT, 'TRUNCATE shop.bill']; // prettier-ignore
+    const outcomes = async (): Promise<string> => {
+      // As pg_restore --disable-triggers does behind its rows.
+      await world.query('ALTER TABLE shop.customer ENABLE TRIGGER ALL; ALTER TABLE shop.bill ENABLE TRIGGER ALL');
+      let said = '';
+      for (const sql of writes) said += `${await outcomeOf(writer.query(sql))} `;
+      return said.trim();
+    };
+    await prepare(world.options);
+    expect(await outcomes()).toBe('ok ok ok ok ok');
+    expect(await world.query('SELECT count(*) AS n FROM shop.customer')).toEqual([{ n: '6' }]);
+    // A snapshot of before the fence has the trigger as somebody woke it, and no decision.
+    const old = await world.session();
+    await old.query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM pg_class LIMIT 1');
+    await raiseFence(world.options, 1n);
+    expect(await outcomeOf(old.query(INSERT))).toBe('25006');
+    await old.query('ROLLBACK');
+    expect(await outcomes()).toBe('25006 25006 25006 25006 25006');
+    expect(await state(world.options)).toMatchObject({ state: 'partly' });
+    expect(await lift(world.options, 2n)).toBe(true);
+    expect(await outcomes()).toBe('ok ok ok ok ok');
+  });
+
   test('what it says may change from one time to the next', async () => {
     await using world = await fenceWorld(version);
     await raiseFence(world.options, 1n);
