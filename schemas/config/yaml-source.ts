@@ -50,6 +50,9 @@ export interface YamlInput {
   readonly standIn?: (path: Path, whole: boolean) => string | undefined;
 }
 
+/** The checks behind the reader pass over such a key. */
+export const UNUSABLE_KEY = '__proto__';
+
 const SYNTAX_REMEDY = 'Mend the line named; a text that holds ": " or " #", or begins with one of { [ * & ! % @ `, needs quotes.';
 const SYNTAX_REMEDIES: Readonly<Record<string, string>> = {
   TAB_AS_INDENT: 'Indent with blanks, as many for each entry of a block.',
@@ -173,9 +176,10 @@ class Reading {
         this.#report('CF-1003', 'a key must be plain text', offset);
       } else if (name === '<<' && isScalar(key) && key.type === 'PLAIN') {
         this.#report('CF-1004', 'merge keys (<<) are not allowed: write the entries out', offset);
-      } else if (name === '__proto__') {
+      } else if (name === UNUSABLE_KEY) {
         // The checks behind this pass over it, and a filter that is not there lets all rows through.
-        this.#report('CF-1004', 'no key can be called __proto__', offset, 'Give the column another name, on the source by a rename.');
+        const remedy = 'Drop the column (drop: [__proto__]), move it under its own name and type, or rename it on its server.';
+        this.#report('CF-1004', 'no key can be called __proto__', offset, remedy);
       } else {
         const inner = [...path, name];
         if (Object.hasOwn(object, name)) this.#reportTwice(name, this.#placeOf(this.#keys, inner), offset);

@@ -57,7 +57,7 @@ function describeDirect({ source, target, targetType, cast, keyMap }: ColumnMapp
             isCast: cast !== undefined || fit?.kind === 'no',
             kept: fit?.kind === 'convert',
           })
-        : idOf(keyMap, resolved.entry.refs?.[source.name] !== undefined),
+        : idOf(keyMap, Object.hasOwn(resolved.entry.refs ?? {}, source.name)),
     ],
     lossy: loss === undefined ? [] : [loss],
     irreversible: [],

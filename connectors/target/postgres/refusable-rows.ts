@@ -20,12 +20,13 @@ export function entryKey(batch: TableBatch, entry: number): string {
 /** Undefined for a delete: its tuple holds no more than the key. */
 export function entryValues(batch: TableBatch, entry: number): RowValues | undefined {
   if ((batch.ops[entry]! & OP.kind) === OP.delete) return undefined;
-  const values: Record<string, string | null> = {};
+  const values: (readonly [string, string | null])[] = [];
   decodeTuple(batch.buffers[entry]!, batch.at[entry]!).forEach((value, i) => {
     const column = batch.layout.columns[i]!;
-    if (column >= 0 && value !== undefined) values[batch.table.columns[column]!.target] = value;
+    if (column >= 0 && value !== undefined) values.push([batch.table.columns[column]!.target, value]);
   });
-  return values;
+  // Object.fromEntries defines: a column named __proto__ stays one.
+  return Object.fromEntries(values);
 }
 
 /** What was written to these rows before they were deleted is left out. */

@@ -9,6 +9,7 @@ import { likelyPersonal, maskingSteps } from '#schemas/mapping/personal-kind.ts'
 import { showTable } from '#schemas/mapping/table-pattern.ts';
 import type { TypeWorld } from '#schemas/mapping/type-fit.ts';
 import { identityColumns, type Catalog, type CatalogColumn } from '#schemas/table.ts';
+import { UNUSABLE_KEY } from '../yaml-source.ts';
 import { candidatesFor } from './match-columns.ts';
 import type { TableMatch, TableMatches } from './match-tables.ts';
 
@@ -75,11 +76,15 @@ function draftEntry(match: TableMatch, world: TypeWorld): EntryDraft {
     }));
   const computed = matches.filter(({ source, target }) => source.generated === '' && target.generated !== '');
   const open = left.filter((column) => column.generated === '');
+  const unusable = columns.find(({ from }) => from === UNUSABLE_KEY);
   return {
     match,
-    columns,
+    columns: columns.filter((column) => column !== unusable),
     drops: computed.map(({ source }) => ({ name: source.name, why: 'the target computes its own' })),
-    questions: open.map((column) => askAbout(column, match, candidatesFor(column, unfed, world))),
+    questions: [
+      ...(unusable === undefined ? [] : [askUnusable(unusable)]),
+      ...open.map((column) => askAbout(column, match, candidatesFor(column, unfed, world))),
+    ],
     notes: unfedNotes(unfed),
     personal: personalOf(match),
   };
@@ -87,11 +92,20 @@ function draftEntry(match: TableMatch, world: TypeWorld): EntryDraft {
 
 function askAbout(column: CatalogColumn, { target }: TableMatch, candidates: readonly CatalogColumn[]): string {
   const name = JSON.stringify(column.name);
+  if (column.name === UNUSABLE_KEY)
+    return `${name} (${column.type}) has no column of that name in ${showTable(target)}, ${NO_KEY}. Rename it on its server, or write  drop: [${name}]`;
   const found = candidates.map((one) => `${JSON.stringify(one.name)} (${one.type})`).join(', ');
   const first = candidates[0];
   const rename = first === undefined ? 'columns: { … }' : `columns: { ${name}: ${JSON.stringify(first.name)} }`;
   const which = found === '' ? 'No column is left there that it could be.' : `Is it ${found}?`;
   return `${name} (${column.type}) has no column of that name in ${showTable(target)}. ${which} Write  ${rename}  or  drop: [${name}]`;
+}
+
+const NO_KEY = 'and no key of this file can be called so';
+
+function askUnusable({ from, why }: ColumnDraft): string {
+  const name = JSON.stringify(from);
+  return `${name} needs a word (${why}), ${NO_KEY}. Rename it on its server, give both sides one name and type, or write  drop: [${name}]`;
 }
 
 function unfedNotes(unfed: readonly CatalogColumn[]): string[] {
@@ -108,7 +122,7 @@ function personalOf({ source, columns }: TableMatch): PersonalDraft[] {
   return columns.matches.flatMap((match): PersonalDraft[] => {
     const kind = likelyPersonal(match.source, source.name);
     if (kind === undefined || match.target.generated !== '') return [];
-    const steps = maskingSteps(kind, match.source.name, match.target);
+    const steps = match.target.name === UNUSABLE_KEY ? undefined : maskingSteps(kind, match.source.name, match.target);
     return [
       {
         target: match.target.name,
@@ -125,7 +139,10 @@ function personalOf({ source, columns }: TableMatch): PersonalDraft[] {
 /** As the compiler takes it. Columns that are asked about are left out here, so that it looks at the others. */
 function entryOf({ match, columns, drops }: EntryDraft, index: number): TableEntry {
   const place = { line: index + 1, column: 1 };
-  const open = match.columns.left.filter((column) => column.generated === '').map(({ name }) => name);
+  const declared = new Set(columns.map(({ from }) => from));
+  const asked = match.columns.matches.filter(({ source, reason, cast }) => (reason ?? cast) !== undefined && !declared.has(source.name));
+  const left = [...match.columns.left, ...asked.map(({ source }) => source)];
+  const open = left.filter((column) => column.generated === '').map(({ name }) => name);
   const entries = [
     ...columns.map(({ from, to, cast }): [string, ColumnEntry] => [
       from,

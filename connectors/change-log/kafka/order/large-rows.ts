@@ -50,10 +50,11 @@ export function tooLarge(rows: RawRows, event: WireEvent, bytes: number): KafkaH
 }
 
 function keyOf({ keyFields, encoder }: RawRows, { buffer, from, length }: RowFields): FaultRow {
-  const row: Record<string, string | null> = {};
+  const row: (readonly [string, string])[] = [];
   for (const field of keyFields) {
     if (length[field]! > NULL_FIELD)
-      row[encoder.shape.columns[field]!.name] = buffer.toString('utf8', from[field], from[field]! + length[field]!);
+      row.push([encoder.shape.columns[field]!.name, buffer.toString('utf8', from[field], from[field]! + length[field]!)]);
   }
-  return row;
+  // Object.fromEntries defines: a column named __proto__ stays one.
+  return Object.fromEntries(row);
 }

@@ -181,6 +181,37 @@ describe('the first file', () => {
     expect(masked.mapping?.tables.find(({ to }) => to.name === 'customer')?.steps?.computed).toHaveLength(11);
   });
 
+  test('asks about a column called __proto__ that would need a key of the file, and takes no other name for one that every object has', async () => {
+    const names = ['constructor', 'toString', 'hasOwnProperty', '__proto__'];
+    const tablesFor = (type: string): string =>
+      [...names, 'valueOf']
+        .map((table) => `CREATE TABLE "${table}" (id int PRIMARY KEY, ${names.map((name) => `"${name}" ${type}`).join(', ')});`)
+        .join('');
+    const [source, same, cast] = [await catalogOf(tablesFor('int')), await catalogOf(tablesFor('int')), await catalogOf(tablesFor('text'))];
+    const plain = renderInitFile(source, same);
+    expect(plain.questions).toBe(0);
+    expect(compileText(plain.text, source, same).mapping?.tables.map(({ columns }) => columns.map(({ target }) => target))).toEqual(
+      Array.from({ length: 5 }, () => ['id', ...names]),
+    );
+    const asked = renderInitFile(source, cast);
+    expect(asked.questions).toBe(5);
+    expect(asked.text).toContain('# ? "__proto__" needs a word (integer → text: ');
+    expect(asked.text).toContain(', and no key of this file can be called so. Rename it on its server, ');
+    expect(asked.text.match(/^ +constructor: \{ cast: text \}/gm)).toHaveLength(5);
+    expect(asked.text).not.toMatch(/^ +"?__proto__"?:/m);
+    // As the question says.
+    const answered = asked.text.replaceAll('    columns:\n', '    drop: [__proto__]\n    columns:\n');
+    const { mapping, findings } = compileText(answered, source, cast);
+    expect(errorsOf(findings)).toEqual([]);
+    expect(mapping?.tables.map(({ dropped, columns }) => [dropped, columns.length])).toEqual(
+      Array.from({ length: 5 }, () => [['__proto__'], 4]),
+    );
+    const unmatched = renderInitFile(source, await catalogOf(tablesFor('int').replaceAll('"__proto__" int', 'other int')));
+    expect(unmatched.text).toContain(
+      '# ? "__proto__" (integer) has no column of that name in public.constructor, and no key of this file can be called so.',
+    );
+  });
+
   test('holds whatever names a catalogue has', async () => {
     const ddl = `CREATE TABLE "x
  - from: evil \${HOME}" (id int PRIMARY KEY, "a: {b} #c" text, "\${HOME}" text, "null" text, "__proto__" text, "Naïve ""col""" text);`;
