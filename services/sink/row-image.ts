@@ -26,9 +26,8 @@ export class RowImage {
   readonly #bound: BoundTable;
   readonly #computed: Field[] = [];
   readonly #inputs: Field[] = [];
-  /** Where each field of the source tuple begins (its kind) and ends. */
+  /** Where each field of the source tuple begins (its kind), and where the last one ends. */
   readonly #start: Int32Array;
-  readonly #end: Int32Array;
   #slab = Buffer.alloc(0) as QuickBuffer;
   #used = 0;
 
@@ -36,16 +35,16 @@ export class RowImage {
     this.#bound = bound;
     this.#row = rowFunction(steps);
     this.layout = { columns: Int32Array.from(table.columns, (_, i) => i), key: bound.keyColumns };
-    this.#start = new Int32Array(bound.relation.columns.length);
-    this.#end = new Int32Array(bound.relation.columns.length);
+    this.#start = new Int32Array(bound.relation.columns.length + 1);
   }
 
   /** @throws UnmappableRow */
   of(tuple: TupleRef): TupleRef {
     this.#locate(tuple);
     const { inputFields } = this.#bound;
-    for (let i = 0; i < inputFields.length; i++) this.#inputs[i] = this.#field(tuple.buffer, inputFields[i]!);
-    const refusal = this.#row.compute(this.#inputs, this.#computed);
+    const inputs = this.#inputs;
+    for (let i = 0; i < inputFields.length; i++) inputs[i] = this.#field(tuple.buffer, inputFields[i]!);
+    const refusal = this.#row.compute(inputs, this.#computed);
     if (refusal !== undefined) throw unmappable(refusal);
     return this.#write(tuple.buffer);
   }
@@ -59,11 +58,13 @@ export class RowImage {
 
   #write(source: Buffer): TupleRef {
     const { columnFields } = this.#bound;
+    const values = this.#computed;
+    const start = this.#start;
     const computed = this.#row.steps.computed.length;
     const direct = columnFields.length - computed;
     let most = COUNT_BYTES;
-    for (let i = 0; i < direct; i++) most += this.#end[columnFields[i]!]! - this.#start[columnFields[i]!]!;
-    for (let i = 0; i < computed; i++) most += roomOf(this.#computed[i]);
+    for (let i = 0; i < direct; i++) most += start[columnFields[i]! + 1]! - start[columnFields[i]!]!;
+    for (let i = 0; i < computed; i++) most += roomOf(values[i]);
     const first = this.#room(most);
     const out = this.#slab;
     let at = first;
@@ -71,11 +72,11 @@ export class RowImage {
     out[at++] = columnFields.length & 0xff;
     for (let i = 0; i < direct; i++) {
       // Fields that stand side by side in both are copied at one go.
-      const from = this.#start[columnFields[i]!]!;
+      const from = start[columnFields[i]!]!;
       while (i + 1 < direct && columnFields[i + 1] === columnFields[i]! + 1) i++;
-      at = copyBytes({ buffer: source, at: from }, this.#end[columnFields[i]!]!, out, at);
+      at = copyBytes({ buffer: source, at: from }, start[columnFields[i]! + 1]!, out, at);
     }
-    for (let i = 0; i < computed; i++) at = writeField(out, at, this.#computed[i]);
+    for (let i = 0; i < computed; i++) at = writeField(out, at, values[i]);
     this.#used = at;
     return { buffer: out, at: first };
   }
@@ -90,18 +91,25 @@ export class RowImage {
   }
 
   #locate({ buffer, at }: TupleRef): void {
+    const start = this.#start;
+    const last = start.length - 1;
     let p = at + COUNT_BYTES;
-    for (let i = 0; i < this.#start.length; i++) {
-      this.#start[i] = p;
+    for (let i = 0; i < last; i++) {
+      start[i] = p;
       p += buffer[p] === KIND.text ? KIND_AND_LENGTH_BYTES + lengthAt(buffer, p + 1) : 1;
-      this.#end[i] = p;
     }
+    start[last] = p;
   }
 
   #field(buffer: Buffer, field: number): Field {
     const start = this.#start[field]!;
-    if (buffer[start] === KIND.text) return (buffer as QuickBuffer).utf8Slice(start + KIND_AND_LENGTH_BYTES, this.#end[field]!);
-    return buffer[start] === KIND.null ? null : undefined;
+    const kind = buffer[start];
+    if (kind !== KIND.text) return kind === KIND.null ? null : undefined;
+    const from = start + KIND_AND_LENGTH_BYTES;
+    const end = this.#start[field + 1]!;
+    // One letter, as of a state or a flag, is there already.
+    if (end === from + 1) return String.fromCharCode(buffer[from]!);
+    return (buffer as QuickBuffer).utf8Slice(from, end);
   }
 }
 
@@ -130,10 +138,26 @@ function writeField(out: QuickBuffer, at: number, field: Field): number {
     return at + 1;
   }
   out[at] = KIND.text;
-  const length = out.utf8Write(field, at + KIND_AND_LENGTH_BYTES);
+  const length = writeText(out, at + KIND_AND_LENGTH_BYTES, field);
   out[at + 1] = length >>> 24;
   out[at + 2] = (length >>> 16) & 0xff;
   out[at + 3] = (length >>> 8) & 0xff;
   out[at + 4] = length & 0xff;
   return at + KIND_AND_LENGTH_BYTES + length;
+}
+
+const ASCII_LAST = 0x7f;
+/** Up to this length a loop is quicker than a call. */
+const LOOP_LENGTH_MAX = 10;
+
+/** @returns bytes */
+function writeText(out: QuickBuffer, at: number, text: string): number {
+  const { length } = text;
+  if (length > LOOP_LENGTH_MAX) return out.utf8Write(text, at);
+  for (let i = 0; i < length; i++) {
+    const code = text.charCodeAt(i);
+    if (code > ASCII_LAST) return out.utf8Write(text, at);
+    out[at + i] = code;
+  }
+  return length;
 }

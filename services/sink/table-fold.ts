@@ -275,8 +275,16 @@ export class TableFold implements TableBatch {
 
   /** Filters, computed columns, keyless tables, and leaves whose columns stand in another order. */
   #addSlowly(bound: BoundRelation, b: Buffer, m: number): void {
+    const { image } = bound;
+    // Nothing is to be asked of most new rows: they are mapped and added.
+    const isPlain = b[m] === TAG.insert && image !== undefined && bound.passes === undefined && bound.layout === this.layout;
     const change = readChange(bound, b, m);
     try {
+      if (isPlain && !this.#keyless && !this.#isJudged) {
+        const row = image.of(change.next!);
+        this.#insert(row.buffer, row.at);
+        return;
+      }
       const passes = passesOf(bound, change, this.#keyless);
       this.#addMapped(this.#relaid(bound, imageOf(bound, change, passes)), passes, b[m] === TAG.insert);
     } catch (error) {

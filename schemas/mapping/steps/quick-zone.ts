@@ -7,7 +7,9 @@ import { MINUTES, pair, parseTimestamp, PLAIN_LENGTH, timestampText } from './ti
 interface Day {
   /** To be added to the text's clock. */
   readonly minutes: number;
+  /** Dates, each with the blank behind it. */
   readonly before: string;
+  readonly same: string;
   readonly after: string;
 }
 
@@ -35,7 +37,9 @@ export function quickZone({ shiftOf, ends: [from, to] }: QuickZoneOptions): (tex
     const days = parseTimestamp(text.slice(0, DATE_LENGTH))?.days;
     const seconds = days === undefined || days < FIRST_DAY || days > LAST_DAY ? undefined : shiftOf(days);
     const isWhole = days !== undefined && seconds !== undefined && seconds % 60 === 0;
-    const day = isWhole ? { minutes: seconds / 60, before: dateText(days - 1), after: dateText(days + 1) } : undefined;
+    const day = isWhole
+      ? { minutes: seconds / 60, before: dateText(days - 1), same: dateText(days), after: dateText(days + 1) }
+      : undefined;
     known.set(date, day);
     return day;
   };
@@ -48,24 +52,32 @@ export function quickZone({ shiftOf, ends: [from, to] }: QuickZoneOptions): (tex
     const day = known.get(date) ?? (known.has(date) ? undefined : dayOf(date, text));
     if (day === undefined) return undefined;
     const minute = pair(text, 11) * 60 + pair(text, 14) + day.minutes;
-    if (minute < 0) return `${day.before} ${MINUTES[minute + DAY_MINUTES]!}${text.slice(SECONDS_AT, end)}${to}`;
-    if (minute >= DAY_MINUTES) return `${day.after} ${MINUTES[minute - DAY_MINUTES]!}${text.slice(SECONDS_AT, end)}${to}`;
-    return `${text.slice(0, DATE_LENGTH + 1)}${MINUTES[minute]!}${text.slice(SECONDS_AT, end)}${to}`;
+    // Short texts are put together at once, and a long one only when it is written.
+    const rest = text.slice(SECONDS_AT, keptOf(text, end)) + to;
+    if (minute < 0) return day.before + MINUTES[minute + DAY_MINUTES]! + rest;
+    return minute < DAY_MINUTES ? day.same + MINUTES[minute]! + rest : day.after + MINUTES[minute - DAY_MINUTES]! + rest;
   };
 }
 
 function dateText(days: number): string {
-  return timestampText(days, 0).slice(0, DATE_LENGTH);
+  return `${timestampText(days, 0).slice(0, DATE_LENGTH)} `;
 }
 
-/** Whether `text` up to `end` is spelt as PostgreSQL prints a timestamp, of whose date's digits nothing is said. */
+/** Zeros at the end of a fraction are not written. */
+function keptOf(text: string, end: number): number {
+  let kept = end;
+  if (kept > PLAIN_LENGTH) while (text.charCodeAt(kept - 1) === ZERO) kept--;
+  return text.charCodeAt(kept - 1) === POINT ? kept - 1 : kept;
+}
+
+/** Whether `text` up to `end` is spelt as PostgreSQL prints a timestamp (or with zeros at the end of the fraction); of its date's digits nothing is said. */
 function isPlain(text: string, end: number): boolean {
   if (end < PLAIN_LENGTH || text.charCodeAt(4) !== HYPHEN || text.charCodeAt(7) !== HYPHEN || text.charCodeAt(DATE_LENGTH) !== BLANK)
     return false;
   if (text.charCodeAt(13) !== COLON || text.charCodeAt(16) !== COLON) return false;
   if (!(pair(text, 11) < 24 && pair(text, 14) < 60 && pair(text, SECONDS_AT) < 60)) return false;
   if (end === PLAIN_LENGTH) return true;
-  if (end > PLAIN_LENGTH + FRACTION_MAX || text.charCodeAt(PLAIN_LENGTH) !== POINT || text.charCodeAt(end - 1) === ZERO) return false;
+  if (end > PLAIN_LENGTH + FRACTION_MAX || text.charCodeAt(PLAIN_LENGTH) !== POINT) return false;
   for (let i = PLAIN_LENGTH + 1; i < end; i++) if (!isDigit(text.charCodeAt(i))) return false;
   return end > PLAIN_LENGTH + 1;
 }

@@ -132,7 +132,8 @@ function chainOf(
   const fits = coveredBy(form, links.at(-1)?.gives) ? undefined : targetForm(form);
   const [ofText, ofNull] = [links.map((link) => link?.ofText ?? applied(link)), links.map((link) => link?.ofText === undefined)];
   return (start, from) => {
-    let [value, i] = [start, from];
+    let value = start;
+    let i = from;
     try {
       for (; i < ofText.length; i++) if (value !== null || ofNull[i]!) value = ofText[i]!(value as string);
       if (value === null) return value;

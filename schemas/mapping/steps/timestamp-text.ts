@@ -28,7 +28,8 @@ const NINE = 9;
 
 /** Of two digits; not a number where one is none. */
 export function pair(text: string, at: number): number {
-  const [tens, ones] = [text.charCodeAt(at) - ZERO, text.charCodeAt(at + 1) - ZERO];
+  const tens = text.charCodeAt(at) - ZERO;
+  const ones = text.charCodeAt(at + 1) - ZERO;
   return tens >= 0 && tens <= NINE && ones >= 0 && ones <= NINE ? tens * 10 + ones : NaN;
 }
 

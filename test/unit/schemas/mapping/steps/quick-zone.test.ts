@@ -11,6 +11,9 @@ const ZONES =
   );
 const POLICIES = ['fail', 'earlier', 'later'] as const;
 const DAY_SECONDS = 86_400;
+const PLAIN_LENGTH = 19;
+/** With the point. */
+const FRACTION_LENGTH = 7;
 
 function outcome(block: NonNullable<Parameters<typeof buildStep>[0]['zone']>): (text: string) => string {
   const step = buildStep({ zone: block }, { inputs: [] });
@@ -39,6 +42,10 @@ function someTimestamp(random: Random, changes: readonly number[]): string {
   return timestampText(days, second * 1e6 + micros);
 }
 
+function padded(text: string): string {
+  return text.includes('.') ? text.padEnd(PLAIN_LENGTH + FRACTION_LENGTH, '0') : `${text}.000000`;
+}
+
 function changesOf(zone: string): number[] {
   const days: number[] = [];
   let at: Temporal.ZonedDateTime | null = Temporal.Instant.fromEpochMilliseconds(-1e12).toZonedDateTimeISO(zone);
@@ -56,6 +63,8 @@ test.each(ZONES)('in %s a local time, and a moment, are the same in the usual sp
   const to = outcome({ to: zone, ambiguous, skipped });
   for (let i = 0; i < 3_000; i++) {
     const text = someTimestamp(random, changes);
+    // Others than PostgreSQL write zeros at the end of a fraction.
+    if (!text.includes('BC')) expect(from(padded(text)), `CROSSFADE_SEED=${seed}: ${padded(text)} from ${zone}`).toBe(from(text));
     // The T is left to the clock itself.
     expect(from(text), `CROSSFADE_SEED=${seed}: ${text} from ${zone}`).toBe(from(text.replace(' ', 'T')));
     if (!text.endsWith(' BC'))
