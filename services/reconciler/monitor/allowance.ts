@@ -17,8 +17,8 @@ const REST_MS_MIN = 1_000;
 const REST_MS_MAX = 600_000;
 /** How much of the time to come may be used up in advance. */
 const LENT_MS = 120_000;
-/** From the start of one round to the end of the next: what is spoilt behind the first one's snapshot is found by the second. */
-const FOUND_MS = 9_000;
+/** From the start of one round to the end of the next, if that takes as long: what is spoilt behind the first one's snapshot is found by the second, which may take two seconds more. */
+const FOUND_MS = 8_000;
 
 /** How long a round is rested for, so that comparing takes its share of the time: while a paused sink was waited for, the servers rested already. */
 export function restMs({ elapsedMs, waitedMs }: RoundTime, budget: number): number {
