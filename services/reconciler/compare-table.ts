@@ -81,7 +81,7 @@ export async function compareTable(table: AlignedTable, options: CompareOptions)
     return { client, side, probe, shape: table[side], plan: options.plan, renew };
   };
   try {
-    const scans: BothScans = { source: await open('source'), target: await open('target') };
+    const scans = await bothOpened(open('source'), open('target'));
     const verdict = await compareScans(scans, table, options);
     await Promise.all([alignment.source.stillHeld(), alignment.target.stillHeld(), sessions.leave()]);
     return verdict;
@@ -90,6 +90,14 @@ export async function compareTable(table: AlignedTable, options: CompareOptions)
     if (error instanceof TableMoved) return verdictWithout(probe, { cause: 'changed', message: error.message });
     throw error;
   }
+}
+
+/** Both have come to an end when this does: a session that is still on its way could not be closed. */
+async function bothOpened(...sides: readonly [Promise<Scan>, Promise<Scan>]): Promise<BothScans> {
+  const [source, target] = await Promise.allSettled(sides);
+  if (source.status === 'rejected') throw source.reason;
+  if (target.status === 'rejected') throw target.reason;
+  return { source: source.value, target: target.value };
 }
 
 export type ScanOptions = Pick<CompareOptions, 'limits' | 'ranges'> & { readonly alignment: Pick<Alignment, 'applied'> };
