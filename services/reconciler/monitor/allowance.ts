@@ -1,5 +1,5 @@
 /**
- * When the next round may begin. Guarantee: over any time, comparing takes no more of it than the budget and two minutes' worth of the budget
+ * When the next round may begin. Guarantee: over any time, comparing takes no more of it than the budget and ten minutes' worth of the budget
  * besides; that much is lent to what was changed or found, so that a round that took long does not keep the next one waiting beyond ten seconds.
  *
  * A token bucket that may be in debt: a round's work is owed, and time pays it back at the budget's rate. Nothing is saved up while nothing is done.
@@ -16,7 +16,7 @@ const REST_MS_MIN = 1_000;
 /** However long the round was: what changes meanwhile should not wait for hours. */
 const REST_MS_MAX = 600_000;
 /** How much of the time to come may be used up in advance. */
-const LENT_MS = 120_000;
+const LENT_MS = 600_000;
 /** From the start of one round to the end of the next, if that takes as long: what is spoilt behind the first one's snapshot is found by the second, which may take two seconds more. */
 const FOUND_MS = 8_000;
 
@@ -44,11 +44,11 @@ export class Allowance {
     this.#owedMs = Math.max(0, this.#owedMs - restedMs * this.#budget);
     this.#owedMs = Math.max(0, this.#owedMs + workedMs - time.elapsedMs * this.#budget);
     // What no rest could pay back is not owed.
-    this.#owedMs = Math.min(this.#owedMs, REST_MS_MAX * this.#budget);
+    this.#owedMs = Math.min(this.#owedMs, (LENT_MS + REST_MS_MAX) * this.#budget);
     this.#atMs = nowMs;
     const untilPaidMs = this.#owedMs / this.#budget;
     // Never more than half of the time: a server on which a round takes long has other work.
-    const soonMs = Math.min(untilPaidMs, Math.max(workedMs, FOUND_MS - time.elapsedMs - workedMs));
+    const soonMs = Math.min(untilPaidMs, REST_MS_MAX, Math.max(workedMs, FOUND_MS - time.elapsedMs - workedMs));
     const pressingMs = Math.ceil(Math.max(REST_MS_MIN, soonMs, untilPaidMs - LENT_MS));
     this.#pressingFromMs = nowMs + pressingMs;
     this.#anyFromMs = nowMs + Math.max(pressingMs, Math.floor(restMs(time, this.#budget)));

@@ -3,8 +3,8 @@ import { Allowance, restMs } from '#services/reconciler/monitor/allowance.ts';
 import { seeded } from '#test/support/random.ts';
 
 const BUDGET = 0.1;
-/** Two minutes' worth of the budget. */
-const LENT_WORK_MS = 12_000;
+/** Ten minutes' worth of the budget. */
+const LENT_WORK_MS = 60_000;
 
 function worked(elapsedMs: number, waitedMs = 0): { readonly elapsedMs: number; readonly waitedMs: number } {
   return { elapsedMs, waitedMs };
@@ -40,7 +40,7 @@ test('what was lent is paid back by the rounds that take little', () => {
 test.each([0, 400])('when all is lent, each round pays for itself, and what rests has its turn again: %i ms waited', (waitedMs) => {
   const allowance = new Allowance(BUDGET);
   let nowMs = 0;
-  const rests = Array.from({ length: 40 }, () => {
+  const rests = Array.from({ length: 100 }, () => {
     const elapsedMs = 2_000 + waitedMs;
     allowance.spent({ elapsedMs, waitedMs }, (nowMs += elapsedMs));
     const rest = allowance.closedMs(nowMs);
