@@ -2,7 +2,9 @@
  * When the next round may begin. Guarantee: over any time, comparing takes no more of it than the budget and ten minutes' worth of the budget
  * besides; that much is lent to what was changed or found, so that a round that took long does not keep the next one waiting beyond ten seconds.
  *
- * A token bucket that may be in debt: a round's work is owed, and time pays it back at the budget's rate. Nothing is saved up while nothing is done.
+ * A token bucket that may be in debt: a round's work is owed, and time pays it back at the budget's rate. Nothing is saved up while nothing is done. A
+ * round so long that ten minutes do not pay for it is rested for ten minutes all the same, and its rest is not owed. If the process dies, what was owed is forgotten:
+ * no verdict rests on it, and a new process begins with a pause and one whole proof.
  */
 
 export interface RoundTime {
@@ -47,7 +49,7 @@ export class Allowance {
     this.#owedMs = Math.min(this.#owedMs, (LENT_MS + REST_MS_MAX) * this.#budget);
     this.#atMs = nowMs;
     const untilPaidMs = this.#owedMs / this.#budget;
-    // Never more than half of the time: a server on which a round takes long has other work.
+    // Never more than half of the time, but behind such a long round: a server on which a round takes long has other work.
     const soonMs = Math.min(untilPaidMs, REST_MS_MAX, Math.max(workedMs, FOUND_MS - time.elapsedMs - workedMs));
     const pressingMs = Math.ceil(Math.max(REST_MS_MIN, soonMs, untilPaidMs - LENT_MS));
     this.#pressingFromMs = nowMs + pressingMs;
